@@ -1,0 +1,139 @@
+//! One image with its exposure time.
+
+use std::ops::Add;
+use std::time::Duration;
+
+/// Nanoseconds since the Unix epoch: Unix time at start plus monotonic time since, so it never
+/// steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StampNs(pub u64);
+
+impl StampNs {
+    /// Time from `earlier` to `self`; zero when `earlier` lies in the future.
+    pub fn since_ns(self, earlier: StampNs) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for StampNs {
+    type Output = StampNs;
+
+    fn add(self, duration: Duration) -> StampNs {
+        StampNs(self.0 + u64::try_from(duration.as_nanos()).expect("durations of under 584 years"))
+    }
+}
+
+/// Where a frame's stamp comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StampSource {
+    /// The device said when the exposure was.
+    Exposure,
+    /// The host's clock when the frame arrived: late by exposure, readout and transfer.
+    Arrival,
+    /// Taken from a recording.
+    Recorded,
+}
+
+/// A frame as the camera delivered it. Its stamp is the stamp of everything made from it.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Counts the frames of one source; a gap is a frame that a newer one replaced.
+    pub sequence: u64,
+    pub stamp: StampNs,
+    pub stamp_source: StampSource,
+    pub color: BgrImage,
+    /// Same size as `color`, pixel for pixel.
+    pub depth: Option<DepthImage>,
+}
+
+/// An image's data does not fill its size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found} values for an image of {width_px}x{height_px} px, which holds {expected}")]
+pub struct ImageSizeError {
+    pub width_px: u32,
+    pub height_px: u32,
+    pub expected: usize,
+    pub found: usize,
+}
+
+/// u8 `[height_px, width_px, 3]`, BGR, `0..=255`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgrImage {
+    width_px: u32,
+    height_px: u32,
+    data: Vec<u8>,
+}
+
+impl BgrImage {
+    pub fn new(width_px: u32, height_px: u32, data: Vec<u8>) -> Result<BgrImage, ImageSizeError> {
+        check_size(width_px, height_px, 3, data.len())?;
+        Ok(BgrImage { width_px, height_px, data })
+    }
+
+    pub fn width_px(&self) -> u32 {
+        self.width_px
+    }
+
+    pub fn height_px(&self) -> u32 {
+        self.height_px
+    }
+
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+
+    /// Blue, green, red.
+    pub fn pixel(&self, x_px: u32, y_px: u32) -> [u8; 3] {
+        let at = 3 * (y_px as usize * self.width_px as usize + x_px as usize);
+        [self.data[at], self.data[at + 1], self.data[at + 2]]
+    }
+}
+
+/// u16 `[height_px, width_px]`, millimetres along the optical axis, `0` where nothing was measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepthImage {
+    width_px: u32,
+    height_px: u32,
+    data_mm: Vec<u16>,
+}
+
+impl DepthImage {
+    pub fn new(
+        width_px: u32,
+        height_px: u32,
+        data_mm: Vec<u16>,
+    ) -> Result<DepthImage, ImageSizeError> {
+        check_size(width_px, height_px, 1, data_mm.len())?;
+        Ok(DepthImage { width_px, height_px, data_mm })
+    }
+
+    pub fn width_px(&self) -> u32 {
+        self.width_px
+    }
+
+    pub fn height_px(&self) -> u32 {
+        self.height_px
+    }
+
+    pub fn data_mm(&self) -> &[u16] {
+        &self.data_mm
+    }
+
+    /// Depth along the optical axis; `None` in a hole.
+    pub fn depth_m(&self, x_px: u32, y_px: u32) -> Option<f64> {
+        let mm = self.data_mm[y_px as usize * self.width_px as usize + x_px as usize];
+        (mm != 0).then(|| f64::from(mm) / 1000.0)
+    }
+}
+
+fn check_size(w: u32, h: u32, channels: usize, found: usize) -> Result<(), ImageSizeError> {
+    let expected = w as usize * h as usize * channels;
+    if expected == found && expected != 0 {
+        return Ok(());
+    }
+    Err(ImageSizeError { width_px: w, height_px: h, expected, found })
+}

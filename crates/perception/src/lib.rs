@@ -1,0 +1,32 @@
+//! Turns a frame into packages and grasps, as pure functions, and declares the edges it needs.
+//!
+//! No file, socket, thread or clock is touched here: time arrives as [`StampNs`], frames through
+//! [`FrameSource`], tensors through [`InferenceSession`].
+//!
+//! # Conventions
+//!
+//! - SI units, right-handed; the optical frame has x right, y down, z forward (REP-103).
+//! - Pixel coordinates follow OpenCV: the centre of the top-left pixel is `(0, 0)`.
+//! - Transforms are named `target_from_source`.
+//! - Colour images are BGR8, row-major; depth images are u16 millimetres along the optical axis,
+//!   aligned with the colour image, `0` where nothing was measured.
+
+mod camera_info;
+mod edges;
+mod frame;
+mod mask;
+mod model;
+mod package;
+
+pub use camera_info::{CameraInfo, Distortion, Intrinsics};
+pub use edges::{
+    BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
+    PublishError, Publisher, SourceError,
+};
+pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
+pub use mask::{Mask, MaskError};
+pub use model::{InputForm, ModelSpec, Provider};
+pub use package::{
+    BboxPx, Counters, CountersSnapshot, FrameReport, Grasp, Instance, Package, PackageType,
+    Packages, Plane, PoseSource, ReferenceFrame, Scene, StageLatencies, Tool,
+};
