@@ -12,18 +12,22 @@
 //!   aligned with the colour image, `0` where nothing was measured.
 
 mod camera_info;
+mod decode;
 mod edges;
 mod frame;
+mod letterbox;
 mod mask;
 mod model;
 mod package;
 
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
+pub use decode::{DecodeLimits, DecodeScratch, decode};
 pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
     PublishError, Publisher, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
+pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, Provider};
 pub use package::{

@@ -1,0 +1,351 @@
+//! Fits a camera image into the model's input and maps results back.
+//!
+//! # Conventions
+//!
+//! As Ultralytics does it: the image keeps its proportions, is centred, and grey (114) fills the
+//! rest. Resampling is bilinear with half-pixel centres, as OpenCV's `INTER_LINEAR`.
+
+use crate::{BboxPx, BgrImage, InputMut};
+
+/// Value of the padding in each channel (Ultralytics' choice).
+pub const PAD_VALUE: u8 = 114;
+
+/// How an image of one size sits in the model's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Letterbox {
+    pub image_width_px: u32,
+    pub image_height_px: u32,
+    pub input_width_px: u32,
+    pub input_height_px: u32,
+    /// Input pixels per image pixel.
+    pub scale: f32,
+    /// Size of the image's part of the input.
+    pub content_width_px: u32,
+    pub content_height_px: u32,
+    /// Input pixels left of and above the content.
+    pub pad_x_px: u32,
+    pub pad_y_px: u32,
+}
+
+impl Letterbox {
+    pub fn new(image: (u32, u32), input: (u32, u32)) -> Letterbox {
+        let scale =
+            (f64::from(input.0) / f64::from(image.0)).min(f64::from(input.1) / f64::from(image.1));
+        let fit = |image_px: u32, input_px: u32| {
+            (to_u32((f64::from(image_px) * scale).round())).clamp(1, input_px)
+        };
+        let content = (fit(image.0, input.0), fit(image.1, input.1));
+        // An odd remainder goes to the right and the bottom.
+        let pad = ((input.0 - content.0) / 2, (input.1 - content.1) / 2);
+        Letterbox {
+            image_width_px: image.0,
+            image_height_px: image.1,
+            input_width_px: input.0,
+            input_height_px: input.1,
+            scale: scale as f32,
+            content_width_px: content.0,
+            content_height_px: content.1,
+            pad_x_px: pad.0,
+            pad_y_px: pad.1,
+        }
+    }
+
+    /// A box from input pixels to image pixels, clipped to the image.
+    pub fn bbox_to_image(&self, bbox: &BboxPx) -> BboxPx {
+        let x = |x: f32| {
+            ((x - self.pad_x_px as f32) / self.scale).clamp(0.0, self.image_width_px as f32)
+        };
+        let y = |y: f32| {
+            ((y - self.pad_y_px as f32) / self.scale).clamp(0.0, self.image_height_px as f32)
+        };
+        BboxPx {
+            x_min_px: x(bbox.x_min_px),
+            y_min_px: y(bbox.y_min_px),
+            x_max_px: x(bbox.x_max_px),
+            y_max_px: y(bbox.y_max_px),
+        }
+    }
+
+    /// Along x, the coordinate `u` in an image of the input shrunk by `stride` of the pixel `x` of
+    /// the camera image is `u = slope * x + offset`, both counted from pixel centres.
+    pub(crate) fn x_map(&self, stride: f32) -> (f32, f32) {
+        axis_map(self.content_width_px, self.image_width_px, self.pad_x_px, stride)
+    }
+
+    /// [`Letterbox::x_map`] along y.
+    pub(crate) fn y_map(&self, stride: f32) -> (f32, f32) {
+        axis_map(self.content_height_px, self.image_height_px, self.pad_y_px, stride)
+    }
+}
+
+fn axis_map(content_px: u32, image_px: u32, pad_px: u32, stride: f32) -> (f32, f32) {
+    let slope = content_px as f32 / image_px as f32 / stride;
+    (slope, 0.5 * slope + pad_px as f32 / stride - 0.5)
+}
+
+/// Buffers of [`preprocess`], kept from frame to frame.
+#[derive(Debug, Default)]
+pub struct PreprocessScratch {
+    /// One source row after vertical interpolation, 8.8 fixed point.
+    row: Vec<u16>,
+    /// For each content column, where its left neighbour starts in `row`, and the weights.
+    taps: Vec<Tap>,
+    taps_of: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tap {
+    left: u32,
+    right: u32,
+    /// Weight of the right neighbour, of 256.
+    weight: u32,
+}
+
+/// Writes the letterboxed image into the model's input buffer.
+pub fn preprocess(
+    image: &BgrImage,
+    letterbox: &Letterbox,
+    input: InputMut<'_>,
+    scratch: &mut PreprocessScratch,
+) {
+    assert_eq!(
+        (image.width_px(), image.height_px()),
+        (letterbox.image_width_px, letterbox.image_height_px)
+    );
+    let pixels = letterbox.input_width_px as usize * letterbox.input_height_px as usize;
+    match input {
+        InputMut::Bgr8Nhwc(values) => {
+            assert_eq!(values.len(), 3 * pixels);
+            fill_bgr8(image, letterbox, values, scratch);
+        }
+        InputMut::RgbF32Nchw(values) => {
+            assert_eq!(values.len(), 3 * pixels);
+            fill_rgb_f32(image, letterbox, values, scratch);
+        }
+    }
+}
+
+fn fill_bgr8(
+    image: &BgrImage,
+    letterbox: &Letterbox,
+    values: &mut [u8],
+    scratch: &mut PreprocessScratch,
+) {
+    let stride = 3 * letterbox.input_width_px as usize;
+    let left = 3 * letterbox.pad_x_px as usize;
+    let right = left + 3 * letterbox.content_width_px as usize;
+    let top = letterbox.pad_y_px as usize;
+    let bottom = top + letterbox.content_height_px as usize;
+    values[..top * stride].fill(PAD_VALUE);
+    values[bottom * stride..].fill(PAD_VALUE);
+    for (y, line) in values.chunks_exact_mut(stride).enumerate().take(bottom).skip(top) {
+        line[..left].fill(PAD_VALUE);
+        line[right..].fill(PAD_VALUE);
+        interpolate_rows(image, letterbox, y - top, scratch);
+        for (pixel, tap) in line[left..right].chunks_exact_mut(3).zip(&scratch.taps) {
+            pixel.copy_from_slice(&interpolate_columns(&scratch.row, tap));
+        }
+    }
+}
+
+fn fill_rgb_f32(
+    image: &BgrImage,
+    letterbox: &Letterbox,
+    values: &mut [f32],
+    scratch: &mut PreprocessScratch,
+) {
+    let width = letterbox.input_width_px as usize;
+    let (left, top) = (letterbox.pad_x_px as usize, letterbox.pad_y_px as usize);
+    values.fill(f32::from(PAD_VALUE) / 255.0);
+    let plane = width * letterbox.input_height_px as usize;
+    let (red, rest) = values.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    for y in 0..letterbox.content_height_px as usize {
+        interpolate_rows(image, letterbox, y, scratch);
+        let at = (top + y) * width + left;
+        let content = at..at + letterbox.content_width_px as usize;
+        let planes = red[content.clone()]
+            .iter_mut()
+            .zip(green[content.clone()].iter_mut())
+            .zip(blue[content].iter_mut());
+        for (((r, g), b), tap) in planes.zip(&scratch.taps) {
+            let bgr = interpolate_columns(&scratch.row, tap);
+            *b = f32::from(bgr[0]) / 255.0;
+            *g = f32::from(bgr[1]) / 255.0;
+            *r = f32::from(bgr[2]) / 255.0;
+        }
+    }
+}
+
+/// Vertical half of the interpolation, first because it runs along memory.
+fn interpolate_rows(
+    image: &BgrImage,
+    letterbox: &Letterbox,
+    content_y: usize,
+    scratch: &mut PreprocessScratch,
+) {
+    let sizes = (letterbox.image_width_px, letterbox.content_width_px);
+    if scratch.taps_of != Some(sizes) {
+        scratch.taps = (0..sizes.1).map(|x| tap(x, sizes.0, sizes.1, 3)).collect();
+        scratch.taps_of = Some(sizes);
+    }
+    let stride = 3 * letterbox.image_width_px as usize;
+    let y = u32::try_from(content_y).expect("an image's height");
+    let rows = tap(y, letterbox.image_height_px, letterbox.content_height_px, 1);
+    let upper = &image.data()[rows.left as usize * stride..][..stride];
+    let lower = &image.data()[rows.right as usize * stride..][..stride];
+    let weight = u16::try_from(rows.weight).expect("at most 256");
+    scratch.row.resize(stride, 0);
+    for ((value, &above), &below) in scratch.row.iter_mut().zip(upper).zip(lower) {
+        *value = u16::from(above) * (256 - weight) + u16::from(below) * weight;
+    }
+}
+
+#[inline]
+fn interpolate_columns(row: &[u16], tap: &Tap) -> [u8; 3] {
+    let left = &row[tap.left as usize..][..3];
+    let right = &row[tap.right as usize..][..3];
+    std::array::from_fn(|c| {
+        let sum = u32::from(left[c]) * (256 - tap.weight) + u32::from(right[c]) * tap.weight;
+        ((sum + (1 << 15)) >> 16) as u8
+    })
+}
+
+/// The two source pixels around a target pixel's centre; positions are multiplied by `channels`.
+fn tap(target: u32, source_size: u32, target_size: u32, channels: u32) -> Tap {
+    let ratio = f64::from(source_size) / f64::from(target_size);
+    let center = ((f64::from(target) + 0.5) * ratio - 0.5).clamp(0.0, f64::from(source_size - 1));
+    let left = to_u32(center.floor());
+    Tap {
+        left: channels * left,
+        right: channels * (left + 1).min(source_size - 1),
+        weight: to_u32(((center - f64::from(left)) * 256.0).round()),
+    }
+}
+
+fn to_u32(value: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixel counts")]
+    {
+        value as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    fn gradient(width: u32, height: u32) -> BgrImage {
+        let mut data = Vec::new();
+        for y in 0..height {
+            for x in 0..width {
+                data.extend([(x * 3 % 256) as u8, (y * 5 % 256) as u8, ((x + y) % 256) as u8]);
+            }
+        }
+        BgrImage::new(width, height, data).unwrap()
+    }
+
+    fn bgr8(image: &BgrImage, input: (u32, u32)) -> (Letterbox, Vec<u8>) {
+        let letterbox = Letterbox::new((image.width_px(), image.height_px()), input);
+        let mut values = vec![1; 3 * (input.0 * input.1) as usize];
+        let mut scratch = PreprocessScratch::default();
+        preprocess(image, &letterbox, InputMut::Bgr8Nhwc(&mut values), &mut scratch);
+        (letterbox, values)
+    }
+
+    fn check(image: (u32, u32), input: (u32, u32), expected: Expect) {
+        let l = Letterbox::new(image, input);
+        let (w, h) = (l.content_width_px, l.content_height_px);
+        expected.assert_eq(&format!("{w}x{h} at {},{}", l.pad_x_px, l.pad_y_px));
+    }
+
+    #[test]
+    fn an_image_keeps_its_proportions_and_is_centred() {
+        check((1280, 720), (640, 640), expect!["640x360 at 0,140"]);
+        check((480, 640), (512, 512), expect!["384x512 at 64,0"]);
+        check((641, 480), (512, 512), expect!["512x383 at 0,64"]);
+        check((1, 4000), (320, 320), expect!["1x320 at 159,0"]);
+    }
+
+    #[test]
+    fn an_image_of_the_inputs_size_is_copied() {
+        let image = gradient(32, 32);
+        assert_eq!(bgr8(&image, (32, 32)).1, image.data());
+    }
+
+    #[test]
+    fn padding_is_grey_and_content_is_not() {
+        let image = BgrImage::new(4, 2, vec![7; 24]).unwrap();
+        let (letterbox, values) = bgr8(&image, (8, 8));
+        assert_eq!((letterbox.pad_y_px, letterbox.content_height_px), (2, 4));
+        for (i, pixel) in values.chunks(3).enumerate() {
+            let inside = (2..6).contains(&(i / 8));
+            assert_eq!(pixel, if inside { [7; 3] } else { [PAD_VALUE; 3] }, "pixel {i}");
+        }
+    }
+
+    #[test]
+    fn both_input_forms_hold_the_same_picture() {
+        let image = gradient(37, 23);
+        let (letterbox, bytes) = bgr8(&image, (32, 32));
+        let mut floats = vec![0.0; 3 * 32 * 32];
+        let mut scratch = PreprocessScratch::default();
+        preprocess(&image, &letterbox, InputMut::RgbF32Nchw(&mut floats), &mut scratch);
+        for i in 0..32 * 32 {
+            for c in 0..3 {
+                let expected = f32::from(bytes[3 * i + c]) / 255.0;
+                assert!((floats[(2 - c) * 1024 + i] - expected).abs() < 1e-6);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn interpolation_is_within_one_of_the_exact_value(
+            w in 2u32..90, h in 2u32..90, input in 8u32..64,
+        ) {
+            let image = gradient(w, h);
+            let (l, values) = bgr8(&image, (input, input));
+            let sample = |x: f64, y: f64, c: usize| {
+                let (x, y) = (x.clamp(0.0, f64::from(w - 1)), y.clamp(0.0, f64::from(h - 1)));
+                let (x0, y0) = (x.floor() as u32, y.floor() as u32);
+                let (x1, y1) = ((x0 + 1).min(w - 1), (y0 + 1).min(h - 1));
+                let (fx, fy) = (x - f64::from(x0), y - f64::from(y0));
+                let p = |x, y| f64::from(image.pixel(x, y)[c]);
+                (p(x0, y0) * (1.0 - fx) + p(x1, y0) * fx) * (1.0 - fy)
+                    + (p(x0, y1) * (1.0 - fx) + p(x1, y1) * fx) * fy
+            };
+            for y in 0..l.content_height_px {
+                for x in 0..l.content_width_px {
+                    let at = 3 * ((y + l.pad_y_px) * input + x + l.pad_x_px) as usize;
+                    let u = (f64::from(x) + 0.5) * f64::from(w) / f64::from(l.content_width_px) - 0.5;
+                    let v = (f64::from(y) + 0.5) * f64::from(h) / f64::from(l.content_height_px) - 0.5;
+                    for c in 0..3 {
+                        let exact = sample(u, v, c);
+                        prop_assert!((f64::from(values[at + c]) - exact).abs() <= 1.5);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_box_comes_back_to_where_it_was(
+            w in 100u32..2000, h in 100u32..2000, x in 0.1f32..0.4, y in 0.1f32..0.4,
+        ) {
+            let l = Letterbox::new((w, h), (512, 512));
+            let (x_min, y_min) = (x * w as f32, y * h as f32);
+            let bbox = BboxPx {
+                x_min_px: x_min, y_min_px: y_min, x_max_px: 2.0 * x_min, y_max_px: 2.0 * y_min,
+            };
+            let into = |v: f32, pad: u32| v * l.scale + pad as f32;
+            let back = l.bbox_to_image(&BboxPx {
+                x_min_px: into(bbox.x_min_px, l.pad_x_px),
+                y_min_px: into(bbox.y_min_px, l.pad_y_px),
+                x_max_px: into(bbox.x_max_px, l.pad_x_px),
+                y_max_px: into(bbox.y_max_px, l.pad_y_px),
+            });
+            prop_assert!(bbox.iou(&back) > 0.999);
+        }
+    }
+}
