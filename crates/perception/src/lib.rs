@@ -15,10 +15,13 @@ mod camera_info;
 mod decode;
 mod edges;
 mod frame;
+mod grasp;
 mod letterbox;
 mod mask;
 mod model;
 mod package;
+mod pipeline;
+mod track;
 
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
 pub use decode::{DecodeLimits, DecodeScratch, decode};
@@ -27,6 +30,7 @@ pub use edges::{
     PublishError, Publisher, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
+pub use grasp::plan;
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, Provider};
@@ -34,3 +38,5 @@ pub use package::{
     BboxPx, Counters, CountersSnapshot, FrameReport, Grasp, Instance, Package, PackageType,
     Packages, Plane, PoseSource, ReferenceFrame, Scene, StageLatencies, Tool,
 };
+pub use pipeline::{Edges, Fault, Limits, Pipeline, run};
+pub use track::Tracks;

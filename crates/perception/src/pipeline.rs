@@ -1,0 +1,129 @@
+//! The one path from a frame to packages: `run`, `replay`, `bench`, `eval` and `detect` all take it.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::{
+    Clock, Counters, DecodeLimits, DecodeScratch, Frame, FrameReport, FrameSource, InferenceError,
+    InferenceSession, Letterbox, ModelSpec, Packages, PreprocessScratch, PublishError, Publisher,
+    ReferenceFrame, Scene, SourceError, StageLatencies, Tracks, decode, plan, preprocess,
+};
+
+/// What the loop may spend and keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// An older frame is dropped and counted, never published.
+    pub frame_age_ns_max: u64,
+    /// How long after its exposure a result may be acted on.
+    pub result_valid_ns: u64,
+    pub decode: DecodeLimits,
+}
+
+/// Everything foreign that the loop touches.
+pub struct Edges<'a> {
+    pub source: &'a mut dyn FrameSource,
+    pub session: &'a mut dyn InferenceSession,
+    pub publisher: &'a mut dyn Publisher,
+    pub clock: &'a dyn Clock,
+}
+
+/// Ends the process.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Takes frames until the source ends: each is dropped and counted, or published.
+pub fn run(
+    edges: &mut Edges<'_>,
+    scene: Option<&Scene>,
+    limits: &Limits,
+    counters: &Counters,
+) -> Result<(), Fault> {
+    let mut pipeline = Pipeline::new(edges.session.spec().clone());
+    let mut sequence_next = None;
+    while let Some(frame) = edges.source.next_frame()? {
+        counters.frames.fetch_add(1, Relaxed);
+        let superseded = frame.sequence.saturating_sub(sequence_next.unwrap_or(frame.sequence));
+        counters.frames_superseded.fetch_add(superseded, Relaxed);
+        sequence_next = Some(frame.sequence + 1);
+        if edges.clock.now().since_ns(frame.stamp) > limits.frame_age_ns_max {
+            counters.frames_stale.fetch_add(1, Relaxed);
+            continue;
+        }
+        let (packages, latencies) =
+            pipeline.process(&frame, edges.session, edges.clock, scene, limits)?;
+        counters.results_published.fetch_add(1, Relaxed);
+        let report = FrameReport { packages, latencies, counters: counters.snapshot() };
+        edges.publisher.publish(&frame, &report)?;
+    }
+    Ok(())
+}
+
+/// Tracks and buffers that live from frame to frame.
+#[derive(Debug)]
+pub struct Pipeline {
+    model: ModelSpec,
+    tracks: Tracks,
+    preprocess: PreprocessScratch,
+    decode: DecodeScratch,
+}
+
+impl Pipeline {
+    pub fn new(model: ModelSpec) -> Pipeline {
+        Pipeline {
+            model,
+            tracks: Tracks::default(),
+            preprocess: PreprocessScratch::default(),
+            decode: DecodeScratch::default(),
+        }
+    }
+
+    /// One frame, start to end.
+    pub fn process(
+        &mut self,
+        frame: &Frame,
+        session: &mut dyn InferenceSession,
+        clock: &dyn Clock,
+        scene: Option<&Scene>,
+        limits: &Limits,
+    ) -> Result<(Packages, StageLatencies), InferenceError> {
+        let image = (frame.color.width_px(), frame.color.height_px());
+        let letterbox = Letterbox::new(image, (self.model.width_px, self.model.height_px));
+        let taken = clock.now();
+        preprocess(&frame.color, &letterbox, session.input(), &mut self.preprocess);
+        let preprocessed = clock.now();
+        let outputs = session.run()?;
+        let inferred = clock.now();
+        let instances = decode(outputs, &self.model, &letterbox, &limits.decode, &mut self.decode);
+        let decoded = clock.now();
+        let track_ids = self.tracks.assign(&instances, frame.stamp);
+        let packages = plan(instances, &track_ids, frame.depth.as_ref(), scene);
+        let planned = clock.now();
+
+        let latencies = StageLatencies {
+            wait_ns: taken.since_ns(frame.stamp),
+            preprocess_ns: preprocessed.since_ns(taken),
+            inference_ns: inferred.since_ns(preprocessed),
+            decode_ns: decoded.since_ns(inferred),
+            plan_ns: planned.since_ns(decoded),
+            total_ns: planned.since_ns(frame.stamp),
+        };
+        let calibrated = scene.is_some_and(|scene| scene.base_from_camera.is_some());
+        let packages = Packages {
+            sequence: frame.sequence,
+            stamp: frame.stamp,
+            stamp_source: frame.stamp_source,
+            image_width_px: image.0,
+            image_height_px: image.1,
+            reference_frame: if calibrated { ReferenceFrame::Base } else { ReferenceFrame::Camera },
+            valid_until: frame.stamp + std::time::Duration::from_nanos(limits.result_valid_ns),
+            packages,
+        };
+        Ok((packages, latencies))
+    }
+}

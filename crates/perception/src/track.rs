@@ -1,0 +1,184 @@
+//! Gives each instance an identity that stays from frame to frame.
+
+use pathfinding::kuhn_munkres::kuhn_munkres;
+use pathfinding::matrix::Matrix;
+
+use crate::{BboxPx, Instance, StampNs};
+
+/// Least overlap of a prediction and an instance that may be the same package.
+const IOU_MIN: f32 = 0.2;
+/// A package may be out of sight this long and keep its identity.
+const OCCLUDED_NS_MAX: u64 = 1_000_000_000;
+/// Share of the newest speed in the estimate: belts move evenly, boxes jitter.
+const SPEED_GAIN: f32 = 0.5;
+
+/// The packages seen lately.
+#[derive(Debug, Default)]
+pub struct Tracks {
+    tracks: Vec<Track>,
+    issued: u64,
+}
+
+#[derive(Debug)]
+struct Track {
+    id: u64,
+    bbox: BboxPx,
+    seen: StampNs,
+    /// Pixels a nanosecond, x and y.
+    speed: [f32; 2],
+}
+
+impl Tracks {
+    /// The track id of each instance. Pairs predictions and instances so that their overlaps add
+    /// up to the most (Hungarian method); instances without a partner get new ids.
+    pub fn assign(&mut self, instances: &[Instance], stamp: StampNs) -> Vec<u64> {
+        self.tracks.retain(|track| stamp.since_ns(track.seen) <= OCCLUDED_NS_MAX);
+        let partners = self.partners(instances, stamp);
+        instances
+            .iter()
+            .zip(partners)
+            .map(|(instance, partner)| match partner {
+                Some(at) => {
+                    self.tracks[at].update(instance.bbox, stamp);
+                    self.tracks[at].id
+                }
+                None => self.start(instance.bbox, stamp),
+            })
+            .collect()
+    }
+
+    fn start(&mut self, bbox: BboxPx, stamp: StampNs) -> u64 {
+        self.issued += 1;
+        self.tracks.push(Track { id: self.issued, bbox, seen: stamp, speed: [0.0; 2] });
+        self.issued
+    }
+
+    /// For each instance the index of its track.
+    fn partners(&self, instances: &[Instance], stamp: StampNs) -> Vec<Option<usize>> {
+        let mut partners = vec![None; instances.len()];
+        if instances.is_empty() || self.tracks.is_empty() {
+            return partners;
+        }
+        let predictions: Vec<BboxPx> =
+            self.tracks.iter().map(|track| track.predicted(stamp)).collect();
+        let weight = |instance: usize, track: usize| {
+            let iou = predictions[track].iou(&instances[instance].bbox);
+            if iou < IOU_MIN { 0 } else { fixed_point(iou) }
+        };
+        // The solver wants no more rows than columns.
+        let (n, m) = (instances.len(), self.tracks.len());
+        if n <= m {
+            let weights = Matrix::from_fn(n, m, |(row, column)| weight(row, column));
+            for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
+                partners[row] = (weight(row, column) > 0).then_some(column);
+            }
+        } else {
+            let weights = Matrix::from_fn(m, n, |(row, column)| weight(column, row));
+            for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
+                partners[column] = (weight(column, row) > 0).then_some(row);
+            }
+        }
+        partners
+    }
+}
+
+impl Track {
+    fn predicted(&self, stamp: StampNs) -> BboxPx {
+        let elapsed_ns = stamp.since_ns(self.seen) as f32;
+        let [dx, dy] = self.speed.map(|speed| speed * elapsed_ns);
+        BboxPx {
+            x_min_px: self.bbox.x_min_px + dx,
+            y_min_px: self.bbox.y_min_px + dy,
+            x_max_px: self.bbox.x_max_px + dx,
+            y_max_px: self.bbox.y_max_px + dy,
+        }
+    }
+
+    fn update(&mut self, bbox: BboxPx, stamp: StampNs) {
+        let elapsed_ns = stamp.since_ns(self.seen);
+        if elapsed_ns > 0 {
+            let (old, new) = (center(&self.bbox), center(&bbox));
+            for axis in 0..2 {
+                let measured = (new[axis] - old[axis]) / elapsed_ns as f32;
+                self.speed[axis] += SPEED_GAIN * (measured - self.speed[axis]);
+            }
+        }
+        (self.bbox, self.seen) = (bbox, stamp);
+    }
+}
+
+fn center(bbox: &BboxPx) -> [f32; 2] {
+    [0.5 * (bbox.x_min_px + bbox.x_max_px), 0.5 * (bbox.y_min_px + bbox.y_max_px)]
+}
+
+fn fixed_point(iou: f32) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "at most a million")]
+    {
+        (iou * 1e6) as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mask;
+    use proptest::prelude::*;
+
+    fn instance(x: f32, y: f32) -> Instance {
+        let bbox = BboxPx { x_min_px: x, y_min_px: y, x_max_px: x + 40.0, y_max_px: y + 30.0 };
+        Instance { class_id: 0, score: 0.9, bbox, mask: Mask::empty(4, 4) }
+    }
+
+    fn check(frames: &[&[(f32, f32)]], expected: &[&[u64]]) {
+        let mut tracks = Tracks::default();
+        for (i, (frame, expected)) in frames.iter().zip(expected).enumerate() {
+            let instances: Vec<_> = frame.iter().map(|&(x, y)| instance(x, y)).collect();
+            let stamp = StampNs(i as u64 * 100_000_000);
+            assert_eq!(tracks.assign(&instances, stamp), *expected, "frame {i}");
+        }
+    }
+
+    #[test]
+    fn ids_follow_packages_whatever_their_order() {
+        check(&[&[(0.0, 0.0), (100.0, 0.0)], &[(102.0, 1.0), (3.0, 0.0)]], &[&[1, 2], &[2, 1]]);
+    }
+
+    #[test]
+    fn a_newcomer_gets_a_new_id_and_a_leaver_keeps_its_own_for_a_second() {
+        check(
+            &[&[(0.0, 0.0)], &[(0.0, 0.0), (200.0, 0.0)], &[(200.0, 0.0)], &[(0.0, 0.0)]],
+            &[&[1], &[1, 2], &[2], &[1]],
+        );
+        let gone: Vec<&[(f32, f32)]> = vec![&[]; 11];
+        let frames = [vec![&[(0.0, 0.0)][..]], gone, vec![&[(0.0, 0.0)][..]]].concat();
+        let none: Vec<&[u64]> = vec![&[]; 11];
+        check(&frames, &[vec![&[1][..]], none, vec![&[2][..]]].concat());
+    }
+
+    #[test]
+    fn a_package_on_a_fast_belt_is_met_where_it_will_be() {
+        // 30 px a frame, then a frame without it: 60 px, more than its width.
+        check(
+            &[&[(0.0, 0.0)], &[(20.0, 0.0)], &[(50.0, 0.0)], &[(80.0, 0.0)], &[], &[(138.0, 0.0)]],
+            &[&[1], &[1], &[1], &[1], &[], &[1]],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_instances_share_an_id(
+            frames in proptest::collection::vec(
+                proptest::collection::vec((0.0f32..200.0, 0.0f32..200.0), 0..12), 1..6),
+        ) {
+            let mut tracks = Tracks::default();
+            for (i, frame) in frames.iter().enumerate() {
+                let instances: Vec<_> = frame.iter().map(|&(x, y)| instance(x, y)).collect();
+                let mut ids = tracks.assign(&instances, StampNs(i as u64 * 50_000_000));
+                prop_assert_eq!(ids.len(), instances.len());
+                ids.sort_unstable();
+                ids.dedup();
+                prop_assert_eq!(ids.len(), instances.len());
+            }
+        }
+    }
+}
