@@ -1,0 +1,158 @@
+//! Single images: files to pixels and back, nothing half-read.
+//!
+//! A decoder fills what is missing from a truncated JPEG with grey, or even with pixels of an
+//! earlier image (opencv#26488), and reports success. So the container is walked to its end
+//! before a decoder sees it. A JPEG has no checksum: bytes that were altered inside a complete
+//! file go unnoticed, whereas a PNG's checksums are verified.
+//!
+//! # Conventions
+//!
+//! Colour images follow their EXIF orientation, as every viewer shows them.
+
+use std::path::{Path, PathBuf};
+
+use magpie_perception::{BgrImage, DepthImage};
+use opencv::core::{Mat, ToInputArray, Vec3b, Vector};
+use opencv::imgcodecs;
+use opencv::prelude::*;
+
+use crate::container::{Container, PngHeader};
+use crate::pixels::bgr_from_mat;
+
+/// An image file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} the image {path:?}")]
+pub struct ImageError {
+    /// "read" or "write".
+    pub action: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: ImageProblem,
+}
+
+/// What is wrong with an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageProblem {
+    #[error("use the file")]
+    Io(#[source] std::io::Error),
+    #[error("it is neither a JPEG nor a PNG file")]
+    NotAnImage,
+    #[error("the {format} file is truncated: its end marker is missing after {bytes} bytes")]
+    Truncated { format: &'static str, bytes: usize },
+    #[error("the {format} file is damaged and cannot be decoded")]
+    Undecodable { format: &'static str },
+    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
+    SixteenBitColor,
+    #[error(
+        "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
+         this is {found}"
+    )]
+    NotDepth { found: String },
+    #[error(
+        "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \
+         depth must be aligned with colour, pixel for pixel"
+    )]
+    DepthSize { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
+    #[error("the image is empty")]
+    Empty,
+    #[error("pixels of type {found} where 8-bit BGR or grey is needed")]
+    PixelType { found: String },
+    #[error("call OpenCV")]
+    OpenCv(#[from] opencv::Error),
+}
+
+/// A colour or grey image file, JPEG or PNG.
+pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
+    let read = || decode_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
+    read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
+}
+
+/// A depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
+pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
+    let read = || decode_depth(&std::fs::read(path).map_err(ImageProblem::Io)?);
+    read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
+}
+
+/// Lossless.
+pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
+    let write = || {
+        let bytes = encode(".png", &mat_from_bgr(image)?, &Vector::new())?;
+        std::fs::write(path, bytes).map_err(ImageProblem::Io)
+    };
+    write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
+}
+
+/// The file that [`read_depth_png`] reads.
+pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError> {
+    let write = || {
+        let (rows, cols) = (side(depth.height_px()), side(depth.width_px()));
+        let mat = Mat::new_rows_cols_with_data(rows, cols, depth.data_mm())?;
+        let bytes = encode(".png", &mat, &Vector::new())?;
+        std::fs::write(path, bytes).map_err(ImageProblem::Io)
+    };
+    write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
+}
+
+/// `quality_percent` runs from 0 (smallest) to 100 (best).
+pub fn encode_jpeg(image: &BgrImage, quality_percent: u8) -> Result<Vec<u8>, ImageProblem> {
+    let quality = i32::from(quality_percent.min(100));
+    let settings = Vector::from_slice(&[imgcodecs::IMWRITE_JPEG_QUALITY, quality]);
+    encode(".jpg", &mat_from_bgr(image)?, &settings)
+}
+
+/// Depth must lie on the colour image, pixel for pixel.
+pub fn check_aligned(color: &BgrImage, depth: &DepthImage) -> Result<(), ImageProblem> {
+    let (width_px, height_px) = (color.width_px(), color.height_px());
+    let (depth_width_px, depth_height_px) = (depth.width_px(), depth.height_px());
+    if (width_px, height_px) == (depth_width_px, depth_height_px) {
+        return Ok(());
+    }
+    Err(ImageProblem::DepthSize { width_px, height_px, depth_width_px, depth_height_px })
+}
+
+/// A colour or grey image, JPEG or PNG, from its file's bytes.
+pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
+    let container = Container::of(bytes)?;
+    if let Container::Png(PngHeader { bits: 16, .. }) = container {
+        return Err(ImageProblem::SixteenBitColor);
+    }
+    let mat = imgcodecs::imdecode(&Mat::from_slice(bytes)?, imgcodecs::IMREAD_COLOR)?;
+    if mat.empty() {
+        return Err(ImageProblem::Undecodable { format: container.format() });
+    }
+    bgr_from_mat(&mat)
+}
+
+fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
+    match Container::of(bytes)? {
+        Container::Png(PngHeader { bits: 16, channels: "grey" }) => {}
+        other => return Err(ImageProblem::NotDepth { found: other.describe() }),
+    }
+    let mat = imgcodecs::imdecode(&Mat::from_slice(bytes)?, imgcodecs::IMREAD_UNCHANGED)?;
+    if mat.empty() {
+        return Err(ImageProblem::Undecodable { format: "PNG" });
+    }
+    let size = mat.size()?;
+    let data_mm = mat.data_typed::<u16>()?.to_vec();
+    DepthImage::new(size.width.unsigned_abs(), size.height.unsigned_abs(), data_mm)
+        .map_err(|_| ImageProblem::Empty)
+}
+
+fn encode(
+    extension: &str,
+    image: &impl ToInputArray,
+    settings: &Vector<i32>,
+) -> Result<Vec<u8>, ImageProblem> {
+    let mut bytes = Vector::new();
+    imgcodecs::imencode(extension, image, &mut bytes, settings)?;
+    Ok(bytes.to_vec())
+}
+
+fn mat_from_bgr(image: &BgrImage) -> Result<opencv::boxed_ref::BoxedRef<'_, Mat>, ImageProblem> {
+    let (rows, cols) = (side(image.height_px()), side(image.width_px()));
+    Ok(Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, image.data())?)
+}
+
+fn side(px: u32) -> i32 {
+    i32::try_from(px).expect("an image in memory has sides below 2^31 px")
+}

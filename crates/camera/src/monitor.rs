@@ -1,0 +1,219 @@
+//! The state of one source, as status shows it, shared by everyone who works on it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use magpie_perception::{Counters, StampNs};
+
+use crate::{LatestFrame, SharedClock};
+
+/// What a source is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CameraState {
+    /// No frame has come yet.
+    Opening,
+    Streaming {
+        /// Mean over the last ten frames or so; 0 until the second frame.
+        fps: f64,
+        width_px: u32,
+        height_px: u32,
+    },
+    /// The camera gives no frames; it is being reopened.
+    Lost {
+        /// When the newest frame came, or when the first opening began.
+        since: StampNs,
+        reason: String,
+        reopen_attempts: u32,
+    },
+    /// There will be no more frames: stopped, end of file, or a fault.
+    Ended { reason: String },
+}
+
+/// Watches and stops a source from any thread.
+#[derive(Clone)]
+pub struct CameraHandle {
+    monitor: Arc<Monitor>,
+}
+
+impl CameraHandle {
+    pub(crate) fn new(monitor: Arc<Monitor>) -> CameraHandle {
+        CameraHandle { monitor }
+    }
+
+    pub fn state(&self) -> CameraState {
+        self.monitor.lock().state.clone()
+    }
+
+    /// Grows with every frame and every round of reopening: food for a watchdog.
+    pub fn progress(&self) -> u64 {
+        self.monitor.progress.load(Ordering::Relaxed)
+    }
+
+    /// Why the newest corrupt frame was dropped.
+    pub fn last_corrupt(&self) -> Option<String> {
+        self.monitor.lock().last_corrupt.clone()
+    }
+
+    /// Waits until the source has shown its first frame, was lost or has ended, at most `time_max`.
+    pub fn wait_while_opening(&self, time_max: Duration) -> CameraState {
+        let opening = |inner: &mut Inner| inner.state == CameraState::Opening;
+        let waited =
+            self.monitor.changed.wait_timeout_while(self.monitor.lock(), time_max, opening);
+        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.state.clone()
+    }
+
+    /// Ends the stream: `next_frame` returns `Ok(None)` at once, also while the camera is lost.
+    pub fn stop(&self) {
+        self.monitor.stop();
+    }
+}
+
+/// Shared by the source, its threads and its handles.
+pub(crate) struct Monitor {
+    pub(crate) clock: SharedClock,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) latest: LatestFrame,
+    pub(crate) changed: Condvar,
+    pub(crate) frame_age_max: Duration,
+    progress: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+/// What the lock guards.
+pub(crate) struct Inner {
+    pub(crate) state: CameraState,
+    pub(crate) stopped: bool,
+    pub(crate) last_corrupt: Option<String>,
+    pub(crate) frame_rate: FrameRate,
+    /// Of the next frame.
+    pub(crate) sequence: u64,
+    /// Width and height of the first frame: every other frame must have them.
+    pub(crate) size_px: Option<(u32, u32)>,
+    pub(crate) attempt: crate::capture::Attempt,
+    /// Capture threads that have not returned, abandoned ones included.
+    pub(crate) capture_threads: usize,
+}
+
+impl Monitor {
+    pub(crate) fn new(
+        clock: SharedClock,
+        counters: Arc<Counters>,
+        frame_age_max: Duration,
+    ) -> Monitor {
+        let inner = Inner {
+            state: CameraState::Opening,
+            stopped: false,
+            last_corrupt: None,
+            frame_rate: FrameRate::default(),
+            sequence: 0,
+            size_px: None,
+            attempt: crate::capture::Attempt::default(),
+            capture_threads: 0,
+        };
+        Monitor {
+            clock,
+            counters,
+            latest: LatestFrame::default(),
+            changed: Condvar::new(),
+            frame_age_max,
+            progress: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Every change below is a single assignment, so the value behind a poisoned lock is usable.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut inner = self.lock();
+        inner.stopped = true;
+        inner.end("stopped");
+        self.latest.close();
+        self.changed.notify_all();
+    }
+
+    /// Sleeps for `time`, or until stopped; returns whether stopped.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |inner| !inner.stopped);
+        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.stopped
+    }
+
+    /// Drops a frame that cannot be used.
+    pub(crate) fn count_corrupt(&self, inner: &mut Inner, reason: String) {
+        self.counters.frames_corrupt.fetch_add(1, Ordering::Relaxed);
+        inner.last_corrupt = Some(reason);
+    }
+
+    /// Counts a good frame and returns its sequence number.
+    pub(crate) fn count_frame(&self, inner: &mut Inner, stamp: StampNs) -> u64 {
+        let (width_px, height_px) = inner.size_px.expect("set by the first good frame");
+        let fps = inner.frame_rate.add(stamp);
+        if !inner.stopped {
+            inner.state = CameraState::Streaming { fps, width_px, height_px };
+        }
+        if inner.sequence == 0 {
+            self.changed.notify_all();
+        }
+        self.add_progress();
+        inner.sequence += 1;
+        inner.sequence - 1
+    }
+}
+
+impl Inner {
+    /// The first end is the one that counts.
+    pub(crate) fn end(&mut self, reason: &str) {
+        if !matches!(self.state, CameraState::Ended { .. }) {
+            self.state = CameraState::Ended { reason: reason.to_owned() };
+        }
+    }
+}
+
+/// An exponential mean of the time between frames.
+#[derive(Debug, Default)]
+pub(crate) struct FrameRate {
+    newest: Option<StampNs>,
+    interval_ns: Option<f64>,
+}
+
+impl FrameRate {
+    /// Returns frames a second, 0 for the first frame.
+    fn add(&mut self, stamp: StampNs) -> f64 {
+        if let Some(newest) = self.newest.replace(stamp) {
+            let interval_ns = stamp.since_ns(newest) as f64;
+            let mean_ns = self.interval_ns.unwrap_or(interval_ns);
+            self.interval_ns = Some(mean_ns + 0.1 * (interval_ns - mean_ns));
+        }
+        self.interval_ns.map_or(0.0, |mean_ns| if mean_ns > 0.0 { 1e9 / mean_ns } else { 0.0 })
+    }
+}
+
+impl fmt::Debug for CameraHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CameraHandle").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_rate_follows_the_stamps() {
+        let mut rate = FrameRate::default();
+        assert_eq!(rate.add(StampNs(5)), 0.0);
+        assert_eq!(rate.add(StampNs(5 + 40_000_000)), 25.0);
+        let slower = (2..60).map(|i| rate.add(StampNs(5 + 40_000_000 + i * 100_000_000))).last();
+        assert!((slower.unwrap() - 10.0).abs() < 0.1, "{slower:?}");
+    }
+}
