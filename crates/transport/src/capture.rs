@@ -1,0 +1,122 @@
+//! Questions that the network may ask. None of them changes what the loop does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use magpie_perception::{CameraInfo, StampNs};
+use prost::Message;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use zenoh::Wait;
+use zenoh::bytes::Encoding;
+use zenoh::query::Query;
+
+use crate::publisher::{CaptureLimits, Shared};
+use crate::{TransportError, wire};
+
+/// Queries on `capture` that wait at once; the next one is refused.
+const CAPTURES_MAX: usize = 16;
+
+/// The newest result, for those who wait for one.
+pub(crate) type NewestResult = watch::Receiver<Option<Arc<wire::Packages>>>;
+
+/// `capture` answers with the first result whose exposure began after the query arrived.
+pub(crate) fn answer_captures(
+    session: &zenoh::Session,
+    shared: &Arc<Shared>,
+    limits: CaptureLimits,
+    results: NewestResult,
+    runtime: &Handle,
+) -> Result<(), TransportError> {
+    let key = shared.cell.key("capture");
+    let (shared, runtime, reply_key) = (shared.clone(), runtime.clone(), key.clone());
+    let places = Arc::new(Semaphore::new(CAPTURES_MAX));
+    let on_query = move |query: Query| {
+        let arrived = shared.clock.now();
+        let place = places.clone().try_acquire_owned();
+        let (results, reply_key) = (results.clone(), reply_key.clone());
+        runtime.spawn(async move {
+            let answer = match (&place, timeout(&query, limits)) {
+                (Err(_), _) => Err(format!("{CAPTURES_MAX} captures are waiting already")),
+                (_, Err(reason)) => Err(reason),
+                (Ok(_), Ok(timeout)) => capture(results, arrived, limits, timeout).await,
+            };
+            let answer = answer.map(|message| message.encode_to_vec());
+            // Replies are sent as the query asks for, which may mean waiting for a slow reader.
+            tokio::task::spawn_blocking(move || {
+                reply(&query, &reply_key, answer, &wire::PACKAGES_ENCODING);
+                drop(place);
+            });
+        });
+    };
+    let queryable = session.declare_queryable(&key).complete(true).callback(on_query).background();
+    queryable.wait().map_err(|source| TransportError::Declare { key, source })
+}
+
+/// The query's `timeout_ms`, as far as the limits allow.
+fn timeout(query: &Query, limits: CaptureLimits) -> Result<Duration, String> {
+    match query.parameters().get("timeout_ms") {
+        None => Ok(limits.timeout),
+        Some(text) => match text.parse() {
+            Ok(ms) => Ok(Duration::from_millis(ms).min(limits.timeout_max)),
+            Err(_) => Err(format!(
+                "timeout_ms is {text:?}; give whole milliseconds, as in capture?timeout_ms=500"
+            )),
+        },
+    }
+}
+
+async fn capture(
+    mut results: NewestResult,
+    arrived: StampNs,
+    limits: CaptureLimits,
+    timeout: Duration,
+) -> Result<Arc<wire::Packages>, String> {
+    let began_after = |message: &wire::Packages| {
+        let margin = match message.stamp_source() {
+            wire::StampSource::Arrival => limits.arrival_margin,
+            _ => Duration::ZERO,
+        };
+        message.stamp_ns > (arrived + margin).0
+    };
+    let is_answer =
+        |newest: &Option<Arc<wire::Packages>>| newest.as_deref().is_some_and(began_after);
+    let answer = match tokio::time::timeout(timeout, results.wait_for(is_answer)).await {
+        Ok(Ok(newest)) => newest.clone(),
+        Ok(Err(_)) => return Err("the daemon is stopping".into()),
+        Err(_) => {
+            let ms = timeout.as_millis();
+            return Err(format!("no frame was exposed and processed within {ms} ms"));
+        }
+    };
+    Ok(answer.expect("wait_for saw a result"))
+}
+
+/// `camera_info` answers with the calibration, or says that there is none.
+pub(crate) fn answer_camera_info(
+    session: &zenoh::Session,
+    shared: &Shared,
+    camera_info: Option<&CameraInfo>,
+) -> Result<(), TransportError> {
+    let key = shared.cell.key("camera_info");
+    let answer = camera_info
+        .map(|info| wire::CameraInfo::from(info).encode_to_vec())
+        .ok_or_else(|| format!("the camera of cell {:?} is not calibrated", shared.cell.as_str()));
+    let reply_key = key.clone();
+    let on_query = move |query: Query| {
+        reply(&query, &reply_key, answer.clone(), &wire::CAMERA_INFO_ENCODING);
+    };
+    let queryable = session.declare_queryable(&key).complete(true).callback(on_query).background();
+    queryable.wait().map_err(|source| TransportError::Declare { key, source })
+}
+
+/// A message, or the reason why there is none as plain text.
+fn reply(query: &Query, key: &str, answer: Result<Vec<u8>, String>, encoding: &Encoding) {
+    let sent = match answer {
+        Ok(bytes) => query.reply(key, bytes).encoding(encoding.clone()).wait(),
+        Err(reason) => query.reply_err(reason).encoding(Encoding::TEXT_PLAIN).wait(),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, key, "whoever asked did not wait for the reply");
+    }
+}

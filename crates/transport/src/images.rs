@@ -1,0 +1,236 @@
+//! Images on demand: package indices per pixel, and the frame itself. Both are made on a thread of
+//! their own, and only while somebody subscribes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use magpie_perception::{BgrImage, BoxError, Mask};
+use prost::Message;
+use zenoh::bytes::ZBytes;
+use zenoh::matching::MatchingStatus;
+use zenoh::pubsub;
+use zenoh::qos::Priority;
+use zenoh::shm::{
+    Defragment, GarbageCollect, PosixShmProviderBackend, ShmProvider, ShmProviderBuilder,
+};
+use zenoh::{Session, Wait};
+
+use crate::latest::Latest;
+use crate::publisher::{Shared, declare, spawn};
+use crate::{TransportError, wire};
+
+/// Makes a JPEG file of a frame.
+pub type JpegEncoder = Box<dyn FnMut(&BgrImage) -> Result<Vec<u8>, BoxError> + Send>;
+
+/// How many label images readers may hold at once before new ones are given up.
+const LABEL_IMAGES_HELD_MAX: usize = 8;
+
+/// The frame thread's side.
+pub(crate) struct Images {
+    jobs: Latest<ImageJob>,
+    label_wanted: Arc<AtomicBool>,
+    image_wanted: Arc<AtomicBool>,
+    /// Shortest time between two frames on `image`.
+    pub(crate) period: Duration,
+    /// The buffer of the last frame, to be filled again.
+    spare: Mutex<Option<BgrImage>>,
+}
+
+/// What to make of one frame.
+pub(crate) struct ImageJob {
+    pub(crate) message: Arc<wire::Packages>,
+    pub(crate) label: bool,
+    pub(crate) image: Option<BgrImage>,
+}
+
+impl Images {
+    pub(crate) fn label_wanted(&self) -> bool {
+        self.label_wanted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn image_wanted(&self) -> bool {
+        self.image_wanted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn copy(&self, image: &BgrImage) -> BgrImage {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match spare.filter(|spare| spare.data().len() == image.data().len()) {
+            Some(mut copy) if copy.width_px() == image.width_px() => {
+                copy.data_mut().copy_from_slice(image.data());
+                copy
+            }
+            _ => image.clone(),
+        }
+    }
+
+    pub(crate) fn put(&self, job: ImageJob) {
+        // An older frame that was not begun is given up for the newer one.
+        self.jobs.put(job);
+    }
+
+    pub(crate) fn close(&self) {
+        self.jobs.close();
+    }
+}
+
+pub(crate) fn start(
+    session: &Session,
+    shared: &Arc<Shared>,
+    mut encoder: JpegEncoder,
+    period: Duration,
+) -> Result<(Arc<Images>, JoinHandle<()>), TransportError> {
+    let labels = declare(session, &shared.cell, "label_image", Priority::Data)?;
+    let pictures = declare(session, &shared.cell, "image", Priority::Data)?;
+    let images = Arc::new(Images {
+        jobs: Latest::new(),
+        label_wanted: watch_readers(&labels)?,
+        image_wanted: watch_readers(&pictures)?,
+        period,
+        spare: Mutex::new(None),
+    });
+    let (worker, mut pool) = (images.clone(), LabelPool::default());
+    let thread = spawn("magpie-images", move || {
+        while let Some(job) = worker.jobs.take() {
+            let made = (job.label && worker.label_wanted())
+                .then(|| publish_label_image(&labels, &mut pool, &job.message));
+            report("label_image", made);
+            let Some(image) = job.image else { continue };
+            report("image", Some(publish_picture(&pictures, &mut encoder, &job.message, &image)));
+            *worker.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(image);
+        }
+    })?;
+    Ok((images, thread))
+}
+
+/// Images are extras: one that could not be made is told, and the next one is tried.
+fn report(what: &str, made: Option<Result<(), BoxError>>) {
+    if let Some(Err(error)) = made {
+        tracing::warn!(error = %error, "no {what} for this frame");
+    }
+}
+
+/// A flag that zenoh keeps up to date: whether anybody subscribes.
+fn watch_readers(
+    publisher: &pubsub::Publisher<'static>,
+) -> Result<Arc<AtomicBool>, TransportError> {
+    let declared =
+        |source| TransportError::Declare { key: publisher.key_expr().as_str().into(), source };
+    let wanted = Arc::new(AtomicBool::new(false));
+    let flag = wanted.clone();
+    let on_change = move |status: MatchingStatus| flag.store(status.matching(), Ordering::Relaxed);
+    let listener = publisher.matching_listener().callback(on_change).background();
+    listener.wait().map_err(declared)?;
+    // Readers that were there before the listener.
+    let matching = publisher.matching_status().wait().map_err(declared)?.matching();
+    wanted.fetch_or(matching, Ordering::Relaxed);
+    Ok(wanted)
+}
+
+fn publish_label_image(
+    publisher: &pubsub::Publisher<'static>,
+    pool: &mut LabelPool,
+    message: &wire::Packages,
+) -> Result<(), BoxError> {
+    // 255 values: 254 packages beside the background leave 255 free for readers that mark pixels.
+    let bytes_per_px = if message.packages.len() > 254 { 2 } else { 1 };
+    let pixels = message.image_width_px as usize * message.image_height_px as usize;
+    let payload = pool.fill(pixels * bytes_per_px, |bytes| paint(message, bytes_per_px, bytes))?;
+    let encoding = if bytes_per_px == 2 { "mono16" } else { "mono8" };
+    publisher.put(payload).attachment(header(message, encoding)).wait()
+}
+
+fn publish_picture(
+    publisher: &pubsub::Publisher<'static>,
+    encoder: &mut JpegEncoder,
+    message: &wire::Packages,
+    image: &BgrImage,
+) -> Result<(), BoxError> {
+    let jpeg = encoder(image)?;
+    publisher.put(jpeg).attachment(header(message, "jpeg")).wait()
+}
+
+fn header(message: &wire::Packages, encoding: &str) -> Vec<u8> {
+    let header = wire::ImageHeader {
+        instance_id: message.instance_id.clone(),
+        sequence: message.sequence,
+        stamp_ns: message.stamp_ns,
+        width_px: message.image_width_px,
+        height_px: message.image_height_px,
+        encoding: encoding.into(),
+    };
+    header.encode_to_vec()
+}
+
+/// Row by row, `bytes_per_px` little-endian bytes a pixel: index in `packages` plus one, 0 is
+/// background. Where masks overlap, the package that is picked first wins.
+fn paint(message: &wire::Packages, bytes_per_px: usize, bytes: &mut [u8]) {
+    bytes.fill(0);
+    let width = message.image_width_px as usize;
+    for (index, package) in message.packages.iter().enumerate().rev() {
+        let mask = package.mask.as_ref().expect("to_wire sets it");
+        let mask = Mask::try_from(mask).expect("made from a mask by to_wire");
+        let label = u16::try_from(index + 1).unwrap_or(u16::MAX).to_le_bytes();
+        for (x, y_start, length) in mask.columns() {
+            for y in y_start..y_start + length {
+                let at = (y as usize * width + x as usize) * bytes_per_px;
+                bytes[at..at + bytes_per_px].copy_from_slice(&label[..bytes_per_px]);
+            }
+        }
+    }
+}
+
+/// Shared memory for label images, made when the first one is wanted.
+#[derive(Default)]
+struct LabelPool {
+    provider: Option<(usize, ShmProvider<PosixShmProviderBackend>)>,
+}
+
+impl LabelPool {
+    /// An image of `length` bytes, filled by `paint`. Never waits for readers to give memory back.
+    fn fill(&mut self, length: usize, paint: impl FnOnce(&mut [u8])) -> Result<ZBytes, BoxError> {
+        if self.provider.as_ref().is_none_or(|(size, _)| *size < length) {
+            let backend =
+                PosixShmProviderBackend::builder(length * LABEL_IMAGES_HELD_MAX).wait()?;
+            self.provider = Some((length, ShmProviderBuilder::backend(backend).wait()));
+        }
+        let (_, provider) = self.provider.as_ref().expect("made above");
+        let mut memory =
+            provider.alloc(length).with_policy::<Defragment<GarbageCollect>>().wait()?;
+        paint(&mut memory);
+        Ok(memory.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_perception as domain;
+
+    fn message(rows: &[&[&str]]) -> wire::Packages {
+        let (width, height) = (rows[0][0].len(), rows[0].len());
+        let package = |rows: &&[&str]| {
+            let bitmap: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
+            let mask = domain::Mask::from_bitmap(width as u32, height as u32, &bitmap);
+            wire::Package { mask: Some((&mask).into()), ..Default::default() }
+        };
+        wire::Packages {
+            image_width_px: width as u32,
+            image_height_px: height as u32,
+            packages: rows.iter().map(package).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn pixels_hold_the_index_plus_one_and_the_first_in_pick_order_is_on_top() {
+        let message = message(&[&["##.", "..."], &[".##", "..#"]]);
+        let mut bytes = [9; 6];
+        paint(&message, 1, &mut bytes);
+        assert_eq!(bytes, [1, 1, 2, 0, 0, 2]);
+        let mut bytes = [9; 12];
+        paint(&message, 2, &mut bytes);
+        assert_eq!(bytes, [1, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0]);
+    }
+}

@@ -1,0 +1,324 @@
+//! Joining the network as the publisher of a cell, and handing results to it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use magpie_perception::{
+    BoxError, CameraInfo, Counters, Frame, FrameReport, Provider, PublishError, Publisher, StampNs,
+};
+use prost::Message;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::{Session, Wait};
+
+use crate::images::{ImageJob, Images};
+use crate::latest::Latest;
+use crate::{
+    CellName, JpegEncoder, SharedClock, StatusHandle, TransportError, ZenohConfig, capture, images,
+    session, status, wire,
+};
+
+/// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
+const LATENCIES_MAX: usize = 300;
+
+/// What every message says about where it comes from. Constant while the process lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identities {
+    pub model_name: String,
+    /// Lower-case hex SHA-256 of the model file.
+    pub model_sha256: String,
+    /// By class id.
+    pub class_names: Vec<String>,
+    pub calibration_id: String,
+    /// In the order of asking.
+    pub providers_asked: Vec<Provider>,
+    pub provider_got: Provider,
+    /// Names of the reference frames that poses can be in.
+    pub base_frame_id: String,
+    pub camera_frame_id: String,
+}
+
+/// How long a query on `capture` may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureLimits {
+    /// Unless the query says otherwise.
+    pub timeout: Duration,
+    /// Whatever the query says.
+    pub timeout_max: Duration,
+    /// Exposure, readout and transfer of a camera that stamps its frames on arrival: such a frame
+    /// answers a query only if it arrived this long after it.
+    pub arrival_margin: Duration,
+}
+
+impl Default for CaptureLimits {
+    fn default() -> CaptureLimits {
+        CaptureLimits {
+            timeout: Duration::from_secs(2),
+            timeout_max: Duration::from_secs(10),
+            // Two frames of a camera with 20 frames a second.
+            arrival_margin: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What a publisher needs to know.
+pub struct TransportOptions {
+    pub cell: CellName,
+    pub zenoh: ZenohConfig,
+    pub identities: Identities,
+    /// `None` while the camera is not calibrated.
+    pub camera_info: Option<CameraInfo>,
+    /// Read for each heartbeat.
+    pub counters: Arc<Counters>,
+    pub clock: SharedClock,
+    pub jpeg_encoder: JpegEncoder,
+    /// Shortest time between two messages on `image`; half a second is usual.
+    pub image_period: Duration,
+    pub capture: CaptureLimits,
+}
+
+/// What the parts of a publisher share.
+pub(crate) struct Shared {
+    pub(crate) cell: CellName,
+    pub(crate) instance_id: String,
+    pub(crate) identities: Identities,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: SharedClock,
+    pub(crate) started: StampNs,
+    results: Latest<Arc<wire::Packages>>,
+    results_superseded: AtomicU64,
+    latencies_ns: Mutex<VecDeque<u64>>,
+    /// Why the network no longer takes results.
+    failure: Mutex<Option<BoxError>>,
+}
+
+impl Shared {
+    pub(crate) fn results_superseded(&self) -> u64 {
+        self.results_superseded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn latest_latencies_ns(&self) -> Vec<u64> {
+        lock(&self.latencies_ns).iter().copied().collect()
+    }
+
+    fn note_latency(&self, total_ns: u64) {
+        let mut latencies_ns = lock(&self.latencies_ns);
+        if latencies_ns.len() == LATENCIES_MAX {
+            latencies_ns.pop_front();
+        }
+        latencies_ns.push_back(total_ns);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The daemon's place on the network: session, heartbeat, queries. Dropping it leaves the network.
+pub struct Transport {
+    session: Session,
+    shared: Arc<Shared>,
+    images: Arc<Images>,
+    status: StatusHandle,
+    heartbeat: tokio::task::JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
+    _alive: LivelinessToken,
+}
+
+impl Transport {
+    /// Joins the network as the only publisher of the cell.
+    ///
+    /// Blocks for up to some seconds. `runtime` must be a multi-thread runtime; it carries the
+    /// heartbeat and the queries.
+    pub fn open(
+        options: TransportOptions,
+        runtime: &Handle,
+    ) -> Result<(Transport, ZenohPublisher), TransportError> {
+        let session = session::open_as_publisher(&options.zenoh, &options.cell)?;
+        let shared = Arc::new(Shared {
+            cell: options.cell,
+            instance_id: session.zid().to_string(),
+            identities: options.identities,
+            counters: options.counters,
+            started: options.clock.now(),
+            clock: options.clock,
+            results: Latest::new(),
+            results_superseded: AtomicU64::new(0),
+            latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
+            failure: Mutex::new(None),
+        });
+        let (images, images_thread) =
+            images::start(&session, &shared, options.jpeg_encoder, options.image_period)?;
+        let threads = vec![images_thread, start_publishing(&session, &shared)?];
+
+        let newest = watch::Sender::new(None);
+        let captures = newest.subscribe();
+        capture::answer_captures(&session, &shared, options.capture, captures, runtime)?;
+        capture::answer_camera_info(&session, &shared, options.camera_info.as_ref())?;
+
+        let status = StatusHandle::new();
+        let beats = declare(&session, &shared.cell, "status", Priority::InteractiveHigh)?;
+        let heartbeat = runtime.spawn(status::beat(shared.clone(), status.subscribe(), beats));
+        let alive = announce(&session, &shared.cell)?;
+
+        let publisher = ZenohPublisher {
+            shared: shared.clone(),
+            images: images.clone(),
+            status: status.clone(),
+            newest,
+            publications: 0,
+            image_stamp: None,
+        };
+        let transport =
+            Transport { session, shared, images, status, heartbeat, threads, _alive: alive };
+        Ok((transport, publisher))
+    }
+
+    pub fn status(&self) -> StatusHandle {
+        self.status.clone()
+    }
+
+    /// New whenever a daemon starts; every message carries it.
+    pub fn instance_id(&self) -> &str {
+        &self.shared.instance_id
+    }
+
+    /// The last heartbeat, so that a reader sees the reason why this process ends.
+    fn say_goodbye(&self) {
+        let message = status::to_wire(&self.shared, self.status.current());
+        let put = self.session.put(self.shared.cell.key("status"), message.encode_to_vec());
+        let put = put.encoding(wire::STATUS_ENCODING.clone()).priority(Priority::InteractiveHigh);
+        if let Err(error) = put.express(true).wait() {
+            tracing::debug!(%error, "the last status was not sent");
+        }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+        self.say_goodbye();
+        self.shared.results.close();
+        self.images.close();
+        session::close(&self.session);
+        for thread in self.threads.drain(..) {
+            // A panic in there has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Tells everybody that the cell has its publisher, until it is dropped.
+fn announce(session: &Session, cell: &CellName) -> Result<LivelinessToken, TransportError> {
+    let key = cell.key("alive");
+    let token = session.liveliness().declare_token(&key).wait();
+    token.map_err(|source| TransportError::Declare { key, source })
+}
+
+/// A publisher whose messages are dropped rather than waited for.
+pub(crate) fn declare(
+    session: &Session,
+    cell: &CellName,
+    what: &str,
+    priority: Priority,
+) -> Result<zenoh::pubsub::Publisher<'static>, TransportError> {
+    let key = cell.key(what);
+    let builder = session
+        .declare_publisher(key.clone())
+        .congestion_control(CongestionControl::Drop)
+        .priority(priority)
+        .express(priority != Priority::Data);
+    let builder = match what {
+        "packages" => builder.encoding(wire::PACKAGES_ENCODING.clone()),
+        "status" => builder.encoding(wire::STATUS_ENCODING.clone()),
+        "label_image" => builder.encoding(wire::LABEL_IMAGE_ENCODING.clone()),
+        _ => builder.encoding(zenoh::bytes::Encoding::IMAGE_JPEG),
+    };
+    builder.wait().map_err(|source| TransportError::Declare { key, source })
+}
+
+/// The thread that gives results to zenoh, which may wait a moment for a slow reader's link.
+fn start_publishing(
+    session: &Session,
+    shared: &Arc<Shared>,
+) -> Result<JoinHandle<()>, TransportError> {
+    let publisher = declare(session, &shared.cell, "packages", Priority::RealTime)?;
+    let shared = shared.clone();
+    spawn("magpie-publish", move || {
+        while let Some(message) = shared.results.take() {
+            if let Err(error) = publisher.put(message.encode_to_vec()).wait() {
+                *lock(&shared.failure) = Some(error);
+                return;
+            }
+        }
+    })
+}
+
+pub(crate) fn spawn(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, TransportError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| TransportError::Thread { name, source })
+}
+
+/// The frame thread's side: takes a result and returns at once, whatever the readers do.
+pub struct ZenohPublisher {
+    shared: Arc<Shared>,
+    images: Arc<Images>,
+    status: StatusHandle,
+    newest: watch::Sender<Option<Arc<wire::Packages>>>,
+    publications: u64,
+    /// When a frame was last handed over for `image`.
+    image_stamp: Option<StampNs>,
+}
+
+impl Publisher for ZenohPublisher {
+    fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
+        let shared = &self.shared;
+        if let Some(source) = lock(&shared.failure).take() {
+            return Err(PublishError { topic: shared.cell.key("packages"), source });
+        }
+        self.publications += 1;
+        let now = shared.clock.now();
+        let envelope = wire::Envelope {
+            cell: shared.cell.as_str(),
+            instance_id: &shared.instance_id,
+            publication: self.publications,
+            published: now,
+            state: self.status.state(),
+            results_superseded: shared.results_superseded(),
+        };
+        let message = Arc::new(wire::to_wire(report, &shared.identities, &envelope));
+        shared.note_latency(report.latencies.total_ns);
+        if shared.results.put(message.clone()).is_some() {
+            shared.results_superseded.fetch_add(1, Ordering::Relaxed);
+        }
+        self.newest.send_replace(Some(message.clone()));
+        self.hand_over_images(frame, message, now);
+        Ok(())
+    }
+}
+
+impl ZenohPublisher {
+    fn hand_over_images(&mut self, frame: &Frame, message: Arc<wire::Packages>, now: StampNs) {
+        let label = self.images.label_wanted();
+        let due = self
+            .image_stamp
+            .is_none_or(|last| u128::from(now.since_ns(last)) >= self.images.period.as_nanos());
+        let image = (due && self.images.image_wanted()).then(|| self.images.copy(&frame.color));
+        if image.is_some() {
+            self.image_stamp = Some(now);
+        }
+        if label || image.is_some() {
+            self.images.put(ImageJob { message, label, image });
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Joining the zenoh network.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use magpie_perception::BoxError;
+use zenoh::{Config, Session, Wait};
+
+use crate::TransportError;
+
+/// Where a daemon listens unless its zenoh configuration says otherwise.
+pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
+
+/// The zenoh configuration used when no file is named: loopback only, no scouting.
+pub const SHIPPED_ZENOH_CONFIG: &str = include_str!("../zenoh-loopback.json5");
+
+/// How long another holder of the cell name has to answer.
+const RIVAL_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// A cell's name: one chunk of a zenoh key expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CellName(String);
+
+impl CellName {
+    pub fn new(name: &str) -> Result<CellName, TransportError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let why = match name {
+            "" => "is empty",
+            _ if name.len() > 64 => "is longer than 64 bytes",
+            _ if !name.chars().all(allowed) => "holds other characters",
+            _ => return Ok(CellName(name.into())),
+        };
+        Err(TransportError::CellName { name: name.into(), why })
+    }
+
+    /// `magpie/<cell>/<what>`.
+    pub fn key(&self, what: &str) -> String {
+        format!("magpie/{}/{what}", self.0)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CellName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How to join the zenoh network.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum ZenohConfig {
+    /// As [`SHIPPED_ZENOH_CONFIG`] says: listening on [`LOOPBACK_ENDPOINT`].
+    #[default]
+    Shipped,
+    /// As shipped, but listening on these endpoints.
+    Listen(Vec<String>),
+    /// As shipped, but as a client of the first of these endpoints that answers.
+    Connect(Vec<String>),
+    /// As this json5 file says, with zenoh's own defaults for what it leaves out.
+    File(PathBuf),
+}
+
+impl ZenohConfig {
+    /// For a subscriber on the machine of a daemon with the shipped configuration.
+    pub fn loopback_client() -> ZenohConfig {
+        ZenohConfig::Connect(vec![LOOPBACK_ENDPOINT.into()])
+    }
+
+    fn load(&self) -> Result<Config, TransportError> {
+        let shipped = || Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid");
+        match self {
+            ZenohConfig::Shipped => Ok(shipped()),
+            ZenohConfig::Listen(endpoints) => {
+                let mut config = shipped();
+                insert_endpoints(&mut config, "listen/endpoints", endpoints)?;
+                Ok(config)
+            }
+            ZenohConfig::Connect(endpoints) => {
+                let mut config = shipped();
+                as_client(&mut config);
+                insert_endpoints(&mut config, "connect/endpoints", endpoints)?;
+                Ok(config)
+            }
+            ZenohConfig::File(path) => Config::from_file(path)
+                .map_err(|source| TransportError::ConfigFile { path: path.clone(), source }),
+        }
+    }
+}
+
+/// How long a client waits for its first connection.
+const CONNECT_TIMEOUT_MS: &str = "2000";
+
+fn as_client(config: &mut Config) {
+    insert(config, "mode", "\"client\"");
+    insert(config, "listen/endpoints", "[]");
+    insert(config, "connect/timeout_ms", CONNECT_TIMEOUT_MS);
+    insert(config, "connect/exit_on_failure", "true");
+}
+
+fn insert(config: &mut Config, key: &str, value: &str) {
+    config.insert_json5(key, value).expect("a key and a value that zenoh knows");
+}
+
+fn insert_endpoints(
+    config: &mut Config,
+    key: &str,
+    endpoints: &[String],
+) -> Result<(), TransportError> {
+    let parsed = |endpoint: &String| match endpoint.parse::<zenoh::config::EndPoint>() {
+        Ok(_) => Ok(format!("{endpoint:?}")),
+        Err(source) => Err(TransportError::Endpoint { endpoint: endpoint.clone(), source }),
+    };
+    let quoted = endpoints.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
+    insert(config, key, &format!("[{}]", quoted.join(",")));
+    Ok(())
+}
+
+/// Opens a session for a subscriber.
+pub(crate) fn open(zenoh: &ZenohConfig) -> Result<Session, TransportError> {
+    let config = zenoh.load()?;
+    let connect = endpoints(&config, "connect/endpoints");
+    zenoh::open(config).wait().map_err(|source| match connect.is_empty() {
+        true => TransportError::Open { source },
+        false => TransportError::Connect {
+            tls: connect.contains("tls/") || connect.contains("quic/"),
+            endpoints: connect,
+            source,
+        },
+    })
+}
+
+/// Opens the session of the only publisher of `cell`.
+pub(crate) fn open_as_publisher(
+    zenoh: &ZenohConfig,
+    cell: &CellName,
+) -> Result<Session, TransportError> {
+    let config = zenoh.load()?;
+    let listen = endpoints(&config, "listen/endpoints");
+    let session = match zenoh::open(config.clone()).wait() {
+        Ok(session) => session,
+        Err(source) if is_address_in_use(&source) => {
+            return Err(who_listens(config, listen, cell, source));
+        }
+        Err(_) => return open(zenoh),
+    };
+    if is_published(&session, cell) {
+        let through = match endpoints(&config, "connect/endpoints") {
+            connect if connect.is_empty() => listen,
+            connect => connect,
+        };
+        close(&session);
+        return Err(TransportError::CellTaken { cell: cell.to_string(), through });
+    }
+    Ok(session)
+}
+
+/// Another daemon of the same cell, or a stranger? Asks whoever listens there.
+fn who_listens(
+    mut config: Config,
+    endpoints: String,
+    cell: &CellName,
+    source: BoxError,
+) -> TransportError {
+    as_client(&mut config);
+    insert(&mut config, "connect/endpoints", &endpoints);
+    if let Ok(session) = zenoh::open(config).wait() {
+        let published = is_published(&session, cell);
+        close(&session);
+        if published {
+            return TransportError::CellTaken { cell: cell.to_string(), through: endpoints };
+        }
+    }
+    TransportError::EndpointTaken { endpoints, source }
+}
+
+/// Whether somebody holds the cell's liveliness token.
+fn is_published(session: &Session, cell: &CellName) -> bool {
+    let query = session.liveliness().get(cell.key("alive")).timeout(RIVAL_TIMEOUT);
+    match query.wait() {
+        Ok(replies) => match replies.recv() {
+            Ok(reply) => reply.result().is_ok(),
+            Err(_) => false,
+        },
+        Err(_) => false,
+    }
+}
+
+pub(crate) fn close(session: &Session) {
+    if let Err(error) = session.close().wait() {
+        tracing::warn!(%error, "the zenoh session did not close cleanly");
+    }
+}
+
+/// The endpoints of this mode as the configuration writes them, `""` if there are none.
+fn endpoints(config: &Config, key: &str) -> String {
+    config.get_json(key).ok().filter(|json| json != "[]" && json != "null").unwrap_or_default()
+}
+
+fn is_address_in_use(error: &BoxError) -> bool {
+    // zenoh keeps the operating system's error as text only.
+    let text = format!("{error:?} {error}");
+    text.contains("os error 98")
+        || text.contains("AddrInUse")
+        || text.contains("ddress already in use")
+}

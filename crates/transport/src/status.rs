@@ -1,0 +1,157 @@
+//! The heartbeat: how the publisher is doing, ten times a second and at every change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::publisher::Shared;
+use crate::wire;
+
+pub use crate::wire::State;
+
+const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
+
+/// What the program says about itself; the transport adds counters, latencies and identities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSnapshot {
+    pub state: State,
+    /// Why the state is not [`State::Ok`], one sentence each.
+    pub reasons: Vec<String>,
+    /// The camera's own state, for people.
+    pub camera: String,
+}
+
+impl Default for StatusSnapshot {
+    fn default() -> StatusSnapshot {
+        StatusSnapshot { state: State::Starting, reasons: Vec::new(), camera: String::new() }
+    }
+}
+
+/// Says how the program is doing. Every change is sent at once.
+#[derive(Clone, Debug)]
+pub struct StatusHandle {
+    sender: Arc<watch::Sender<StatusSnapshot>>,
+}
+
+impl StatusHandle {
+    pub(crate) fn new() -> StatusHandle {
+        StatusHandle { sender: Arc::new(watch::Sender::new(StatusSnapshot::default())) }
+    }
+
+    pub fn set(&self, snapshot: StatusSnapshot) {
+        self.update(|current| *current = snapshot);
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut StatusSnapshot)) {
+        self.sender.send_if_modified(|current| {
+            let before = current.clone();
+            change(current);
+            *current != before
+        });
+    }
+
+    pub fn current(&self) -> StatusSnapshot {
+        self.sender.borrow().clone()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.sender.borrow().state
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<StatusSnapshot> {
+        self.sender.subscribe()
+    }
+}
+
+/// Runs until it is aborted or the session is closed.
+pub(crate) async fn beat(
+    shared: Arc<Shared>,
+    mut snapshots: watch::Receiver<StatusSnapshot>,
+    publisher: zenoh::pubsub::Publisher<'static>,
+) {
+    let mut ticks = interval(HEARTBEAT_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        let message = to_wire(&shared, snapshot);
+        if publisher.put(message.encode_to_vec()).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = ticks.tick() => {}
+            changed = snapshots.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status {
+    let now = shared.clock.now();
+    let identities = &shared.identities;
+    wire::Status {
+        schema_version: wire::SCHEMA_VERSION,
+        cell: shared.cell.to_string(),
+        instance_id: shared.instance_id.clone(),
+        sent_ns: now.0,
+        uptime_ns: now.since_ns(shared.started),
+        state: snapshot.state.into(),
+        reasons: snapshot.reasons,
+        camera: snapshot.camera,
+        counters: Some(wire::counters_to_wire(
+            &shared.counters.snapshot(),
+            shared.results_superseded(),
+        )),
+        latency: Some(percentiles(shared.latest_latencies_ns())),
+        model: Some(identities.into()),
+        calibration_id: identities.calibration_id.clone(),
+        providers_asked: wire::provider_names(identities),
+        provider_got: identities.provider_got.name().into(),
+    }
+}
+
+/// Nearest-rank percentiles.
+fn percentiles(mut latencies_ns: Vec<u64>) -> wire::LatencyPercentiles {
+    latencies_ns.sort_unstable();
+    let count = latencies_ns.len();
+    let at = |percent: usize| {
+        let rank = (count * percent).div_ceil(100).saturating_sub(1);
+        latencies_ns.get(rank).map_or(0.0, |&ns| ns as f64 / 1e6)
+    };
+    wire::LatencyPercentiles {
+        frames: u32::try_from(count).expect("a few hundred"),
+        p50_ms: at(50),
+        p90_ms: at(90),
+        p99_ms: at(99),
+        max_ms: at(100),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        let p = percentiles((1..=200).rev().map(|ms| ms * 1_000_000).collect());
+        assert_eq!((p.p50_ms, p.p90_ms, p.p99_ms, p.max_ms), (100.0, 180.0, 198.0, 200.0));
+        assert_eq!(p.frames, 200);
+    }
+
+    #[test]
+    fn without_frames_there_are_no_latencies() {
+        assert_eq!(percentiles(Vec::new()), wire::LatencyPercentiles::default());
+    }
+
+    #[test]
+    fn only_a_change_is_told() {
+        let handle = StatusHandle::new();
+        let mut receiver = handle.subscribe();
+        receiver.mark_unchanged();
+        handle.update(|snapshot| snapshot.state = State::Starting);
+        assert!(!receiver.has_changed().unwrap());
+        handle.update(|snapshot| snapshot.state = State::Ok);
+        assert!(receiver.has_changed().unwrap());
+    }
+}
