@@ -1,0 +1,178 @@
+"""COCO datasets as samples: an image, its instances, and what is known about their masks."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from . import UserError
+
+# Long side of stored copies; larger images only cost decoding time at our training sizes.
+CACHE_SIDE_PX = 704
+
+
+@dataclass(frozen=True)
+class Instance:
+    class_id: int
+    bbox: tuple  # x_min, y_min, x_max, y_max
+    segmentation: object  # polygons, RLE, or None where only a rectangle is known
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a dataset. `complete`: every package in it is labelled."""
+
+    path: Path
+    width: int
+    height: int
+    instances: tuple
+    complete: bool
+    mask_weight: float
+    whole: bool  # masks show everything visible of a package, not one face
+
+
+@dataclass
+class Sample:
+    """A decoded image `[h, w, 3]` and `ids` `[h, w]` `uint16`: 0, or 1 + index of the instance."""
+
+    image: np.ndarray
+    ids: np.ndarray
+    record: Record
+
+
+def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
+    """Reads an annotation file; a `mask_source` of `bbox` means that no outline is known.
+
+    `complete=False` says that images may hold unlabelled packages, except those marked
+    `all_polygon`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"read annotations {path}: no such file; check `annotations` in the recipe")
+    try:
+        document = json.loads(path.read_text())
+        names = {c["id"]: c["name"] for c in document["categories"]}
+        by_image = {}
+        for annotation in document["annotations"]:
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+        images = document["images"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"read annotations {path}: not a COCO file ({error!r})") from error
+    if not images or not by_image:
+        raise UserError(f"read annotations {path}: no images or no annotations in it")
+    unknown = sorted({n for n in names.values() if n not in classes})
+    if unknown:
+        known = ", ".join(classes)
+        raise UserError(f"read annotations {path}: unknown class {unknown[0]!r}; known: {known}")
+    records = []
+    for image in images:
+        instances = []
+        for annotation in by_image.get(image["id"], []):
+            instance = parse_instance(annotation, classes.index(names[annotation["category_id"]]))
+            if instance is not None:
+                instances.append(instance)
+        records.append(
+            Record(
+                path.parent / image["file_name"],
+                image["width"],
+                image["height"],
+                tuple(instances),
+                bool(complete or image.get("all_polygon", False)),
+                mask_weight,
+                whole,
+            )
+        )
+    return records
+
+
+def parse_instance(annotation, class_id):
+    """`None` for crowds and for annotations that enclose nothing."""
+    x, y, w, h = annotation["bbox"]
+    if annotation.get("iscrowd") or w < 1 or h < 1:
+        return None
+    segmentation = annotation.get("segmentation") or None
+    if annotation.get("mask_source") == "bbox":
+        segmentation = None
+    if isinstance(segmentation, list):
+        segmentation = [p for p in segmentation if len(p) >= 6 and polygon_area(p) >= 1.0]
+        if not segmentation:
+            return None
+    return Instance(class_id, (x, y, x + w, y + h), segmentation)
+
+
+def polygon_area(flat):
+    xs, ys = np.asarray(flat[0::2]), np.asarray(flat[1::2])
+    return 0.5 * abs(np.dot(xs, np.roll(ys, -1)) - np.dot(ys, np.roll(xs, -1)))
+
+
+def decode_mask(segmentation, height, width):
+    """A boolean mask `[height, width]` from polygons or RLE."""
+    if isinstance(segmentation, list):
+        canvas = np.zeros((height, width), np.uint8)
+        outlines = [np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation]
+        cv2.fillPoly(canvas, [np.round(p - 0.5).astype(np.int32) for p in outlines], 1)
+        return canvas > 0
+    rle = segmentation
+    if isinstance(rle["counts"], list):
+        rle = coco_mask.frPyObjects(rle, *rle["size"])
+    if list(rle["size"]) != [height, width]:
+        raise UserError(f"read a mask: it is {rle['size']}, its image [{height}, {width}]")
+    return coco_mask.decode(rle) > 0
+
+
+def draw_ids(record):
+    """The map of instances; larger ones first, so that what lies inside or on top stays."""
+    ids = np.zeros((record.height, record.width), np.uint16)
+    masks = [
+        (index, decode_mask(instance.segmentation, record.height, record.width))
+        for index, instance in enumerate(record.instances)
+        if instance.segmentation is not None
+    ]
+    for index, mask in sorted(masks, key=lambda item: -int(item[1].sum())):
+        ids[mask] = index + 1
+    return ids
+
+
+def read_image(path):
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"read image {path}: missing, or its contents do not decode")
+    return image
+
+
+def read_sample(record, cache_dir=None):
+    """Decodes a record, from its small copy in `cache_dir` where there is one (made on demand)."""
+    if cache_dir is None:
+        image = read_checked(record)
+        ids = draw_ids(record)
+        return Sample(image, ids, record)
+    key = hashlib.sha256(f"{record.path.resolve()}:{record.instances}".encode()).hexdigest()[:20]
+    image_path, ids_path = Path(cache_dir) / f"{key}.jpg", Path(cache_dir) / f"{key}.png"
+    if not ids_path.exists():
+        image = read_checked(record)
+        ids = draw_ids(record)
+        scale = min(1.0, CACHE_SIDE_PX / max(image.shape[:2]))
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        cv2.imwrite(str(image_path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        partial = ids_path.with_suffix(".part.png")
+        cv2.imwrite(str(partial), ids)
+        partial.replace(ids_path)
+    image = read_image(image_path)
+    return Sample(image, cv2.imread(str(ids_path), cv2.IMREAD_UNCHANGED), record)
+
+
+def read_checked(record):
+    image = read_image(record.path)
+    height, width = image.shape[:2]
+    if (width, height) != (record.width, record.height):
+        raise UserError(
+            f"read image {record.path}: it is {width}x{height}, "
+            f"its annotations say {record.width}x{record.height}"
+        )
+    return image

@@ -1,0 +1,104 @@
+"""COCO scores of an exported model: the developer's judge; `magpie eval` is the final one."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from tqdm import tqdm
+
+from . import UserError
+from .data import read_image
+from .decode import Model
+
+SCORE_MIN = 0.01
+
+
+def evaluate(model_path, annotations, class_agnostic=False, limit=0):
+    """Boxes against all annotations; masks only against outlined ones (rectangles are ignored)."""
+    annotations = Path(annotations)
+    if not annotations.is_file():
+        raise UserError(f"read annotations {annotations}: no such file")
+    model = Model(model_path)
+    document = json.loads(annotations.read_text())
+    if limit:
+        document["images"] = document["images"][:limit]
+        kept = {i["id"] for i in document["images"]}
+        document["annotations"] = [a for a in document["annotations"] if a["image_id"] in kept]
+    if not document["images"]:
+        raise UserError(f"read annotations {annotations}: no images in it")
+    category_of = {c["name"]: c["id"] for c in document["categories"]}
+    results = []
+    for image in tqdm(document["images"], desc="images"):
+        picture = read_image(annotations.parent / image["file_name"])
+        found = model(picture, SCORE_MIN)
+        for box, confidence, class_id, mask in zip(*found):
+            rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+            category = category_of.get(model.names[int(class_id)])
+            if category is None:
+                if not class_agnostic:
+                    continue
+                category = document["categories"][0]["id"]
+            x0, y0, x1, y1 = (float(v) for v in box)
+            results.append(
+                {
+                    "image_id": image["id"],
+                    "category_id": category,
+                    "score": float(confidence),
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+                }
+            )
+    if not results:
+        raise UserError(f"evaluate {model_path}: it found nothing at all")
+    scores = {"images": len(document["images"]), "instances": len(document["annotations"])}
+    for kind in ("segm", "bbox"):
+        scores["mask" if kind == "segm" else "bbox"] = score(
+            document, results, kind, class_agnostic
+        )
+    return scores
+
+
+def score(document, results, kind, class_agnostic):
+    annotations = [dict(a) for a in document["annotations"]]
+    for annotation in annotations:
+        rectangle = annotation.get("mask_source") == "bbox"
+        annotation["iscrowd"] = int(annotation["iscrowd"] or (kind == "segm" and rectangle))
+        if annotation["iscrowd"] and isinstance(annotation["segmentation"], list):
+            height, width = size_of(document, annotation["image_id"])
+            rle = coco_mask.frPyObjects(annotation["segmentation"], height, width)
+            annotation["segmentation"] = coco_mask.merge(rle)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {**document, "annotations": annotations}
+        truth.createIndex()
+        judge = COCOeval(truth, truth.loadRes([dict(r) for r in results]), kind)
+        judge.params.useCats = 0 if class_agnostic else 1
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    ap, ap50, ap75 = judge.stats[:3]
+    out = {"ap": ap, "ap50": ap50, "ap75": ap75, "ar": judge.stats[8]}
+    if not class_agnostic:
+        precision = judge.eval["precision"][:, :, :, 0, -1]
+        names = {c["id"]: c["name"] for c in document["categories"]}
+        for index, category in enumerate(judge.params.catIds):
+            values = precision[:, :, index]
+            if (values > -1).any():
+                out[names[category]] = {"ap": values.mean(), "ap50": values[0].mean()}
+    return rounded(out)
+
+
+def size_of(document, image_id):
+    image = next(i for i in document["images"] if i["id"] == image_id)
+    return image["height"], image["width"]
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return round(float(value), 4)

@@ -1,0 +1,141 @@
+"""The endless, reproducible stream of training items: item N depends on the seed and on N alone."""
+
+import signal
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from . import UserError, augment
+from .data import Sample, load_coco, read_image, read_sample
+
+# Batches with more packages than this lose some at random; it bounds the memory of a step.
+TARGETS_MAX = 160
+
+
+class Stream(Dataset):
+    def __init__(self, recipe):
+        self.recipe = recipe
+        self.cache_dir = recipe.cache_dir or None
+        if self.cache_dir:
+            Path(self.cache_dir).mkdir(parents=True, exist_ok=True)
+        self.pools = [
+            load_coco(
+                s.annotations, recipe.classes,
+                complete=s.complete, mask_weight=s.mask_weight, whole=s.whole,
+            )
+            for s in recipe.sources
+        ]
+        shares = np.array([s.share for s in recipe.sources])
+        if shares.sum() <= 0:
+            raise UserError("read recipe: the shares of all sources are zero")
+        self.shares = shares / shares.sum()
+        whole = np.array([s.share * s.whole for s in recipe.sources])
+        self.whole_shares = whole / whole.sum() if whole.sum() > 0 else None
+        self.backgrounds = sorted(
+            p for folder in recipe.backgrounds for p in Path(folder).rglob("*.jpg")
+        )
+
+    def size_px(self, step):
+        rng = np.random.default_rng([self.recipe.seed, 7, step])
+        return int(rng.choice(self.recipe.sizes_px))
+
+    def __getitem__(self, item):
+        step = item // self.recipe.batch
+        rng = np.random.default_rng([self.recipe.seed, 11, item])
+        return self.tensors(self.canvas(self.size_px(step), rng), rng)
+
+    def pick(self, shares, rng):
+        source = int(rng.choice(len(self.pools), p=shares))
+        pool = self.pools[source]
+        record = pool[rng.integers(len(pool))]
+        return read_sample(record, self.cache_dir), self.recipe.sources[source].zoom
+
+    def canvas(self, side, rng):
+        recipe = self.recipe
+        pastes = self.whole_shares is not None and rng.random() < recipe.paste_share
+        count = int(rng.integers(1, recipe.paste_max + 1)) if pastes else 0
+        if self.backgrounds and rng.random() < recipe.background_share:
+            canvas = self.background(side, rng)
+            count = max(count, int(rng.integers(0, recipe.paste_max + 1)))
+        elif rng.random() < recipe.mosaic_share:
+            picked = [self.pick(self.shares, rng) for _ in range(4)]
+            canvas = augment.mosaic([p[0] for p in picked], side, side, picked[0][1], rng)
+        else:
+            sample, zoom = self.pick(self.shares, rng)
+            canvas = augment.render(sample, side, side, zoom, rng)
+        for _ in range(count):
+            sample, _ = self.pick(self.whole_shares, rng)
+            cut = augment.cut_out(sample, rng)
+            if cut is not None:
+                augment.paste(canvas, cut, sample.record.mask_weight, rng)
+        canvas.image = augment.photograph(canvas.image, rng)
+        return canvas
+
+    def background(self, side, rng):
+        image = read_image(self.backgrounds[rng.integers(len(self.backgrounds))])
+        empty = np.zeros(image.shape[:2], np.uint16)
+        record = self.pools[0][0]
+        plain = type(record)(record.path, image.shape[1], image.shape[0], (), True, 0.0, False)
+        return augment.render(Sample(image, empty, plain), side, side, (1.5, 4.0), rng)
+
+    def tensors(self, canvas, rng):
+        targets = list(enumerate(canvas.targets))
+        if len(targets) > TARGETS_MAX:
+            chosen = rng.choice(len(targets), TARGETS_MAX, replace=False)
+            targets = [targets[i] for i in sorted(chosen)]
+        renumber = np.zeros(len(canvas.targets) + 1, np.int64)
+        renumber[[i + 1 for i, _ in targets]] = np.arange(1, len(targets) + 1)
+        return {
+            "image": torch.from_numpy(canvas.image[:, :, ::-1].copy()).permute(2, 0, 1),
+            "ids": torch.from_numpy(renumber[canvas.ids]),
+            "trusted": torch.from_numpy(canvas.trusted.copy()),
+            "boxes": torch.tensor(np.array([t.bbox for _, t in targets]), dtype=torch.float32)
+            .reshape(-1, 4),
+            "classes": torch.tensor([t.class_id for _, t in targets], dtype=torch.long),
+            "mask_weights": torch.tensor(
+                [t.mask_weight for _, t in targets], dtype=torch.float32
+            ),
+        }
+
+
+def collate(items):
+    """Pads the targets to the largest count; padding has class -1."""
+    count = max(1, max(len(i["classes"]) for i in items))
+
+    def padded(name, fill):
+        shape = (len(items), count, *items[0][name].shape[1:])
+        out = torch.full(shape, fill, dtype=items[0][name].dtype)
+        for row, item in zip(out, items):
+            row[: len(item[name])] = item[name]
+        return out
+
+    batch = {name: torch.stack([i[name] for i in items]) for name in ("image", "ids", "trusted")}
+    batch["boxes"] = padded("boxes", 0.0)
+    batch["classes"] = padded("classes", -1)
+    batch["mask_weights"] = padded("mask_weights", 0.0)
+    return batch
+
+
+def batches(stream, first_step, last_step):
+    """Batches of steps `first_step` up to, not including, `last_step`."""
+    batch, workers = stream.recipe.batch, stream.recipe.workers
+    plan = [list(range(s * batch, (s + 1) * batch)) for s in range(first_step, last_step)]
+    return DataLoader(
+        stream,
+        batch_sampler=plan,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def one_thread(_worker):
+    # A stop signal to the whole group is the main process's business.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,90 @@
+"""A training run as written in a TOML file; unknown keys are refused."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import CLASSES, UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One COCO dataset and its share of the pictures."""
+
+    annotations: str
+    share: float = 1.0
+    # Every package is labelled (images marked `all_polygon` always count as such).
+    complete: bool = True
+    # Weight of the mask loss; annotations with `mask_source = "bbox"` never have one.
+    mask_weight: float = 1.0
+    # Masks show whole packages, so they can be cut out and pasted elsewhere.
+    whole: bool = True
+    # Scale around "the picture fits the canvas", least and most.
+    zoom: tuple = (0.6, 2.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    sources: tuple
+    classes: tuple = CLASSES
+    seed: int = 1
+    # A run ends after this many steps, or, where `minutes` is above 0, after that much training
+    # time; the learning rate follows whichever of the two it is.
+    steps: int = 1000
+    minutes: float = 0.0
+    batch: int = 16
+    # Sides of the square canvas in pixels, one drawn per step; multiples of 32.
+    sizes_px: tuple = (320,)
+    width: int = 96
+    frozen_blocks: int = 3
+    lr: float = 1.5e-3
+    lr_backbone: float = 3e-4
+    lr_final: float = 0.02
+    warmup_steps: int = 60
+    weight_decay: float = 0.03
+    ema_decay: float = 0.998
+    mosaic_share: float = 0.3
+    paste_share: float = 0.4
+    paste_max: int = 4
+    workers: int = 1
+    threads: int = 2
+    cache_dir: str = ""
+    checkpoint_minutes: float = 3.0
+    # Folders of pictures without packages, used as backgrounds for cut-outs.
+    backgrounds: tuple = field(default=())
+    background_share: float = 0.0
+
+
+def read_recipe(path):
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"read recipe {path}: no such file")
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"read recipe {path}: {error}") from error
+    return parse_recipe(table, path)
+
+
+def parse_recipe(table, origin):
+    sources = tuple(build(Source, source, origin) for source in table.get("sources", ()))
+    recipe = build(Recipe, {**table, "sources": sources}, origin)
+    if not sources:
+        raise UserError(f"read recipe {origin}: it names no [[sources]]")
+    wrong = [s for s in recipe.sizes_px if s % 32 or s < 64]
+    if wrong:
+        raise UserError(f"read recipe {origin}: sizes_px {wrong[0]} is not a multiple of 32")
+    return recipe
+
+
+def build(kind, table, origin):
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise UserError(f"read recipe {origin}: unknown key {unknown[0]!r}")
+    tupled = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    try:
+        return kind(**tupled)
+    except TypeError as error:
+        raise UserError(f"read recipe {origin}: {error}") from error

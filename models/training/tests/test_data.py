@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+
+from magpie_training import CLASSES, UserError
+from magpie_training.data import load_coco, read_sample
+from magpie_training.loader import Stream, collate
+from magpie_training.recipe import parse_recipe, read_recipe
+
+
+def edited(path, change):
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_rectangles_have_no_outline_and_outlines_have(dataset):
+    for record in load_coco(dataset, CLASSES):
+        outlined, rectangle = record.instances
+        assert outlined.segmentation is not None
+        assert rectangle.segmentation is None
+
+
+def test_polygons_and_rle_of_the_same_shape_give_the_same_map(dataset):
+    first, second = (read_sample(r).ids for r in load_coco(dataset, CLASSES))
+    assert first.sum() == 50 * 60
+    assert np.mean(first != second) < 0.02
+
+
+def test_images_are_complete_only_if_the_recipe_or_the_image_says_so(dataset):
+    edited(dataset, lambda d: d["images"][1].update(all_polygon=True))
+    records = load_coco(dataset, CLASSES, complete=False)
+    assert [r.complete for r in records] == [False, True]
+
+
+def test_polygons_without_area_are_left_out(dataset):
+    edited(dataset, lambda d: d["annotations"][2].update(segmentation=[[5, 5, 9, 9, 5, 5]]))
+    assert [len(r.instances) for r in load_coco(dataset, CLASSES)] == [2, 1]
+
+
+def test_rectangles_learn_no_mask_and_outlines_do(recipe):
+    item = Stream(recipe)[0]
+    for number, weight in enumerate(item["mask_weights"], start=1):
+        assert (weight > 0) == bool((item["ids"] == number).any())
+
+
+def test_items_depend_on_their_number_alone(recipe):
+    first, again = Stream(recipe), Stream(recipe)
+    again[3]
+    for name, value in first[5].items():
+        assert (value == again[5][name]).all(), name
+
+
+def test_boxes_lie_tight_around_their_masks(recipe):
+    stream = Stream(recipe)
+    for index in range(20):
+        item = stream[index]
+        for number, box in enumerate(item["boxes"], start=1):
+            ys, xs = np.nonzero((item["ids"] == number).numpy())
+            if len(xs) == 0:
+                continue
+            tight = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) * 2
+            assert np.abs(tight - box.numpy()).max() <= 3
+
+
+def test_batches_are_padded_with_class_minus_one(recipe):
+    stream = Stream(recipe)
+    batch = collate([stream[0], stream[1]])
+    counts = [len(stream[i]["classes"]) for i in (0, 1)]
+    assert [(row >= 0).sum().item() for row in batch["classes"]] == counts
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda d: d.update(images=[]), "no images"),
+        (lambda d: d.update(annotations=[]), "no annotations"),
+        (lambda d: d.pop("categories"), "not a COCO file"),
+        (lambda d: d["categories"][0].update(name="crate"), "unknown class 'crate'"),
+    ],
+)
+def test_wrong_datasets_are_refused_in_one_line(dataset, change, expected):
+    edited(dataset, change)
+    with pytest.raises(UserError, match=expected) as caught:
+        load_coco(dataset, CLASSES)
+    assert str(dataset) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_annotation_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.json: no such file"):
+        load_coco(tmp_path / "nowhere.json", CLASSES)
+
+
+def test_an_image_that_does_not_decode_is_named(dataset):
+    (dataset.parent / "0.png").write_bytes(b"not a picture")
+    with pytest.raises(UserError, match="0.png: missing, or its contents do not decode"):
+        read_sample(load_coco(dataset, CLASSES)[0])
+
+
+def test_an_image_of_another_size_is_named(dataset):
+    edited(dataset, lambda d: d["images"][0].update(width=64))
+    with pytest.raises(UserError, match="it is 128x96, its annotations say 64x96"):
+        read_sample(load_coco(dataset, CLASSES)[0])
+
+
+def test_recipes_refuse_unknown_keys_and_odd_sizes(tmp_path):
+    source = {"annotations": "a.json"}
+    with pytest.raises(UserError, match="unknown key 'learning_rate'"):
+        parse_recipe({"sources": [source], "learning_rate": 1}, "r.toml")
+    with pytest.raises(UserError, match="sizes_px 300 is not a multiple of 32"):
+        parse_recipe({"sources": [source], "sizes_px": [300]}, "r.toml")
+    with pytest.raises(UserError, match="no such file"):
+        read_recipe(tmp_path / "missing.toml")

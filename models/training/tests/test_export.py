@@ -1,0 +1,101 @@
+import ast
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from magpie_training import UserError, export
+from magpie_training import evaluate as judge
+from magpie_training.decode import Model, fit, letterbox, suppress
+from magpie_training.train import Run
+
+OPTIONS = {"size": (96, 128), "version": "0", "training_data": "test", "score_min": 0.3}
+
+
+@pytest.fixture
+def checkpoint(recipe, tmp_path):
+    path = tmp_path / "last.pt"
+    Run(recipe, torch.device("cpu")).save(path)
+    return path
+
+
+def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp_path):
+    out = tmp_path / "model.onnx"
+    differences = export.export(checkpoint, out, **OPTIONS)
+    assert all(v <= export.DIFFERENCE_MAX[n] for n, v in differences.items())
+    model = onnx.load(str(out), load_external_data=False)
+    assert not any(t.external_data for t in model.graph.initializer)
+    properties = {p.key: p.value for p in model.metadata_props}
+    assert properties["task"] == "segment" and properties["magpie.layout"] == "yolo-seg"
+    assert ast.literal_eval(properties["names"])[1] == "padded_mailer"
+    assert ast.literal_eval(properties["imgsz"]) == [96, 128]
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in [*model.graph.input, *model.graph.output]
+    }
+    anchors = 12 * 16 + 6 * 8 + 3 * 4
+    assert shapes["images"] == [1, 96, 128, 3]
+    assert shapes["output0"] == [1, 4 + 4 + 32, anchors]
+    assert shapes["output1"] == [1, 32, 24, 32]
+
+
+def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "DIFFERENCE_MAX", dict.fromkeys(export.DIFFERENCE_MAX, -1.0))
+    with pytest.raises(UserError, match="differ; not written"):
+        export.export(checkpoint, tmp_path / "model.onnx", **OPTIONS)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_sizes_that_do_not_fit_the_strides_are_refused(checkpoint, tmp_path):
+    with pytest.raises(UserError, match="100x128 is not a multiple of 32"):
+        export.export(checkpoint, tmp_path / "m.onnx", **{**OPTIONS, "size": (100, 128)})
+
+
+def test_evaluate_scores_every_image_of_the_dataset(checkpoint, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "SCORE_MIN", 0.0)  # the network is untrained
+    out = tmp_path / "model.onnx"
+    export.export(checkpoint, out, **OPTIONS)
+    scores = judge.evaluate(out, dataset, class_agnostic=True)
+    assert scores["images"] == 2 and scores["instances"] == 4
+    assert 0.0 <= scores["mask"]["ap"] <= 1.0 and 0.0 <= scores["bbox"]["ap50"] <= 1.0
+
+
+def test_a_perfect_answer_scores_one_and_rectangles_do_not_count_as_masks(dataset):
+    document = json.loads(dataset.read_text())
+    results = []
+    for found in document["annotations"]:
+        wanted = found["segmentation"]
+        shape = coco_mask.merge(coco_mask.frPyObjects(wanted, 96, 128)) if isinstance(wanted, list) else wanted
+        results.append({**{k: found[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9, "segmentation": shape})
+    assert judge.score(document, results, "bbox", False)["ap"] == 1.0
+    assert judge.score(document, results, "segm", False)["ap"] == 1.0
+    outlined = [r for r, a in zip(results, document["annotations"]) if a["mask_source"] == "polygon"]
+    assert judge.score(document, outlined, "segm", False)["ap"] == 1.0
+    assert judge.score(document, outlined, "bbox", False)["ap"] < 1.0
+
+
+def test_a_missing_dataset_is_named(checkpoint, tmp_path):
+    with pytest.raises(UserError, match="missing.json: no such file"):
+        judge.evaluate("model.onnx", tmp_path / "missing.json")
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="load model .*m.onnx"):
+        Model(tmp_path / "m.onnx")
+
+
+def test_the_letterbox_centres_and_pads_with_114():
+    assert fit(1280, 720, 512, 512) == (0.4, 512, 288, 0, 112)
+    assert fit(3, 2, 8, 8)[1:] == (8, 5, 0, 1)
+    tensor, _ = letterbox(np.zeros((10, 20, 3), np.uint8), 64, 64)
+    assert tensor.shape == (1, 64, 64, 3)
+    assert (tensor[0, :16] == 114).all() and (tensor[0, 16:48] == 0).all()
+
+
+def test_suppression_keeps_the_best_of_each_heap():
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], float)
+    assert suppress(boxes, np.array([0.5, 0.9, 0.3]), 0.5).tolist() == [1, 2]

@@ -1,0 +1,90 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from magpie_training import UserError
+from magpie_training.loader import Stream, collate
+from magpie_training.train import Run, read_checkpoint, train
+
+CPU = torch.device("cpu")
+
+
+def test_the_loss_falls_on_one_picture(recipe):
+    run = Run(dataclasses.replace(recipe, steps=100, warmup_steps=1), CPU)
+    run.model.train()
+    stream = Stream(recipe)
+    batch = collate([stream[0], stream[1]])
+    losses = [run.learn(batch) for _ in range(25)]
+    assert losses[-1]["total"] < 0.7 * losses[0]["total"]
+    assert losses[-1]["mask"] < losses[0]["mask"]
+
+
+def test_masks_are_not_learned_where_only_rectangles_are_known(recipe):
+    run = Run(recipe, CPU)
+    run.model.train()
+    stream = Stream(recipe)
+    batch = collate([stream[0], stream[1]])
+    batch["mask_weights"].zero_()
+    assert run.learn(batch)["mask"] == 0.0
+
+
+def test_a_confident_find_that_nobody_labelled_costs_less_where_labels_are_incomplete(recipe):
+    from magpie_training import loss
+    from magpie_training.model import BINS, Raw, anchor_points
+
+    points, _ = anchor_points(96, 96)
+    count = len(points)
+    scores = torch.full((1, count, 4), -6.0)
+    scores[0, 5, 0] = 3.0
+    raw = Raw(
+        torch.zeros(1, count, 4, BINS), scores, torch.zeros(1, count, 32), torch.zeros(1, 32, 24, 24)
+    )
+    batch = {
+        "image": torch.zeros(1, 3, 96, 96),
+        "ids": torch.zeros(1, 48, 48, dtype=torch.long),
+        "boxes": torch.zeros(1, 1, 4),
+        "classes": torch.tensor([[-1]]),
+        "mask_weights": torch.zeros(1, 1),
+    }
+    known = loss.compute(raw, {**batch, "trusted": torch.ones(1, 48, 48, dtype=torch.bool)})
+    unknown = loss.compute(raw, {**batch, "trusted": torch.zeros(1, 48, 48, dtype=torch.bool)})
+    assert unknown.score < 0.2 * known.score
+
+
+def test_a_run_that_was_cut_continues_exactly(recipe, tmp_path):
+    train(recipe, tmp_path / "whole", quiet=True)
+    half = dataclasses.replace(recipe, steps=2)
+    # The first half must follow the whole run's learning rates, so cut it by its step count.
+    run = Run(recipe, CPU)
+    stream = Stream(recipe)
+    run.model.train()
+    for step in range(half.steps):
+        items = range(step * recipe.batch, (step + 1) * recipe.batch)
+        run.learn(collate([stream[i] for i in items]))
+    (tmp_path / "cut").mkdir()
+    run.save(tmp_path / "cut" / "last.pt")
+    train(recipe, tmp_path / "cut", resume=True, quiet=True)
+    whole, cut = (read_checkpoint(tmp_path / n / "last.pt") for n in ("whole", "cut"))
+    assert whole["step"] == cut["step"] == recipe.steps
+    for name, value in whole["ema"].items():
+        assert torch.equal(value, cut["ema"][name]), name
+
+
+def test_every_step_is_logged(recipe, tmp_path):
+    train(recipe, tmp_path, quiet=True)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_run_is_not_overwritten_without_being_asked(recipe, tmp_path):
+    train(dataclasses.replace(recipe, steps=1), tmp_path, quiet=True)
+    with pytest.raises(UserError, match="use --resume"):
+        train(recipe, tmp_path, quiet=True)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="last.pt: damaged or not a checkpoint"):
+        read_checkpoint(tmp_path / "last.pt")
