@@ -1,1 +1,37 @@
-//! placeholder
+//! Writes and reads frames as MCAP files that Foxglove and Rerun open.
+//!
+//! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
+//! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
+//! it hands out what is whole, in order, and tells what is not ([`Losses`]).
+//!
+//! # Conventions
+//!
+//! | topic | Foxglove message | content |
+//! |---|---|---|
+//! | `/camera/color` | `CompressedImage` or `RawImage` | PNG, JPEG or `bgr8`, as the channel's metadata says |
+//! | `/camera/depth` | `RawImage` or `CompressedImage` | `16UC1` or 16-bit grey PNG: millimetres, `0` where nothing was measured |
+//! | `/camera/camera_info` | `CameraCalibration` | once, before the first frame |
+//! | `/tf` | `FrameTransform` | `base` to the optical frame, once, before the first frame |
+//!
+//! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
+//! 32 bits of its sequence are their MCAP sequence.
+//! The metadata records `magpie.recording`, `magpie.scene` and `magpie.identity` hold the schema
+//! version, the cell and what made the recording. Fields are only ever added; the version rises
+//! when an older reader would misunderstand a newer file.
+
+mod coding;
+mod error;
+mod frames;
+mod mcap_file;
+mod playback;
+mod reader;
+mod schema;
+mod writer;
+
+pub use coding::{ColorCoding, DepthCoding};
+pub use error::RecordingError;
+pub use frames::Losses;
+pub use playback::{Pace, Playback, SharedClock, StopHandle};
+pub use reader::FrameReader;
+pub use schema::{RecordingInfo, SCHEMA_VERSION};
+pub use writer::{FrameWriter, WriteOptions};

@@ -1,0 +1,228 @@
+//! Images to Foxglove messages and back.
+
+use std::io::Cursor;
+
+use foxglove::messages::{CompressedImage, RawImage, Timestamp};
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, ImageReader, ImageResult};
+use magpie_perception::{BgrImage, BoxError, DepthImage};
+use prost::Message;
+
+/// How colour images are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ColorCoding {
+    /// Lossless.
+    #[default]
+    Png,
+    /// Lossy, and the channel's metadata says so. `quality` is `1..=100`.
+    Jpeg { quality: u8 },
+    /// Lossless and cheap to write; large.
+    Raw,
+}
+
+/// How depth images are stored. Both are lossless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DepthCoding {
+    /// `16UC1`, made smaller by the chunk's compression: what Foxglove and Rerun colour by depth.
+    #[default]
+    Raw,
+    /// 16-bit grey PNG: smaller, shown dark by viewers that reduce it to eight bits.
+    Png,
+}
+
+impl ColorCoding {
+    pub(crate) fn name(self) -> String {
+        match self {
+            ColorCoding::Png => "png".to_owned(),
+            ColorCoding::Jpeg { quality } => format!("jpeg, quality {quality}"),
+            ColorCoding::Raw => "bgr8".to_owned(),
+        }
+    }
+
+    pub(crate) fn is_lossless(self) -> bool {
+        !matches!(self, ColorCoding::Jpeg { .. })
+    }
+}
+
+impl DepthCoding {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DepthCoding::Raw => "16UC1",
+            DepthCoding::Png => "png",
+        }
+    }
+}
+
+/// An image as one of Foxglove's two messages.
+#[derive(Debug)]
+pub(crate) enum ImageMessage {
+    Compressed(CompressedImage),
+    Raw(RawImage),
+}
+
+pub(crate) fn encode_color(
+    color: &BgrImage,
+    coding: ColorCoding,
+    timestamp: Timestamp,
+    frame_id: &str,
+) -> ImageResult<ImageMessage> {
+    let (width, height) = (color.width_px(), color.height_px());
+    let rgb8 = ExtendedColorType::Rgb8;
+    match coding {
+        ColorCoding::Png => {
+            let mut png = Vec::new();
+            png_encoder(&mut png).write_image(&swap_red_blue(color.data()), width, height, rgb8)?;
+            Ok(compressed(png, "png", timestamp, frame_id))
+        }
+        ColorCoding::Jpeg { quality } => {
+            let mut jpeg = Vec::new();
+            let encoder = JpegEncoder::new_with_quality(&mut jpeg, quality);
+            encoder.write_image(&swap_red_blue(color.data()), width, height, rgb8)?;
+            Ok(compressed(jpeg, "jpeg", timestamp, frame_id))
+        }
+        ColorCoding::Raw => {
+            let data = color.data().to_vec();
+            Ok(raw(data, "bgr8", (width, height), 3, timestamp, frame_id))
+        }
+    }
+}
+
+pub(crate) fn encode_depth(
+    depth: &DepthImage,
+    coding: DepthCoding,
+    timestamp: Timestamp,
+    frame_id: &str,
+) -> ImageResult<ImageMessage> {
+    let (width, height) = (depth.width_px(), depth.height_px());
+    match coding {
+        DepthCoding::Png => {
+            // The encoder takes native byte order and writes PNG's big-endian.
+            let bytes: Vec<u8> = depth.data_mm().iter().flat_map(|mm| mm.to_ne_bytes()).collect();
+            let mut png = Vec::new();
+            let encoder = png_encoder(&mut png);
+            encoder.write_image(&bytes, width, height, ExtendedColorType::L16)?;
+            Ok(compressed(png, "png", timestamp, frame_id))
+        }
+        DepthCoding::Raw => {
+            let data = depth.data_mm().iter().flat_map(|mm| mm.to_le_bytes()).collect();
+            Ok(raw(data, "16UC1", (width, height), 2, timestamp, frame_id))
+        }
+    }
+}
+
+/// `schema` is the name of the channel's schema.
+pub(crate) fn decode_color(schema: &str, message: &[u8]) -> Result<BgrImage, BoxError> {
+    match decode_message(schema, message)? {
+        ImageMessage::Compressed(image) => {
+            let decoded = decode_compressed(&image)?.into_rgb8();
+            let (width_px, height_px) = decoded.dimensions();
+            Ok(BgrImage::new(width_px, height_px, swap_red_blue(decoded.as_raw()))?)
+        }
+        ImageMessage::Raw(image) => {
+            let packed = packed_rows(&image, 3)?;
+            let bgr = match image.encoding.as_str() {
+                "bgr8" | "8UC3" => packed,
+                "rgb8" => swap_red_blue(&packed),
+                other => return Err(format!("encoding {other:?} is none of bgr8, rgb8").into()),
+            };
+            Ok(BgrImage::new(image.width, image.height, bgr)?)
+        }
+    }
+}
+
+/// `schema` is the name of the channel's schema.
+pub(crate) fn decode_depth(schema: &str, message: &[u8]) -> Result<DepthImage, BoxError> {
+    match decode_message(schema, message)? {
+        ImageMessage::Compressed(image) => match decode_compressed(&image)? {
+            DynamicImage::ImageLuma16(grey) => {
+                let (width_px, height_px) = grey.dimensions();
+                Ok(DepthImage::new(width_px, height_px, grey.into_raw())?)
+            }
+            other => Err(format!("pixels are {:?}, not 16-bit grey", other.color()).into()),
+        },
+        ImageMessage::Raw(image) => {
+            if !matches!(image.encoding.as_str(), "16UC1" | "mono16") {
+                return Err(format!("encoding {:?} is not 16UC1", image.encoding).into());
+            }
+            let packed = packed_rows(&image, 2)?;
+            let mm = packed.chunks_exact(2).map(|mm| u16::from_le_bytes([mm[0], mm[1]])).collect();
+            Ok(DepthImage::new(image.width, image.height, mm)?)
+        }
+    }
+}
+
+fn decode_message(schema: &str, message: &[u8]) -> Result<ImageMessage, BoxError> {
+    match schema {
+        "foxglove.CompressedImage" => Ok(ImageMessage::Compressed(Message::decode(message)?)),
+        "foxglove.RawImage" => Ok(ImageMessage::Raw(Message::decode(message)?)),
+        other => Err(format!("schema {other:?} is no image of Foxglove's").into()),
+    }
+}
+
+fn decode_compressed(image: &CompressedImage) -> Result<DynamicImage, BoxError> {
+    let format = match image.format.as_str() {
+        "png" => ImageFormat::Png,
+        "jpeg" => ImageFormat::Jpeg,
+        other => return Err(format!("format {other:?} is neither png nor jpeg").into()),
+    };
+    Ok(ImageReader::with_format(Cursor::new(&image.data), format).decode()?)
+}
+
+/// The image's bytes without padding between rows.
+fn packed_rows(image: &RawImage, bytes_per_pixel: usize) -> Result<Vec<u8>, BoxError> {
+    let row = (image.width as usize).checked_mul(bytes_per_pixel);
+    let (step, height) = (image.step as usize, image.height as usize);
+    match row {
+        Some(row)
+            if row > 0 && row <= step && step.checked_mul(height) == Some(image.data.len()) =>
+        {
+            Ok(image.data.chunks_exact(step).flat_map(|bytes| &bytes[..row]).copied().collect())
+        }
+        _ => Err(format!(
+            "{} bytes in rows of {step} do not make {}x{} px of {bytes_per_pixel} bytes",
+            image.data.len(),
+            image.width,
+            image.height
+        )
+        .into()),
+    }
+}
+
+fn swap_red_blue(pixels: &[u8]) -> Vec<u8> {
+    let mut swapped = pixels.to_vec();
+    swapped.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
+    swapped
+}
+
+fn png_encoder(png: &mut Vec<u8>) -> PngEncoder<&mut Vec<u8>> {
+    PngEncoder::new_with_quality(png, CompressionType::Fast, FilterType::Adaptive)
+}
+
+fn compressed(data: Vec<u8>, format: &str, timestamp: Timestamp, frame_id: &str) -> ImageMessage {
+    ImageMessage::Compressed(CompressedImage {
+        timestamp: Some(timestamp),
+        frame_id: frame_id.to_owned(),
+        data: data.into(),
+        format: format.to_owned(),
+    })
+}
+
+fn raw(
+    data: Vec<u8>,
+    encoding: &str,
+    (width, height): (u32, u32),
+    bytes_per_pixel: u32,
+    timestamp: Timestamp,
+    frame_id: &str,
+) -> ImageMessage {
+    ImageMessage::Raw(RawImage {
+        timestamp: Some(timestamp),
+        frame_id: frame_id.to_owned(),
+        width,
+        height,
+        encoding: encoding.to_owned(),
+        step: width * bytes_per_pixel,
+        data: data.into(),
+    })
+}

@@ -1,0 +1,76 @@
+//! What can go wrong with a recording, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use magpie_perception::BoxError;
+
+/// Errors about the whole file name it; errors about one frame leave that to the
+/// [`SourceError`](magpie_perception::SourceError) around them.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    #[error("recording {} is there already: choose another name or remove it", path.display())]
+    Exists { path: PathBuf },
+    #[error("create recording {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("write recording {}: the chunks before this can still be read", path.display())]
+    Write { path: PathBuf, source: BoxError },
+    #[error(
+        "write frame {sequence}, stamped {stamp_ns} ns, after one stamped {previous_ns} ns: \
+         give the recording frames of one clock, oldest first"
+    )]
+    WriteBackwards { sequence: u64, stamp_ns: u64, previous_ns: u64 },
+
+    #[error("open recording {name}")]
+    Open { name: String, source: io::Error },
+    #[error("{name} is not an MCAP file: give a recording made by `magpie record`")]
+    NotMcap { name: String },
+    #[error(
+        "{name} holds none of Magpie's frames, its channels are: {topics}; \
+         give a recording made by `magpie record`"
+    )]
+    Foreign { name: String, topics: String },
+    #[error(
+        "{name} has recording schema {found}, and this program reads up to {supported}: \
+         update Magpie"
+    )]
+    Newer { name: String, found: u32, supported: u32 },
+    #[error("{name} says {record}.{key} = {value:?}, which is not {expected}: record it again")]
+    Metadata {
+        name: String,
+        record: &'static str,
+        key: &'static str,
+        value: String,
+        expected: &'static str,
+    },
+    #[error("read attachment {attachment:?} of {name}: it is damaged")]
+    Attachment { name: String, attachment: String },
+
+    #[error("read the chunk at byte {offset}")]
+    Read { offset: u64, source: io::Error },
+    #[error("no frame in it is whole: record it again")]
+    NoFrames,
+    #[error(
+        "frame {sequence} is stamped {stamp_ns} ns, the one before it {previous_ns} ns: \
+         put the messages in order with `mcap sort`"
+    )]
+    Backwards { sequence: u64, stamp_ns: u64, previous_ns: u64 },
+    #[error(
+        "decode the {what} image of frame {sequence}: \
+         cut the frame out with `mcap filter` or record it again"
+    )]
+    Undecodable { what: &'static str, sequence: u64, source: BoxError },
+    #[error(
+        "the {what} image of frame {sequence} has {width_px}x{height_px} px, \
+         its {other} {other_width_px}x{other_height_px} px: record them at one size"
+    )]
+    SizeMismatch {
+        what: &'static str,
+        sequence: u64,
+        width_px: u32,
+        height_px: u32,
+        other: &'static str,
+        other_width_px: u32,
+        other_height_px: u32,
+    },
+}

@@ -1,0 +1,234 @@
+//! An MCAP file as its whole chunks, finished or not.
+//!
+//! The file is scanned from the front, record head by record head, instead of by its summary: so a
+//! file whose end is missing reads like any other, up to its last whole record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use mcap::read::ChannelAccumulator;
+use mcap::records::{MessageHeader, Record, op};
+use mcap::sans_io::linear_reader::{LinearReadEvent, LinearReader, LinearReaderOptions};
+use mcap::{Channel, MAGIC, McapError};
+
+use crate::schema::Fields;
+
+/// Opcode and length.
+const RECORD_HEAD_BYTES: u64 = 1 + 8;
+/// No chunk of ours comes near; a damaged length must not allocate all memory.
+const CHUNK_BYTES_MAX: usize = 1 << 30;
+
+pub(crate) trait Input: Read + Seek + Send {}
+impl<T: Read + Seek + Send> Input for T {}
+
+pub(crate) struct McapFile {
+    input: Box<dyn Input>,
+    chunks: Vec<RecordSpan>,
+    attachments: Vec<RecordSpan>,
+    channels: ChannelAccumulator<'static>,
+    /// Metadata records by name; the last of a name counts.
+    pub(crate) metadata: BTreeMap<String, Fields>,
+    pub(crate) topics: BTreeSet<String>,
+    /// The end of the data was written: no chunk is missing.
+    pub(crate) is_finished: bool,
+    /// Bytes after the last whole record of a file that is not finished.
+    pub(crate) bytes_lost: u64,
+}
+
+/// Where a record lies, with its head.
+#[derive(Clone, Copy, Debug)]
+struct RecordSpan {
+    opcode: u8,
+    offset: u64,
+    bytes: u64,
+}
+
+pub(crate) struct StoredMessage {
+    pub(crate) channel: Arc<Channel<'static>>,
+    pub(crate) header: MessageHeader,
+    pub(crate) data: Vec<u8>,
+}
+
+/// Why a chunk gave no messages.
+pub(crate) enum ChunkError {
+    Read {
+        offset: u64,
+        source: io::Error,
+    },
+    /// Its checksum, its compression or its records are wrong.
+    Damaged,
+}
+
+impl McapFile {
+    /// `Ok(None)` if it is no MCAP file.
+    pub(crate) fn scan(mut input: Box<dyn Input>) -> io::Result<Option<McapFile>> {
+        let end = input.seek(SeekFrom::End(0))?;
+        input.rewind()?;
+        let mut magic = [0; MAGIC.len()];
+        if end < magic.len() as u64 {
+            return Ok(None);
+        }
+        input.read_exact(&mut magic)?;
+        if magic != *MAGIC {
+            return Ok(None);
+        }
+        let mut file = McapFile {
+            input,
+            chunks: Vec::new(),
+            attachments: Vec::new(),
+            channels: ChannelAccumulator::default(),
+            metadata: BTreeMap::new(),
+            topics: BTreeSet::new(),
+            is_finished: false,
+            bytes_lost: 0,
+        };
+        let mut at = magic.len() as u64;
+        while let Some(span) = file.record_at(at, end)? {
+            file.note(span)?;
+            at += span.bytes;
+        }
+        file.bytes_lost = if file.is_finished { 0 } else { end - at };
+        Ok(Some(file))
+    }
+
+    /// The record that starts at `at`, if all of it is there.
+    fn record_at(&mut self, at: u64, end: u64) -> io::Result<Option<RecordSpan>> {
+        if end - at < RECORD_HEAD_BYTES {
+            return Ok(None);
+        }
+        let mut head = [0; RECORD_HEAD_BYTES as usize];
+        self.input.seek(SeekFrom::Start(at))?;
+        self.input.read_exact(&mut head)?;
+        let [opcode, length @ ..] = head;
+        let length = u64::from_le_bytes(length);
+        // MCAP reserves opcode 0; a file system leaves it after a power cut.
+        if opcode == 0 || length > end - at - RECORD_HEAD_BYTES {
+            return Ok(None);
+        }
+        Ok(Some(RecordSpan { opcode, offset: at, bytes: RECORD_HEAD_BYTES + length }))
+    }
+
+    fn note(&mut self, span: RecordSpan) -> io::Result<()> {
+        match span.opcode {
+            op::CHUNK => self.chunks.push(span),
+            op::ATTACHMENT => self.attachments.push(span),
+            op::DATA_END => self.is_finished = true,
+            // The summary repeats schemas and channels: they help should the first chunk be
+            // damaged.
+            op::METADATA | op::SCHEMA | op::CHANNEL => {
+                let bytes = self.read(span)?;
+                match mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES as usize..]) {
+                    Ok(Record::Metadata(record)) => {
+                        self.metadata.insert(record.name, record.metadata);
+                    }
+                    // What cannot be parsed or contradicts is missed where it is needed.
+                    Ok(record) => drop(self.note_channel(record)),
+                    Err(_unreadable) => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_channel(&mut self, record: Record<'_>) -> Result<(), McapError> {
+        match record {
+            Record::Schema { header, data } => {
+                self.channels.add_schema(header, data.into_owned().into())
+            }
+            Record::Channel(channel) => {
+                self.topics.insert(channel.topic.clone());
+                self.channels.add_channel(channel)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&mut self, span: RecordSpan) -> io::Result<Vec<u8>> {
+        let bytes = usize::try_from(span.bytes).map_err(io::Error::other)?;
+        let mut record = vec![0; bytes];
+        self.input.seek(SeekFrom::Start(span.offset))?;
+        self.input.read_exact(&mut record)?;
+        Ok(record)
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.
+    pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
+        let span = self.chunks[chunk];
+        let bytes =
+            self.read(span).map_err(|source| ChunkError::Read { offset: span.offset, source })?;
+        self.unpack(&bytes).map_err(|_damage| ChunkError::Damaged)
+    }
+
+    fn unpack(&mut self, mut chunk: &[u8]) -> Result<Vec<StoredMessage>, McapError> {
+        let mut reader = LinearReader::new_with_options(
+            LinearReaderOptions::default()
+                .with_skip_start_magic(true)
+                .with_skip_end_magic(true)
+                // Checksum first: nothing of a damaged chunk is parsed.
+                .with_prevalidate_chunk_crcs(true)
+                .with_record_length_limit(CHUNK_BYTES_MAX),
+        );
+        let mut messages = Vec::new();
+        while let Some(event) = reader.next_event() {
+            match event? {
+                LinearReadEvent::ReadRequest(wanted) => {
+                    let (now, later) = chunk.split_at(wanted.min(chunk.len()));
+                    reader.insert(now.len()).copy_from_slice(now);
+                    reader.notify_read(now.len());
+                    chunk = later;
+                }
+                LinearReadEvent::Record { opcode, data } => {
+                    match mcap::parse_record(opcode, data)? {
+                        Record::Message { header, data } => {
+                            let (sequence, id) = (header.sequence, header.channel_id);
+                            let channel = self
+                                .channels
+                                .get(id)
+                                .ok_or(McapError::UnknownChannel(sequence, id))?;
+                            let data = data.into_owned();
+                            messages.push(StoredMessage { channel, header, data });
+                        }
+                        record => self.note_channel(record)?,
+                    }
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The attachment of that name: `Ok(None)` if there is none, `Some(None)` if it is damaged.
+    pub(crate) fn attachment(&mut self, name: &str) -> io::Result<Option<Option<Vec<u8>>>> {
+        for span in self.attachments.clone() {
+            let record = self.read(span)?;
+            let body = &record[RECORD_HEAD_BYTES as usize..];
+            if attachment_name(body) == Some(name.as_bytes()) {
+                let data = match mcap::parse_record(op::ATTACHMENT, body) {
+                    Ok(Record::Attachment { data, .. }) => Some(data.into_owned()),
+                    _ => None,
+                };
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// `None` unless the body holds all that the parser takes for granted.
+fn attachment_name(body: &[u8]) -> Option<&[u8]> {
+    let (_times, rest) = body.split_at_checked(2 * 8)?;
+    let (name, rest) = split_string(rest)?;
+    let (_media_type, rest) = split_string(rest)?;
+    // Length of the data and checksum.
+    (rest.len() >= 8 + 4).then_some(name)
+}
+
+fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}

@@ -1,0 +1,242 @@
+//! Frames out of an MCAP file.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor};
+use std::path::Path;
+use std::time::Duration;
+
+use magpie_perception::{
+    BgrImage, DepthImage, Frame, FrameSource, Scene, SourceError, StampNs, StampSource,
+};
+
+use crate::coding::{decode_color, decode_depth};
+use crate::frames::{Losses, StoredFrame, StoredFrames};
+use crate::mcap_file::{Input, McapFile};
+use crate::playback::{Pace, Place, Playback, SharedClock, StopHandle, Timeline};
+use crate::{RecordingError, RecordingInfo};
+
+/// Plays one recording: a [`FrameSource`].
+pub struct FrameReader {
+    name: String,
+    info: RecordingInfo,
+    frames: StoredFrames,
+    playback: Playback,
+    stop: StopHandle,
+    timeline: Timeline,
+    /// When the first frame became due.
+    started: Option<StampNs>,
+    /// Read ahead, to know whether it is due already.
+    following: Option<Placed>,
+}
+
+struct Placed {
+    place: Place,
+    stored: StoredFrame,
+}
+
+impl FrameReader {
+    pub fn open(path: &Path, playback: Playback) -> Result<FrameReader, RecordingError> {
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => FrameReader::new(name, Box::new(BufReader::new(file)), playback),
+            Err(source) => Err(RecordingError::Open { name, source }),
+        }
+    }
+
+    /// A recording that is part of the program; `name` is for messages.
+    pub fn from_bytes(
+        name: &str,
+        bytes: &'static [u8],
+        playback: Playback,
+    ) -> Result<FrameReader, RecordingError> {
+        FrameReader::new(name.to_owned(), Box::new(Cursor::new(bytes)), playback)
+    }
+
+    fn new(
+        name: String,
+        input: Box<dyn Input>,
+        playback: Playback,
+    ) -> Result<FrameReader, RecordingError> {
+        let file = match McapFile::scan(input) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Err(RecordingError::NotMcap { name }),
+            Err(source) => return Err(RecordingError::Open { name, source }),
+        };
+        let Some(info) = RecordingInfo::from_records(&name, &file.metadata)? else {
+            return Err(RecordingError::Foreign { topics: topics(file), name });
+        };
+        Ok(FrameReader {
+            name,
+            info,
+            frames: StoredFrames::new(file),
+            playback,
+            stop: StopHandle::default(),
+            timeline: Timeline::default(),
+            started: None,
+            following: None,
+        })
+    }
+
+    pub fn info(&self) -> &RecordingInfo {
+        &self.info
+    }
+
+    /// `None` if the recording was made without a calibration.
+    pub fn scene(&self) -> Option<&Scene> {
+        self.info.scene.as_ref()
+    }
+
+    /// What could not be read so far.
+    pub fn losses(&self) -> Losses {
+        self.frames.losses()
+    }
+
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// A file stored beside the frames; `Ok(None)` if there is none of that name.
+    pub fn attachment(&mut self, attachment: &str) -> Result<Option<Vec<u8>>, RecordingError> {
+        let name = self.name.clone();
+        match self.frames.file_mut().attachment(attachment) {
+            Ok(None) => Ok(None),
+            Ok(Some(Some(data))) => Ok(Some(data)),
+            Ok(Some(None)) => {
+                Err(RecordingError::Attachment { name, attachment: attachment.to_owned() })
+            }
+            Err(source) => Err(RecordingError::Open { name, source }),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Frame>, RecordingError> {
+        if self.stop.wait(Duration::ZERO) {
+            return Ok(None);
+        }
+        match self.playback.pace.clone() {
+            Pace::AsAsked => {
+                let Some(placed) = self.take_placed()? else { return Ok(None) };
+                self.decode(placed, self.timeline.first_stamp()).map(Some)
+            }
+            Pace::AsRecorded { clock, restamp } => {
+                let Some(placed) = self.take_due(&clock)? else { return Ok(None) };
+                let recorded = self.timeline.first_stamp();
+                let started = self.started.filter(|_| restamp).unwrap_or(recorded);
+                self.decode(placed, started).map(Some)
+            }
+        }
+    }
+
+    /// The newest frame that is due; waits if none is. `Ok(None)` at the end or once stopped.
+    fn take_due(&mut self, clock: &SharedClock) -> Result<Option<Placed>, RecordingError> {
+        let Some(mut placed) = self.take_placed()? else { return Ok(None) };
+        let started = *self.started.get_or_insert_with(|| clock.now());
+        let elapsed_ns = clock.now().since_ns(started);
+        while let Some(following) = self.take_placed()? {
+            if following.place.elapsed_ns > elapsed_ns {
+                self.following = Some(following);
+                break;
+            }
+            placed = following;
+        }
+        loop {
+            let wait_ns = placed.place.elapsed_ns.saturating_sub(clock.now().since_ns(started));
+            if wait_ns == 0 {
+                return Ok(Some(placed));
+            }
+            if self.stop.wait(Duration::from_nanos(wait_ns)) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next frame in order, with its place in the run; begins again at the end where asked to.
+    fn take_placed(&mut self) -> Result<Option<Placed>, RecordingError> {
+        if let Some(following) = self.following.take() {
+            return Ok(Some(following));
+        }
+        loop {
+            if let Some(stored) = self.frames.next()? {
+                let place = self.timeline.place(stored.sequence, stored.stamp)?;
+                return Ok(Some(Placed { place, stored }));
+            }
+            if self.timeline.is_round_empty() {
+                return Err(RecordingError::NoFrames);
+            }
+            if !self.playback.looped {
+                return Ok(None);
+            }
+            self.timeline.next_round(self.elapsed_ns());
+            self.frames.rewind();
+        }
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        match (&self.playback.pace, self.started) {
+            (Pace::AsRecorded { clock, .. }, Some(started)) => clock.now().since_ns(started),
+            _ => 0,
+        }
+    }
+
+    fn decode(&self, placed: Placed, started: StampNs) -> Result<Frame, RecordingError> {
+        let Placed { place, stored } = placed;
+        let sequence = stored.sequence;
+        let undecodable =
+            |what| move |source| RecordingError::Undecodable { what, sequence, source };
+        let color: BgrImage = decode_color(stored.color.schema_name(), &stored.color.data)
+            .map_err(undecodable("color"))?;
+        let depth: Option<DepthImage> = stored
+            .depth
+            .map(|depth| decode_depth(depth.schema_name(), &depth.data))
+            .transpose()
+            .map_err(undecodable("depth"))?;
+        let frame = Frame {
+            sequence: place.sequence,
+            stamp: started + Duration::from_nanos(place.elapsed_ns),
+            stamp_source: StampSource::Recorded,
+            color,
+            depth,
+        };
+        check_sizes(&frame, self.scene())?;
+        Ok(frame)
+    }
+}
+
+impl FrameSource for FrameReader {
+    fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+        self.next()
+            .map_err(|source| SourceError { from: self.name.clone(), source: Box::new(source) })
+    }
+}
+
+/// Depth and calibration belong to the color image only if they have its size.
+pub(crate) fn check_sizes(frame: &Frame, scene: Option<&Scene>) -> Result<(), RecordingError> {
+    let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
+    let depth = frame.depth.as_ref().map(|depth| ("depth", depth.width_px(), depth.height_px()));
+    let calibration = scene.map(|Scene { camera_info, .. }| {
+        ("calibration", camera_info.width_px, camera_info.height_px)
+    });
+    for (other, other_width_px, other_height_px) in depth.into_iter().chain(calibration) {
+        if (other_width_px, other_height_px) != (width_px, height_px) {
+            return Err(RecordingError::SizeMismatch {
+                what: "color",
+                sequence: frame.sequence,
+                width_px,
+                height_px,
+                other,
+                other_width_px,
+                other_height_px,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What a file that is not Magpie's holds instead.
+fn topics(mut file: McapFile) -> String {
+    // An unfinished file names its channels only inside its chunks.
+    if file.topics.is_empty() && file.chunks() > 0 {
+        drop(file.messages(0));
+    }
+    let topics: Vec<_> = file.topics.into_iter().collect();
+    if topics.is_empty() { "none".to_owned() } else { topics.join(", ") }
+}

@@ -1,0 +1,240 @@
+//! What a recording says about itself and its cell, as MCAP metadata and as Foxglove messages.
+
+use std::collections::BTreeMap;
+
+use foxglove::messages::{
+    CameraCalibration, FrameTransform, Quaternion as FoxgloveQuaternion, Timestamp,
+    Vector3 as FoxgloveVector3,
+};
+use magpie_perception::{CameraInfo, Distortion, Intrinsics, Plane, Scene, StampNs, Tool};
+use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
+
+use crate::RecordingError;
+
+pub const SCHEMA_VERSION: u32 = 1;
+
+pub(crate) const COLOR_TOPIC: &str = "/camera/color";
+pub(crate) const DEPTH_TOPIC: &str = "/camera/depth";
+pub(crate) const CAMERA_INFO_TOPIC: &str = "/camera/camera_info";
+pub(crate) const TF_TOPIC: &str = "/tf";
+
+pub(crate) const RECORDING_RECORD: &str = "magpie.recording";
+pub(crate) const SCENE_RECORD: &str = "magpie.scene";
+pub(crate) const IDENTITY_RECORD: &str = "magpie.identity";
+
+const BASE_FRAME_ID: &str = "base";
+/// The camera's name in a recording without calibration.
+pub(crate) const UNCALIBRATED_FRAME_ID: &str = "camera_optical_frame";
+
+/// Names and values of one MCAP metadata record.
+pub(crate) type Fields = BTreeMap<String, String>;
+
+/// What is constant about one recording.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct RecordingInfo {
+    /// `None` without a calibration: frames only.
+    pub scene: Option<Scene>,
+    /// What made the recording, for people and comparisons: program, model and its SHA-256, and so
+    /// on.
+    pub identity: BTreeMap<String, String>,
+}
+
+impl RecordingInfo {
+    pub(crate) fn frame_id(&self) -> &str {
+        self.scene.as_ref().map_or(UNCALIBRATED_FRAME_ID, |scene| &scene.camera_info.frame_id)
+    }
+
+    /// The metadata records that [`RecordingInfo::from_records`] reads.
+    pub(crate) fn to_records(&self) -> Vec<(&'static str, Fields)> {
+        let version = ("schema_version".to_owned(), SCHEMA_VERSION.to_string());
+        let mut records = vec![(RECORDING_RECORD, Fields::from([version]))];
+        records.extend(self.scene.as_ref().map(|scene| (SCENE_RECORD, scene_fields(scene))));
+        if !self.identity.is_empty() {
+            records.push((IDENTITY_RECORD, self.identity.clone()));
+        }
+        records
+    }
+
+    /// `None` if no record is Magpie's.
+    pub(crate) fn from_records(
+        name: &str,
+        records: &BTreeMap<String, Fields>,
+    ) -> Result<Option<RecordingInfo>, RecordingError> {
+        let Some(fields) = records.get(RECORDING_RECORD) else {
+            return Ok(None);
+        };
+        let recording = Reading { name, record: RECORDING_RECORD, fields };
+        let found = recording.parse("schema_version", "a whole number")?;
+        if found > SCHEMA_VERSION {
+            let (name, supported) = (name.to_owned(), SCHEMA_VERSION);
+            return Err(RecordingError::Newer { name, found, supported });
+        }
+        let scene = records
+            .get(SCENE_RECORD)
+            .map(|fields| read_scene(&Reading { name, record: SCENE_RECORD, fields }))
+            .transpose()?;
+        let identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
+        Ok(Some(RecordingInfo { scene, identity }))
+    }
+}
+
+fn scene_fields(scene: &Scene) -> Fields {
+    let info = &scene.camera_info;
+    let k = &info.intrinsics;
+    let mut fields = Fields::new();
+    let mut set = |key: &str, value: String| fields.insert(key.to_owned(), value);
+    set("camera_name", info.camera_name.clone());
+    set("frame_id", info.frame_id.clone());
+    set("width_px", info.width_px.to_string());
+    set("height_px", info.height_px.to_string());
+    set("fx_fy_cx_cy_px", join(&[k.fx_px, k.fy_px, k.cx_px, k.cy_px]));
+    set("distortion_model", "plumb_bob".to_owned());
+    set("d", join(&info.distortion.d));
+    set("tool_cup_radius_m", scene.tool.cup_radius_m.to_string());
+    set("calibration_id", scene.calibration_id.clone());
+    if let Some(base_from_camera) = &scene.base_from_camera {
+        let (t, q) = (base_from_camera.translation.vector, base_from_camera.rotation.coords);
+        set("base_from_camera_xyz_m_quaternion_xyzw", join(&[t.x, t.y, t.z, q.x, q.y, q.z, q.w]));
+    }
+    if let Some(plane) = &scene.support_plane_in_camera {
+        let n = &plane.normal;
+        set("support_plane_in_camera_normal_offset_m", join(&[n.x, n.y, n.z, plane.offset_m]));
+    }
+    fields
+}
+
+fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
+    let [fx_px, fy_px, cx_px, cy_px] = fields.numbers("fx_fy_cx_cy_px")?;
+    Ok(Scene {
+        camera_info: CameraInfo {
+            camera_name: fields.text("camera_name"),
+            frame_id: fields.text("frame_id"),
+            width_px: fields.parse("width_px", "a whole number")?,
+            height_px: fields.parse("height_px", "a whole number")?,
+            intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
+            distortion: Distortion { d: fields.numbers("d")? },
+        },
+        base_from_camera: read_base_from_camera(fields)?,
+        support_plane_in_camera: read_support_plane(fields)?,
+        tool: Tool { cup_radius_m: fields.parse("tool_cup_radius_m", "a number")? },
+        calibration_id: fields.text("calibration_id"),
+    })
+}
+
+fn read_base_from_camera(fields: &Reading<'_>) -> Result<Option<Isometry3<f64>>, RecordingError> {
+    let key = "base_from_camera_xyz_m_quaternion_xyzw";
+    if !fields.has(key) {
+        return Ok(None);
+    }
+    let [x, y, z, qx, qy, qz, qw] = fields.numbers(key)?;
+    let quaternion = Quaternion::new(qw, qx, qy, qz);
+    fields.check(is_one(quaternion.norm()), key, "a position and a unit quaternion")?;
+    // Not normalised again, so that every bit comes back.
+    let rotation = UnitQuaternion::new_unchecked(quaternion);
+    Ok(Some(Isometry3::from_parts(Translation3::new(x, y, z), rotation)))
+}
+
+fn read_support_plane(fields: &Reading<'_>) -> Result<Option<Plane>, RecordingError> {
+    let key = "support_plane_in_camera_normal_offset_m";
+    if !fields.has(key) {
+        return Ok(None);
+    }
+    let [x, y, z, offset_m] = fields.numbers(key)?;
+    let normal = Vector3::new(x, y, z);
+    fields.check(is_one(normal.norm()), key, "a unit normal and an offset")?;
+    Ok(Some(Plane { normal: Unit::new_unchecked(normal), offset_m }))
+}
+
+fn is_one(norm: f64) -> bool {
+    (norm - 1.0).abs() < 1e-6
+}
+
+/// Rust prints the shortest decimal that reads back as the same `f64`.
+fn join(numbers: &[f64]) -> String {
+    numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// One metadata record, with what an error message needs.
+struct Reading<'a> {
+    name: &'a str,
+    record: &'static str,
+    fields: &'a Fields,
+}
+
+impl Reading<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.fields.get(key).cloned().unwrap_or_default()
+    }
+
+    fn check(
+        &self,
+        valid: bool,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<(), RecordingError> {
+        if valid {
+            return Ok(());
+        }
+        let (name, record, value) = (self.name.to_owned(), self.record, self.text(key));
+        Err(RecordingError::Metadata { name, record, key, value, expected })
+    }
+
+    fn parse<T: std::str::FromStr>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<T, RecordingError> {
+        let parsed = self.text(key).parse().ok();
+        self.check(parsed.is_some(), key, expected)?;
+        Ok(parsed.expect("checked above"))
+    }
+
+    fn numbers<const N: usize>(&self, key: &'static str) -> Result<[f64; N], RecordingError> {
+        let text = self.text(key);
+        let numbers: Option<Vec<f64>> = text.split(' ').map(|part| part.parse().ok()).collect();
+        let numbers = numbers.and_then(|numbers| <[f64; N]>::try_from(numbers).ok());
+        let finite = numbers.filter(|numbers| numbers.iter().all(|number| number.is_finite()));
+        self.check(finite.is_some(), key, "as many finite numbers as its name says")?;
+        Ok(finite.expect("checked above"))
+    }
+}
+
+pub(crate) fn timestamp(stamp: StampNs) -> Timestamp {
+    let sec = u32::try_from(stamp.0 / 1_000_000_000).unwrap_or(u32::MAX);
+    let nsec = u32::try_from(stamp.0 % 1_000_000_000).expect("under a billion");
+    Timestamp::new(sec, nsec)
+}
+
+pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCalibration {
+    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
+    CameraCalibration {
+        timestamp: Some(timestamp(stamp)),
+        frame_id: info.frame_id.clone(),
+        width: info.width_px,
+        height: info.height_px,
+        distortion_model: "plumb_bob".to_owned(),
+        d: info.distortion.d.to_vec(),
+        k: vec![fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0],
+        r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p: vec![fx_px, 0.0, cx_px, 0.0, 0.0, fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],
+    }
+}
+
+pub(crate) fn frame_transform(
+    base_from_camera: &Isometry3<f64>,
+    frame_id: &str,
+    stamp: StampNs,
+) -> FrameTransform {
+    let (t, q) = (base_from_camera.translation.vector, base_from_camera.rotation.coords);
+    FrameTransform {
+        timestamp: Some(timestamp(stamp)),
+        parent_frame_id: BASE_FRAME_ID.to_owned(),
+        child_frame_id: frame_id.to_owned(),
+        translation: Some(FoxgloveVector3 { x: t.x, y: t.y, z: t.z }),
+        rotation: Some(FoxgloveQuaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+    }
+}
