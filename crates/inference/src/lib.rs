@@ -1,1 +1,38 @@
-//! placeholder
+//! Loads one ONNX model and runs it on the execution provider that was asked for; the only crate
+//! that knows ONNX Runtime.
+//!
+//! ```text
+//! file -> ModelFile -> OnnxSession -> warm-up -> input(), run(), input(), run() ...
+//!         screened     on a provider  checked
+//! ```
+//!
+//! [`ModelFile`] holds a file that has passed every check which needs no ONNX Runtime;
+//! [`OnnxSession`] has run on the provider that it names, and its outputs were numbers.
+//!
+//! # Conventions
+//!
+//! Tensors are those of [`ModelSpec`](magpie_perception::ModelSpec); sizes are height before
+//! width in shapes, width before height in names.
+
+mod external;
+mod library;
+mod literal;
+mod model_file;
+mod placement;
+mod provider;
+mod refusal;
+mod session;
+mod shape;
+
+/// The part of ONNX that is read here.
+#[allow(unreachable_pub, reason = "generated")]
+mod onnx {
+    include!(concat!(env!("OUT_DIR"), "/onnx_subset.rs"));
+}
+
+pub use library::LibraryError;
+pub use literal::LiteralError;
+pub use model_file::{MODEL_BYTES_MAX, ModelFile};
+pub use placement::{Placement, ProfileError};
+pub use refusal::{ModelError, Refusal};
+pub use session::{OnnxSession, SessionError, SessionOptions};

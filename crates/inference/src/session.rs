@@ -1,0 +1,366 @@
+//! One model on one execution provider, its buffers made and bound once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use magpie_perception::{
+    InferenceError, InferenceSession, InputForm, InputMut, ModelSpec, Outputs, Provider,
+};
+use ort::environment::Environment;
+use ort::memory::Allocator;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{IoBinding, Session};
+use ort::value::Tensor;
+
+use crate::library::environment;
+use crate::placement::{Placement, ProfileError, read_placement};
+use crate::provider::{engine_cache_folder, registrations, remedy};
+use crate::shape::Port;
+use crate::{LibraryError, ModelFile};
+
+/// How a model is to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// In the order in which they are wanted.
+    pub providers: Vec<Provider>,
+    /// `false`: the first provider or none.
+    pub allow_fallback: bool,
+    /// Threads that share one operator, the caller's among them; `None`: one per core.
+    pub threads: Option<NonZeroUsize>,
+    /// Idle threads wait busily for the next operator: quicker runs for more processor time.
+    pub spinning: bool,
+    /// Runs on noise before the session is handed out; at least one is made.
+    pub warm_up_runs: usize,
+    /// Where TensorRT keeps its engines; building one takes minutes.
+    pub engine_cache: Option<PathBuf>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
+            providers: vec![Provider::Cpu],
+            allow_fallback: false,
+            threads: None,
+            spinning: true,
+            warm_up_runs: 3,
+            engine_cache: None,
+        }
+    }
+}
+
+/// Why no session came about.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("no execution provider is asked for; name at least cpu")]
+    NoProviderAsked,
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The provider is not there, or cannot take this model.
+    #[error("run {model} on {provider}; {remedy}")]
+    Provider { model: String, provider: Provider, remedy: &'static str, source: ort::Error },
+    /// The provider is there, but the CPU does its work.
+    #[error(
+        "run {model} on {provider}, which took {on_provider} of {nodes} nodes and left \
+         {on_cpu} to the cpu; ask for cpu, or export the model with operators that {provider} has"
+    )]
+    Unused { model: String, provider: Provider, nodes: usize, on_provider: usize, on_cpu: usize },
+    #[error("start {model}, which ONNX Runtime refuses; export it again")]
+    Refused { model: String, source: ort::Error },
+    #[error("warm up")]
+    WarmUp(#[from] InferenceError),
+    #[error("{model} on {provider} gives {output} that are not finite; its weights are broken")]
+    NotFinite { model: String, provider: Provider, output: &'static str },
+    #[error("prepare the engine cache in {folder}; make it writable or choose another")]
+    EngineCache { folder: PathBuf, source: std::io::Error },
+    #[error("find out where {model} runs")]
+    Profile { model: String, source: ProfileError },
+}
+
+impl SessionError {
+    /// Whether another provider might do better.
+    fn is_the_providers(&self) -> bool {
+        matches!(
+            self,
+            SessionError::Provider { .. }
+                | SessionError::Unused { .. }
+                | SessionError::WarmUp(_)
+                | SessionError::NotFinite { .. }
+        )
+    }
+}
+
+/// A model that has run on the provider it names.
+#[derive(Debug)]
+pub struct OnnxSession {
+    spec: ModelSpec,
+    session: Session,
+    binding: IoBinding,
+    input_name: String,
+    input: Input,
+    predictions: Tensor<f32>,
+    prototypes: Tensor<f32>,
+    provider: Provider,
+    placement: Placement,
+    fallback_reason: Option<String>,
+}
+
+#[derive(Debug)]
+enum Input {
+    Bgr8Nhwc(Tensor<u8>),
+    RgbF32Nchw(Tensor<f32>),
+}
+
+impl OnnxSession {
+    /// Tries the providers in order and warms the model up.
+    pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, SessionError> {
+        let environment = environment()?;
+        let mut reasons = Vec::new();
+        let mut first_error = SessionError::NoProviderAsked;
+        for &provider in &options.providers {
+            match OnnxSession::start(&environment, model, provider, options) {
+                Ok(mut session) => {
+                    session.fallback_reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+                    return Ok(session);
+                }
+                Err(err) if options.allow_fallback && err.is_the_providers() => {
+                    reasons.push(in_one_line(&err));
+                    if reasons.len() == 1 {
+                        first_error = err;
+                    }
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Err(first_error)
+    }
+
+    /// The provider that really runs the model.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// How much of the model it runs, measured in the first warm-up run.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Why an earlier provider of the list does not run the model; `None` if the first one does.
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.fallback_reason.as_deref()
+    }
+
+    fn start(
+        environment: &Environment,
+        model: &ModelFile,
+        provider: Provider,
+        options: &SessionOptions,
+    ) -> Result<OnnxSession, SessionError> {
+        let profile =
+            tempfile::Builder::new().prefix("magpie-profile-").tempdir().map_err(|source| {
+                SessionError::Profile {
+                    model: model.spec().name.clone(),
+                    source: ProfileError::Folder { folder: std::env::temp_dir(), source },
+                }
+            })?;
+        let builder = build(environment, model, provider, options)?;
+        let start = |mut builder: SessionBuilder| {
+            builder = builder.with_profiling(profile.path().join("run"))?;
+            let session = builder.commit_from_memory(model.bytes())?;
+            OnnxSession::bind(session, model, provider)
+        };
+        let mut session = start(builder).map_err(|source| refused(model, provider, source))?;
+        session.warm_up(options.warm_up_runs)?;
+        Ok(session)
+    }
+
+    fn bind(session: Session, model: &ModelFile, provider: Provider) -> ort::Result<OnnxSession> {
+        let ports = model.ports();
+        let allocator = Allocator::default();
+        let tensor = |port: &Port| Tensor::<f32>::new(&allocator, port.shape.as_slice());
+        let input = match model.spec().input_form {
+            InputForm::Bgr8Nhwc => {
+                Input::Bgr8Nhwc(Tensor::new(&allocator, ports.image.shape.as_slice())?)
+            }
+            InputForm::RgbF32Nchw => Input::RgbF32Nchw(tensor(&ports.image)?),
+        };
+        let mut predictions = tensor(&ports.predictions)?;
+        let mut prototypes = tensor(&ports.prototypes)?;
+        let mut binding = session.create_binding()?;
+        // Shared, not moved: ONNX Runtime writes into the tensors that are read here.
+        binding.bind_output(&ports.predictions.name, &mut predictions)?;
+        binding.bind_output(&ports.prototypes.name, &mut prototypes)?;
+        input.bind(&mut binding, &ports.image.name)?;
+        Ok(OnnxSession {
+            spec: model.spec().clone(),
+            session,
+            binding,
+            input_name: ports.image.name.clone(),
+            input,
+            predictions,
+            prototypes,
+            provider,
+            placement: Placement { provider, nodes: 0, nodes_on_provider: 0, nodes_on_cpu: 0 },
+            fallback_reason: None,
+        })
+    }
+
+    /// Runs on noise, the first time under ONNX Runtime's profiler, and looks at the outputs.
+    fn warm_up(&mut self, runs: usize) -> Result<(), SessionError> {
+        self.fill_with_noise();
+        self.run()?;
+        self.placement = self.end_profile()?;
+        if !self.placement.is_real() {
+            return Err(SessionError::Unused {
+                model: self.spec.name.clone(),
+                provider: self.provider,
+                nodes: self.placement.nodes,
+                on_provider: self.placement.nodes_on_provider,
+                on_cpu: self.placement.nodes_on_cpu,
+            });
+        }
+        for _ in 1..runs {
+            self.run()?;
+        }
+        self.check_finite()
+    }
+
+    fn end_profile(&mut self) -> Result<Placement, SessionError> {
+        let path = self.session.end_profiling().map_err(|err| self.inference_error(err))?;
+        read_placement(path.as_ref(), self.provider)
+            .map_err(|source| SessionError::Profile { model: self.spec.name.clone(), source })
+    }
+
+    fn check_finite(&self) -> Result<(), SessionError> {
+        let outputs = [("predictions", &self.predictions), ("prototypes", &self.prototypes)];
+        for (output, tensor) in outputs {
+            if !tensor.extract_tensor().1.iter().all(|value| value.is_finite()) {
+                let (model, provider) = (self.spec.name.clone(), self.provider);
+                return Err(SessionError::NotFinite { model, provider, output });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same noise every time: a linear congruential generator (Numerical Recipes' constants).
+    fn fill_with_noise(&mut self) {
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        match self.input() {
+            InputMut::Bgr8Nhwc(values) => values.fill_with(noise),
+            InputMut::RgbF32Nchw(values) => values.fill_with(|| f32::from(noise()) / 255.0),
+        }
+    }
+
+    fn run_bound(&mut self) -> ort::Result<()> {
+        if self.provider != Provider::Cpu {
+            // Binding is what copies an input to another device.
+            self.input.bind(&mut self.binding, &self.input_name)?;
+        }
+        self.session.run_binding(&self.binding)?;
+        if self.provider != Provider::Cpu {
+            self.binding.synchronize_outputs()?;
+        }
+        Ok(())
+    }
+
+    fn inference_error(&self, source: ort::Error) -> InferenceError {
+        InferenceError {
+            model: self.spec.name.clone(),
+            provider: self.provider.name(),
+            source: source.into(),
+        }
+    }
+}
+
+impl InferenceSession for OnnxSession {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn input(&mut self) -> InputMut<'_> {
+        match &mut self.input {
+            Input::Bgr8Nhwc(tensor) => InputMut::Bgr8Nhwc(tensor.extract_tensor_mut().1),
+            Input::RgbF32Nchw(tensor) => InputMut::RgbF32Nchw(tensor.extract_tensor_mut().1),
+        }
+    }
+
+    fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+        self.run_bound().map_err(|err| self.inference_error(err))?;
+        Ok(Outputs {
+            predictions: self.predictions.extract_tensor().1,
+            prototypes: self.prototypes.extract_tensor().1,
+        })
+    }
+}
+
+impl Input {
+    /// On the CPU, later changes to the tensor are seen without binding again.
+    fn bind(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
+        match self {
+            Input::Bgr8Nhwc(tensor) => binding.bind_input(name, tensor),
+            Input::RgbF32Nchw(tensor) => binding.bind_input(name, tensor),
+        }
+    }
+}
+
+fn build(
+    environment: &Environment,
+    model: &ModelFile,
+    provider: Provider,
+    options: &SessionOptions,
+) -> Result<SessionBuilder, SessionError> {
+    let engine_cache = engine_cache(model, provider, options)?;
+    if provider == Provider::TensorRt {
+        tracing::info!(model = model.spec().name, "TensorRT builds its engine: this takes minutes");
+    }
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let build = || -> ort::Result<SessionBuilder> {
+        Ok(Session::builder(environment)?
+            .with_log_level(ort::logging::LogLevel::Warning)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(options.threads.unwrap_or_else(cores).get())?
+            .with_intra_op_spinning(options.spinning)?
+            .with_memory_pattern(true)?
+            .with_deterministic_compute(true)?
+            .with_execution_providers(registrations(provider, engine_cache.as_deref()))?)
+    };
+    build().map_err(|source| refused(model, provider, source))
+}
+
+/// The folder for this model's engines, made if need be.
+fn engine_cache(
+    model: &ModelFile,
+    provider: Provider,
+    options: &SessionOptions,
+) -> Result<Option<PathBuf>, SessionError> {
+    let Some(root) = options.engine_cache.as_ref().filter(|_| provider == Provider::TensorRt)
+    else {
+        return Ok(None);
+    };
+    let folder = engine_cache_folder(root, &model.spec().sha256, ort::info());
+    match std::fs::create_dir_all(&folder) {
+        Ok(()) => Ok(Some(folder)),
+        Err(source) => Err(SessionError::EngineCache { folder, source }),
+    }
+}
+
+fn refused(model: &ModelFile, provider: Provider, source: ort::Error) -> SessionError {
+    let model = model.spec().name.clone();
+    match provider {
+        Provider::Cpu => SessionError::Refused { model, source },
+        provider => {
+            let remedy = remedy(provider, source.message());
+            SessionError::Provider { model, provider, remedy, source }
+        }
+    }
+}
+
+/// The error and its causes, as status shows them.
+fn in_one_line(err: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(err), |err| err.source());
+    let lines = causes.map(|err| err.to_string().replace('\n', " "));
+    lines.collect::<Vec<_>>().join(": ")
+}

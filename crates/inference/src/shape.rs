@@ -1,0 +1,112 @@
+//! Inputs and outputs of the graph, as the file declares them.
+
+use crate::Refusal;
+use crate::onnx::{GraphProto, Shape, TensorType, ValueInfo, dimension::Value};
+
+/// `TensorProto.DataType`.
+pub(crate) const FLOAT32: i32 = 1;
+pub(crate) const UINT8: i32 = 2;
+
+/// One input or output with a concrete shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) element_type: i32,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl Port {
+    fn new(info: &ValueInfo) -> Result<Port, Refusal> {
+        let tensor = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+        let Some(TensorType { elem_type, shape: Some(shape) }) = tensor else {
+            let found = format!("{:?} is not a tensor of a known rank", info.name);
+            return Err(Refusal::UnknownLayout { found });
+        };
+        let sizes = shape.dim.iter().map(|dim| match dim.value {
+            Some(Value::DimValue(size)) => usize::try_from(size).ok().filter(|size| *size > 0),
+            _ => None,
+        });
+        let Some(shape) = sizes.collect::<Option<Vec<usize>>>() else {
+            let (tensor, found) = (quoted(&info.name), open_shape(shape));
+            return Err(Refusal::OpenShape { tensor, found });
+        };
+        Ok(Port { name: info.name.clone(), element_type: *elem_type, shape })
+    }
+
+    pub(crate) fn expect_type(&self, code: i32, expected: &'static str) -> Result<(), Refusal> {
+        if self.element_type == code {
+            return Ok(());
+        }
+        let found = element_name(self.element_type);
+        Err(Refusal::ElementType { tensor: quoted(&self.name), found, expected })
+    }
+
+    pub(crate) fn wrong_shape(&self, expected: String) -> Refusal {
+        let (tensor, found) = (quoted(&self.name), format!("{:?}", self.shape));
+        Refusal::WrongShape { tensor, found, expected }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("{name:?}")
+}
+
+fn open_shape(shape: &Shape) -> String {
+    let sizes = shape.dim.iter().map(|dim| match &dim.value {
+        Some(Value::DimValue(size)) => size.to_string(),
+        Some(Value::DimParam(name)) => name.clone(),
+        None => "?".to_owned(),
+    });
+    format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
+}
+
+pub(crate) fn element_name(code: i32) -> String {
+    let name = match code {
+        FLOAT32 => "float32",
+        UINT8 => "uint8",
+        3 => "int8",
+        5 => "int16",
+        6 => "int32",
+        7 => "int64",
+        9 => "bool",
+        10 => "float16",
+        11 => "float64",
+        16 => "bfloat16",
+        code => return format!("element type {code}"),
+    };
+    name.to_owned()
+}
+
+/// The graph's ports in their roles; outputs are told apart by rank, never by order.
+pub(crate) struct Ports {
+    pub(crate) image: Port,
+    pub(crate) predictions: Port,
+    pub(crate) prototypes: Port,
+}
+
+impl Ports {
+    pub(crate) fn of(graph: &GraphProto) -> Result<Ports, Refusal> {
+        // Old exporters list weights among the inputs as well.
+        let weight = |info: &&ValueInfo| graph.initializer.iter().any(|t| t.name == info.name);
+        let inputs: Vec<&ValueInfo> = graph.input.iter().filter(|info| !weight(info)).collect();
+        let [image] = inputs[..] else {
+            let found = format!("{} inputs", inputs.len());
+            return Err(Refusal::UnknownLayout { found });
+        };
+        let image = Port::new(image)?;
+        let outputs = graph.output.iter().map(Port::new).collect::<Result<Vec<_>, _>>()?;
+        let by_rank = |rank: usize| outputs.iter().find(|port| port.shape.len() == rank);
+        match (outputs.len(), by_rank(3), by_rank(4)) {
+            (2, Some(predictions), Some(prototypes)) => Ok(Ports {
+                image,
+                predictions: predictions.clone(),
+                prototypes: prototypes.clone(),
+            }),
+            _ => {
+                let shapes: Vec<String> =
+                    outputs.iter().map(|port| format!("{:?}", port.shape)).collect();
+                Err(Refusal::UnknownLayout { found: format!("outputs {}", shapes.join(", ")) })
+            }
+        }
+    }
+}

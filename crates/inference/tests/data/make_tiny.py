@@ -1,0 +1,117 @@
+"""Writes the tiny models of this folder: `python make_tiny.py` (needs `onnx` alone).
+
+Arithmetic, which `tests/session.rs` repeats in Rust, for an image of 64x32 px (width x height):
+- `mean(c, s)[i, j]` is the mean of channel `c` (red, green, blue as 0, 1, 2, each 0..1) over the
+  cell of `s` x `s` px in row `i` and column `j`;
+- prototype `k` is `(k + 1) * mean(k % 3, 4)`;
+- prediction `k` is `(k + 1) * mean(k % 3, s)` over the cells of strides 8, 16, 32, row by row.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper
+
+HEIGHT_PX, WIDTH_PX = 32, 64
+STRIDES = (8, 16, 32)
+ANCHORS = sum((HEIGHT_PX // s) * (WIDTH_PX // s) for s in STRIDES)
+NAMES = "{0: 'box', 1: \"driver's parcel\"}"
+CHANNELS = 4 + 2 + 32
+METADATA = {
+    "task": "segment",
+    "names": NAMES,
+    "imgsz": f"[{HEIGHT_PX}, {WIDTH_PX}]",
+    "stride": str(max(STRIDES)),
+    "magpie.score_min": "0.3",
+}
+
+
+def mixing_weights(name, channels):
+    """A 1x1 convolution that sends channel `k % 3`, times `k + 1`, to output `k`."""
+    weights = np.zeros((channels, 3, 1, 1), np.float32)
+    for k in range(channels):
+        weights[k, k % 3] = k + 1
+    return numpy_helper.from_array(weights, name)
+
+
+def pooled(source, stride, weights, name):
+    """Nodes that make `name` from the means over cells of `stride` px."""
+    return [
+        helper.make_node(
+            "AveragePool", [source], [f"mean{stride}"],
+            kernel_shape=[stride, stride], strides=[stride, stride],
+        ),
+        helper.make_node("Conv", [f"mean{stride}", weights], [name], kernel_shape=[1, 1]),
+    ]
+
+
+def bgr8_input():
+    nodes = [
+        helper.make_node("Cast", ["images"], ["bgr_f32"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["bgr_f32", "levels"], ["bgr_unit"]),
+        helper.make_node("Transpose", ["bgr_unit"], ["bgr_nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Gather", ["bgr_nchw", "rgb_of_bgr"], ["rgb"], axis=1),
+    ]
+    constants = [
+        numpy_helper.from_array(np.float32(255.0), "levels"),
+        numpy_helper.from_array(np.array([2, 1, 0], np.int64), "rgb_of_bgr"),
+    ]
+    shape = [1, HEIGHT_PX, WIDTH_PX, 3]
+    return helper.make_tensor_value_info("images", TensorProto.UINT8, shape), nodes, constants
+
+
+def rgb_f32_input():
+    shape = [1, 3, HEIGHT_PX, WIDTH_PX]
+    info = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
+    return info, [helper.make_node("Identity", ["images"], ["rgb"])], []
+
+
+def tiny(make_input, *, prototypes_first=False, anchors_declared=ANCHORS, addend=0.0):
+    image, nodes, constants = make_input()
+    constants += [
+        mixing_weights("to_predictions", CHANNELS),
+        mixing_weights("to_prototypes", 32),
+        numpy_helper.from_array(np.float32(addend), "addend"),
+        numpy_helper.from_array(np.array([1, CHANNELS, -1], np.int64), "flat"),
+    ]
+    nodes += pooled("rgb", 4, "to_prototypes", "prototypes")
+    for stride in STRIDES:
+        nodes += pooled("rgb", stride, "to_predictions", f"grid{stride}")
+        nodes.append(helper.make_node("Reshape", [f"grid{stride}", "flat"], [f"cells{stride}"]))
+    cells = [f"cells{stride}" for stride in STRIDES]
+    nodes.append(helper.make_node("Concat", cells, ["all_cells"], axis=2))
+    nodes.append(helper.make_node("Add", ["all_cells", "addend"], ["predictions"]))
+    outputs = [
+        helper.make_tensor_value_info(
+            "predictions", TensorProto.FLOAT, [1, CHANNELS, anchors_declared]
+        ),
+        helper.make_tensor_value_info(
+            "prototypes", TensorProto.FLOAT, [1, 32, HEIGHT_PX // 4, WIDTH_PX // 4]
+        ),
+    ]
+    if prototypes_first:
+        outputs.reverse()
+    graph = helper.make_graph(nodes, "tiny", [image], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, METADATA)
+    return model
+
+
+def main():
+    folder = Path(__file__).parent
+    models = {
+        "tiny_bgr8.onnx": tiny(bgr8_input),
+        "tiny_rgb_f32.onnx": tiny(rgb_f32_input, prototypes_first=True),
+        # Says nothing but numbers that are not numbers.
+        "tiny_nan.onnx": tiny(bgr8_input, addend=float("nan")),
+    }
+    for name, model in models.items():
+        checker.check_model(model, full_check=True)
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+    # Declares one stride less than it computes, which the checker would not pass.
+    lying = tiny(bgr8_input, anchors_declared=ANCHORS - (HEIGHT_PX // 8) * (WIDTH_PX // 8))
+    (folder / "tiny_lying.onnx").write_bytes(lying.SerializeToString(deterministic=True))
+
+
+if __name__ == "__main__":
+    main()
