@@ -12,6 +12,7 @@ import numpy as np
 PAD_VALUE = 114
 INSTANCE_SIDE_PX_MIN = 8.0
 INSTANCE_AREA_PX_MIN = 60.0
+CUT_OUT_VISIBLE_MIN = 0.9
 
 
 @dataclass
@@ -97,10 +98,9 @@ def render(sample, width, height, zoom, rng):
         shrink = size[0] / image.shape[1]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     image_matrix = np.column_stack((matrix[:, :2] / shrink, matrix[:, 2]))
-    border = cv2.BORDER_REFLECT_101 if rng.random() < 0.0 else cv2.BORDER_TRANSPARENT
     cv2.warpAffine(
         image, index_matrix(image_matrix), (width, height), canvas.image,
-        cv2.INTER_LINEAR, border,
+        cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT,
     )
     size = canvas.ids.shape[::-1]
     ids = cv2.warpAffine(sample.ids, half_matrix(matrix), size, flags=cv2.INTER_NEAREST)
@@ -192,7 +192,11 @@ def mosaic(samples, width, height, zoom, rng):
 def cut_out(sample, rng):
     """A random whole package as (image, mask, class) or `None`; small ones are not worth it."""
     record = sample.record
-    candidates = [i for i, x in enumerate(record.instances) if x.segmentation is not None]
+    candidates = [
+        i
+        for i, x in enumerate(record.instances)
+        if x.segmentation is not None and x.visible > CUT_OUT_VISIBLE_MIN
+    ]
     if not candidates:
         return None
     index = candidates[rng.integers(len(candidates))]

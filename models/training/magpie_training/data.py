@@ -1,5 +1,6 @@
 """COCO datasets as samples: an image, its instances, and what is known about their masks."""
 
+import glob
 import hashlib
 import json
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ class Instance:
     class_id: int
     bbox: tuple  # x_min, y_min, x_max, y_max
     segmentation: object  # polygons, RLE, or None where only a rectangle is known
+    visible: float = 1.0  # share of the package that nothing hides, where the dataset says so
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Sample:
     image: np.ndarray
     ids: np.ndarray
     record: Record
+
+
+def load_all(pattern, classes, **known):
+    """All datasets that a path or a pattern such as `sim/*/annotations.json` names."""
+    paths = sorted(glob.glob(pattern)) or [pattern]
+    return [record for path in paths for record in load_coco(path, classes, **known)]
 
 
 def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
@@ -101,7 +109,8 @@ def parse_instance(annotation, class_id):
         segmentation = [p for p in segmentation if len(p) >= 6 and polygon_area(p) >= 1.0]
         if not segmentation:
             return None
-    return Instance(class_id, (x, y, x + w, y + h), segmentation)
+    visible = float(annotation.get("visible_fraction", 1.0))
+    return Instance(class_id, (x, y, x + w, y + h), segmentation, visible)
 
 
 def polygon_area(flat):

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from . import UserError, augment
-from .data import Sample, load_coco, read_image, read_sample
+from .data import Sample, load_all, read_image, read_sample
 
 # Batches with more packages than this lose some at random; it bounds the memory of a step.
 TARGETS_MAX = 160
@@ -22,7 +22,7 @@ class Stream(Dataset):
         if self.cache_dir:
             Path(self.cache_dir).mkdir(parents=True, exist_ok=True)
         self.pools = [
-            load_coco(
+            load_all(
                 s.annotations, recipe.classes,
                 complete=s.complete, mask_weight=s.mask_weight, whole=s.whole,
             )

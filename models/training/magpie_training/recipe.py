@@ -10,8 +10,9 @@ from . import CLASSES, UserError
 
 @dataclass(frozen=True)
 class Source:
-    """One COCO dataset and its share of the pictures."""
+    """One or several COCO datasets and their share of the pictures."""
 
+    # A file, or a pattern with `*`.
     annotations: str
     share: float = 1.0
     # Every package is labelled (images marked `all_polygon` always count as such).

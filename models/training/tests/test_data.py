@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magpie_training import CLASSES, UserError
-from magpie_training.data import load_coco, read_sample
+from magpie_training.data import load_all, load_coco, read_sample
 from magpie_training.loader import Stream, collate
 from magpie_training.recipe import parse_recipe, read_recipe
 
@@ -86,6 +86,12 @@ def test_wrong_datasets_are_refused_in_one_line(dataset, change, expected):
     with pytest.raises(UserError, match=expected) as caught:
         load_coco(dataset, CLASSES)
     assert str(dataset) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pattern_joins_datasets(dataset):
+    copy = dataset.with_name("annotations_too.json")
+    copy.write_text(dataset.read_text())
+    assert len(load_all(str(dataset.with_name("annotations*.json")), CLASSES)) == 4
 
 
 def test_a_missing_annotation_file_is_named(tmp_path):
