@@ -120,3 +120,37 @@ fn reply(query: &Query, key: &str, answer: Result<Vec<u8>, String>, encoding: &E
         tracing::debug!(%error, key, "whoever asked did not wait for the reply");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: CaptureLimits = CaptureLimits {
+        timeout: Duration::from_millis(20),
+        timeout_max: Duration::from_millis(20),
+        arrival_margin: Duration::from_nanos(100),
+    };
+
+    /// What a query that arrived at 1000 ns gets to hear once a frame of `stamp_ns` is there.
+    fn check(source: wire::StampSource, stamp_ns: u64, is_answered: bool) {
+        let message =
+            wire::Packages { stamp_source: source.into(), stamp_ns, ..Default::default() };
+        let results = watch::Sender::new(Some(Arc::new(message)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let answer =
+            runtime.block_on(capture(results.subscribe(), StampNs(1000), LIMITS, LIMITS.timeout));
+        assert_eq!(answer.is_ok(), is_answered, "{answer:?}");
+    }
+
+    #[test]
+    fn a_frame_answers_if_its_exposure_began_after_the_query() {
+        check(wire::StampSource::Exposure, 1000, false);
+        check(wire::StampSource::Exposure, 1001, true);
+    }
+
+    #[test]
+    fn a_stamp_of_arrival_must_leave_time_for_the_exposure() {
+        check(wire::StampSource::Arrival, 1100, false);
+        check(wire::StampSource::Arrival, 1101, true);
+    }
+}

@@ -141,7 +141,8 @@ impl Received {
 /// Everything a subscriber knows.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
-    pub(crate) opened: StampNs,
+    /// Since when a heartbeat is expected.
+    pub(crate) listening: StampNs,
     pub(crate) newest: Option<Received>,
     /// Set by a refused message, cleared by an accepted one.
     pub(crate) refused: Option<Refusal>,
@@ -192,10 +193,10 @@ fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReaso
     }
     let heard_at = heard.status.as_ref().map(|(at, _)| *at);
     if heard_at.is_none() && heard.newest.is_none() && heard.refused.is_none() {
-        return Some((heard.opened, LostReason::NeverHeard));
+        return Some((heard.listening, LostReason::NeverHeard));
     }
     // A reader that has just joined waits for its first heartbeat.
-    let since = heard_at.unwrap_or(heard.opened);
+    let since = heard_at.unwrap_or(heard.listening);
     let silent_ns = now.since_ns(since);
     if u128::from(silent_ns) > trust.heartbeat_silence_max.as_nanos() {
         return Some((since, LostReason::Silent { silent_ms: silent_ns / 1_000_000 }));
@@ -375,7 +376,7 @@ mod tests {
     /// Received at 1051 ms, with a heartbeat at 1100 ms.
     fn heard() -> Heard {
         Heard {
-            opened: StampNs(900 * MS),
+            listening: StampNs(900 * MS),
             newest: Some(Received {
                 message: Arc::new(message()),
                 at: StampNs(1051 * MS),

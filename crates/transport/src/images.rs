@@ -1,7 +1,7 @@
 //! Images on demand: package indices per pixel, and the frame itself. Both are made on a thread of
 //! their own, and only while somebody subscribes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,6 +36,14 @@ pub(crate) struct Images {
     pub(crate) period: Duration,
     /// The buffer of the last frame, to be filled again.
     spare: Mutex<Option<BgrImage>>,
+    pub(crate) made: ImagesMade,
+}
+
+/// How many images were made because somebody subscribed.
+#[derive(Debug, Default)]
+pub(crate) struct ImagesMade {
+    pub(crate) label_images: AtomicU64,
+    pub(crate) images: AtomicU64,
 }
 
 /// What to make of one frame.
@@ -89,15 +97,17 @@ pub(crate) fn start(
         image_wanted: watch_readers(&pictures)?,
         period,
         spare: Mutex::new(None),
+        made: ImagesMade::default(),
     });
     let (worker, mut pool) = (images.clone(), LabelPool::default());
     let thread = spawn("magpie-images", move || {
         while let Some(job) = worker.jobs.take() {
             let made = (job.label && worker.label_wanted())
                 .then(|| publish_label_image(&labels, &mut pool, &job.message));
-            report("label_image", made);
+            count("label_image", made, &worker.made.label_images);
             let Some(image) = job.image else { continue };
-            report("image", Some(publish_picture(&pictures, &mut encoder, &job.message, &image)));
+            let made = publish_picture(&pictures, &mut encoder, &job.message, &image);
+            count("image", Some(made), &worker.made.images);
             *worker.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(image);
         }
     })?;
@@ -105,9 +115,13 @@ pub(crate) fn start(
 }
 
 /// Images are extras: one that could not be made is told, and the next one is tried.
-fn report(what: &str, made: Option<Result<(), BoxError>>) {
-    if let Some(Err(error)) = made {
-        tracing::warn!(error = %error, "no {what} for this frame");
+fn count(what: &str, made: Option<Result<(), BoxError>>, counter: &AtomicU64) {
+    match made {
+        None => {}
+        Some(Ok(())) => {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Err(error)) => tracing::warn!(%error, "no {what} for this frame"),
     }
 }
 

@@ -48,7 +48,7 @@ pub use publisher::{CaptureLimits, Identities, Transport, TransportOptions, Zeno
 pub use session::{CellName, LOOPBACK_ENDPOINT, SHIPPED_ZENOH_CONFIG, ZenohConfig};
 pub use status::{State, StatusHandle, StatusSnapshot};
 pub use subscriber::{PackagesSubscriber, SubscriberCounters, SubscriberOptions};
-pub use watch::{WatchEvent, Watcher};
+pub use watch::{WatchEvent, WatchOptions, Watcher};
 
 /// The clock that publisher and subscriber read.
 pub type SharedClock = Arc<dyn magpie_perception::Clock + Send + Sync>;

@@ -188,6 +188,12 @@ impl Transport {
         &self.shared.instance_id
     }
 
+    /// How many label images and how many images were made for subscribers so far.
+    pub fn images_made(&self) -> (u64, u64) {
+        let made = &self.images.made;
+        (made.label_images.load(Ordering::Relaxed), made.images.load(Ordering::Relaxed))
+    }
+
     /// The last heartbeat, so that a reader sees the reason why this process ends.
     fn say_goodbye(&self) {
         let message = status::to_wire(&self.shared, self.status.current());
@@ -203,6 +209,7 @@ impl Drop for Transport {
     fn drop(&mut self) {
         self.heartbeat.abort();
         self.say_goodbye();
+        *lock(&self.shared.failure) = Some("the session was closed".into());
         self.shared.results.close();
         self.images.close();
         session::close(&self.session);

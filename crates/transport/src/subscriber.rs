@@ -81,6 +81,8 @@ struct Shared {
 struct Inbox {
     heard: Heard,
     counters: SubscriberCounters,
+    /// Who published last, and the number of that publication.
+    last: Option<(String, u64)>,
 }
 
 impl PackagesSubscriber {
@@ -89,13 +91,14 @@ impl PackagesSubscriber {
     pub fn open(options: SubscriberOptions) -> Result<PackagesSubscriber, TransportError> {
         let session = session::open(&options.zenoh)?;
         let heard = Heard {
-            opened: options.clock.now(),
+            listening: options.clock.now(),
             newest: None,
             refused: None,
             status: None,
             gone: None,
         };
-        let inbox = Mutex::new(Inbox { heard, counters: SubscriberCounters::default() });
+        let inbox =
+            Mutex::new(Inbox { heard, counters: SubscriberCounters::default(), last: None });
         let shared = Arc::new(Shared { inbox, arrived: Condvar::new() });
         subscribe(&session, &options, &shared)?;
         let SubscriberOptions { clock, heartbeat_silence_max, clock_ahead_max, .. } = options;
@@ -161,8 +164,10 @@ fn subscribe(
 
     let (key, clock, inbox) = (options.cell.key("alive"), options.clock.clone(), shared.clone());
     let on_alive = move |sample: Sample| {
-        let gone = (sample.kind() == SampleKind::Delete).then(|| clock.now());
-        inbox.lock().heard.gone = gone;
+        if sample.kind() == SampleKind::Delete {
+            inbox.lock().forget(clock.now());
+            inbox.arrived.notify_all();
+        }
     };
     let alive = session.liveliness().declare_subscriber(&key).history(true).callback(on_alive);
     declared(&key, alive.background().wait())?;
@@ -170,9 +175,10 @@ fn subscribe(
     let (key, clock, inbox) = (options.cell.key("status"), options.clock.clone(), shared.clone());
     let on_status = move |sample: Sample| {
         if let Ok(status) = wire::Status::decode(&*sample.payload().to_bytes()) {
+            let at = clock.now();
             let mut inbox = inbox.lock();
-            inbox.heard.gone = None;
-            inbox.heard.status = Some((clock.now(), status));
+            inbox.welcome(at);
+            inbox.heard.status = Some((at, status));
         }
     };
     let status = session.declare_subscriber(&key).callback(on_status);
@@ -203,23 +209,38 @@ impl Inbox {
                 return;
             }
         };
-        let mut restarted = false;
-        if let Some(newest) = &self.heard.newest {
-            let before = &newest.message;
-            if before.instance_id == message.instance_id {
-                if message.publication <= before.publication {
+        let mut restarted = self.heard.newest.as_ref().is_some_and(|newest| newest.restarted);
+        match &self.last {
+            Some((instance_id, publication)) if *instance_id == message.instance_id => {
+                if message.publication <= *publication {
                     return; // A copy by another way.
                 }
-                self.counters.missed += message.publication - before.publication - 1;
-                restarted = newest.restarted;
-            } else {
+                self.counters.missed += message.publication - publication - 1;
+            }
+            Some(_) => {
                 self.counters.restarts += 1;
                 restarted = true;
             }
+            None => {}
         }
-        self.heard.gone = None;
+        self.welcome(at);
+        self.last = Some((message.instance_id.clone(), message.publication));
         self.heard.refused = None;
         self.heard.newest = Some(Received { message: Arc::new(message), at, restarted });
+    }
+
+    /// The daemon left: nothing that it said counts any more.
+    fn forget(&mut self, at: StampNs) {
+        let heard = &mut self.heard;
+        (heard.newest, heard.refused, heard.status) = (None, None, None);
+        heard.gone = Some(at);
+    }
+
+    /// A daemon is there, perhaps again.
+    fn welcome(&mut self, at: StampNs) {
+        if self.heard.gone.take().is_some() {
+            self.heard.listening = at;
+        }
     }
 }
 
@@ -229,8 +250,8 @@ mod tests {
 
     fn inbox() -> Inbox {
         let heard =
-            Heard { opened: StampNs(0), newest: None, refused: None, status: None, gone: None };
-        Inbox { heard, counters: SubscriberCounters::default() }
+            Heard { listening: StampNs(0), newest: None, refused: None, status: None, gone: None };
+        Inbox { heard, counters: SubscriberCounters::default(), last: None }
     }
 
     fn message(instance_id: &str, publication: u64) -> Result<wire::Packages, Refusal> {
@@ -254,6 +275,17 @@ mod tests {
         for (instance, publication) in [("a", 1), ("b", 1), ("b", 2)] {
             inbox.receive(message(instance, publication), StampNs(1));
         }
+        assert!(inbox.heard.newest.unwrap().restarted);
+    }
+
+    #[test]
+    fn what_a_departed_daemon_said_does_not_come_back_with_its_successor() {
+        let mut inbox = inbox();
+        inbox.receive(message("a", 1), StampNs(1));
+        inbox.forget(StampNs(2));
+        inbox.welcome(StampNs(3));
+        assert!(inbox.heard.newest.is_none());
+        inbox.receive(message("b", 1), StampNs(4));
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 

@@ -21,8 +21,20 @@ pub enum WatchEvent {
     Alive,
     /// The daemon left.
     Gone,
+    /// The JPEG of a frame; asked for by [`WatchOptions::images`].
+    Image {
+        header: wire::ImageHeader,
+        jpeg: Vec<u8>,
+    },
     /// A message that is not for this reader, or not whole.
     Refused(Refusal),
+}
+
+/// What to watch beside results and status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WatchOptions {
+    /// Pictures too: the daemon makes them only while somebody wants them.
+    pub images: bool,
 }
 
 /// Yields everything that a cell says, in the order in which each kind was sent. It does not judge
@@ -33,12 +45,17 @@ pub struct Watcher {
     packages: Subscriber<RingChannelHandler<Sample>>,
     status: Subscriber<RingChannelHandler<Sample>>,
     alive: Subscriber<RingChannelHandler<Sample>>,
+    image: Option<Subscriber<RingChannelHandler<Sample>>>,
 }
 
 impl Watcher {
     /// Joins the network, or says why it cannot. Blocks; inside tokio it needs the multi-thread
     /// runtime.
-    pub fn open(cell: CellName, zenoh: &ZenohConfig) -> Result<Watcher, TransportError> {
+    pub fn open(
+        cell: CellName,
+        zenoh: &ZenohConfig,
+        options: WatchOptions,
+    ) -> Result<Watcher, TransportError> {
         let session = session::open(zenoh)?;
         let subscribe = |what: &str| {
             let key = cell.key(what);
@@ -53,7 +70,8 @@ impl Watcher {
         };
         let (packages, status, alive) =
             (subscribe("packages")?, subscribe("status")?, subscribe("alive")?);
-        Ok(Watcher { session, cell, packages, status, alive })
+        let image = options.images.then(|| subscribe("image")).transpose()?;
+        Ok(Watcher { session, cell, packages, status, alive, image })
     }
 
     /// Waits for the next event, for as long as it takes. May be dropped and called again without
@@ -63,6 +81,7 @@ impl Watcher {
             sample = self.alive.recv_async() => sample.map(|s| presence(&s)),
             sample = self.packages.recv_async() => sample.map(|s| self.packages_event(&s)),
             sample = self.status.recv_async() => sample.map(|s| status_event(&s)),
+            sample = received(self.image.as_ref()) => sample.map(|s| image_event(&s)),
         };
         // A ring is deleted with its subscriber only, which lives as long as `self`.
         event.unwrap_or(WatchEvent::Gone)
@@ -82,6 +101,27 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         session::close(&self.session);
+    }
+}
+
+/// The next sample; for ever pending without a subscriber.
+async fn received(
+    subscriber: Option<&Subscriber<RingChannelHandler<Sample>>>,
+) -> zenoh::Result<Sample> {
+    match subscriber {
+        Some(subscriber) => subscriber.recv_async().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn image_event(sample: &Sample) -> WatchEvent {
+    let header = sample.attachment().map(|bytes| wire::ImageHeader::decode(&*bytes.to_bytes()));
+    match header {
+        Some(Ok(header)) => {
+            WatchEvent::Image { header, jpeg: sample.payload().to_bytes().to_vec() }
+        }
+        Some(Err(error)) => WatchEvent::Refused(Refusal::Undecodable(error.to_string())),
+        None => WatchEvent::Refused(Refusal::Undecodable("an image without a header".into())),
     }
 }
 

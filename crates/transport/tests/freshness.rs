@@ -1,0 +1,214 @@
+//! What a controller sees of a daemon that works, stalls, dies, lies about time or comes back.
+
+mod support;
+
+use std::time::Duration;
+
+use magpie_transport::{
+    Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, State, StatusSnapshot, wire,
+};
+use prost::Message;
+use support::{
+    Cell, HEIGHT_PX, VALIDITY, WIDTH_PX, clock, free_endpoint, options, runtime, session,
+    shifted_clock, subscriber,
+};
+use zenoh::Wait;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits until the subscriber says what `wanted` looks for.
+fn wait_for<T>(subscriber: &mut PackagesSubscriber, wanted: impl Fn(&Freshness) -> Option<T>) -> T {
+    let mut last = None;
+    for _ in 0..500 {
+        let freshness = subscriber.next(PATIENCE / 500);
+        if let Some(found) = wanted(&freshness) {
+            return found;
+        }
+        last = Some(freshness);
+    }
+    panic!("not seen within {PATIENCE:?}; last: {last:?}");
+}
+
+fn is_lost(freshness: &Freshness) -> Option<LostReason> {
+    match freshness {
+        Freshness::Lost { why, .. } => Some(why.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_published_result_arrives_whole_and_fresh() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    cell.transport.status().set(StatusSnapshot { state: State::Ok, ..Default::default() });
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    cell.publish();
+    let view = wait_for(&mut reader, |f| match f {
+        Freshness::Fresh(view) if view.for_display().sequence == cell.sequence => {
+            Some(view.clone())
+        }
+        _ => None,
+    });
+    let packages = view.packages().unwrap();
+    assert_eq!(packages.len(), 3);
+    assert_eq!(packages[1].r#type, "padded_mailer");
+    let mask = magpie_perception::Mask::try_from(packages[0].mask.as_ref().unwrap()).unwrap();
+    assert_eq!((mask.width_px(), mask.height_px()), (WIDTH_PX, HEIGHT_PX));
+    assert!(mask.contains(20, 20) && !mask.contains(160, 200));
+    let best = view.best_grasp().unwrap().unwrap();
+    assert_eq!((best.package.track_id, best.frame_id), (1, "base"));
+    assert_eq!(best.grasp.pose.unwrap().position_m.unwrap().z, 0.12);
+    let message = view.for_display();
+    assert_eq!((message.state(), message.provider_got.as_str()), (State::Ok, "cpu"));
+    assert_eq!(message.providers_asked, ["cuda", "cpu"]);
+}
+
+#[test]
+fn a_result_expires_while_the_heartbeat_goes_on() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let Freshness::Fresh(kept) = reader.latest() else { panic!("not fresh") };
+    std::thread::sleep(VALIDITY);
+    let why = wait_for(&mut reader, |f| match f {
+        Freshness::Stale(why) => Some(why.clone()),
+        _ => None,
+    });
+    assert!(matches!(why, StaleReason::Expired { .. }), "{why}");
+    assert_eq!(kept.best_grasp().unwrap_err().sequence, kept.for_display().sequence);
+}
+
+#[test]
+fn a_daemon_that_leaves_is_lost_and_its_successor_is_told_apart() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    drop(cell);
+    assert_eq!(wait_for(&mut reader, is_lost), LostReason::Gone);
+
+    let mut successor = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut restarted = false;
+    successor.publish_until(|| match reader.latest() {
+        Freshness::Fresh(view) => {
+            restarted = view.restarted();
+            true
+        }
+        _ => false,
+    });
+    assert!(restarted, "the first view after a restart says so");
+    assert_eq!(reader.counters().restarts, 1);
+    let Freshness::Fresh(view) = reader.latest() else { panic!("not fresh") };
+    assert!(!view.restarted(), "and only the first");
+}
+
+#[test]
+fn a_daemon_whose_heartbeat_stops_is_lost_although_it_is_still_connected() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| reader.status().is_some());
+    // The heartbeat's task dies with its runtime; session and token stay.
+    runtime.shutdown_background();
+    let why = wait_for(&mut reader, is_lost);
+    assert!(matches!(why, LostReason::Silent { silent_ms: 500.. }), "{why}");
+}
+
+#[test]
+fn a_fault_that_the_daemon_reports_is_lost_with_its_reason() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    cell.transport.status().update(|status| {
+        status.state = State::Fault;
+        status.reasons = vec!["the camera is on fire".into()];
+    });
+    let why = wait_for(&mut reader, is_lost);
+    assert_eq!(why, LostReason::Fault { reasons: vec!["the camera is on fire".into()] });
+}
+
+#[test]
+fn without_a_daemon_of_that_cell_there_is_nothing() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("deck", &endpoint, clock());
+    assert_eq!(is_lost(&reader.latest()), Some(LostReason::NeverHeard));
+}
+
+#[test]
+fn a_publisher_whose_clock_is_ahead_is_not_believed() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let ahead = magpie_transport::TransportOptions {
+        clock: shifted_clock(2_000),
+        ..options("dock", &endpoint)
+    };
+    let mut cell = Cell::open(ahead, &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| {
+        matches!(reader.latest(), Freshness::Stale(StaleReason::ClockAhead { by_ns }) if by_ns > 1_900_000_000)
+    });
+}
+
+#[test]
+fn a_publisher_whose_clock_is_behind_sends_what_has_expired() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let behind = magpie_transport::TransportOptions {
+        clock: shifted_clock(-2_000),
+        ..options("dock", &endpoint)
+    };
+    let mut cell = Cell::open(behind, &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| {
+        matches!(reader.latest(), Freshness::Stale(StaleReason::ArrivedExpired { .. }))
+    });
+}
+
+#[test]
+fn messages_of_another_schema_or_of_no_schema_are_refused() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let impostor = session(&endpoint);
+    let newer = wire::Packages { schema_version: 2, ..Default::default() }.encode_to_vec();
+    let refusal = |reader: &mut PackagesSubscriber| {
+        wait_for(reader, |f| match f {
+            Freshness::Stale(StaleReason::Refused(refusal)) => Some(refusal.clone()),
+            _ => None,
+        })
+    };
+    impostor.put("magpie/dock/packages", newer).wait().unwrap();
+    assert_eq!(refusal(&mut reader), Refusal::SchemaVersion { found: 2 });
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    impostor.put("magpie/dock/packages", vec![0xff; 9]).wait().unwrap();
+    assert!(matches!(refusal(&mut reader), Refusal::Undecodable(_)));
+    assert_eq!(reader.counters().refused, 2);
+}
+
+#[test]
+fn results_lost_on_the_way_are_counted() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    let impostor = session(&endpoint);
+    for publication in [1, 2, 6] {
+        let message = wire::Packages {
+            schema_version: wire::SCHEMA_VERSION,
+            cell: "dock".into(),
+            publication,
+            ..Default::default()
+        };
+        impostor.put("magpie/dock/packages", message.encode_to_vec()).wait().unwrap();
+    }
+    for _ in 0..500 {
+        if reader.counters().received == 3 {
+            break;
+        }
+        reader.next(PATIENCE / 500);
+    }
+    let counters = reader.counters();
+    assert_eq!((counters.received, counters.missed), (3, 3));
+}

@@ -1,0 +1,147 @@
+//! Joining the network, and each way in which that can be refused.
+
+mod support;
+
+use std::error::Error;
+use std::net::TcpListener;
+
+use magpie_transport::{
+    CellName, PackagesSubscriber, SubscriberOptions, TransportError, TransportOptions, ZenohConfig,
+};
+use support::{Cell, cell, clock, free_endpoint, options, runtime};
+
+/// The message and its causes on one line, as the program prints it.
+fn line(error: &TransportError) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+fn refusal(opened: TransportOptions) -> TransportError {
+    let runtime = runtime();
+    Cell::open(opened, &runtime).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_second_daemon_of_the_same_cell_on_the_same_endpoint_hears_who_has_the_cell() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _first = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let error = refusal(options("dock", &endpoint));
+    assert!(matches!(error, TransportError::CellTaken { .. }), "{}", line(&error));
+    let line = line(&error);
+    assert!(line.contains("cell \"dock\" is already published by another magpie daemon"), "{line}");
+    assert!(line.contains(&endpoint), "{line}");
+}
+
+#[test]
+fn a_second_daemon_of_the_same_cell_elsewhere_on_the_network_is_refused_too() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _first = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zenoh.json5");
+    let joined = format!(
+        "{{ mode: 'peer', listen: {{ endpoints: ['{}'] }}, connect: {{ endpoints: ['{endpoint}'] }},
+           scouting: {{ multicast: {{ enabled: false }}, gossip: {{ enabled: false }} }} }}",
+        free_endpoint()
+    );
+    std::fs::write(&path, joined).unwrap();
+    let elsewhere = |name: &str| TransportOptions {
+        zenoh: ZenohConfig::File(path.clone()),
+        ..options(name, &endpoint)
+    };
+    let error = refusal(elsewhere("dock"));
+    assert!(matches!(error, TransportError::CellTaken { .. }), "{}", line(&error));
+    assert!(Cell::open(elsewhere("deck"), &runtime).is_ok(), "another cell is welcome");
+}
+
+#[test]
+fn another_cell_on_a_taken_endpoint_hears_which_setting_to_change() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _first = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let error = refusal(options("deck", &endpoint));
+    assert!(matches!(error, TransportError::EndpointTaken { .. }), "{}", line(&error));
+    assert!(line(&error).contains("`listen.endpoints`") && line(&error).contains(&endpoint));
+}
+
+#[test]
+fn an_endpoint_that_another_program_holds_is_named() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp/{}", stranger.local_addr().unwrap());
+    let error = refusal(options("dock", &endpoint));
+    assert!(matches!(error, TransportError::EndpointTaken { .. }), "{}", line(&error));
+    assert!(line(&error).contains(&endpoint));
+}
+
+#[test]
+fn a_daemon_that_left_makes_room_for_the_next() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    for _ in 0..3 {
+        drop(Cell::open(options("dock", &endpoint), &runtime).unwrap());
+    }
+}
+
+#[test]
+fn a_zenoh_configuration_that_does_not_parse_is_named_with_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zenoh.json5");
+    let mut lines = Vec::new();
+    for text in ["{ mode: 'peer', listen: {", "{ mode: 'pear' }", "{ colour: 'red' }"] {
+        std::fs::write(&path, text).unwrap();
+        let error = refusal(TransportOptions {
+            zenoh: ZenohConfig::File(path.clone()),
+            ..options("dock", "")
+        });
+        assert!(matches!(error, TransportError::ConfigFile { .. }), "{}", line(&error));
+        lines.push(line(&error));
+    }
+    println!("{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("zenoh.json5: ")), "{lines:?}");
+    assert!(lines[1].contains("pear") && lines[2].contains("colour"), "{lines:?}");
+    let missing = TransportOptions {
+        zenoh: ZenohConfig::File(folder.path().join("none.json5")),
+        ..options("dock", "")
+    };
+    let line = line(&refusal(missing));
+    assert!(line.contains("none.json5: ") && line.contains("No such file"), "{line}");
+}
+
+fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, TransportError> {
+    PackagesSubscriber::open(SubscriberOptions::new(cell("dock"), zenoh, clock()))
+}
+
+#[test]
+fn a_subscriber_that_finds_nobody_says_where_it_looked() {
+    let endpoint = free_endpoint();
+    let error = join(ZenohConfig::Connect(vec![endpoint.clone()])).map(|_| ()).unwrap_err();
+    assert!(matches!(error, TransportError::Connect { tls: false, .. }), "{}", line(&error));
+    assert!(line(&error).contains(&endpoint) && !line(&error).contains("certificate"));
+}
+
+#[test]
+fn a_tls_connection_that_fails_hints_at_the_client_certificate() {
+    let endpoint = free_endpoint().replace("tcp/", "tls/");
+    let error = join(ZenohConfig::Connect(vec![endpoint])).map(|_| ()).unwrap_err();
+    assert!(line(&error).contains("client certificate"), "{}", line(&error));
+}
+
+#[test]
+fn an_endpoint_that_is_none_is_refused_by_name() {
+    let error = join(ZenohConfig::Connect(vec!["localhost".into()])).map(|_| ()).unwrap_err();
+    assert!(matches!(error, TransportError::Endpoint { .. }), "{}", line(&error));
+    assert!(line(&error).contains("\"localhost\""));
+}
+
+#[test]
+fn cell_names_are_one_chunk_of_a_key() {
+    for name in ["dock", "dock-2", "Dock_2"] {
+        assert_eq!(CellName::new(name).unwrap().key("alive"), format!("magpie/{name}/alive"));
+    }
+    for name in ["", "a/b", "a*", "a b", "$", "?", "#", "ä", &"x".repeat(65)] {
+        let error = CellName::new(name).unwrap_err();
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+    }
+}

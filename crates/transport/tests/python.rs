@@ -1,0 +1,89 @@
+//! The Python example receives what Rust publishes, and its masks are pycocotools' masks.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use support::{Cell, free_endpoint, options, runtime};
+
+fn python() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = std::env::var_os("MAGPIE_PYTHON")
+        .map_or_else(|| workspace.join(".cache/python/bin/python"), PathBuf::from);
+    assert!(
+        python.exists(),
+        "no Python at {}: run scripts/install, or make an environment with the packages of \
+         crates/transport/examples/requirements.txt and name its python in MAGPIE_PYTHON",
+        python.display()
+    );
+    python
+}
+
+fn start(endpoint: &str, arguments: &[&str]) -> Child {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/subscriber.py");
+    Command::new(python())
+        .arg(script)
+        .args(["--cell", "dock", "--connect", endpoint])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Exit code, standard output and error of the example while `cell` publishes.
+fn run_beside(cell: &mut Cell, mut child: Child) -> (i32, String, String) {
+    // An interpreter may take some seconds to start on a busy machine.
+    let mut rounds = 0;
+    while child.try_wait().unwrap().is_none() {
+        cell.publish();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        rounds += 1;
+        if rounds > 3000 {
+            child.kill().unwrap();
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_example_decodes_every_mask() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let child = start(&endpoint, &["--count", "5"]);
+    let (code, out, err) = run_beside(&mut cell, child);
+    assert_eq!(code, 0, "{out}{err}");
+    let area = {
+        let frame = support::frame(1, cell.clock.now());
+        support::report(&frame, 3).packages.packages[0].instance.mask.area_px()
+    };
+    assert_eq!(out.lines().count(), 5, "{out}");
+    let expected = format!("3 packages, 3 grasps in base, mask areas [{area}, {area}, {area}] px");
+    assert!(out.lines().all(|line| line.ends_with(&expected)), "{out}");
+}
+
+#[test]
+fn the_example_fails_on_results_that_have_expired() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let behind = magpie_transport::TransportOptions {
+        clock: support::shifted_clock(-2_000),
+        ..options("dock", &endpoint)
+    };
+    let mut cell = Cell::open(behind, &runtime).unwrap();
+    let child = start(&endpoint, &["--count", "5"]);
+    let (code, out, err) = run_beside(&mut cell, child);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("stale: frame"), "{err}");
+}
+
+#[test]
+fn the_example_fails_when_nothing_comes() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let output = start(&endpoint, &["--timeout-s", "0.2"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("lost: nothing from cell dock"));
+}

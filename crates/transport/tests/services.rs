@@ -1,0 +1,291 @@
+//! Queries, images on demand, and what a reader can and cannot do to the publisher.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use magpie_perception::{BgrImage, Frame, Publisher};
+use magpie_transport::{
+    Freshness, TransportOptions, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
+};
+use prost::Message;
+use support::{
+    Cell, HEIGHT_PX, WIDTH_PX, cell, clock, free_endpoint, options, runtime, session, subscriber,
+};
+use zenoh::query::Reply;
+use zenoh::sample::Sample;
+use zenoh::{Session, Wait};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer to one query: a message and its encoding, or the error's text.
+fn answer(reply: Reply) -> Result<(Vec<u8>, String), String> {
+    match reply.into_result() {
+        Ok(sample) => Ok((sample.payload().to_bytes().to_vec(), sample.encoding().to_string())),
+        Err(error) => Err(error.payload().try_to_string().unwrap().into_owned()),
+    }
+}
+
+fn ask(session: &Session, selector: &str) -> Result<(Vec<u8>, String), String> {
+    let replies = session.get(selector).timeout(PATIENCE).wait().unwrap();
+    answer(replies.recv().expect("a queryable answers"))
+}
+
+/// Subscribes, and passes the first few samples on.
+fn samples(session: &Session, key: &str) -> mpsc::Receiver<Sample> {
+    let (sender, receiver) = mpsc::sync_channel(64);
+    let on_sample = move |sample: Sample| drop(sender.try_send(sample));
+    session.declare_subscriber(key).callback(on_sample).background().wait().unwrap();
+    receiver
+}
+
+#[test]
+fn capture_answers_with_the_first_frame_exposed_after_the_question() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let session = session(&endpoint);
+    let before = cell.clock.now();
+    cell.publish_stamped(before);
+    let replies = session.get("magpie/dock/capture").timeout(PATIENCE).wait().unwrap();
+    // Published after the question arrived, but exposed before.
+    std::thread::sleep(Duration::from_millis(300));
+    cell.publish_stamped(before);
+    std::thread::sleep(Duration::from_millis(100));
+    let after = cell.clock.now();
+    cell.publish_stamped(after);
+    let (bytes, encoding) = answer(replies.recv().unwrap()).unwrap();
+    let message = wire::Packages::decode(&bytes[..]).unwrap();
+    assert_eq!((message.sequence, message.stamp_ns), (3, after.0));
+    assert_eq!(encoding, "application/protobuf;magpie.v1.Packages");
+}
+
+#[test]
+fn capture_without_a_frame_ends_with_an_error_at_its_deadline() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let session = session(&endpoint);
+    let reason = ask(&session, "magpie/dock/capture?timeout_ms=50").unwrap_err();
+    assert_eq!(reason, "no frame was exposed and processed within 50 ms");
+    let reason = ask(&session, "magpie/dock/capture?timeout_ms=soon").unwrap_err();
+    assert!(reason.contains("timeout_ms is \"soon\""), "{reason}");
+}
+
+#[test]
+fn capture_waits_no_longer_than_the_daemon_allows() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut limited = options("dock", &endpoint);
+    limited.capture.timeout_max = Duration::from_millis(60);
+    let _cell = Cell::open(limited, &runtime).unwrap();
+    let reason = ask(&session(&endpoint), "magpie/dock/capture?timeout_ms=999999").unwrap_err();
+    assert_eq!(reason, "no frame was exposed and processed within 60 ms");
+}
+
+#[test]
+fn camera_info_is_the_calibration_or_a_clear_error() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let (bytes, encoding) = {
+        let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+        ask(&session(&endpoint), "magpie/dock/camera_info").unwrap()
+    };
+    let info = wire::CameraInfo::decode(&bytes[..]).unwrap();
+    assert_eq!((info.width, info.k[0], info.distortion_model.as_str()), (320, 610.0, "plumb_bob"));
+    assert_eq!(encoding, "application/protobuf;magpie.v1.CameraInfo");
+
+    let endpoint = free_endpoint();
+    let uncalibrated = TransportOptions { camera_info: None, ..options("dock", &endpoint) };
+    let _cell = Cell::open(uncalibrated, &runtime).unwrap();
+    let reason = ask(&session(&endpoint), "magpie/dock/camera_info").unwrap_err();
+    assert_eq!(reason, "the camera of cell \"dock\" is not calibrated");
+}
+
+#[test]
+fn a_label_image_comes_in_shared_memory_to_whoever_subscribes() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let session = session(&endpoint);
+    let labels = samples(&session, "magpie/dock/label_image");
+    let mut received = None;
+    cell.publish_until(|| {
+        received = labels.try_recv().ok();
+        received.is_some()
+    });
+    let sample = received.unwrap();
+    assert!(sample.payload().as_shm().is_some(), "the payload was copied");
+    let header = sample.attachment().unwrap().to_bytes();
+    let header = wire::ImageHeader::decode(&*header).unwrap();
+    assert_eq!((header.width_px, header.height_px), (WIDTH_PX, HEIGHT_PX));
+    assert_eq!((header.encoding.as_str(), header.sequence > 0), ("mono8", true));
+    let pixels = sample.payload().to_bytes();
+    assert_eq!(pixels.len(), (WIDTH_PX * HEIGHT_PX) as usize);
+    let at = |x: usize, y: usize| pixels[y * WIDTH_PX as usize + x];
+    // Centres of the first three packages, and background.
+    assert_eq!([at(20, 20), at(60, 20), at(100, 20), at(160, 200)], [1, 2, 3, 0]);
+}
+
+#[test]
+fn more_than_254_packages_take_two_bytes_a_pixel() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let session = session(&endpoint);
+    let labels = samples(&session, "magpie/dock/label_image");
+    let mut received = None;
+    for sequence in 0..2000 {
+        let frame = support::frame(sequence, cell.clock.now());
+        let mut report = support::report(&frame, 1);
+        // All but the last are hidden below the first.
+        report.packages.packages = vec![report.packages.packages[0].clone(); 255];
+        let last = support::report(&frame, 2).packages.packages[1].clone();
+        report.packages.packages.push(last);
+        cell.publisher.publish(&frame, &report).unwrap();
+        received = labels.recv_timeout(Duration::from_millis(5)).ok();
+        if received.is_some() {
+            break;
+        }
+    }
+    let sample = received.unwrap();
+    let header = sample.attachment().unwrap().to_bytes();
+    assert_eq!(wire::ImageHeader::decode(&*header).unwrap().encoding, "mono16");
+    let pixels = sample.payload().to_bytes();
+    let at = |x: usize, y: usize| {
+        let at = 2 * (y * WIDTH_PX as usize + x);
+        u16::from_le_bytes([pixels[at], pixels[at + 1]])
+    };
+    assert_eq!([at(20, 20), at(60, 20), at(160, 200)], [1, 256, 0]);
+}
+
+#[test]
+fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let encoded = Arc::new(AtomicUsize::new(0));
+    let counter = encoded.clone();
+    let opened = TransportOptions {
+        jpeg_encoder: Box::new(move |image: &BgrImage| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(image.data()[..3].to_vec())
+        }),
+        image_period: Duration::from_secs(3600),
+        ..options("dock", &endpoint)
+    };
+    let mut cell = Cell::open(opened, &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| reader.counters().received > 20);
+    assert!(matches!(reader.latest(), Freshness::Fresh(_)));
+    assert_eq!(cell.transport.images_made(), (0, 0), "nobody asked for images");
+
+    let session = session(&endpoint);
+    let images = samples(&session, "magpie/dock/image");
+    let mut received = None;
+    cell.publish_until(|| {
+        received = images.try_recv().ok();
+        received.is_some()
+    });
+    let sample = received.unwrap();
+    assert_eq!(sample.encoding().to_string(), "image/jpeg");
+    assert_eq!(sample.payload().to_bytes()[..], [7, 7, 7]);
+    let until = reader.counters().received + 20;
+    cell.publish_until(|| reader.counters().received > until);
+    assert_eq!(encoded.load(Ordering::SeqCst), 1, "one an hour");
+    assert_eq!(cell.transport.images_made(), (0, 1));
+}
+
+/// Bytes of memory that this process occupies.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn a_reader_that_stands_still_holds_up_neither_the_publisher_nor_other_readers() {
+    const RESULTS: usize = 3000;
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    cell.packages = 24;
+    let stuck = session(&endpoint);
+    let (entered, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (entering, released) = (entered.clone(), release.clone());
+    let on_sample = move |_: Sample| {
+        entering.store(true, Ordering::SeqCst);
+        while !released.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    stuck.declare_subscriber("magpie/**").callback(on_sample).background().wait().unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| {
+        entered.load(Ordering::SeqCst) && matches!(reader.latest(), Freshness::Fresh(_))
+    });
+
+    let frame = Frame { sequence: 1, ..support::frame(1, cell.clock.now()) };
+    let report = support::report(&frame, 24);
+    let (before, received_before) = (resident_bytes(), reader.counters().received);
+    for _ in 0..RESULTS {
+        cell.publisher.publish(&frame, &report).unwrap();
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 96 << 20, "{grown} bytes more after {RESULTS} results that nobody took");
+    cell.publish_until(
+        || matches!(reader.latest(), Freshness::Fresh(view) if view.for_display().sequence > 1),
+    );
+    let received = reader.counters().received - received_before;
+    println!(
+        "{received} of {RESULTS} results received beside a reader that stands still, {grown} bytes more"
+    );
+    assert!(received > RESULTS as u64 / 2, "only {received} of {RESULTS} reached the other reader");
+    assert!(!release.swap(true, Ordering::SeqCst), "the reader stood still all the time");
+}
+
+#[test]
+fn forty_packages_fit_into_one_piece_on_the_network() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let session = session(&endpoint);
+    let messages = samples(&session, "magpie/dock/packages");
+    let data = vec![0; 1280 * 720 * 3];
+    let color = BgrImage::new(1280, 720, data).unwrap();
+    let mut received = None;
+    for sequence in 0..2000 {
+        let frame = Frame { color: color.clone(), ..support::frame(sequence, cell.clock.now()) };
+        cell.publisher.publish(&frame, &support::report(&frame, 40)).unwrap();
+        received = messages.recv_timeout(Duration::from_millis(20)).ok();
+        if received.is_some() {
+            break;
+        }
+    }
+    let bytes = received.unwrap().payload().to_bytes().to_vec();
+    let message = wire::Packages::decode(&bytes[..]).unwrap();
+    let masks: usize = message.packages.iter().map(|p| p.mask.as_ref().unwrap().counts.len()).sum();
+    println!("40 packages at 1280x720: {} bytes, {masks} of them masks", bytes.len());
+    assert_eq!(message.packages.len(), 40);
+    // zenoh's batch_size; larger messages are fragmented.
+    assert!(bytes.len() < 65_000, "{} bytes", bytes.len());
+}
+
+#[test]
+fn a_watcher_sees_every_result_the_heartbeat_and_the_departure() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut published = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let zenoh = ZenohConfig::Connect(vec![endpoint.clone()]);
+    let mut watcher = Watcher::open(cell("dock"), &zenoh, WatchOptions::default()).unwrap();
+    let mut next = || {
+        runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, watcher.next()).await.expect("an event within 10 s")
+        })
+    };
+    while !matches!(next(), WatchEvent::Status(_)) {}
+    let mut sequences = Vec::new();
+    for _ in 0..20 {
+        published.publish();
+        loop {
+            if let WatchEvent::Packages(message) = next() {
+                sequences.push(message.sequence);
+                break;
+            }
+        }
+    }
+    assert_eq!(sequences, (1..=20).collect::<Vec<u64>>());
+    drop(published);
+    while next() != WatchEvent::Gone {}
+}
