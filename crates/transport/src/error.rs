@@ -74,3 +74,28 @@ pub enum TransportError {
         source: std::io::Error,
     },
 }
+
+/// zenoh's own words on one line, without the place in zenoh's source.
+pub(crate) fn cause(error: BoxError) -> BoxError {
+    let text = error.to_string();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = match words.rfind(" at /") {
+        Some(place) if words[place..].contains(".rs:") => &words[..place],
+        _ => words.as_str(),
+    };
+    said.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_zenoh_says_becomes_one_line_without_its_source_path() {
+        let said =
+            " --> 1:26\n  |\n1 | { mode\n  = expected string at /root/zenoh/src/lib.rs:1486.";
+        assert_eq!(cause(said.into()).to_string(), "--> 1:26 | 1 | { mode = expected string");
+        let plain = cause("No such file at /etc/zenoh.json5".into());
+        assert_eq!(plain.to_string(), "No such file at /etc/zenoh.json5");
+    }
+}

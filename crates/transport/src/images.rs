@@ -1,8 +1,8 @@
-//! Images on demand: package indices per pixel, and the frame itself. Both are made on a thread of
-//! their own, and only while somebody subscribes.
+//! Images on demand: package indices per pixel, and the frame itself. Each is made on a thread of
+//! its own, and only while somebody subscribes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ const LABEL_IMAGES_HELD_MAX: usize = 8;
 
 /// The frame thread's side.
 pub(crate) struct Images {
-    jobs: Latest<ImageJob>,
+    labels: Latest<Arc<wire::Packages>>,
+    pictures: Latest<Picture>,
     label_wanted: Arc<AtomicBool>,
     image_wanted: Arc<AtomicBool>,
     /// Shortest time between two frames on `image`.
@@ -46,11 +47,10 @@ pub(crate) struct ImagesMade {
     pub(crate) images: AtomicU64,
 }
 
-/// What to make of one frame.
-pub(crate) struct ImageJob {
-    pub(crate) message: Arc<wire::Packages>,
-    pub(crate) label: bool,
-    pub(crate) image: Option<BgrImage>,
+/// A frame to be made a JPEG of, and the result that it belongs to.
+struct Picture {
+    message: Arc<wire::Packages>,
+    image: BgrImage,
 }
 
 impl Images {
@@ -62,24 +62,34 @@ impl Images {
         self.image_wanted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn copy(&self, image: &BgrImage) -> BgrImage {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match spare.filter(|spare| spare.data().len() == image.data().len()) {
-            Some(mut copy) if copy.width_px() == image.width_px() => {
+    /// An older one that was not begun is given up for it.
+    pub(crate) fn put_label(&self, message: Arc<wire::Packages>) {
+        self.labels.put(message);
+    }
+
+    /// An older one that was not begun is given up for it.
+    pub(crate) fn put_picture(&self, message: Arc<wire::Packages>, image: &BgrImage) {
+        self.pictures.put(Picture { message, image: self.copy(image) });
+    }
+
+    fn copy(&self, image: &BgrImage) -> BgrImage {
+        let size = |image: &BgrImage| (image.width_px(), image.height_px());
+        match self.spare().take().filter(|spare| size(spare) == size(image)) {
+            Some(mut copy) => {
                 copy.data_mut().copy_from_slice(image.data());
                 copy
             }
-            _ => image.clone(),
+            None => image.clone(),
         }
     }
 
-    pub(crate) fn put(&self, job: ImageJob) {
-        // An older frame that was not begun is given up for the newer one.
-        self.jobs.put(job);
+    fn spare(&self) -> MutexGuard<'_, Option<BgrImage>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn close(&self) {
-        self.jobs.close();
+        self.labels.close();
+        self.pictures.close();
     }
 }
 
@@ -88,11 +98,12 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     mut encoder: JpegEncoder,
     period: Duration,
-) -> Result<(Arc<Images>, JoinHandle<()>), TransportError> {
+) -> Result<(Arc<Images>, [JoinHandle<()>; 2]), TransportError> {
     let labels = declare(session, &shared.cell, "label_image", Priority::Data)?;
     let pictures = declare(session, &shared.cell, "image", Priority::Data)?;
     let images = Arc::new(Images {
-        jobs: Latest::new(),
+        labels: Latest::new(),
+        pictures: Latest::new(),
         label_wanted: watch_readers(&labels)?,
         image_wanted: watch_readers(&pictures)?,
         period,
@@ -100,28 +111,30 @@ pub(crate) fn start(
         made: ImagesMade::default(),
     });
     let (worker, mut pool) = (images.clone(), LabelPool::default());
-    let thread = spawn("magpie-images", move || {
-        while let Some(job) = worker.jobs.take() {
-            let made = (job.label && worker.label_wanted())
-                .then(|| publish_label_image(&labels, &mut pool, &job.message));
+    let label_thread = spawn("magpie-labels", move || {
+        while let Some(message) = worker.labels.take() {
+            let made = publish_label_image(&labels, &mut pool, &message);
             count("label_image", made, &worker.made.label_images);
-            let Some(image) = job.image else { continue };
-            let made = publish_picture(&pictures, &mut encoder, &job.message, &image);
-            count("image", Some(made), &worker.made.images);
-            *worker.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(image);
         }
     })?;
-    Ok((images, thread))
+    let worker = images.clone();
+    let picture_thread = spawn("magpie-image", move || {
+        while let Some(Picture { message, image }) = worker.pictures.take() {
+            let made = publish_picture(&pictures, &mut encoder, &message, &image);
+            count("image", made, &worker.made.images);
+            *worker.spare() = Some(image);
+        }
+    })?;
+    Ok((images, [label_thread, picture_thread]))
 }
 
 /// Images are extras: one that could not be made is told, and the next one is tried.
-fn count(what: &str, made: Option<Result<(), BoxError>>, counter: &AtomicU64) {
+fn count(what: &str, made: Result<(), BoxError>, counter: &AtomicU64) {
     match made {
-        None => {}
-        Some(Ok(())) => {
+        Ok(()) => {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Err(error)) => tracing::warn!(%error, "no {what} for this frame"),
+        Err(error) => tracing::warn!(%error, "no {what} for this frame"),
     }
 }
 
@@ -147,7 +160,7 @@ fn publish_label_image(
     pool: &mut LabelPool,
     message: &wire::Packages,
 ) -> Result<(), BoxError> {
-    // 255 values: 254 packages beside the background leave 255 free for readers that mark pixels.
+    // As many as one byte tells apart, with 255 left to readers that mark pixels of their own.
     let bytes_per_px = if message.packages.len() > 254 { 2 } else { 1 };
     let pixels = message.image_width_px as usize * message.image_height_px as usize;
     let payload = pool.fill(pixels * bytes_per_px, |bytes| paint(message, bytes_per_px, bytes))?;

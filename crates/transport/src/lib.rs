@@ -16,7 +16,8 @@
 //!
 //! ```text
 //! frame thread -> ZenohPublisher::publish -> Latest (one result) -> thread magpie-publish -> zenoh
-//!                                        \-> Latest (one frame)  -> thread magpie-images  -> zenoh
+//!                                        |-> Latest (one result) -> thread magpie-labels  -> zenoh
+//!                                        +-> Latest (one frame)  -> thread magpie-image   -> zenoh
 //! tokio: status heartbeat, capture and camera_info queries
 //! ```
 //!

@@ -16,7 +16,7 @@ use zenoh::liveliness::LivelinessToken;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait};
 
-use crate::images::{ImageJob, Images};
+use crate::images::Images;
 use crate::latest::Latest;
 use crate::{
     CellName, JpegEncoder, SharedClock, StatusHandle, TransportError, ZenohConfig, capture, images,
@@ -152,9 +152,10 @@ impl Transport {
             latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
             failure: Mutex::new(None),
         });
-        let (images, images_thread) =
+        let (images, image_threads) =
             images::start(&session, &shared, options.jpeg_encoder, options.image_period)?;
-        let threads = vec![images_thread, start_publishing(&session, &shared)?];
+        let mut threads = Vec::from(image_threads);
+        threads.push(start_publishing(&session, &shared)?);
 
         let newest = watch::Sender::new(None);
         let captures = newest.subscribe();
@@ -316,16 +317,15 @@ impl Publisher for ZenohPublisher {
 
 impl ZenohPublisher {
     fn hand_over_images(&mut self, frame: &Frame, message: Arc<wire::Packages>, now: StampNs) {
-        let label = self.images.label_wanted();
+        if self.images.label_wanted() {
+            self.images.put_label(message.clone());
+        }
         let due = self
             .image_stamp
             .is_none_or(|last| u128::from(now.since_ns(last)) >= self.images.period.as_nanos());
-        let image = (due && self.images.image_wanted()).then(|| self.images.copy(&frame.color));
-        if image.is_some() {
+        if due && self.images.image_wanted() {
+            self.images.put_picture(message, &frame.color);
             self.image_stamp = Some(now);
-        }
-        if label || image.is_some() {
-            self.images.put(ImageJob { message, label, image });
         }
     }
 }

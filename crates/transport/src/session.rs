@@ -8,6 +8,7 @@ use magpie_perception::BoxError;
 use zenoh::{Config, Session, Wait};
 
 use crate::TransportError;
+use crate::error::cause;
 
 /// Where a daemon listens unless its zenoh configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
@@ -85,8 +86,9 @@ impl ZenohConfig {
                 insert_endpoints(&mut config, "connect/endpoints", endpoints)?;
                 Ok(config)
             }
-            ZenohConfig::File(path) => Config::from_file(path)
-                .map_err(|source| TransportError::ConfigFile { path: path.clone(), source }),
+            ZenohConfig::File(path) => Config::from_file(path).map_err(|error| {
+                TransportError::ConfigFile { path: path.clone(), source: cause(error) }
+            }),
         }
     }
 }
@@ -112,7 +114,9 @@ fn insert_endpoints(
 ) -> Result<(), TransportError> {
     let parsed = |endpoint: &String| match endpoint.parse::<zenoh::config::EndPoint>() {
         Ok(_) => Ok(format!("{endpoint:?}")),
-        Err(source) => Err(TransportError::Endpoint { endpoint: endpoint.clone(), source }),
+        Err(error) => {
+            Err(TransportError::Endpoint { endpoint: endpoint.clone(), source: cause(error) })
+        }
     };
     let quoted = endpoints.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
     insert(config, key, &format!("[{}]", quoted.join(",")));
@@ -123,12 +127,12 @@ fn insert_endpoints(
 pub(crate) fn open(zenoh: &ZenohConfig) -> Result<Session, TransportError> {
     let config = zenoh.load()?;
     let connect = endpoints(&config, "connect/endpoints");
-    zenoh::open(config).wait().map_err(|source| match connect.is_empty() {
-        true => TransportError::Open { source },
+    zenoh::open(config).wait().map_err(|error| match connect.is_empty() {
+        true => TransportError::Open { source: cause(error) },
         false => TransportError::Connect {
             tls: connect.contains("tls/") || connect.contains("quic/"),
             endpoints: connect,
-            source,
+            source: cause(error),
         },
     })
 }
@@ -174,7 +178,7 @@ fn who_listens(
             return TransportError::CellTaken { cell: cell.to_string(), through: endpoints };
         }
     }
-    TransportError::EndpointTaken { endpoints, source }
+    TransportError::EndpointTaken { endpoints, source: cause(source) }
 }
 
 /// Whether somebody holds the cell's liveliness token.

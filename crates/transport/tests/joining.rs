@@ -98,8 +98,10 @@ fn a_zenoh_configuration_that_does_not_parse_is_named_with_what_is_wrong() {
         assert!(matches!(error, TransportError::ConfigFile { .. }), "{}", line(&error));
         lines.push(line(&error));
     }
-    println!("{lines:#?}");
-    assert!(lines.iter().all(|line| line.contains("zenoh.json5: ")), "{lines:?}");
+    let is_clear = |line: &String| {
+        line.contains("zenoh.json5: ") && !line.contains('\n') && !line.contains(".rs:")
+    };
+    assert!(lines.iter().all(is_clear), "{lines:?}");
     assert!(lines[1].contains("pear") && lines[2].contains("colour"), "{lines:?}");
     let missing = TransportOptions {
         zenoh: ZenohConfig::File(folder.path().join("none.json5")),

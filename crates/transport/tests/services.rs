@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -188,53 +188,6 @@ fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
     cell.publish_until(|| reader.counters().received > until);
     assert_eq!(encoded.load(Ordering::SeqCst), 1, "one an hour");
     assert_eq!(cell.transport.images_made(), (0, 1));
-}
-
-/// Bytes of memory that this process occupies.
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[test]
-fn a_reader_that_stands_still_holds_up_neither_the_publisher_nor_other_readers() {
-    const RESULTS: usize = 3000;
-    let (runtime, endpoint) = (runtime(), free_endpoint());
-    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    cell.packages = 24;
-    let stuck = session(&endpoint);
-    let (entered, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (entering, released) = (entered.clone(), release.clone());
-    let on_sample = move |_: Sample| {
-        entering.store(true, Ordering::SeqCst);
-        while !released.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    stuck.declare_subscriber("magpie/**").callback(on_sample).background().wait().unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
-    cell.publish_until(|| {
-        entered.load(Ordering::SeqCst) && matches!(reader.latest(), Freshness::Fresh(_))
-    });
-
-    let frame = Frame { sequence: 1, ..support::frame(1, cell.clock.now()) };
-    let report = support::report(&frame, 24);
-    let (before, received_before) = (resident_bytes(), reader.counters().received);
-    for _ in 0..RESULTS {
-        cell.publisher.publish(&frame, &report).unwrap();
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 96 << 20, "{grown} bytes more after {RESULTS} results that nobody took");
-    cell.publish_until(
-        || matches!(reader.latest(), Freshness::Fresh(view) if view.for_display().sequence > 1),
-    );
-    let received = reader.counters().received - received_before;
-    println!(
-        "{received} of {RESULTS} results received beside a reader that stands still, {grown} bytes more"
-    );
-    assert!(received > RESULTS as u64 / 2, "only {received} of {RESULTS} reached the other reader");
-    assert!(!release.swap(true, Ordering::SeqCst), "the reader stood still all the time");
 }
 
 #[test]
