@@ -1,0 +1,41 @@
+//! Letting things fall until they lie still.
+
+use rapier3d::dynamics::RigidBodyBuilder;
+use rapier3d::geometry::{ColliderBuilder, SharedShape};
+use rapier3d::math::{Pose, Vec3};
+use rapier3d::pipeline::PhysicsWorld;
+
+/// A shape with its pose in the base frame.
+pub(crate) type Placed = (SharedShape, Pose);
+
+/// 1/60 s each.
+const STEPS_MAX: u32 = 260;
+
+/// Drops `bodies` onto `fixed` things; returns where the bodies' origins come to rest.
+pub(crate) fn settle(fixed: &[Placed], bodies: &[Placed]) -> Vec<Pose> {
+    let mut world = PhysicsWorld::new();
+    world.gravity = Vec3::new(0.0, 0.0, -9.81);
+    for (shape, pose) in fixed {
+        let collider = ColliderBuilder::new(shape.clone()).position(*pose).friction(0.7);
+        world.colliders.insert(collider);
+    }
+    let handles: Vec<_> = bodies
+        .iter()
+        .map(|(shape, pose)| {
+            let body = RigidBodyBuilder::dynamic()
+                .pose(*pose)
+                .linvel(Vec3::new(0.0, 0.0, -0.6))
+                .linear_damping(0.6)
+                .angular_damping(1.2);
+            let collider = ColliderBuilder::new(shape.clone()).friction(0.6).density(120.0);
+            world.insert(body, collider).0
+        })
+        .collect();
+    for step in 0..STEPS_MAX {
+        world.step();
+        if step > 60 && handles.iter().all(|&handle| world.bodies[handle].is_sleeping()) {
+            break;
+        }
+    }
+    handles.iter().map(|&handle| *world.bodies[handle].position()).collect()
+}

@@ -1,0 +1,131 @@
+//! A heap of packages with its surroundings, at rest.
+//!
+//! # Conventions
+//! The base frame has z up; z = 0 is the support plane.
+
+use std::sync::Arc;
+
+use magpie_perception::PackageType;
+use rapier3d::math::{Pose, Vec3};
+
+use crate::arrange;
+use crate::distractors;
+use crate::mesh::Mesh;
+use crate::packages::{Model, Photos};
+use crate::random::{Dice, Stream};
+use crate::raster::Soup;
+use crate::recipe::Recipe;
+use crate::support::{Support, SupportKind};
+
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) kind: SupportKind,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) packages: Vec<PlacedPackage>,
+    /// Where cameras look and shadows are computed.
+    pub(crate) focus: Vec3,
+    pub(crate) focus_radius_m: f32,
+    /// Seen where there is no surface at all; linear RGB.
+    pub(crate) void_color: Vec3,
+    /// Seen from the side, like a stack on a pallet or a shelf.
+    pub(crate) is_stack: bool,
+    /// Yaw towards which the open side of a shelf or the front of a door faces.
+    pub(crate) front_yaw: Option<f32>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) pose: Pose,
+    /// Index into `Scene::packages`.
+    pub(crate) instance: Option<u16>,
+    pub(crate) casts_shadow: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct PlacedPackage {
+    pub(crate) package_type: PackageType,
+    pub(crate) size_m: Vec3,
+    pub(crate) base_from_package: Pose,
+}
+
+impl Scene {
+    pub(crate) fn random(recipe: &Recipe, photos: &Photos, seed: u64, index: u64) -> Scene {
+        let mut dice = Dice::new(seed, Stream::Scene, index);
+        let kind = SupportKind::ALL[dice.weighted(&recipe.supports.weights())];
+        let support = Support::random(&mut dice, kind, photos);
+        let mut scene = Scene::empty(&support);
+        let placed = arrange::packages(&mut dice, recipe, &support, photos);
+        scene.is_stack = placed.is_stack;
+        for (model, pose) in placed.models {
+            scene.add_package(&model, pose);
+        }
+        scene.parts.extend(support.parts);
+        if dice.chance(recipe.distractor_share) {
+            scene.parts.extend(distractors::near(&mut dice, kind, support.half_m));
+        }
+        scene.aim();
+        scene
+    }
+
+    pub(crate) fn empty(support: &Support) -> Scene {
+        Scene {
+            kind: support.kind,
+            parts: Vec::new(),
+            packages: Vec::new(),
+            focus: Vec3::ZERO,
+            focus_radius_m: 1.0,
+            void_color: support.void_color,
+            is_stack: false,
+            front_yaw: support.front_yaw,
+        }
+    }
+
+    pub(crate) fn add_package(&mut self, model: &Model, pose: Pose) {
+        let instance = u16::try_from(self.packages.len()).expect("a few hundred packages at most");
+        for mesh in model.parts.iter() {
+            let part = Part {
+                mesh: Arc::new(mesh.clone()),
+                pose,
+                instance: Some(instance),
+                casts_shadow: true,
+            };
+            self.parts.push(part);
+        }
+        self.packages.push(PlacedPackage {
+            package_type: model.package_type,
+            size_m: model.size_m,
+            base_from_package: pose,
+        });
+    }
+
+    /// The same scene with its first `carried` parts, and all packages, moved.
+    pub(crate) fn shifted(&self, carried: usize, by: Vec3) -> Scene {
+        let mut scene = self.clone();
+        for part in &mut scene.parts[..carried] {
+            part.pose.translation += by;
+        }
+        for package in &mut scene.packages {
+            package.base_from_package.translation += by;
+        }
+        scene
+    }
+
+    /// The package that a triangle belongs to.
+    pub(crate) fn owner(&self, soup: &Soup, triangle: u32) -> Option<u16> {
+        let triangle = soup.triangles.get(triangle as usize)?;
+        self.parts[triangle.part as usize].instance
+    }
+
+    /// Points the cameras at the middle of the packages.
+    pub(crate) fn aim(&mut self) {
+        let centers: Vec<Vec3> =
+            self.packages.iter().map(|package| package.base_from_package.translation).collect();
+        if centers.is_empty() {
+            return;
+        }
+        self.focus = centers.iter().sum::<Vec3>() / centers.len() as f32;
+        let reach = centers.iter().map(|center| center.distance(self.focus)).fold(0.0, f32::max);
+        self.focus_radius_m = (1.3 * reach + 0.5).clamp(0.7, 2.6);
+    }
+}
