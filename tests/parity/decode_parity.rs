@@ -1,6 +1,9 @@
 //! Letterbox and decode against `reference.py`, the model contract in plain NumPy, by way of the
 //! golden file that it wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot get its data has failed")]
+#![allow(clippy::cast_possible_truncation, reason = "the golden numbers are small")]
+
 use magpie_perception::{
     BboxPx, BgrImage, DecodeLimits, DecodeScratch, InputForm, InputMut, Instance, Letterbox, Mask,
     ModelSpec, Outputs, PreprocessScratch, decode, preprocess,

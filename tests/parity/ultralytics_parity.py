@@ -49,11 +49,10 @@ def random_model(bgr, size_px, score_min):
         head = net.model[-1]
         for branch in head.cv3:
             branch[-1].weight.mul_(8.0)
-        scores = net(picture)[0][0] if not isinstance(net(picture)[0], tuple) else None
-        scores = net(picture)
-        while isinstance(scores, (tuple, list)):
-            scores = scores[0]
-        best = scores[0, 4 : 4 + head.nc].amax(0)
+        predictions = net(picture)
+        while isinstance(predictions, (tuple, list)):
+            predictions = predictions[0]
+        best = predictions[0, 4 : 4 + head.nc].amax(0)
         # About 400 candidates before NMS.
         threshold = torch.logit(best.sort().values[-400])
         for branch in head.cv3:

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use magpie_perception::BoxError;
+use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
@@ -37,7 +38,12 @@ pub(crate) fn environment() -> Result<Environment, LibraryError> {
 }
 
 fn start(library: &Path) -> Result<Environment, BoxError> {
-    let environment = ort::init_from(library)?.with_name("magpie").with_telemetry(false).build()?;
+    let builder = ort::init_from(library).map_err(|err| match err {
+        // ort's own message leaves the loader's reason out.
+        LoadDynamicError::Dlopen { error, .. } => BoxError::from(error),
+        other => other.into(),
+    })?;
+    let environment = builder.with_name("magpie").with_telemetry(false).build()?;
     environment.set_log_level(LogLevel::Warning);
     tracing::info!(library = %library.display(), "loaded ONNX Runtime");
     Ok(environment)

@@ -2,6 +2,8 @@
 //!
 //! The tiny models' arithmetic is that of `data/make_tiny.py`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot get its data has failed")]
+
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -185,4 +187,38 @@ fn threads_and_spinning_do_not_change_what_is_computed() {
         outputs.push(session.run().unwrap().predictions.to_vec());
     }
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_session_moves_to_the_thread_that_runs_it() {
+    let mut session = session("tiny_bgr8.onnx");
+    let thread = std::thread::Builder::new().name("pipeline".into());
+    let ran = thread.spawn(move || session.run().is_ok()).unwrap().join().unwrap();
+    assert!(ran);
+}
+
+/// The library is loaded once per process, so each wrong one gets a process of its own: this very
+/// test, started again.
+#[test]
+fn a_library_that_cannot_be_used_is_named_with_the_remedy() {
+    const NAME: &str = "a_library_that_cannot_be_used_is_named_with_the_remedy";
+    // One that is not there; one that is no ONNX Runtime.
+    let wrong = [("/nowhere/libonnxruntime.so", "No such file"), ("libm.so.6", "OrtGetApiBase")];
+    let given = std::env::var("ORT_DYLIB_PATH").unwrap_or_default();
+    if let Some((library, expected_cause)) = wrong.into_iter().find(|wrong| wrong.0 == given) {
+        let err = error("tiny_bgr8.onnx", &asking(&[Provider::Cpu], true));
+        let expected = format!("load ONNX Runtime from {library}; run `scripts/install`, ");
+        assert!(err.to_string().starts_with(&expected), "{err}");
+        let causes = std::iter::successors(err.source(), |err| (*err).source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        assert!(causes.join(": ").contains(expected_cause), "{causes:?}");
+        return;
+    }
+    for (library, _) in wrong {
+        let program = std::env::current_exe().unwrap();
+        let mut again = std::process::Command::new(program);
+        let output = again.args(["--exact", NAME]).env("ORT_DYLIB_PATH", library).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
 }
