@@ -27,7 +27,8 @@ pub enum DepthCoding {
     /// `16UC1`, made smaller by the chunk's compression: what Foxglove and Rerun colour by depth.
     #[default]
     Raw,
-    /// 16-bit grey PNG: smaller, shown dark by viewers that reduce it to eight bits.
+    /// 16-bit grey PNG, for tools that know no `16UC1`: about as large, and shown dark by viewers
+    /// that reduce it to eight bits.
     Png,
 }
 

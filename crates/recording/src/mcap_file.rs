@@ -15,7 +15,7 @@ use mcap::{Channel, MAGIC, McapError};
 use crate::schema::Fields;
 
 /// Opcode and length.
-const RECORD_HEAD_BYTES: u64 = 1 + 8;
+const RECORD_HEAD_BYTES: usize = 1 + 8;
 /// No chunk of ours comes near; a damaged length must not allocate all memory.
 const CHUNK_BYTES_MAX: usize = 1 << 30;
 
@@ -94,19 +94,20 @@ impl McapFile {
 
     /// The record that starts at `at`, if all of it is there.
     fn record_at(&mut self, at: u64, end: u64) -> io::Result<Option<RecordSpan>> {
-        if end - at < RECORD_HEAD_BYTES {
+        let head_bytes = RECORD_HEAD_BYTES as u64;
+        if end - at < head_bytes {
             return Ok(None);
         }
-        let mut head = [0; RECORD_HEAD_BYTES as usize];
+        let mut head = [0; RECORD_HEAD_BYTES];
         self.input.seek(SeekFrom::Start(at))?;
         self.input.read_exact(&mut head)?;
         let [opcode, length @ ..] = head;
         let length = u64::from_le_bytes(length);
         // MCAP reserves opcode 0; a file system leaves it after a power cut.
-        if opcode == 0 || length > end - at - RECORD_HEAD_BYTES {
+        if opcode == 0 || length > end - at - head_bytes {
             return Ok(None);
         }
-        Ok(Some(RecordSpan { opcode, offset: at, bytes: RECORD_HEAD_BYTES + length }))
+        Ok(Some(RecordSpan { opcode, offset: at, bytes: head_bytes + length }))
     }
 
     fn note(&mut self, span: RecordSpan) -> io::Result<()> {
@@ -118,7 +119,7 @@ impl McapFile {
             // damaged.
             op::METADATA | op::SCHEMA | op::CHANNEL => {
                 let bytes = self.read(span)?;
-                match mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES as usize..]) {
+                match mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES..]) {
                     Ok(Record::Metadata(record)) => {
                         self.metadata.insert(record.name, record.metadata);
                     }
@@ -206,7 +207,7 @@ impl McapFile {
     pub(crate) fn attachment(&mut self, name: &str) -> io::Result<Option<Option<Vec<u8>>>> {
         for span in self.attachments.clone() {
             let record = self.read(span)?;
-            let body = &record[RECORD_HEAD_BYTES as usize..];
+            let body = &record[RECORD_HEAD_BYTES..];
             if attachment_name(body) == Some(name.as_bytes()) {
                 let data = match mcap::parse_record(op::ATTACHMENT, body) {
                     Ok(Record::Attachment { data, .. }) => Some(data.into_owned()),
