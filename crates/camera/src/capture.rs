@@ -12,11 +12,12 @@ use crate::monitor::{Inner, Monitor};
 /// After this many frames of one new size in a row it is the camera that changed.
 const RESIZED_FRAMES_MAX: u32 = 5;
 
-/// A frame that is there sooner than this had been waiting, for nobody knows how long.
-const WAITING_TIME_MAX: Duration = Duration::from_millis(2);
+/// Frames that an opening stream had buffered are skipped for this long at most: FFmpeg probes a
+/// stream for up to two seconds, and decodes what it kept several times faster than it came.
+const SKIP_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// More frames than cameras and their drivers hold.
-const WAITING_FRAMES_MAX: u32 = 32;
+/// A frame that is there sooner than this was not waited for, whatever the frame rate.
+const WAIT_MIN: Duration = Duration::from_millis(2);
 
 /// One opening of the camera and what came of it so far.
 #[derive(Debug, Default)]
@@ -55,7 +56,8 @@ pub(crate) fn capture(monitor: &Monitor, number: u64, open: &Open) -> End {
             return End::Fault(LiveFault::Misconfigured(reason));
         }
     };
-    let mut may_wait = WAITING_FRAMES_MAX;
+    let opened = monitor.clock.now();
+    let mut is_fresh = false;
     while monitor.is_current(number) {
         let asked = monitor.clock.now();
         if let Err(reason) = device.grab() {
@@ -63,18 +65,23 @@ pub(crate) fn capture(monitor: &Monitor, number: u64, open: &Open) -> End {
         }
         let stamp = monitor.clock.now();
         let waited = Duration::from_nanos(stamp.since_ns(asked));
-        if waited < WAITING_TIME_MAX && may_wait > 0 {
-            may_wait -= 1;
-            continue;
-        }
-        may_wait = 0;
-        let is_good = monitor.arrive(number, stamp, &mut *device);
-        if !is_good && waited < WAITING_TIME_MAX {
+        is_fresh |=
+            waited >= fresh_after(device.frame_interval()) || stamp >= opened + SKIP_TIME_MAX;
+        // A frame that had been waiting is of unknown age.
+        let is_good = is_fresh && monitor.arrive(number, stamp, &mut *device);
+        if is_fresh && !is_good && waited < WAIT_MIN {
             // A device that makes garbage out of nothing must not take a whole core.
-            std::thread::sleep(WAITING_TIME_MAX);
+            std::thread::sleep(WAIT_MIN);
         }
     }
     End::Stopped
+}
+
+/// A stream that keeps up with its camera waits for each frame; one that works off what it had
+/// buffered does not. Frame rates that nobody can have are mistaken for a container's clock.
+fn fresh_after(frame_interval: Option<Duration>) -> Duration {
+    let plausible = Duration::from_millis(4)..=Duration::from_millis(200);
+    frame_interval.filter(|interval| plausible.contains(interval)).map_or(WAIT_MIN, |it| it / 2)
 }
 
 impl Monitor {

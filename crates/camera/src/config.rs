@@ -67,6 +67,9 @@ pub struct LiveLimits {
     /// Pause before the first reopening; doubles with each further one.
     pub back_off_min: Duration,
     pub back_off_max: Duration,
+    /// When no more capture threads may be started since all hang in the driver, the source faults
+    /// after this time.
+    pub hang_time_max: Duration,
 }
 
 impl Default for LiveLimits {
@@ -74,9 +77,12 @@ impl Default for LiveLimits {
     fn default() -> LiveLimits {
         LiveLimits {
             frame_age_max: Duration::from_secs(1),
-            open_time_max: Duration::from_secs(5),
+            // One second more than aravis takes to say that there is no camera.
+            open_time_max: Duration::from_secs(6),
             back_off_min: Duration::from_millis(500),
             back_off_max: Duration::from_secs(10),
+            // Twice the longest hang that is known to end.
+            hang_time_max: Duration::from_secs(60),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! OpenCV's `VideoCapture`, opened and read on a thread that may never come back.
 
+use std::time::Duration;
+
 use magpie_perception::BgrImage;
 use opencv::core::{Mat, Vector};
 use opencv::prelude::*;
@@ -11,6 +13,8 @@ use crate::{ImageProblem, LiveLimits, SourceKind, V4l2Config, chain};
 
 /// A camera as [`live`](crate::live) needs it. Any call may block for ever.
 pub(crate) trait Device {
+    /// What the device says of itself, which need not be true.
+    fn frame_interval(&self) -> Option<Duration>;
     /// Waits for the next frame, undecoded; an error when the device gave up.
     fn grab(&mut self) -> Result<(), String>;
     /// Decodes what was grabbed.
@@ -50,16 +54,23 @@ pub(crate) fn opener(source: SourceKind, limits: LiveLimits) -> Box<Open> {
         if !capture.is_opened()? {
             return Err(DeviceError::Unavailable(explain_unopened(&source)));
         }
-        Ok(Box::new(OpenCvDevice { capture, mat: Mat::default() }))
+        let fps = capture.get(videoio::CAP_PROP_FPS)?;
+        let frame_interval = Duration::try_from_secs_f64(1.0 / fps).ok();
+        Ok(Box::new(OpenCvDevice { capture, mat: Mat::default(), frame_interval }))
     })
 }
 
 struct OpenCvDevice {
     capture: VideoCapture,
     mat: Mat,
+    frame_interval: Option<Duration>,
 }
 
 impl Device for OpenCvDevice {
+    fn frame_interval(&self) -> Option<Duration> {
+        self.frame_interval
+    }
+
     fn grab(&mut self) -> Result<(), String> {
         match self.capture.grab() {
             Ok(true) => Ok(()),
@@ -80,9 +91,8 @@ impl Device for OpenCvDevice {
 /// The time-outs are longer than ours: after a read time-out FFmpeg's backend hands out its last
 /// frame once more, and by then this thread must have been abandoned.
 fn open_url(url: &str, limits: LiveLimits) -> Result<VideoCapture, DeviceError> {
-    let milliseconds = |time: std::time::Duration| {
-        i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1000)
-    };
+    let milliseconds =
+        |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1000);
     let settings = Vector::from_slice(&[
         videoio::CAP_PROP_OPEN_TIMEOUT_MSEC,
         milliseconds(limits.open_time_max),

@@ -148,7 +148,9 @@ fn encode(
     Ok(bytes.to_vec())
 }
 
-fn mat_from_bgr(image: &BgrImage) -> Result<opencv::boxed_ref::BoxedRef<'_, Mat>, ImageProblem> {
+pub(crate) fn mat_from_bgr(
+    image: &BgrImage,
+) -> Result<opencv::boxed_ref::BoxedRef<'_, Mat>, ImageProblem> {
     let (rows, cols) = (side(image.height_px()), side(image.width_px()));
     Ok(Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, image.data())?)
 }

@@ -27,15 +27,20 @@ mod capture;
 mod config;
 mod container;
 mod device;
+mod draw;
 mod errors;
 mod files;
 mod image_file;
 mod image_folder;
 mod latest_frame;
 mod live;
+#[cfg(test)]
+mod live_tests;
 mod monitor;
 mod pacer;
 mod pixels;
+#[cfg(test)]
+mod test_clock;
 mod video_file;
 
 use std::sync::Arc;
@@ -47,6 +52,7 @@ pub use camera_info_file::{
     write_camera_info,
 };
 pub use config::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
+pub use draw::Canvas;
 pub use errors::{OpenError, VideoFileError};
 pub use image_file::{
     ImageError, ImageProblem, check_aligned, decode_image, encode_jpeg, read_depth_png, read_image,

@@ -3,7 +3,7 @@
 //! Each opening is an attempt with its own number and its own `capture` thread. An attempt that
 //! is lost is abandoned: whatever its thread still delivers carries an old number and is ignored.
 //! At most [`CAPTURE_THREADS_MAX`] such threads exist; when all of them hang, nothing is opened
-//! until one returns, and after [`HANG_TIME_MAX`] the source faults, since only a new process can
+//! until one returns, and after `hang_time_max` the source faults, since only a new process can
 //! help then.
 
 use std::sync::{Arc, PoisonError};
@@ -17,10 +17,7 @@ use crate::monitor::{CameraState, FrameRate, Inner, Monitor};
 use crate::{LiveLimits, OpenError};
 
 /// Hangs of up to half a minute are known, and attempts begin 5 to 15 s apart.
-const CAPTURE_THREADS_MAX: usize = 4;
-
-/// Twice the longest hang that is known to end.
-const HANG_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CAPTURE_THREADS_MAX: usize = 4;
 
 /// A device that is closed in order is free for the next program at once.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
@@ -180,10 +177,10 @@ impl Watch {
 
     /// Waits for a place among the capture threads; `false` when none became free.
     fn wait_for_place(&self) -> bool {
+        let time_max = self.limits.hang_time_max;
         let full =
             |inner: &mut Inner| inner.capture_threads >= CAPTURE_THREADS_MAX && !inner.stopped;
-        let waited =
-            self.monitor.changed.wait_timeout_while(self.monitor.lock(), HANG_TIME_MAX, full);
+        let waited = self.monitor.changed.wait_timeout_while(self.monitor.lock(), time_max, full);
         let (_inner, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         !timeout.timed_out()
     }

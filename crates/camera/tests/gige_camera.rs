@@ -1,0 +1,60 @@
+//! A real GigE Vision stream: Debian's fake camera on loopback, killed and frozen in mid-stream.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+mod common;
+mod peers;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::open;
+use magpie_camera::SourceKind;
+use peers::{Peer, check_loss_and_return};
+
+const PACKAGES: &str = "aravis-tools libaravis-0.8-0 gstreamer1.0-plugins-base";
+
+/// GigE Vision's port 3956 is fixed, so one test at a time may have a camera on this machine.
+fn lock_port() -> File {
+    let path = std::env::temp_dir().join("magpie-test-gige-vision.lock");
+    let file = File::create(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+fn start_camera() -> Peer {
+    let mut command = Command::new("arv-fake-gv-camera-0.8");
+    command.args(["-i", "127.0.0.1", "-s", "GV01"]).stdout(Stdio::null());
+    let mut camera = Peer::start(&mut command, PACKAGES);
+    std::thread::sleep(Duration::from_millis(300));
+    let ended = camera.child().try_wait().unwrap();
+    assert!(ended.is_none(), "the fake camera ended: is UDP port 3956 taken?");
+    camera
+}
+
+fn source() -> SourceKind {
+    let pipeline = "aravissrc camera-name=127.0.0.1 \
+        ! video/x-raw,format=RGB,width=640,height=480,framerate=30/1 ! videoconvert \
+        ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false";
+    SourceKind::GStreamer { pipeline: pipeline.into() }
+}
+
+#[test]
+fn a_gige_camera_that_is_killed_is_lost_and_comes_back() {
+    let _port = lock_port();
+    let peer = RefCell::new(Some(start_camera()));
+    let (camera, _) = open(source());
+    let kill = || drop(peer.take());
+    let restart = || *peer.borrow_mut() = Some(start_camera());
+    check_loss_and_return(camera, kill, restart, (640, 480));
+}
+
+#[test]
+fn a_gige_camera_that_freezes_is_lost_and_comes_back() {
+    let _port = lock_port();
+    let peer = start_camera();
+    let (camera, _) = open(source());
+    check_loss_and_return(camera, || peer.signal("STOP"), || peer.signal("CONT"), (640, 480));
+}
