@@ -1,1 +1,77 @@
-fn main() {}
+//! See `magpie --help`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use magpie::failure::Outcome;
+use magpie::{check, detect, eval, run, simulate, watch};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The eyes of a picking arm: finds packages and where to hold them, and publishes both on zenoh.
+///
+/// Not a safety function.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::RunArgs),
+    /// Show what a cell publishes.
+    Watch(watch::WatchArgs),
+    /// Check everything that a run needs, one line each.
+    Check(check::CheckArgs),
+    /// Find the packages in one picture.
+    Detect(detect::DetectArgs),
+    /// Score a model on a labelled COCO dataset.
+    Eval(eval::EvalArgs),
+    /// Make frames of a simulated cell, with the truth.
+    Simulate(simulate::SimulateArgs),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging();
+    match dispatch(&arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{}", failure.message());
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Watch(args) => watch::watch(args),
+        Command::Check(args) => check::check(args),
+        Command::Detect(args) => detect::detect(args),
+        Command::Eval(args) => eval::eval(args),
+        Command::Simulate(args) => simulate::simulate(args),
+    }
+}
+
+/// To the journal when systemd runs the program, else to standard error.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn,ort=warn"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journal {
+        Some(journal) => registry.with(journal).init(),
+        None => {
+            let text = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false)
+                .without_time();
+            registry.with(text).init();
+        }
+    }
+}

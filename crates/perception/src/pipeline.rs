@@ -35,6 +35,17 @@ pub enum Fault {
     Inference(#[from] InferenceError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(
+        "the frame is {found_width_px}x{found_height_px} px, the calibration of {camera} is for \
+         {width_px}x{height_px} px; set the camera to that size, or calibrate at the new one"
+    )]
+    ImageSize {
+        camera: String,
+        width_px: u32,
+        height_px: u32,
+        found_width_px: u32,
+        found_height_px: u32,
+    },
 }
 
 /// Takes frames until the source ends: each is dropped and counted, or published.
@@ -91,8 +102,9 @@ impl Pipeline {
         clock: &dyn Clock,
         scene: Option<&Scene>,
         limits: &Limits,
-    ) -> Result<(Packages, StageLatencies), InferenceError> {
+    ) -> Result<(Packages, StageLatencies), Fault> {
         let image = (frame.color.width_px(), frame.color.height_px());
+        check_image_size(image, scene)?;
         let letterbox = Letterbox::new(image, (self.model.width_px, self.model.height_px));
         let taken = clock.now();
         preprocess(&frame.color, &letterbox, session.input(), &mut self.preprocess);
@@ -126,4 +138,19 @@ impl Pipeline {
         };
         Ok((packages, latencies))
     }
+}
+
+/// Poses from a calibration for another image size would be wrong.
+fn check_image_size(image: (u32, u32), scene: Option<&Scene>) -> Result<(), Fault> {
+    let Some(info) = scene.map(|scene| &scene.camera_info) else { return Ok(()) };
+    if image == (info.width_px, info.height_px) {
+        return Ok(());
+    }
+    Err(Fault::ImageSize {
+        camera: info.camera_name.clone(),
+        width_px: info.width_px,
+        height_px: info.height_px,
+        found_width_px: image.0,
+        found_height_px: image.1,
+    })
 }

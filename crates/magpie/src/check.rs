@@ -1,0 +1,90 @@
+//! `magpie check`: everything that a run needs, one line each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use magpie_perception::{Counters, InferenceSession, Scene};
+
+use crate::clock::SystemClock;
+use crate::config::{Config, Source};
+use crate::failure::{Failure, Outcome};
+use crate::source::SourceWatch;
+use crate::{model, output, source};
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration; absent: the shipped one.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// A live camera has this long to show itself.
+const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+
+pub fn check(args: &CheckArgs) -> Outcome {
+    let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    say(
+        "configuration",
+        args.config.as_ref().map_or("shipped".into(), |p| p.display().to_string()),
+    )?;
+    say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
+
+    let file = model::read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    let spec = file.spec();
+    say(
+        "model",
+        format!(
+            "{}, {}x{} px, {}, sha256 {}",
+            spec.name,
+            spec.width_px,
+            spec.height_px,
+            spec.class_names.join(", "),
+            spec.sha256
+        ),
+    )?;
+    let session = model::load(&file, &config.session)?;
+    let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
+    say("provider", format!("{}{}", session.provider(), fallback.unwrap_or_default()))?;
+    debug_assert_eq!(session.spec().sha256, spec.sha256);
+
+    let clock = SystemClock::start();
+    let open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
+    say("calibration", calibration(open.scene.as_ref()))?;
+    check_source(&config, &open.watch)?;
+    output::line("ok: `magpie run` would run")
+}
+
+fn check_source(config: &Config, watch: &SourceWatch) -> Outcome {
+    if let (Source::Camera(_), SourceWatch::Camera(camera)) = (&config.source, watch) {
+        camera.wait_while_opening(CAMERA_TIME_MAX);
+    }
+    let (described, lost) = (watch.describe(), watch.lost());
+    watch.stop();
+    say("source", described)?;
+    match lost {
+        // Not a matter of configuration: it may only be unplugged.
+        Some(reason) => Err(Failure::Fault(anyhow::anyhow!(
+            "the camera gives no frames: {reason}; a run would wait for it, DEGRADED"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn calibration(scene: Option<&Scene>) -> String {
+    let Some(scene) = scene else {
+        return "none: masks and boxes only, no grasps; set scene.camera_info".into();
+    };
+    let info = &scene.camera_info;
+    let frame =
+        if scene.base_from_camera.is_some() { "base" } else { "the camera's optical frame" };
+    let plane = if scene.support_plane_in_camera.is_some() { "" } else { ", no support plane" };
+    format!(
+        "{} of {}, {}x{} px, poses in {frame}{plane}",
+        scene.calibration_id, info.camera_name, info.width_px, info.height_px
+    )
+}
+
+fn say(what: &str, found: String) -> Outcome {
+    output::line(&format!("{what:<14} {found}"))
+}

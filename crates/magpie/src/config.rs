@@ -1,0 +1,595 @@
+//! The configuration: as written, and as checked.
+//!
+//! [`ConfigFile`] is the file as the operator wrote it, every key optional. [`Config`] only exists
+//! if every value passed; the defaults are those of the shipped file, and nowhere else.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use magpie_camera::{
+    CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config, read_camera_info,
+};
+use magpie_inference::SessionOptions;
+use magpie_perception::{BoxError, DecodeLimits, Limits, Plane, Provider, Scene, Tool};
+use magpie_transport::{CellName, ZenohConfig};
+use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::Table;
+
+/// The list of all settings and their defaults.
+pub const SHIPPED_CONFIG: &str = include_str!("../../../systemd/magpie.toml");
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("read configuration {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The message has line, column and the line itself.
+    #[error("configuration {path}: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("configuration {path}: {key} = {value}: {why}")]
+    Value { path: PathBuf, key: &'static str, value: String, why: &'static str },
+    #[error("configuration {path}: [source] names {found} sources; leave exactly one")]
+    Sources { path: PathBuf, found: usize },
+    #[error("configuration {path}: {key}")]
+    File {
+        path: PathBuf,
+        key: &'static str,
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// Everything a run needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub cell: CellName,
+    pub source: Source,
+    pub model_path: Option<PathBuf>,
+    pub model_sha256: Option<String>,
+    pub session: SessionOptions,
+    /// `None`: as the model advises.
+    pub score_min: Option<f32>,
+    iou_max: f32,
+    nms_class_agnostic: bool,
+    packages_max: usize,
+    frame_age_max: Duration,
+    result_valid: Duration,
+    /// `None` while the camera is not calibrated. Recordings bring their own.
+    pub scene: Option<Scene>,
+    pub tool: Tool,
+    pub base_frame_id: String,
+    pub zenoh: ZenohConfig,
+    pub image_period: Duration,
+    pub jpeg_quality_percent: u8,
+}
+
+#[derive(Clone, Debug)]
+pub enum Source {
+    Demo,
+    Camera(CameraConfig),
+    Recording { path: PathBuf, looped: bool },
+}
+
+/// Scores below this are noise for a model that gives no advice (Ultralytics' default).
+const SCORE_MIN_UNADVISED: f32 = 0.25;
+
+impl Config {
+    /// The shipped configuration, with the operator's file laid over it.
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+        let Some(path) = path else {
+            return Config::parse(Path::new("(shipped)"), "");
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(path, &text)
+    }
+
+    /// `path` is for messages, and relative paths in the text are relative to its folder.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let refused = |error: toml::de::Error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        };
+        // Alone first: errors then have the line and column of the operator's own file.
+        toml::from_str::<ConfigFile>(text).map_err(refused)?;
+        let mut merged: Table = toml::from_str(SHIPPED_CONFIG).expect("the shipped file is TOML");
+        overlay(&mut merged, toml::from_str(text).map_err(refused)?);
+        check(path, merged.try_into().map_err(refused)?)
+    }
+
+    /// Limits of the loop, for a model that advises `score_min`.
+    pub fn limits(&self, model_score_min: Option<f32>) -> Limits {
+        Limits {
+            frame_age_ns_max: nanoseconds(self.frame_age_max),
+            result_valid_ns: nanoseconds(self.result_valid),
+            decode: DecodeLimits {
+                score_min: self.score_min.or(model_score_min).unwrap_or(SCORE_MIN_UNADVISED),
+                iou_max: self.iou_max,
+                nms_class_agnostic: self.nms_class_agnostic,
+                instances_max: self.packages_max,
+            },
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("limits are minutes at most")
+}
+
+/// Key by key; `source` as a whole, since its tables exclude each other.
+fn overlay(shipped: &mut Table, operator: Table) {
+    for (key, value) in operator {
+        match (shipped.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if key != "source" => {
+                overlay(below, above);
+            }
+            (_, value) => {
+                shipped.insert(key, value);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    cell: Option<String>,
+    source: SourceFile,
+    camera: CameraFile,
+    model: ModelFile,
+    detection: DetectionFile,
+    limits: LimitsFile,
+    scene: SceneFile,
+    tool: ToolFile,
+    zenoh: ZenohFile,
+    image: ImageFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SourceFile {
+    demo: Option<DemoFile>,
+    v4l2: Option<V4l2File>,
+    gstreamer: Option<GstreamerFile>,
+    rtsp: Option<RtspFile>,
+    video_file: Option<PlayedFile>,
+    image_folder: Option<ImageFolderFile>,
+    recording: Option<PlayedFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DemoFile {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct V4l2File {
+    device: PathBuf,
+    width_px: Option<u32>,
+    height_px: Option<u32>,
+    fps: Option<f64>,
+    fourcc: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GstreamerFile {
+    pipeline: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RtspFile {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlayedFile {
+    path: PathBuf,
+    #[serde(default)]
+    r#loop: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageFolderFile {
+    path: PathBuf,
+    depth_path: Option<PathBuf>,
+    frame_interval_ms: Option<u64>,
+    #[serde(default)]
+    r#loop: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CameraFile {
+    frame_age_ms_max: Option<u64>,
+    open_time_ms_max: Option<u64>,
+    reopen_pause_ms_min: Option<u64>,
+    reopen_pause_ms_max: Option<u64>,
+    hang_time_ms_max: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ModelFile {
+    path: Option<PathBuf>,
+    sha256: Option<String>,
+    providers: Option<Vec<String>>,
+    allow_fallback: Option<bool>,
+    threads: Option<usize>,
+    spinning: Option<bool>,
+    engine_cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DetectionFile {
+    score_min: Option<f64>,
+    iou_max: Option<f64>,
+    nms_class_agnostic: Option<bool>,
+    packages_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LimitsFile {
+    frame_age_ms_max: Option<u64>,
+    result_valid_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SceneFile {
+    camera_info: Option<PathBuf>,
+    base_from_camera: Option<[[f64; 4]; 4]>,
+    support_plane_z_in_base_m: Option<f64>,
+    base_frame_id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ToolFile {
+    cup_radius_m: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ZenohFile {
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ImageFile {
+    period_ms: Option<u64>,
+    jpeg_quality_percent: Option<u8>,
+}
+
+/// The value of a key that the shipped file has.
+fn shipped<T>(value: Option<T>) -> T {
+    value.expect("the shipped file has every key without which nothing runs")
+}
+
+/// Checks values, and reads the files that they name.
+struct Checker<'a> {
+    path: &'a Path,
+}
+
+impl Checker<'_> {
+    fn refuse<T>(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        why: &'static str,
+    ) -> Result<T, ConfigError> {
+        Err(ConfigError::Value { path: self.path.to_owned(), key, value: value.to_string(), why })
+    }
+
+    fn share(&self, key: &'static str, value: f64) -> Result<f32, ConfigError> {
+        #[expect(clippy::cast_possible_truncation, reason = "a share needs no more digits")]
+        if (0.0..=1.0).contains(&value) {
+            return Ok(value as f32);
+        }
+        self.refuse(key, value, "must lie between 0 and 1")
+    }
+
+    /// From one millisecond to ten minutes.
+    fn time(&self, key: &'static str, ms: u64) -> Result<Duration, ConfigError> {
+        if (1..=600_000).contains(&ms) {
+            return Ok(Duration::from_millis(ms));
+        }
+        self.refuse(key, ms, "must lie between 1 and 600000 ms")
+    }
+
+    /// Relative to the configuration's folder.
+    fn resolve(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
+    let checker = Checker { path };
+    let cell = CellName::new(&shipped(file.cell)).map_err(|error| ConfigError::File {
+        path: path.into(),
+        key: "cell",
+        source: error.into(),
+    })?;
+    let cup_radius_m = shipped(file.tool.cup_radius_m);
+    if !(0.001..=0.5).contains(&cup_radius_m) {
+        checker.refuse("tool.cup_radius_m", cup_radius_m, "must lie between 0.001 and 0.5 m")?;
+    }
+    let tool = Tool { cup_radius_m };
+    let quality = shipped(file.image.jpeg_quality_percent);
+    if !(1..=100).contains(&quality) {
+        checker.refuse("image.jpeg_quality_percent", quality, "must lie between 1 and 100")?;
+    }
+    let detection = file.detection;
+    let packages_max = shipped(detection.packages_max);
+    if !(1..=1000).contains(&packages_max) {
+        checker.refuse("detection.packages_max", packages_max, "must lie between 1 and 1000")?;
+    }
+    let score_min = detection.score_min;
+    Ok(Config {
+        cell,
+        source: check_source(&checker, file.source, &file.camera)?,
+        session: check_session(&checker, &file.model)?,
+        model_path: file.model.path.map(|path| checker.resolve(&path)),
+        model_sha256: file.model.sha256,
+        score_min: score_min.map(|s| checker.share("detection.score_min", s)).transpose()?,
+        iou_max: checker.share("detection.iou_max", shipped(detection.iou_max))?,
+        nms_class_agnostic: shipped(detection.nms_class_agnostic),
+        packages_max,
+        frame_age_max: checker
+            .time("limits.frame_age_ms_max", shipped(file.limits.frame_age_ms_max))?,
+        result_valid: checker
+            .time("limits.result_valid_ms", shipped(file.limits.result_valid_ms))?,
+        scene: check_scene(&checker, &file.scene, tool)?,
+        tool,
+        base_frame_id: shipped(file.scene.base_frame_id),
+        zenoh: match file.zenoh.config {
+            Some(path) => ZenohConfig::File(checker.resolve(&path)),
+            None => ZenohConfig::Shipped,
+        },
+        image_period: checker.time("image.period_ms", shipped(file.image.period_ms))?,
+        jpeg_quality_percent: quality,
+    })
+}
+
+fn check_source(
+    checker: &Checker<'_>,
+    file: SourceFile,
+    camera: &CameraFile,
+) -> Result<Source, ConfigError> {
+    let limits = LiveLimits {
+        frame_age_max: checker.time("camera.frame_age_ms_max", shipped(camera.frame_age_ms_max))?,
+        open_time_max: checker.time("camera.open_time_ms_max", shipped(camera.open_time_ms_max))?,
+        back_off_min: checker
+            .time("camera.reopen_pause_ms_min", shipped(camera.reopen_pause_ms_min))?,
+        back_off_max: checker
+            .time("camera.reopen_pause_ms_max", shipped(camera.reopen_pause_ms_max))?,
+        hang_time_max: checker.time("camera.hang_time_ms_max", shipped(camera.hang_time_ms_max))?,
+    };
+    let live = |source| Source::Camera(CameraConfig { source, paced: true, limits });
+    let mut sources = Vec::new();
+    sources.extend(file.demo.map(|_| Source::Demo));
+    sources.extend(file.v4l2.map(|v4l2| {
+        live(SourceKind::V4l2(V4l2Config {
+            device: v4l2.device,
+            width_px: v4l2.width_px,
+            height_px: v4l2.height_px,
+            fps: v4l2.fps,
+            fourcc: v4l2.fourcc,
+        }))
+    }));
+    sources.extend(
+        file.gstreamer.map(|source| live(SourceKind::GStreamer { pipeline: source.pipeline })),
+    );
+    sources.extend(file.rtsp.map(|source| live(SourceKind::Rtsp { url: source.url })));
+    sources.extend(file.video_file.map(|video| {
+        live(SourceKind::VideoFile { path: checker.resolve(&video.path), loop_: video.r#loop })
+    }));
+    if let Some(folder) = file.image_folder {
+        let interval_ms = folder.frame_interval_ms.unwrap_or(100);
+        sources.push(live(SourceKind::ImageFolder(ImageFolderConfig {
+            path: checker.resolve(&folder.path),
+            depth_path: folder.depth_path.map(|path| checker.resolve(&path)),
+            loop_: folder.r#loop,
+            frame_interval: checker.time("source.image_folder.frame_interval_ms", interval_ms)?,
+        })));
+    }
+    sources.extend(file.recording.map(|recording| Source::Recording {
+        path: checker.resolve(&recording.path),
+        looped: recording.r#loop,
+    }));
+    match <[Source; 1]>::try_from(sources) {
+        Ok([source]) => Ok(source),
+        Err(sources) => {
+            Err(ConfigError::Sources { path: checker.path.to_owned(), found: sources.len() })
+        }
+    }
+}
+
+fn check_session(checker: &Checker<'_>, file: &ModelFile) -> Result<SessionOptions, ConfigError> {
+    let mut providers = Vec::new();
+    for name in file.providers.as_ref().expect("the shipped file has providers") {
+        match Provider::from_name(name) {
+            Some(provider) => providers.push(provider),
+            None => {
+                let why = "is no execution provider; there are tensorrt, cuda, openvino and cpu";
+                checker.refuse("model.providers", name, why)?;
+            }
+        }
+    }
+    if providers.is_empty() {
+        checker.refuse("model.providers", "[]", "must name at least one, for example \"cpu\"")?;
+    }
+    Ok(SessionOptions {
+        providers,
+        allow_fallback: shipped(file.allow_fallback),
+        threads: NonZeroUsize::new(shipped(file.threads)),
+        spinning: shipped(file.spinning),
+        engine_cache: file.engine_cache.as_ref().map(|path| checker.resolve(path)),
+        ..SessionOptions::default()
+    })
+}
+
+fn check_scene(
+    checker: &Checker<'_>,
+    file: &SceneFile,
+    tool: Tool,
+) -> Result<Option<Scene>, ConfigError> {
+    let Some(info_path) = &file.camera_info else {
+        if file.base_from_camera.is_some() {
+            let why = "says nothing without scene.camera_info";
+            checker.refuse("scene.base_from_camera", "[...]", why)?;
+        }
+        return Ok(None);
+    };
+    let camera_info = read_camera_info(&checker.resolve(info_path), None).map_err(|error| {
+        let path = checker.path.to_owned();
+        ConfigError::File { path, key: "scene.camera_info", source: error.into() }
+    })?;
+    let base_from_camera =
+        file.base_from_camera.as_ref().map(|rows| check_pose(checker, rows)).transpose()?;
+    let support_plane_in_camera = match (file.support_plane_z_in_base_m, &base_from_camera) {
+        (None, _) => None,
+        (Some(z_m), Some(base_from_camera)) => Some(plane_in_camera(z_m, base_from_camera)),
+        (Some(z_m), None) => {
+            let why = "is a height in base, so it needs scene.base_from_camera";
+            checker.refuse("scene.support_plane_z_in_base_m", z_m, why)?
+        }
+    };
+    let calibration_id = calibration_id(&camera_info, base_from_camera.as_ref());
+    Ok(Some(Scene { camera_info, base_from_camera, support_plane_in_camera, tool, calibration_id }))
+}
+
+/// The plane `z = z_m` of base, seen from the camera, normal up.
+pub fn plane_in_camera(z_m: f64, base_from_camera: &Isometry3<f64>) -> Plane {
+    let camera_from_base = base_from_camera.inverse();
+    let normal = Unit::new_normalize(camera_from_base * Vector3::z());
+    let point_in_camera = camera_from_base.translation.vector + normal.into_inner() * z_m;
+    Plane { normal, offset_m: normal.dot(&point_in_camera) }
+}
+
+fn check_pose(checker: &Checker<'_>, rows: &[[f64; 4]; 4]) -> Result<Isometry3<f64>, ConfigError> {
+    let key = "scene.base_from_camera";
+    let rotation = Matrix3::from_fn(|row, column| rows[row][column]);
+    let orthonormal = (rotation * rotation.transpose() - Matrix3::identity()).norm() < 1e-3;
+    if !orthonormal || rotation.determinant() < 0.0 || rows[3] != [0.0, 0.0, 0.0, 1.0] {
+        let why =
+            "is no rigid transform: its upper left 3x3 must be a rotation, its last row 0 0 0 1";
+        checker.refuse(key, format!("{rows:?}"), why)?;
+    }
+    let translation = Translation3::new(rows[0][3], rows[1][3], rows[2][3]);
+    // No arm reaches further; a number like 1200 is millimetres.
+    if translation.vector.norm() > 20.0 {
+        checker.refuse(key, translation, "is more than 20 m from base: are these millimetres?")?;
+    }
+    let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix(&rotation));
+    Ok(Isometry3::from_parts(translation, rotation))
+}
+
+/// Twelve hex digits that change with every number of the calibration.
+fn calibration_id(
+    camera_info: &magpie_perception::CameraInfo,
+    base_from_camera: Option<&Isometry3<f64>>,
+) -> String {
+    let digest = Sha256::digest(format!("{camera_info:?} {base_from_camera:?}"));
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nalgebra::Point3;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("magpie.toml"), text)
+    }
+
+    fn check_refused(text: &str, expected: &[&str]) {
+        let message = parse(text).unwrap_err().to_string();
+        for part in expected {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_alone_plays_the_demo() {
+        let config = parse("").unwrap();
+        assert!(matches!(config.source, Source::Demo));
+        assert_eq!(config.cell.as_str(), "demo");
+        assert!(config.scene.is_none());
+    }
+
+    #[test]
+    fn the_operators_keys_win_and_the_others_stay() {
+        let config = parse("cell = \"dock-7\"\n[limits]\nresult_valid_ms = 250").unwrap();
+        assert_eq!(config.cell.as_str(), "dock-7");
+        let limits = config.limits(Some(0.4));
+        assert_eq!(limits.result_valid_ns, 250_000_000);
+        assert_eq!(limits.frame_age_ns_max, 500_000_000);
+        assert_eq!(limits.decode.score_min, 0.4);
+    }
+
+    #[test]
+    fn the_operators_source_replaces_the_demo() {
+        let config = parse("[source.rtsp]\nurl = \"rtsp://127.0.0.1/x\"").unwrap();
+        assert!(matches!(config.source, Source::Camera(_)));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_column() {
+        check_refused(
+            "cell = \"a\"\n[limits]\nresult_valid_sm = 3",
+            &["line 3", "column 1", "result_valid_sm"],
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_type_or_out_of_range_is_refused_by_name() {
+        check_refused("[detection]\niou_max = \"high\"", &["line 2", "iou_max"]);
+        check_refused(
+            "[detection]\niou_max = 1.5",
+            &["detection.iou_max = 1.5", "between 0 and 1"],
+        );
+        check_refused("[limits]\nresult_valid_ms = 0", &["limits.result_valid_ms = 0"]);
+        check_refused("[model]\nproviders = [\"gpu\"]", &["gpu", "tensorrt, cuda"]);
+        check_refused("cell = \"a/b\"", &["cell"]);
+        check_refused("[tool]\ncup_radius_m = 20.0", &["cup_radius_m = 20"]);
+    }
+
+    #[test]
+    fn two_sources_or_none_are_refused() {
+        check_refused("[source.demo]\n[source.rtsp]\nurl = \"rtsp://h/x\"", &["2 sources"]);
+        check_refused("[source]", &["0 sources"]);
+    }
+
+    #[test]
+    fn a_pose_in_millimetres_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let info = "image_width: 640\nimage_height: 480\ncamera_name: x\ncamera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}\ndistortion_model: plumb_bob\ndistortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}\nrectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\nprojection_matrix: {rows: 3, cols: 4, data: [600, 0, 320, 0, 0, 600, 240, 0, 0, 0, 1, 0]}\n";
+        std::fs::write(folder.path().join("info.yaml"), info).unwrap();
+        let pose = |z: f64| {
+            format!(
+                "[scene]\ncamera_info = \"info.yaml\"\nsupport_plane_z_in_base_m = 0.1\n\
+                 base_from_camera = [[1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, {z:.1}], [0.0, 0.0, 0.0, 1.0]]"
+            )
+        };
+        let path = folder.path().join("magpie.toml");
+        let message = Config::parse(&path, &pose(1200.0)).unwrap_err().to_string();
+        assert!(message.contains("millimetres"), "{message}");
+
+        let scene = Config::parse(&path, &pose(1.2)).unwrap().scene.unwrap();
+        let plane = scene.support_plane_in_camera.unwrap();
+        assert!((plane.distance_m(&Point3::origin()) - 1.1).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,19 @@
+//! The eyes of a picking arm: configuration, wiring, and the subcommands.
+
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod detect;
+pub mod eval;
+pub mod failure;
+pub mod health;
+pub mod model;
+pub mod output;
+pub mod overlay;
+pub mod progress;
+pub mod run;
+pub mod service;
+pub mod simulate;
+pub mod source;
+pub mod table;
+pub mod watch;

@@ -1,0 +1,24 @@
+//! The model that a run uses.
+
+use std::path::Path;
+
+use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
+
+use crate::failure::Failure;
+
+/// The universal model, part of the program.
+static UNIVERSAL_MODEL: &[u8] = include_bytes!("../../../models/universal.onnx");
+
+/// The file at `path`, or the universal model.
+pub fn read(path: Option<&Path>, sha256: Option<&str>) -> Result<ModelFile, Failure> {
+    match path {
+        Some(path) => ModelFile::read(path, sha256),
+        None => ModelFile::from_bytes("universal", UNIVERSAL_MODEL.to_vec(), sha256),
+    }
+    .map_err(Failure::config)
+}
+
+/// Loads and warms the model up. A provider that is not there is a matter of configuration.
+pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, Failure> {
+    OnnxSession::load(model, options).map_err(|error: SessionError| Failure::config(error))
+}

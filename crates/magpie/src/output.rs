@@ -1,0 +1,14 @@
+//! What commands print on standard output.
+
+use std::io::{ErrorKind, Write};
+
+use crate::failure::{Failure, Outcome};
+
+/// Prints a line. A reader that has gone away, such as `head`, ends the program quietly.
+pub fn line(text: &str) -> Outcome {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::fault(error)),
+    }
+}

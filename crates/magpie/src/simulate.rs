@@ -1,0 +1,111 @@
+//! `magpie simulate`: frames of the simulated cell, with the truth.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use magpie_perception::{CameraInfo, Scene, Tool};
+use magpie_recording::{ColorCoding, DepthCoding, FrameWriter, RecordingInfo, WriteOptions};
+use magpie_workcell::{Recipe, Truth, belt_sequence, write_dataset};
+
+use crate::config::plane_in_camera;
+use crate::failure::{Failure, Outcome};
+use crate::progress;
+
+#[derive(Debug, clap::Args)]
+pub struct SimulateArgs {
+    /// The same seed gives the same bytes.
+    #[arg(long)]
+    seed: u64,
+    #[arg(long)]
+    frames: u64,
+    /// A new folder for a COCO dataset with depth and truth; or, if the name ends in .mcap, a
+    /// recording of packages moving on a belt.
+    #[arg(long)]
+    out: PathBuf,
+    /// What to vary, as TOML; absent: everything.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Photographs of surfaces, used as textures.
+    #[arg(long)]
+    textures: Option<PathBuf>,
+    /// Print the recipe's keys and defaults, and end.
+    #[arg(long)]
+    print_recipe: bool,
+}
+
+/// Frames of a belt recording.
+const BELT_INTERVAL: Duration = Duration::from_millis(100);
+/// Keeps a recording of some seconds at some megabytes; the channel's metadata says that it is lossy.
+const BELT_JPEG_QUALITY: u8 = 90;
+/// The tool that a belt recording is for.
+const BELT_TOOL: Tool = Tool { cup_radius_m: 0.02 };
+
+pub fn simulate(args: &SimulateArgs) -> Outcome {
+    if args.print_recipe {
+        return crate::output::line(magpie_workcell::DEFAULT_RECIPE);
+    }
+    let mut recipe = match &args.recipe {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read recipe {}", path.display()))
+                .map_err(Failure::Config)?;
+            Recipe::from_toml(&text)
+                .with_context(|| format!("recipe {}", path.display()))
+                .map_err(Failure::Config)?
+        }
+        None => Recipe::default(),
+    };
+    if args.textures.is_some() {
+        recipe.textures.clone_from(&args.textures);
+    }
+    if args.out.extension().is_some_and(|extension| extension == "mcap") {
+        return record_belt(&recipe, args);
+    }
+    let bar = progress::bar(args.frames, "frames");
+    write_dataset(&recipe, args.seed, args.frames, &args.out, |done| bar.set_position(done))
+        .map_err(Failure::fault)?;
+    bar.finish_and_clear();
+    tracing::info!(frames = args.frames, out = %args.out.display(), "dataset written");
+    Ok(())
+}
+
+fn record_belt(recipe: &Recipe, args: &SimulateArgs) -> Outcome {
+    let belt =
+        belt_sequence(recipe, args.seed, args.frames, BELT_INTERVAL).map_err(Failure::fault)?;
+    let bar = progress::bar(args.frames, "frames");
+    let mut writer = None;
+    for simulated in belt {
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(create(&args.out, &simulated.truth, args.seed)?),
+        };
+        writer.write(&simulated.frame).map_err(Failure::fault)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    writer.map_or(Ok(()), |writer| writer.finish().map_err(Failure::fault))
+}
+
+fn create(path: &Path, truth: &Truth, seed: u64) -> Result<FrameWriter, Failure> {
+    let base_from_camera = truth.base_from_camera;
+    let scene = Scene {
+        camera_info: CameraInfo::clone(&truth.camera_info),
+        base_from_camera: Some(base_from_camera),
+        // The base frame of the simulated cell lies on its support plane.
+        support_plane_in_camera: Some(plane_in_camera(0.0, &base_from_camera)),
+        tool: BELT_TOOL,
+        calibration_id: format!("simulated-{seed}"),
+    };
+    let identity = [
+        ("made_by".to_owned(), format!("magpie {} simulate", env!("CARGO_PKG_VERSION"))),
+        ("seed".to_owned(), seed.to_string()),
+    ];
+    let info = RecordingInfo { scene: Some(scene), identity: identity.into() };
+    let options = WriteOptions {
+        color: ColorCoding::Jpeg { quality: BELT_JPEG_QUALITY },
+        depth: DepthCoding::Png,
+        ..WriteOptions::default()
+    };
+    FrameWriter::create(path, info, options).map_err(Failure::fault)
+}

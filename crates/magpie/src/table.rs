@@ -1,0 +1,39 @@
+//! Results as tables for people.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, CellAlignment, Table};
+use magpie_perception::Packages;
+
+/// A table with a header; columns of numbers are right-aligned.
+pub fn new(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_header(header.iter().map(|name| Cell::new(name)));
+    table
+}
+
+/// A right-aligned cell.
+pub fn number(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// One line a package, in pick order.
+pub fn packages(packages: &Packages, class_names: &[String]) -> String {
+    let mut table =
+        new(&["pick", "track", "type", "score", "mask px", "contact px", "quality", "height m"]);
+    for package in &packages.packages {
+        let [x, y] = package.grasps.first().map_or(package.deepest_px, |grasp| grasp.contact_px);
+        let quality = package.grasps.first().map_or("-".into(), |g| format!("{:.2}", g.quality));
+        table.add_row([
+            number(package.pick_rank),
+            number(package.track_id),
+            Cell::new(&class_names[package.instance.class_id]),
+            number(format!("{:.2}", package.instance.score)),
+            number(package.instance.mask.area_px()),
+            number(format!("{x:.0}, {y:.0}")),
+            number(quality),
+            number(package.height_m.map_or("-".into(), |height_m| format!("{height_m:.3}"))),
+        ]);
+    }
+    table.to_string()
+}

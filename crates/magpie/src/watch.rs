@@ -1,0 +1,261 @@
+//! `magpie watch`: shows what a cell publishes.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use comfy_table::Cell;
+use magpie_camera::{decode_image, write_png};
+use magpie_transport::{
+    CellName, LOOPBACK_ENDPOINT, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
+};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome};
+use crate::overlay::{Drawn, draw};
+use crate::{output, table};
+
+#[derive(Debug, clap::Args)]
+pub struct WatchArgs {
+    /// End after this many messages; absent: go on until interrupted.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Print each message as one line of JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// The cell to watch.
+    #[arg(long, default_value = "demo")]
+    cell: String,
+    /// Where its daemon, or a zenoh router, listens.
+    #[arg(long, default_value = LOOPBACK_ENDPOINT)]
+    connect: String,
+    /// Write one picture with masks, types, track ids and grasps here, as PNG.
+    #[arg(long)]
+    overlay: Option<PathBuf>,
+    /// Give up when nothing comes for this long.
+    #[arg(long, default_value_t = 10.0)]
+    silence_s_max: f64,
+}
+
+/// Messages kept until the picture of one of them arrives.
+const KEPT_MAX: usize = 64;
+
+pub fn watch(args: &WatchArgs) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::fault)?;
+    let cell = CellName::new(&args.cell).map_err(Failure::config)?;
+    let zenoh = ZenohConfig::Connect(vec![args.connect.clone()]);
+    let options = WatchOptions { images: args.overlay.is_some() };
+    let mut watcher =
+        runtime.block_on(async { Watcher::open(cell, &zenoh, options) }).map_err(Failure::fault)?;
+    runtime.block_on(follow(args, &mut watcher))
+}
+
+async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
+    let silence = Duration::try_from_secs_f64(args.silence_s_max).map_err(|_| {
+        Failure::config(anyhow!("--silence-s-max {} is no time", args.silence_s_max))
+    })?;
+    let mut messages = 0;
+    let mut picture = args.overlay.as_deref().map(Picture::new);
+    let mut last_status = String::new();
+    loop {
+        let enough = args.count.is_some_and(|count| messages >= count);
+        if enough && picture.as_ref().is_none_or(|picture| picture.written) {
+            return Ok(());
+        }
+        let event = tokio::time::timeout(silence, watcher.next()).await.map_err(|_| {
+            let cell = &args.cell;
+            let at = &args.connect;
+            anyhow!(
+                "nothing from cell {cell:?} at {at} for {} s: is `magpie run` running?",
+                args.silence_s_max
+            )
+        })?;
+        match event {
+            WatchEvent::Packages(message) => {
+                if !enough {
+                    messages += 1;
+                    show(&message, messages == 1, args.json)?;
+                }
+                if let Some(picture) = &mut picture {
+                    picture.keep(*message);
+                }
+            }
+            WatchEvent::Image { header, jpeg } => {
+                if let Some(picture) = &mut picture {
+                    picture.write(&header, &jpeg)?;
+                }
+            }
+            WatchEvent::Status(status) => {
+                let line = status_line(&status);
+                if line != last_status && !args.json {
+                    output::line(&line)?;
+                    last_status = line;
+                }
+            }
+            WatchEvent::Gone => tracing::warn!(cell = args.cell, "the daemon left"),
+            WatchEvent::Alive => {}
+            WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
+        }
+    }
+}
+
+fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
+    if as_json {
+        return output::line(&to_json(message).to_string());
+    }
+    if first {
+        output::line(&format!(
+            "cell {}, model {} on {}, poses in {}",
+            message.cell,
+            message.model.as_ref().map_or("?", |model| &model.name),
+            message.provider_got,
+            message.frame_id
+        ))?;
+    }
+    let latency = message.latencies.unwrap_or_default();
+    output::line(&format!(
+        "\nframe {}: {} packages, {:.1} ms from exposure to publisher ({:.1} ms of it the model)",
+        message.sequence,
+        message.packages.len(),
+        latency.total_ns as f64 / 1e6,
+        latency.inference_ns as f64 / 1e6
+    ))?;
+    output::line(&packages_table(message))
+}
+
+fn packages_table(message: &wire::Packages) -> String {
+    let mut table =
+        table::new(&["pick", "track", "type", "score", "grasp x, y, z m", "quality", "from"]);
+    for package in &message.packages {
+        let grasp = package.grasps.first();
+        let position = grasp.and_then(|grasp| grasp.pose.as_ref()?.position_m);
+        let position =
+            position.map_or("-".into(), |p| format!("{:7.3} {:7.3} {:7.3}", p.x, p.y, p.z));
+        table.add_row([
+            table::number(package.pick_rank),
+            table::number(package.track_id),
+            Cell::new(&package.r#type),
+            table::number(format!("{:.2}", package.score)),
+            table::number(position),
+            table::number(grasp.map_or("-".into(), |grasp| format!("{:.2}", grasp.quality))),
+            Cell::new(grasp.map_or("-", |grasp| pose_source(grasp))),
+        ]);
+    }
+    table.to_string()
+}
+
+fn pose_source(grasp: &wire::Grasp) -> &'static str {
+    match grasp.pose_source() {
+        wire::PoseSource::Depth => "depth",
+        wire::PoseSource::SupportPlane => "support plane",
+        wire::PoseSource::Unspecified => "?",
+    }
+}
+
+fn status_line(status: &wire::Status) -> String {
+    let reasons = status.reasons.join("; ");
+    let separator = if reasons.is_empty() { "" } else { ": " };
+    format!(
+        "status {}{separator}{reasons}",
+        status.state().as_str_name().trim_start_matches("STATE_")
+    )
+}
+
+fn to_json(message: &wire::Packages) -> Value {
+    let latency = message.latencies.unwrap_or_default();
+    json!({
+        "cell": message.cell,
+        "sequence": message.sequence,
+        "stamp_ns": message.stamp_ns,
+        "valid_until_ns": message.valid_until_ns,
+        "frame_id": message.frame_id,
+        "model": message.model.as_ref().map(|model| &model.name),
+        "calibration_id": message.calibration_id,
+        "provider": message.provider_got,
+        "state": message.state().as_str_name(),
+        "latency_ms": {
+            "wait": latency.wait_ns as f64 / 1e6,
+            "preprocess": latency.preprocess_ns as f64 / 1e6,
+            "inference": latency.inference_ns as f64 / 1e6,
+            "decode": latency.decode_ns as f64 / 1e6,
+            "plan": latency.plan_ns as f64 / 1e6,
+            "total": latency.total_ns as f64 / 1e6,
+        },
+        "packages": message.packages.iter().map(package_json).collect::<Vec<_>>(),
+    })
+}
+
+fn package_json(package: &wire::Package) -> Value {
+    let bbox = package.bbox.unwrap_or_default();
+    let mask = package.mask.clone().unwrap_or_default();
+    json!({
+        "track_id": package.track_id,
+        "type": package.r#type,
+        "score": package.score,
+        "bbox_px": [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px],
+        "mask": {
+            "size": [mask.height_px, mask.width_px],
+            "counts": String::from_utf8_lossy(&mask.counts),
+        },
+        "height_m": package.height_m,
+        "pick_rank": package.pick_rank,
+        "grasps": package.grasps.iter().map(grasp_json).collect::<Vec<_>>(),
+    })
+}
+
+fn grasp_json(grasp: &wire::Grasp) -> Value {
+    let pose = grasp.pose.unwrap_or_default();
+    let (p, q) = (pose.position_m.unwrap_or_default(), pose.orientation.unwrap_or_default());
+    json!({
+        "position_m": [p.x, p.y, p.z],
+        "orientation_xyzw": [q.x, q.y, q.z, q.w],
+        "contact_px": grasp.contact_px.map(|point| [point.x_px, point.y_px]),
+        "pose_source": pose_source(grasp),
+        "quality": grasp.quality,
+    })
+}
+
+/// Waits for a picture and the message of the same frame.
+struct Picture<'a> {
+    path: &'a Path,
+    kept: VecDeque<wire::Packages>,
+    written: bool,
+}
+
+impl Picture<'_> {
+    fn new(path: &Path) -> Picture<'_> {
+        Picture { path, kept: VecDeque::new(), written: false }
+    }
+
+    fn keep(&mut self, message: wire::Packages) {
+        if self.kept.len() == KEPT_MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(message);
+    }
+
+    fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8]) -> Outcome {
+        let same = |message: &&wire::Packages| {
+            message.sequence == header.sequence && message.instance_id == header.instance_id
+        };
+        // A picture of an empty cell shows nobody anything.
+        let Some(message) = self.kept.iter().find(same).filter(|m| !m.packages.is_empty()) else {
+            return Ok(());
+        };
+        if self.written {
+            return Ok(());
+        }
+        let image = decode_image(jpeg).context("decode the picture").map_err(Failure::Fault)?;
+        let drawn: Vec<Drawn> = message.packages.iter().filter_map(Drawn::from_wire).collect();
+        let picture = draw(&image, &drawn).map_err(Failure::fault)?;
+        write_png(self.path, &picture).map_err(Failure::fault)?;
+        self.written = true;
+        tracing::info!(path = %self.path.display(), frame = header.sequence, "picture written");
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The program as its users call it: exit codes, output, messages.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn magpie(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_magpie"))
+        .args(arguments)
+        .env("RUST_LOG", "info")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs and expects the exit code and every part of the message, which is one line.
+fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = magpie(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{message}");
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+}
+
+/// Three frames of the simulated cell.
+struct Simulated {
+    folder: tempfile::TempDir,
+}
+
+impl Simulated {
+    fn new() -> Simulated {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("sim");
+        let output =
+            magpie(&["simulate", "--seed", "3", "--frames", "3", "--out", out.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Simulated { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("sim").join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+fn model(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join(name).display().to_string()
+}
+
+#[test]
+fn detect_tells_masks_and_boxes_in_json_and_draws_them() {
+    let simulated = Simulated::new();
+    let picture = simulated.arg("color/000000.png");
+    let overlay = simulated.arg("overlay.png");
+    let output = magpie(&["detect", &picture, "--json", "--overlay", &overlay]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["image"]["width_px"], 640);
+    assert_eq!(found["provider"], "cpu");
+    assert_eq!(found["model"]["name"], "universal");
+    for package in found["packages"].as_array().unwrap() {
+        let coded = package["mask"]["counts"].as_str().unwrap();
+        let mask = magpie_perception::Mask::from_coco_string(640, 480, coded).unwrap();
+        assert!(!mask.is_empty());
+        assert_eq!(package["bbox_px"].as_array().unwrap().len(), 4);
+        assert!(package["grasps"].as_array().unwrap().is_empty(), "no camera_info, no pose");
+    }
+    let drawn = magpie_camera::read_image(Path::new(&overlay)).unwrap();
+    assert_eq!((drawn.width_px(), drawn.height_px()), (640, 480));
+}
+
+#[test]
+fn eval_scores_a_dataset_by_type_and_says_how_many_it_saw() {
+    let simulated = Simulated::new();
+    let dataset = simulated.arg("annotations.json");
+    let output = magpie(&["eval", "--dataset", &dataset, "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["images"], 3);
+    assert_eq!(report["class_agnostic"], false);
+    let truth: Value = serde_json::from_slice(&std::fs::read(dataset).unwrap()).unwrap();
+    assert_eq!(report["instances"], truth["annotations"].as_array().unwrap().len());
+    for kind in ["mask", "bbox"] {
+        for metric in ["ap", "ap50", "ap75", "ar"] {
+            let value = report[kind][metric].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&value), "{kind} {metric} {value}");
+        }
+    }
+}
+
+#[test]
+fn eval_of_the_truth_itself_would_be_perfect_so_unknown_categories_are_scored_without_types() {
+    let simulated = Simulated::new();
+    let path = simulated.path("annotations.json");
+    let text_of = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text_of.replace("\"padded_mailer\"", "\"envelope\"")).unwrap();
+    let output = magpie(&["eval", "--dataset", path.to_str().unwrap(), "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["class_agnostic"], true);
+    assert!(text(&output.stderr).contains("types are ignored"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let (first, second) = (Simulated::new(), Simulated::new());
+    for name in ["annotations.json", "color/000002.png", "depth/000001.png", "truth.jsonl"] {
+        let read = |simulated: &Simulated| std::fs::read(simulated.path(name)).unwrap();
+        assert_eq!(read(&first), read(&second), "{name}");
+    }
+}
+
+#[test]
+fn check_of_the_shipped_configuration_names_everything_and_passes() {
+    let output = magpie(&["check"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = text(&output.stdout);
+    for part in ["configuration", "model", "provider", "calibration", "source", "ok:"] {
+        assert!(lines.contains(part), "{part} is not in {lines}");
+    }
+}
+
+#[test]
+fn wrong_configurations_end_with_78_and_name_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("magpie.toml");
+    let config = path.to_str().unwrap();
+    let mut refused = |content: &str, parts: &[&str]| {
+        std::fs::write(&path, content).unwrap();
+        check_refused(&["check", "--config", config], 78, parts);
+    };
+    refused("[limits]\nresult_valid_sm = 3", &["line 2", "result_valid_sm"]);
+    refused("[detection]\niou_max = 7.0", &["detection.iou_max = 7"]);
+    refused("[model]\npath = \"nowhere.onnx\"", &["nowhere.onnx"]);
+    refused("[model]\nproviders = [\"cuda\"]", &["cuda"]);
+    refused("[source.video_file]\npath = \"nowhere.mp4\"", &["nowhere.mp4"]);
+    refused("[source.v4l2]\ndevice = \"/dev/video0\"", &["/dev/v4l/by-id"]);
+    check_refused(&["check", "--config", "/nowhere/magpie.toml"], 78, &["/nowhere/magpie.toml"]);
+}
+
+#[test]
+fn a_provider_that_is_not_there_may_fall_back_when_the_configuration_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("magpie.toml");
+    std::fs::write(&path, "[model]\nproviders = [\"cuda\", \"cpu\"]\nallow_fallback = true")
+        .unwrap();
+    let output = magpie(&["check", "--config", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("cpu (DEGRADED: "), "{}", text(&output.stdout));
+}
+
+#[test]
+fn broken_pictures_and_models_are_refused_by_name() {
+    let simulated = Simulated::new();
+    let picture = simulated.arg("color/000000.png");
+    check_refused(&["detect", "/nowhere.png"], 1, &["/nowhere.png"]);
+
+    let bytes = std::fs::read(&picture).unwrap();
+    let cut = simulated.path("cut.png");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    check_refused(&["detect", cut.to_str().unwrap()], 1, &["cut.png"]);
+
+    check_refused(&["detect", &picture, "--model", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
+    let universal = std::fs::read(model("models/universal.onnx")).unwrap();
+    let truncated = simulated.path("truncated.onnx");
+    std::fs::write(&truncated, &universal[..universal.len() / 2]).unwrap();
+    check_refused(
+        &["detect", &picture, "--model", truncated.to_str().unwrap()],
+        78,
+        &["truncated.onnx"],
+    );
+}
+
+#[test]
+fn watching_a_cell_that_is_not_there_ends_with_1_and_says_where_it_looked() {
+    let arguments = ["watch", "--connect", "tcp/127.0.0.1:1", "--silence-s-max", "1"];
+    check_refused(&arguments, 1, &["127.0.0.1:1"]);
+}

@@ -1,0 +1,231 @@
+//! The daemon in this process, on the demo recording, seen from another zenoh session.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use magpie::clock::SystemClock;
+use magpie::config::Config;
+use magpie::failure::{Failure, Outcome};
+use magpie::service;
+use magpie_perception::{Clock, Mask};
+use magpie_transport::{
+    CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire,
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// A daemon on its own thread. Dropping it asks it to stop and waits.
+struct Daemon {
+    endpoint: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Outcome>>,
+    _folder: TempDir,
+}
+
+impl Daemon {
+    fn start(cell: &str, more: &str) -> Daemon {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Daemon::start_on(&format!("tcp/127.0.0.1:{port}"), cell, more)
+    }
+
+    fn start_on(endpoint: &str, cell: &str, more: &str) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        let zenoh = format!(
+            r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
+                scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
+        );
+        std::fs::write(folder.path().join("zenoh.json5"), zenoh).unwrap();
+        let text = format!(
+            "cell = \"{cell}\"\n{more}\n[limits]\nframe_age_ms_max = 5000\nresult_valid_ms = 5000\n\
+             [zenoh]\nconfig = \"zenoh.json5\"\n"
+        );
+        let config = Config::parse(&folder.path().join("magpie.toml"), &text).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("daemon".into())
+            .spawn(move || {
+                service::run(&config, async {
+                    let _ = stopped.await;
+                })
+            })
+            .unwrap();
+        let endpoint = endpoint.to_owned();
+        Daemon { endpoint, stop: Some(stop), thread: Some(thread), _folder: folder }
+    }
+
+    fn subscriber(&self, cell: &str) -> PackagesSubscriber {
+        let cell = CellName::new(cell).unwrap();
+        for _ in 0..600 {
+            let zenoh = ZenohConfig::Connect(vec![self.endpoint.clone()]);
+            let options = SubscriberOptions {
+                // Two cores may be busy with other tests.
+                heartbeat_silence_max: Duration::from_secs(2),
+                ..SubscriberOptions::new(cell.clone(), zenoh, SystemClock::start())
+            };
+            if let Ok(subscriber) = PackagesSubscriber::open(options) {
+                return subscriber;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("no daemon on {} within a minute", self.endpoint);
+    }
+
+    fn stop(mut self) -> Outcome {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
+    for _ in 0..600 {
+        if let Freshness::Fresh(view) = subscriber.next(Duration::from_millis(100)) {
+            return view.for_display().clone();
+        }
+    }
+    panic!("no fresh result within a minute");
+}
+
+#[test]
+fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
+    let daemon = Daemon::start("whole", "");
+    let mut subscriber = daemon.subscriber("whole");
+    let clock = SystemClock::start();
+    let mut last = fresh(&mut subscriber);
+    let (mut packages, mut grasps, mut sightings) = (0, 0, BTreeMap::new());
+    for _ in 0..12 {
+        let message = fresh(&mut subscriber);
+        assert!(message.sequence > last.sequence, "{} after {}", message.sequence, last.sequence);
+        assert!(message.stamp_ns > last.stamp_ns);
+        assert!(message.valid_until_ns == message.stamp_ns + 5_000_000_000);
+        assert!(message.stamp_ns < clock.now().0 && clock.now().0 < message.valid_until_ns);
+        assert_eq!((message.image_width_px, message.image_height_px), (640, 480));
+        assert_eq!((message.frame_id.as_str(), message.provider_got.as_str()), ("base", "cpu"));
+        assert_eq!(message.model.as_ref().unwrap().sha256.len(), 64);
+        assert!(!message.calibration_id.is_empty());
+        for package in &message.packages {
+            let mask = Mask::try_from(package.mask.as_ref().unwrap()).unwrap();
+            let bbox = package.bbox.unwrap();
+            let tight = mask.bbox().unwrap();
+            assert!(tight.x_min_px >= bbox.x_min_px - 1.0 && tight.x_max_px <= bbox.x_max_px + 1.0);
+            assert!(tight.y_min_px >= bbox.y_min_px - 1.0 && tight.y_max_px <= bbox.y_max_px + 1.0);
+            packages += 1;
+            grasps += package.grasps.len();
+            *sightings.entry(package.track_id).or_insert(0) += 1;
+            for grasp in &package.grasps {
+                let p = grasp.pose.unwrap().position_m.unwrap();
+                // Packages of the demo lie on a belt at z = 0 and are less than half a metre high.
+                assert!((-0.1..0.6).contains(&p.z), "a grasp {} m above the belt", p.z);
+            }
+        }
+        last = message;
+    }
+    assert!(packages >= 24, "{packages} packages in 12 frames of a full belt");
+    assert_eq!(grasps, packages, "with depth and calibration every package can be held");
+    assert!(sightings.values().any(|count| *count >= 6), "no track lasted: {sightings:?}");
+    let status = subscriber.status().unwrap();
+    assert_eq!(status.state(), wire::State::Ok, "{:?}", status.reasons);
+    assert!(daemon.stop().is_ok());
+}
+
+#[test]
+fn a_subscriber_sees_the_daemon_lost_when_it_stops_and_found_when_it_is_back() {
+    let daemon = Daemon::start("lost", "");
+    let endpoint = daemon.endpoint.clone();
+    let mut subscriber = daemon.subscriber("lost");
+    fresh(&mut subscriber);
+    assert!(daemon.stop().is_ok());
+    let lost = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        matches!(subscriber.latest(), Freshness::Lost { .. })
+    });
+    assert!(lost, "{:?}", subscriber.latest());
+
+    let again = Daemon::start_on(&endpoint, "lost", "");
+    fresh(&mut subscriber);
+    assert!(again.stop().is_ok());
+}
+
+#[test]
+fn a_subscriber_that_never_reads_takes_nothing_from_the_loop() {
+    let daemon = Daemon::start("slow", "");
+    let mut reader = daemon.subscriber("slow");
+    let sleeper = daemon.subscriber("slow");
+    let first = fresh(&mut reader).counters.unwrap();
+    for _ in 0..10 {
+        fresh(&mut reader);
+    }
+    let last = fresh(&mut reader).counters.unwrap();
+    // Whatever was processed was handed over: the sleeper held nothing back.
+    assert_eq!(last.results_published - first.results_published, last.frames - first.frames);
+    assert_eq!(last.frames_stale, 0);
+    drop(sleeper);
+    assert!(daemon.stop().is_ok());
+}
+
+#[test]
+fn a_source_that_ends_ends_the_run_without_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.mcap");
+    std::fs::write(&path, magpie::source::DEMO_RECORDING).unwrap();
+    let more = format!("[source.recording]\npath = \"{}\"", path.display());
+    let daemon = Daemon::start("ends", &more);
+    let mut daemon = daemon;
+    let outcome = daemon.thread.take().unwrap().join().unwrap();
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+#[test]
+fn a_second_daemon_of_the_same_cell_or_endpoint_ends_and_says_why() {
+    let daemon = Daemon::start("twice", "");
+    fresh(&mut daemon.subscriber("twice"));
+    let mut second = Daemon::start_on(&daemon.endpoint, "other", "");
+    let outcome = second.thread.take().unwrap().join().unwrap();
+    let Err(Failure::Fault(error)) = outcome else { panic!("{outcome:?}") };
+    assert!(format!("{error:#}").contains(&daemon.endpoint), "{error:#}");
+    assert!(daemon.stop().is_ok());
+}
+
+#[test]
+fn frames_of_another_size_than_the_calibration_end_the_run_as_wrong_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = magpie_perception::BgrImage::new(320, 240, vec![90; 320 * 240 * 3]).unwrap();
+    magpie_camera::write_png(&folder.path().join("a.png"), &picture).unwrap();
+    let info = "image_width: 640\nimage_height: 480\ncamera_name: x\n\
+        camera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}\n\
+        distortion_model: plumb_bob\n\
+        distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}\n\
+        rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\n\
+        projection_matrix: {rows: 3, cols: 4, data: [600, 0, 320, 0, 0, 600, 240, 0, 0, 0, 1, 0]}\n";
+    let info_path = folder.path().join("info.yaml");
+    std::fs::write(&info_path, info).unwrap();
+    let more = format!(
+        "[source.image_folder]\npath = \"{}\"\n[scene]\ncamera_info = \"{}\"",
+        folder.path().display(),
+        info_path.display()
+    );
+    let mut daemon = Daemon::start("size", &more);
+    let outcome = daemon.thread.take().unwrap().join().unwrap();
+    let Err(Failure::Config(error)) = outcome else { panic!("{outcome:?}") };
+    let message = format!("{error:#}");
+    assert!(message.contains("320x240") && message.contains("640x480"), "{message}");
+}
+
+#[test]
+fn the_example_configuration_is_the_shipped_one() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd/magpie.toml");
+    assert!(Config::load(Some(&shipped)).is_ok());
+}
