@@ -235,24 +235,26 @@ mod tests {
     use super::*;
     use magpie_perception as domain;
 
-    fn message(rows: &[&[&str]]) -> wire::Packages {
-        let (width, height) = (rows[0][0].len(), rows[0].len());
-        let package = |rows: &&[&str]| {
+    const WIDTH_PX: u32 = 3;
+    const HEIGHT_PX: u32 = 2;
+
+    fn message(masks: &[[&str; 2]]) -> wire::Packages {
+        let package = |rows: &[&str; 2]| {
             let bitmap: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
-            let mask = domain::Mask::from_bitmap(width as u32, height as u32, &bitmap);
+            let mask = domain::Mask::from_bitmap(WIDTH_PX, HEIGHT_PX, &bitmap);
             wire::Package { mask: Some((&mask).into()), ..Default::default() }
         };
         wire::Packages {
-            image_width_px: width as u32,
-            image_height_px: height as u32,
-            packages: rows.iter().map(package).collect(),
+            image_width_px: WIDTH_PX,
+            image_height_px: HEIGHT_PX,
+            packages: masks.iter().map(package).collect(),
             ..Default::default()
         }
     }
 
     #[test]
     fn pixels_hold_the_index_plus_one_and_the_first_in_pick_order_is_on_top() {
-        let message = message(&[&["##.", "..."], &[".##", "..#"]]);
+        let message = message(&[["##.", "..."], [".##", "..#"]]);
         let mut bytes = [9; 6];
         paint(&message, 1, &mut bytes);
         assert_eq!(bytes, [1, 1, 2, 0, 0, 2]);

@@ -1,4 +1,5 @@
 //! What a controller sees of a daemon that works, stalls, dies, lies about time or comes back.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

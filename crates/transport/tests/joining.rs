@@ -1,4 +1,5 @@
 //! Joining the network, and each way in which that can be refused.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

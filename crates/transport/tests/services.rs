@@ -1,4 +1,5 @@
 //! Queries, images on demand, and what a reader can and cannot do to the publisher.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

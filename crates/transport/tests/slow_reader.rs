@@ -1,5 +1,6 @@
 //! What a reader that stands still can do to the others: nothing. A program of its own, since it
 //! measures its memory.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

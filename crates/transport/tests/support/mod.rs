@@ -99,7 +99,7 @@ pub struct Cell {
     pub publisher: ZenohPublisher,
     pub clock: SharedClock,
     pub sequence: u64,
-    pub packages: usize,
+    pub packages: u32,
 }
 
 impl Cell {
@@ -163,7 +163,7 @@ pub fn frame(sequence: u64, stamp: StampNs) -> Frame {
 }
 
 /// `count` round packages in rows.
-pub fn report(frame: &Frame, count: usize) -> FrameReport {
+pub fn report(frame: &Frame, count: u32) -> FrameReport {
     let (width, height) = (frame.color.width_px(), frame.color.height_px());
     let packages = (0..count).map(|index| package(index, width, height)).collect();
     FrameReport {
@@ -182,11 +182,11 @@ pub fn report(frame: &Frame, count: usize) -> FrameReport {
     }
 }
 
-fn package(index: usize, width_px: u32, height_px: u32) -> Package {
+fn package(index: u32, width_px: u32, height_px: u32) -> Package {
     // Eight in a row, each as large as its place allows.
     let radius = width_px / 20;
     let pitch = width_px / 8;
-    let (row, column) = (index as u32 / 8, index as u32 % 8);
+    let (row, column) = (index / 8, index % 8);
     let (cx, cy) = (pitch / 2 + column * pitch, pitch / 2 + row * pitch);
     let mut bitmap = vec![0u8; (width_px * height_px) as usize];
     for y in cy - radius..(cy + radius).min(height_px) {
@@ -204,12 +204,12 @@ fn package(index: usize, width_px: u32, height_px: u32) -> Package {
     });
     let contact_px = [cx as f32, cy as f32];
     Package {
-        track_id: index as u64 + 1,
-        instance: Instance { class_id: index % 4, score: 0.9, bbox, mask },
+        track_id: u64::from(index) + 1,
+        instance: Instance { class_id: index as usize % 4, score: 0.9, bbox, mask },
         grasps: vec![Grasp {
             contact_px,
             reference_from_grasp: Isometry3::from_parts(
-                Translation3::new(0.4, 0.01 * index as f64, 0.12),
+                Translation3::new(0.4, 0.01 * f64::from(index), 0.12),
                 UnitQuaternion::from_euler_angles(std::f64::consts::PI, 0.1, 0.0),
             ),
             pose_source: PoseSource::Depth,
@@ -220,6 +220,6 @@ fn package(index: usize, width_px: u32, height_px: u32) -> Package {
         }],
         deepest_px: contact_px,
         height_m: Some(0.12),
-        pick_rank: index as u32,
+        pick_rank: index,
     }
 }
