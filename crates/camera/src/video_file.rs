@@ -17,6 +17,7 @@ pub(crate) struct VideoFile {
     capture: VideoCapture,
     mat: Mat,
     frame_interval: Duration,
+    frames_read: f64,
 }
 
 impl VideoFile {
@@ -30,7 +31,7 @@ impl VideoFile {
                 return Err(VideoFileError::NoFrame);
             }
             let capture = open_capture(path)?;
-            Ok(VideoFile { path: path.to_owned(), capture, mat, frame_interval })
+            Ok(VideoFile { path: path.to_owned(), capture, mat, frame_interval, frames_read: 0.0 })
         };
         open().map_err(|source| OpenError::VideoFile { path: path.to_owned(), source })
     }
@@ -44,10 +45,11 @@ impl Reader for VideoFile {
     fn read(&mut self) -> Option<Result<Images, String>> {
         match self.capture.read(&mut self.mat) {
             Ok(true) => {
+                self.frames_read += 1.0;
                 let color = bgr_from_mat(&self.mat).map_err(|problem| chain(&problem));
                 Some(color.map(|color| Images { color, depth: None }))
             }
-            Ok(false) => None,
+            Ok(false) => self.check_complete(),
             Err(error) => Some(Err(chain(&error))),
         }
     }
@@ -55,7 +57,20 @@ impl Reader for VideoFile {
     /// Opens the file anew: not every container can seek to its first frame.
     fn rewind(&mut self) -> Result<(), BoxError> {
         self.capture = open_capture(&self.path)?;
+        self.frames_read = 0.0;
         Ok(())
+    }
+}
+
+impl VideoFile {
+    /// A truncated file must not pass for a short one. Some containers only estimate how many
+    /// frames they hold, so a few may be missing.
+    fn check_complete(&mut self) -> Option<Result<Images, String>> {
+        let expected = self.capture.get(videoio::CAP_PROP_FRAME_COUNT).unwrap_or(0.0);
+        let read = std::mem::replace(&mut self.frames_read, f64::INFINITY);
+        let is_complete = read >= (expected - 5.0).min(0.95 * expected);
+        (!is_complete)
+            .then(|| Err(format!("it is truncated: {read} of {expected} frames are there")))
     }
 }
 

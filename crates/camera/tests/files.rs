@@ -386,3 +386,18 @@ fn a_video_file_that_cannot_be_played_is_an_error_at_open() {
     fs::write(dir.path().join("cut.avi"), &bytes[..100]).unwrap();
     check_refused(video("cut.avi"), &["cut.avi"]);
 }
+
+#[test]
+fn a_truncated_video_is_played_as_far_as_it_goes_and_counted() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("cut.avi");
+    write_video(&path, 60);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (mut camera, counters) = open(SourceKind::VideoFile { path, loop_: false });
+    let frames = std::iter::from_fn(|| next(&mut camera)).count();
+    assert!((10..50).contains(&frames), "{frames}");
+    assert_eq!(counters.snapshot().frames_corrupt, 1);
+    let reason = camera.handle.last_corrupt().unwrap();
+    assert!(reason.contains(&format!("truncated: {frames} of 60")), "{reason}");
+}

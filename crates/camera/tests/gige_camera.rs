@@ -48,7 +48,7 @@ fn a_gige_camera_that_is_killed_is_lost_and_comes_back() {
     let (camera, _) = open(source());
     let kill = || drop(peer.take());
     let restart = || *peer.borrow_mut() = Some(start_camera());
-    check_loss_and_return(camera, kill, restart, (640, 480));
+    check_loss_and_return(camera, kill, restart, (640, 480), PACKAGES);
 }
 
 #[test]
@@ -56,5 +56,11 @@ fn a_gige_camera_that_freezes_is_lost_and_comes_back() {
     let _port = lock_port();
     let peer = start_camera();
     let (camera, _) = open(source());
-    check_loss_and_return(camera, || peer.signal("STOP"), || peer.signal("CONT"), (640, 480));
+    check_loss_and_return(
+        camera,
+        || peer.signal("STOP"),
+        || peer.signal("CONT"),
+        (640, 480),
+        PACKAGES,
+    );
 }

@@ -48,13 +48,19 @@ fn check_killed(source: fn(u16) -> SourceKind) {
     let (camera, _) = open(source(port));
     let kill = || drop(server.take());
     let restart = || *server.borrow_mut() = Some(start_server(port).0);
-    check_loss_and_return(camera, kill, restart, (320, 240));
+    check_loss_and_return(camera, kill, restart, (320, 240), PACKAGES);
 }
 
 fn check_frozen(source: fn(u16) -> SourceKind) {
     let (server, port) = start_server(0);
     let (camera, _) = open(source(port));
-    check_loss_and_return(camera, || server.signal("STOP"), || server.signal("CONT"), (320, 240));
+    check_loss_and_return(
+        camera,
+        || server.signal("STOP"),
+        || server.signal("CONT"),
+        (320, 240),
+        PACKAGES,
+    );
 }
 
 #[test]

@@ -63,10 +63,12 @@ pub(crate) fn check_loss_and_return(
     break_it: impl FnOnce(),
     repair_it: impl FnOnce(),
     size_px: (u32, u32),
+    packages: &str,
 ) {
-    let began = now();
+    let streams = |state: &CameraState| matches!(state, CameraState::Streaming { .. });
+    let what = format!("a first frame (are these installed: {packages}?)");
+    let opening = wait_for(&camera, &what, Duration::from_secs(60), streams);
     let first = camera.source.next_frame().unwrap().expect("a first frame");
-    let opening = began.elapsed();
     assert_eq!((first.color.width_px(), first.color.height_px()), size_px);
     let mut last = first;
     for _ in 0..20 {
@@ -80,7 +82,6 @@ pub(crate) fn check_loss_and_return(
     let loss = wait_for(&camera, "loss", Duration::from_secs(4), lost);
     let progress = camera.handle.progress();
     repair_it();
-    let streams = |state: &CameraState| matches!(state, CameraState::Streaming { .. });
     let recovery = wait_for(&camera, "recovery", Duration::from_secs(60), streams);
     assert!(camera.handle.progress() > progress);
     // What lay in the slot may be from before the loss; what comes now may not.
