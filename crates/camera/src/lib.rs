@@ -7,20 +7,23 @@
 //! or for ever:
 //!
 //! ```text
-//!            first frame               no frame for too long, or the device gave up
-//!  Opening ---------------> Streaming -------------------------------> Lost
-//!     |                         ^                                       |
-//!     | no first frame in time  |  first frame                          | back-off, reopen
-//!     +-------------------------|-------------------------------------->+---+
-//!                               +-------------------------------------------+
-//!  any of them -- stop, end of file, or a fault that reopening cannot cure --> Ended
+//!             first frame              no frame for too long,
+//!                                      or the device gave up
+//!  Opening ----------------> Streaming ----------------------> Lost <--+
+//!     |                          ^                             |  |    | back-off,
+//!     |                          +---------- first frame ------+  +----+ reopen
+//!     +------------- no first frame in time ------------------>
+//!
+//!  any of them ---- stop, end of file, or a fault that reopening cannot cure ----> Ended
 //! ```
 //!
 //! # Conventions
 //!
-//! A frame of a live camera is stamped when the driver handed it over, before it is decoded
+//! A frame of a live camera is stamped when the driver handed it over
 //! ([`StampSource::Arrival`](magpie_perception::StampSource::Arrival)): OpenCV passes on no time
-//! of exposure that could be compared with ours. A frame of a file is stamped when handed out.
+//! of exposure that could be compared with ours. V4L2 and GStreamer hand over before OpenCV
+//! converts the pixels, FFmpeg only after it decoded them. A frame of a file is stamped when
+//! handed out.
 
 mod camera_info_file;
 mod capture;
