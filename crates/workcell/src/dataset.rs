@@ -54,7 +54,7 @@ pub fn write_dataset(
         .collect::<Result<_, WorkcellError>>()?;
     let records: Vec<Record> = records.into_iter().flatten().collect();
     write_truth(out_dir, &records)?;
-    write_annotations(out_dir, seed, records)
+    write_annotations_to(&out_dir.join("annotations.json"), seed, records)
 }
 
 /// What the indexes need of a frame once its images are written.
@@ -223,8 +223,7 @@ fn write_truth(out_dir: &Path, records: &[Record]) -> Result<(), WorkcellError> 
     flush(&path, &mut writer)
 }
 
-fn write_annotations(out_dir: &Path, seed: u64, records: Vec<Record>) -> Result<(), WorkcellError> {
-    let path = out_dir.join("annotations.json");
+fn write_annotations_to(path: &Path, seed: u64, records: Vec<Record>) -> Result<(), WorkcellError> {
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
     for record in records {
         images.push(record.image);
@@ -244,10 +243,10 @@ fn write_annotations(out_dir: &Path, seed: u64, records: Vec<Record>) -> Result<
         "annotations": annotations,
         "categories": categories,
     });
-    let mut writer = BufWriter::new(create(&path)?);
+    let mut writer = BufWriter::new(create(path)?);
     serde_json::to_writer(&mut writer, &dataset)
-        .map_err(|source| WorkcellError::Write { path: path.clone(), source: source.into() })?;
-    flush(&path, &mut writer)
+        .map_err(|source| WorkcellError::Write { path: path.to_owned(), source: source.into() })?;
+    flush(path, &mut writer)
 }
 
 fn create(path: &Path) -> Result<File, WorkcellError> {
@@ -261,4 +260,22 @@ fn flush(path: &Path, writer: &mut BufWriter<File>) -> Result<(), WorkcellError>
 fn write_error(path: &Path) -> impl Fn(std::io::Error) -> WorkcellError {
     let path: PathBuf = path.to_owned();
     move |source| WorkcellError::Write { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_reported_with_the_path() {
+        // Linux's stand-in for a disk without room.
+        let full = Path::new("/dev/full");
+        let pixels = vec![7; 64 * 64 * 3];
+        let error = write_png(full, &pixels, (64, 64), ExtendedColorType::Rgb8).unwrap_err();
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+        let records = [Record { image: json!({}), annotations: vec![], truth: "{}".repeat(9000) }];
+        let error = write_annotations_to(full, 1, records.into()).unwrap_err();
+        assert!(matches!(error, WorkcellError::Write { .. }), "{error}");
+    }
 }

@@ -26,7 +26,8 @@ pub(crate) fn settle(fixed: &[Placed], bodies: &[Placed]) -> Vec<Pose> {
                 .pose(*pose)
                 .linvel(Vec3::new(0.0, 0.0, -0.6))
                 .linear_damping(0.6)
-                .angular_damping(1.2);
+                .angular_damping(1.2)
+                .ccd_enabled(true);
             let collider = ColliderBuilder::new(shape.clone()).friction(0.6).density(120.0);
             world.insert(body, collider).0
         })

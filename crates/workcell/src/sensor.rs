@@ -33,7 +33,7 @@ impl Sensor {
         if dice.chance(0.12) {
             blur_px[dice.below(2)] += range.blur * dice.within(0.8..2.5);
         }
-        let gray = dice.chance(0.04 * color.min(1.0));
+        let gray = dice.chance(0.03 * color.min(1.0));
         let balance = Vec3::ONE
             + 0.1 * color * Vec3::new(dice.around(1.0), dice.around(1.0), dice.around(1.0));
         Sensor {

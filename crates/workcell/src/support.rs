@@ -88,6 +88,13 @@ impl Support {
         self.show(cuboid(size_m, 1, material), pose, true);
     }
 
+    /// Fills `depth_m` below the plane z = 0 for the physics alone: a body that falls fast passes
+    /// through thin boards.
+    fn solid_below(&mut self, length_m: f32, width_m: f32, depth_m: f32) {
+        let shape = SharedShape::cuboid(0.5 * length_m, 0.5 * width_m, 0.5 * depth_m);
+        self.fixed.push((shape, Pose::from_translation(Vec3::Z * -0.5 * depth_m)));
+    }
+
     fn show(&mut self, mesh: Mesh, pose: Pose, casts_shadow: bool) {
         self.parts.push(Part { mesh: Arc::new(mesh), pose, instance: None, casts_shadow });
     }
@@ -137,6 +144,7 @@ impl Support {
         let length_m = 5.0;
         let belt = surfaces::belt(dice);
         self.block(Vec3::new(length_m, width_m, 0.06), Vec3::Z * -0.03, &belt);
+        self.solid_below(length_m, width_m, 0.6);
         let rail = surfaces::frame_metal(dice);
         let rise_m = dice.within(-0.02..0.12);
         for side in [-1.0, 1.0] {
@@ -161,6 +169,7 @@ impl Support {
         let wall_m = dice.within(0.005..0.02);
         let material = surfaces::tote(dice);
         self.block(Vec3::new(inner.x, inner.y, 0.01), Vec3::Z * -0.005, &material);
+        self.solid_below(inner.x, inner.y, 0.4);
         for side in [-1.0, 1.0] {
             let across = Vec3::new(wall_m, inner.y + 2.0 * wall_m, inner.z);
             self.block(
@@ -193,6 +202,7 @@ impl Support {
             let center = Vec3::new(0.0, y * (width_m - 0.02), -0.011);
             self.block(Vec3::new(length_m, 0.72 * width_m / boards as f32, 0.022), center, &wood);
         }
+        self.solid_below(length_m, width_m, 0.144);
         for end in [-1.0, 0.0, 1.0] {
             let center = Vec3::new(0.0, end * 0.5 * (width_m - 0.1), -0.133);
             self.block(Vec3::new(length_m, 0.1, 0.022), center, &wood);
@@ -260,6 +270,7 @@ impl Support {
         let top = surfaces::table_top(dice, photos);
         let size_m = Vec3::new(dice.within(0.9..2.4), dice.within(0.6..1.2), 0.035);
         self.block(size_m, Vec3::Z * -0.0175, &top);
+        self.solid_below(size_m.x, size_m.y, 0.6);
         let leg = surfaces::frame_metal(dice);
         for (x, y) in [(-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)] {
             let at = Vec3::new(x * (0.5 * size_m.x - 0.06), y * (0.5 * size_m.y - 0.06), -0.39);
