@@ -138,7 +138,7 @@ fn wrong_configurations_end_with_78_and_name_the_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("magpie.toml");
     let config = path.to_str().unwrap();
-    let mut refused = |content: &str, parts: &[&str]| {
+    let refused = |content: &str, parts: &[&str]| {
         std::fs::write(&path, content).unwrap();
         check_refused(&["check", "--config", config], 78, parts);
     };

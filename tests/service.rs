@@ -12,7 +12,7 @@ use magpie::clock::SystemClock;
 use magpie::config::Config;
 use magpie::failure::{Failure, Outcome};
 use magpie::service;
-use magpie_perception::{Clock, Mask};
+use magpie_perception::Mask;
 use magpie_transport::{
     CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire,
 };

@@ -26,7 +26,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     say(
         "configuration",
-        args.config.as_ref().map_or("shipped".into(), |p| p.display().to_string()),
+        args.config.as_ref().map_or_else(|| "shipped".to_owned(), |p| p.display().to_string()),
     )?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 

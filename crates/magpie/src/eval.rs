@@ -132,7 +132,7 @@ fn detect_all(
     limits: &Limits,
     categories: &CategoryIds,
 ) -> Result<Vec<Annotation>, Failure> {
-    let folder = dataset.parent().unwrap_or(Path::new("."));
+    let folder = dataset.parent().unwrap_or_else(|| Path::new("."));
     let clock: SharedClock = SystemClock::start();
     let bar = progress::bar(truth.dataset.images.len() as u64, "images");
     let mut found = Vec::new();
@@ -255,7 +255,7 @@ fn averages(
 
 fn print(report: &Report) -> Outcome {
     let mut table = table::new(&["", "AP", "AP50", "AP75", "AR"]);
-    let cell = |value: Option<f64>| table::number(value.map_or("-".into(), |v| format!("{v:.3}")));
+    let cell = |value: Option<f64>| table::decimal(value, 3);
     for (name, scores) in [("mask", &report.mask), ("bbox", &report.bbox)] {
         table.add_row([
             comfy_table::Cell::new(name),

@@ -8,7 +8,7 @@ use magpie_perception::Packages;
 pub fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header(header.iter().map(|name| Cell::new(name)));
+    table.set_header(header.iter().map(Cell::new));
     table
 }
 
@@ -17,13 +17,17 @@ pub fn number(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }
 
+/// A right-aligned cell with this many decimals, a dash where there is no value.
+pub fn decimal(value: Option<impl Into<f64>>, decimals: usize) -> Cell {
+    number(value.map_or_else(|| "-".to_owned(), |v| format!("{:.decimals$}", v.into())))
+}
+
 /// One line a package, in pick order.
 pub fn packages(packages: &Packages, class_names: &[String]) -> String {
     let mut table =
         new(&["pick", "track", "type", "score", "mask px", "contact px", "quality", "height m"]);
     for package in &packages.packages {
         let [x, y] = package.grasps.first().map_or(package.deepest_px, |grasp| grasp.contact_px);
-        let quality = package.grasps.first().map_or("-".into(), |g| format!("{:.2}", g.quality));
         table.add_row([
             number(package.pick_rank),
             number(package.track_id),
@@ -31,8 +35,8 @@ pub fn packages(packages: &Packages, class_names: &[String]) -> String {
             number(format!("{:.2}", package.instance.score)),
             number(package.instance.mask.area_px()),
             number(format!("{x:.0}, {y:.0}")),
-            number(quality),
-            number(package.height_m.map_or("-".into(), |height_m| format!("{height_m:.3}"))),
+            decimal(package.grasps.first().map(|grasp| grasp.quality), 2),
+            decimal(package.height_m, 3),
         ]);
     }
     table.to_string()

@@ -134,15 +134,15 @@ fn packages_table(message: &wire::Packages) -> String {
     for package in &message.packages {
         let grasp = package.grasps.first();
         let position = grasp.and_then(|grasp| grasp.pose.as_ref()?.position_m);
-        let position =
-            position.map_or("-".into(), |p| format!("{:7.3} {:7.3} {:7.3}", p.x, p.y, p.z));
+        let position = position
+            .map_or_else(|| "-".to_owned(), |p| format!("{:7.3} {:7.3} {:7.3}", p.x, p.y, p.z));
         table.add_row([
             table::number(package.pick_rank),
             table::number(package.track_id),
             Cell::new(&package.r#type),
             table::number(format!("{:.2}", package.score)),
             table::number(position),
-            table::number(grasp.map_or("-".into(), |grasp| format!("{:.2}", grasp.quality))),
+            table::decimal(grasp.map(|grasp| grasp.quality), 2),
             Cell::new(grasp.map_or("-", |grasp| pose_source(grasp))),
         ]);
     }

@@ -8,6 +8,7 @@
 //! with the prototypes' rows and the outline, not with the camera's pixels.
 
 use crate::mask::MaskBuilder;
+use crate::number::{ceil_px, floor_index};
 use crate::{BboxPx, Instance, Letterbox, Mask, ModelSpec, Outputs};
 
 /// What [`decode`] keeps.
@@ -285,21 +286,8 @@ fn push_column(
     any
 }
 
-fn ceil_px(value: f32) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    {
-        value.ceil() as u32
-    }
-}
-
-fn floor_index(value: f32) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    {
-        value as usize
-    }
-}
-
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::InputForm;
@@ -429,7 +417,7 @@ mod tests {
                 &BboxPx { x_min_px: x, y_min_px: y, x_max_px: x + bw, y_max_px: y + bh });
             let prototypes = Prototypes::new(&logits, &model, &letterbox);
             let mask = prototypes.mask(|_| 1.0, &bbox, &mut Vec::new(), &mut Vec::new());
-            let found = mask.unwrap_or(Mask::empty(w, h)).to_bitmap();
+            let found = mask.unwrap_or_else(|| Mask::empty(w, h)).to_bitmap();
             let (expected, values) = reference_mask(&logits, &letterbox, &bbox, 16);
             for i in 0..found.len() {
                 // Rounding may decide differently only where the logit is zero.

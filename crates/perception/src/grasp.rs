@@ -7,6 +7,7 @@ use nalgebra::{
     Isometry3, Matrix3, Point3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3,
 };
 
+use crate::number::{round_px, to_f32};
 use crate::{DepthImage, Grasp, Instance, Mask, Package, PoseSource, Scene};
 
 /// Cells along the longer side of a mask in the search for its deepest point.
@@ -91,7 +92,7 @@ struct DeepestPoint {
 fn deepest_point(mask: &Mask) -> DeepestPoint {
     let bbox = mask.bbox().expect("decode leaves empty masks out");
     let [x_min, y_min, x_max, y_max] =
-        [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px].map(to_px);
+        [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px].map(round_px);
     let step = (x_max - x_min).max(y_max - y_min).div_ceil(GRID_CELLS).max(1);
     // One cell of outside all around.
     let columns = (x_max - x_min).div_ceil(step) as usize + 2;
@@ -183,11 +184,10 @@ fn squared_distances(inside: &[bool], columns: usize, rows: usize) -> Vec<u32> {
                 if best <= step {
                     break;
                 }
-                for other in [x.checked_sub(aside), Some(x + aside).filter(|&o| o < columns)] {
-                    if let Some(other) = other {
-                        let d = along[other * rows + y];
-                        best = best.min(d * d + step);
-                    }
+                let right = Some(x + aside).filter(|&right| right < columns);
+                for other in [x.checked_sub(aside), right].into_iter().flatten() {
+                    let d = along[other * rows + y];
+                    best = best.min(d * d + step);
                 }
             }
             squared[x * rows + y] = best;
@@ -256,9 +256,9 @@ fn fit_surface(
     let Some(cup_radius_px) = cup_radius_px(mask, deepest, depth, scene) else {
         return (None, 1.0);
     };
-    let reach = to_px(cup_radius_px.max(2.0));
+    let reach = round_px(cup_radius_px.max(2.0));
     let step = (2 * reach + 1).div_ceil(16).max(1);
-    let (x, y) = (to_px(deepest.x_px), to_px(deepest.y_px));
+    let (x, y) = (round_px(deepest.x_px), round_px(deepest.y_px));
     let (mut points, mut looked) = (Vec::with_capacity(FIT_POINTS_MAX), 0u32);
     for (mask_x, run_y, length) in mask.columns() {
         if mask_x.abs_diff(x) > reach || mask_x.abs_diff(x) % step != 0 {
@@ -287,8 +287,8 @@ fn cup_radius_px(
     depth: &DepthImage,
     scene: &Scene,
 ) -> Option<f32> {
-    let (x, y) = (to_px(deepest.x_px), to_px(deepest.y_px));
-    let reach = to_px(deepest.clearance_px.clamp(2.0, 8.0));
+    let (x, y) = (round_px(deepest.x_px), round_px(deepest.y_px));
+    let reach = round_px(deepest.clearance_px.clamp(2.0, 8.0));
     let mut near = Vec::with_capacity(17 * 17);
     for y in y.saturating_sub(reach)..=(y + reach).min(mask.height_px() - 1) {
         for x in x.saturating_sub(reach)..=(x + reach).min(mask.width_px() - 1) {
@@ -297,7 +297,7 @@ fn cup_radius_px(
     }
     let middle = near.len().checked_sub(1)? / 2;
     let median_m = *near.select_nth_unstable_by(middle, f64::total_cmp).1;
-    Some((scene.tool.cup_radius_m * scene.camera_info.intrinsics.fx_px / median_m) as f32)
+    Some(to_f32(scene.tool.cup_radius_m * scene.camera_info.intrinsics.fx_px / median_m))
 }
 
 /// Least squares with outliers left out: a plane is linear in inverse depth along rays of `z = 1`,
@@ -356,9 +356,9 @@ fn grasp(scene: &Scene, deepest: &DeepestPoint, contact: &Contact) -> Grasp {
     };
     let radius_px = scene.tool.cup_radius_m * scene.camera_info.intrinsics.fx_px
         / contact.point_in_camera.z.max(1e-3);
-    let clearance = (deepest.clearance_px / radius_px as f32).clamp(0.0, 1.0);
+    let clearance = (deepest.clearance_px / to_f32(radius_px)).clamp(0.0, 1.0);
     let seal = match contact.pose_source {
-        PoseSource::Depth => (1.0 / (1.0 + (contact.residual_m / SEAL_RESIDUAL_M).powi(2))) as f32,
+        PoseSource::Depth => to_f32(1.0 / (1.0 + (contact.residual_m / SEAL_RESIDUAL_M).powi(2))),
         PoseSource::SupportPlane => SEAL_UNKNOWN,
     };
     let seen = match contact.pose_source {
@@ -385,14 +385,8 @@ fn orientation(approach_in_camera: &Unit<Vector3<f64>>) -> UnitQuaternion<f64> {
     UnitQuaternion::from_rotation_matrix(&rotation)
 }
 
-fn to_px(value: f32) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    {
-        value.round() as u32
-    }
-}
-
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::{BboxPx, CameraInfo, Distortion, Intrinsics, Plane, Tool};

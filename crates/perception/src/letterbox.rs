@@ -3,8 +3,10 @@
 //! # Conventions
 //!
 //! As Ultralytics does it: the image keeps its proportions, is centred, and grey (114) fills the
-//! rest. Resampling is bilinear with half-pixel centres, as OpenCV's `INTER_LINEAR`.
+//! rest. Resampling is bilinear with half-pixel centres and equals OpenCV's `INTER_LINEAR` for
+//! bytes (imgproc/src/resize.cpp) bit for bit, so that a model sees what it saw in training.
 
+use crate::number::{floor_px, round_even_px, to_byte, to_f32, to_u16, to_u32};
 use crate::{BboxPx, BgrImage, InputMut};
 
 /// Value of the padding in each channel (Ultralytics' choice).
@@ -42,7 +44,7 @@ impl Letterbox {
             image_height_px: image.1,
             input_width_px: input.0,
             input_height_px: input.1,
-            scale: scale as f32,
+            scale: to_f32(scale),
             content_width_px: content.0,
             content_height_px: content.1,
             pad_x_px: pad.0,
@@ -86,19 +88,27 @@ fn axis_map(content_px: u32, image_px: u32, pad_px: u32, stride: f32) -> (f32, f
 /// Buffers of [`preprocess`], kept from frame to frame.
 #[derive(Debug, Default)]
 pub struct PreprocessScratch {
-    /// One source row after vertical interpolation, 8.8 fixed point.
-    row: Vec<u16>,
-    /// For each content column, where its left neighbour starts in `row`, and the weights.
+    /// For each content column, its two neighbours in a source row.
     taps: Vec<Tap>,
     taps_of: Option<(u32, u32)>,
+    /// Two source rows, shrunk along x.
+    rows: [ShrunkRow; 2],
 }
 
+/// u16 `[content_width_px, 3]`, 8.7 fixed point.
+#[derive(Debug, Default)]
+struct ShrunkRow {
+    source_y: Option<u32>,
+    values: Vec<u16>,
+}
+
+/// Two neighbours and their weights, of 2048.
 #[derive(Clone, Copy, Debug)]
 struct Tap {
-    left: u32,
-    right: u32,
-    /// Weight of the right neighbour, of 256.
-    weight: u32,
+    first: u32,
+    second: u32,
+    first_weight: u32,
+    second_weight: u32,
 }
 
 /// Writes the letterboxed image into the model's input buffer.
@@ -138,12 +148,13 @@ fn fill_bgr8(
     let bottom = top + letterbox.content_height_px as usize;
     values[..top * stride].fill(PAD_VALUE);
     values[bottom * stride..].fill(PAD_VALUE);
-    for (y, line) in values.chunks_exact_mut(stride).enumerate().take(bottom).skip(top) {
+    scratch.start(letterbox);
+    for (y, line) in (0..).zip(values[top * stride..bottom * stride].chunks_exact_mut(stride)) {
         line[..left].fill(PAD_VALUE);
         line[right..].fill(PAD_VALUE);
-        interpolate_rows(image, letterbox, y - top, scratch);
-        for (pixel, tap) in line[left..right].chunks_exact_mut(3).zip(&scratch.taps) {
-            pixel.copy_from_slice(&interpolate_columns(&scratch.row, tap));
+        let rows = scratch.shrink_rows(image, letterbox, y);
+        for (value, byte) in line[left..right].iter_mut().zip(rows.bytes()) {
+            *value = byte;
         }
     }
 }
@@ -160,77 +171,116 @@ fn fill_rgb_f32(
     let plane = width * letterbox.input_height_px as usize;
     let (red, rest) = values.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
-    for y in 0..letterbox.content_height_px as usize {
-        interpolate_rows(image, letterbox, y, scratch);
-        let at = (top + y) * width + left;
+    scratch.start(letterbox);
+    for y in 0..letterbox.content_height_px {
+        let at = (top + y as usize) * width + left;
         let content = at..at + letterbox.content_width_px as usize;
+        let mut bytes = scratch.shrink_rows(image, letterbox, y).bytes();
+        let mut next = || f32::from(bytes.next().expect("three bytes a pixel")) / 255.0;
         let planes = red[content.clone()]
             .iter_mut()
             .zip(green[content.clone()].iter_mut())
             .zip(blue[content].iter_mut());
-        for (((r, g), b), tap) in planes.zip(&scratch.taps) {
-            let bgr = interpolate_columns(&scratch.row, tap);
-            *b = f32::from(bgr[0]) / 255.0;
-            *g = f32::from(bgr[1]) / 255.0;
-            *r = f32::from(bgr[2]) / 255.0;
+        for ((r, g), b) in planes {
+            (*b, *g, *r) = (next(), next(), next());
         }
     }
 }
 
-/// Vertical half of the interpolation, first because it runs along memory.
-fn interpolate_rows(
-    image: &BgrImage,
-    letterbox: &Letterbox,
-    content_y: usize,
-    scratch: &mut PreprocessScratch,
-) {
-    let sizes = (letterbox.image_width_px, letterbox.content_width_px);
-    if scratch.taps_of != Some(sizes) {
-        scratch.taps = (0..sizes.1).map(|x| tap(x, sizes.0, sizes.1, 3)).collect();
-        scratch.taps_of = Some(sizes);
+impl PreprocessScratch {
+    /// Forgets the rows of the last image.
+    fn start(&mut self, letterbox: &Letterbox) {
+        let sizes = (letterbox.image_width_px, letterbox.content_width_px);
+        if self.taps_of != Some(sizes) {
+            self.taps = (0..sizes.1).map(|x| column_tap(x, sizes.0, sizes.1)).collect();
+            self.taps_of = Some(sizes);
+        }
+        for row in &mut self.rows {
+            row.source_y = None;
+            row.values.resize(3 * letterbox.content_width_px as usize, 0);
+        }
     }
-    let stride = 3 * letterbox.image_width_px as usize;
-    let y = u32::try_from(content_y).expect("an image's height");
-    let rows = tap(y, letterbox.image_height_px, letterbox.content_height_px, 1);
-    let upper = &image.data()[rows.left as usize * stride..][..stride];
-    let lower = &image.data()[rows.right as usize * stride..][..stride];
-    let weight = u16::try_from(rows.weight).expect("at most 256");
-    scratch.row.resize(stride, 0);
-    for ((value, &above), &below) in scratch.row.iter_mut().zip(upper).zip(lower) {
-        *value = u16::from(above) * (256 - weight) + u16::from(below) * weight;
+
+    /// The two source rows around content row `y`; those of the row before are used again.
+    fn shrink_rows(&mut self, image: &BgrImage, letterbox: &Letterbox, y: u32) -> RowPair<'_> {
+        let tap = row_tap(y, letterbox.image_height_px, letterbox.content_height_px);
+        if self.rows[1].source_y == Some(tap.first) {
+            self.rows.swap(0, 1);
+        }
+        let stride = 3 * letterbox.image_width_px as usize;
+        for (row, source_y) in self.rows.iter_mut().zip([tap.first, tap.second]) {
+            if row.source_y != Some(source_y) {
+                let source = &image.data()[source_y as usize * stride..][..stride];
+                shrink_row(source, &self.taps, &mut row.values);
+                row.source_y = Some(source_y);
+            }
+        }
+        RowPair { first: &self.rows[0].values, second: &self.rows[1].values, tap }
     }
 }
 
-#[inline]
-fn interpolate_columns(row: &[u16], tap: &Tap) -> [u8; 3] {
-    let left = &row[tap.left as usize..][..3];
-    let right = &row[tap.right as usize..][..3];
-    std::array::from_fn(|c| {
-        let sum = u32::from(left[c]) * (256 - tap.weight) + u32::from(right[c]) * tap.weight;
-        ((sum + (1 << 15)) >> 16) as u8
-    })
+struct RowPair<'a> {
+    first: &'a [u16],
+    second: &'a [u16],
+    tap: Tap,
 }
 
-/// The two source pixels around a target pixel's centre; positions are multiplied by `channels`.
-fn tap(target: u32, source_size: u32, target_size: u32, channels: u32) -> Tap {
+impl<'a> RowPair<'a> {
+    /// Interpolated along y, rounded as OpenCV's `VResizeLinear` rounds.
+    fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
+        let Tap { first_weight, second_weight, .. } = self.tap;
+        self.first.iter().zip(self.second).map(move |(&first, &second)| {
+            let sum = ((u32::from(first) * first_weight) >> 16)
+                + ((u32::from(second) * second_weight) >> 16);
+            to_byte((sum + 2) >> 2)
+        })
+    }
+}
+
+fn shrink_row(source: &[u8], taps: &[Tap], values: &mut [u16]) {
+    for (value, tap) in values.chunks_exact_mut(3).zip(taps) {
+        let first = &source[tap.first as usize..][..3];
+        let second = &source[tap.second as usize..][..3];
+        for c in 0..3 {
+            let sum =
+                u32::from(first[c]) * tap.first_weight + u32::from(second[c]) * tap.second_weight;
+            // Four of the eleven fractional bits go, as in OpenCV.
+            value[c] = to_u16(sum >> 4);
+        }
+    }
+}
+
+/// The columns around a content column's centre, as offsets of their first bytes.
+fn column_tap(target: u32, source_size: u32, target_size: u32) -> Tap {
+    let center = source_position(target, source_size, target_size).max(0.0);
+    let first = floor_px(center).min(source_size - 1);
+    let second = (first + 1).min(source_size - 1);
+    let share = if first == second { 0.0 } else { center - first as f32 };
+    Tap { first: 3 * first, second: 3 * second, ..weights(share) }
+}
+
+/// The rows around a content row's centre.
+fn row_tap(target: u32, source_size: u32, target_size: u32) -> Tap {
+    let center = source_position(target, source_size, target_size);
+    let first = center.floor();
+    let row = |y: f32| floor_px(y.max(0.0)).min(source_size - 1);
+    Tap { first: row(first), second: row(first + 1.0), ..weights(center - first) }
+}
+
+/// Where a target pixel's centre lies among the source's pixel centres.
+fn source_position(target: u32, source_size: u32, target_size: u32) -> f32 {
     let ratio = f64::from(source_size) / f64::from(target_size);
-    let center = ((f64::from(target) + 0.5) * ratio - 0.5).clamp(0.0, f64::from(source_size - 1));
-    let left = to_u32(center.floor());
-    Tap {
-        left: channels * left,
-        right: channels * (left + 1).min(source_size - 1),
-        weight: to_u32(((center - f64::from(left)) * 256.0).round()),
-    }
+    to_f32((f64::from(target) + 0.5) * ratio - 0.5)
 }
 
-fn to_u32(value: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixel counts")]
-    {
-        value as u32
-    }
+/// Both weights are rounded on their own, to even, as OpenCV's `saturate_cast` does.
+fn weights(share: f32) -> Tap {
+    let weight = |share: f32| round_even_px(share * 2048.0);
+    Tap { first: 0, second: 0, first_weight: weight(1.0 - share), second_weight: weight(share) }
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};

@@ -19,6 +19,7 @@ mod grasp;
 mod letterbox;
 mod mask;
 mod model;
+mod number;
 mod package;
 mod pipeline;
 mod track;

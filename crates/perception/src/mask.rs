@@ -239,6 +239,7 @@ impl MaskBuilder {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};

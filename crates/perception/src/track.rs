@@ -3,6 +3,7 @@
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
 
+use crate::number::millionths;
 use crate::{BboxPx, Instance, StampNs};
 
 /// Least overlap of a prediction and an instance that may be the same package.
@@ -63,7 +64,7 @@ impl Tracks {
             self.tracks.iter().map(|track| track.predicted(stamp)).collect();
         let weight = |instance: usize, track: usize| {
             let iou = predictions[track].iou(&instances[instance].bbox);
-            if iou < IOU_MIN { 0 } else { fixed_point(iou) }
+            if iou < IOU_MIN { 0 } else { millionths(iou) }
         };
         // The solver wants no more rows than columns.
         let (n, m) = (instances.len(), self.tracks.len());
@@ -109,13 +110,6 @@ impl Track {
 
 fn center(bbox: &BboxPx) -> [f32; 2] {
     [0.5 * (bbox.x_min_px + bbox.x_max_px), 0.5 * (bbox.y_min_px + bbox.y_max_px)]
-}
-
-fn fixed_point(iou: f32) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "at most a million")]
-    {
-        (iou * 1e6) as i64
-    }
 }
 
 #[cfg(test)]

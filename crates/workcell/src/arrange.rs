@@ -83,17 +83,21 @@ fn drop_onto(dice: &mut Dice, support: &Support, models: Vec<Model>) -> Vec<(Mod
     let_fall(&support.fixed, falling)
 }
 
-/// Where packages come to rest that fall from their poses; those that roll far away are dropped.
+/// Deeper in the support than this is no contact any more but a failure of the physics.
+const SUNK_M: f32 = 0.015;
+
+/// Where packages come to rest that fall from their poses; those that roll far away or
+/// sink in are left out.
 pub(crate) fn let_fall(fixed: &[Placed], falling: Vec<(Model, Pose)>) -> Vec<(Model, Pose)> {
     let bodies: Vec<Placed> =
         falling.iter().map(|(model, pose)| (model.shape.clone(), *pose)).collect();
     let rest = settle(fixed, &bodies);
-    let stays = |pose: &Pose| {
+    let stays = |model: &Model, pose: &Pose| {
         let at = pose.translation;
-        at.is_finite() && at.z > -0.05 && at.x.abs() < 2.2 && at.y.abs() < 1.5
+        at.is_finite() && at.x.abs() < 2.2 && at.y.abs() < 1.5 && model.lowest_m(pose) > -SUNK_M
     };
     let models = falling.into_iter().map(|(model, _)| model);
-    models.zip(rest).filter(|(_, pose)| stays(pose)).collect()
+    models.zip(rest).filter(|(model, pose)| stays(model, pose)).collect()
 }
 
 /// Cartons in layers on a grid, a little out of line; one or several makes, some missing, perhaps a

@@ -8,12 +8,16 @@ use rapier3d::pipeline::PhysicsWorld;
 /// A shape with its pose in the base frame.
 pub(crate) type Placed = (SharedShape, Pose);
 
-/// 1/60 s each.
-const STEPS_MAX: u32 = 260;
+/// Short steps: mailers are thin and must not pass through what they fall on.
+const STEP_S: f32 = 1.0 / 100.0;
+const STEPS_MAX: u32 = 400;
+/// Nothing sleeps before it has had time to fall.
+const STEPS_MIN: u32 = 100;
 
 /// Drops `bodies` onto `fixed` things; returns where the bodies' origins come to rest.
 pub(crate) fn settle(fixed: &[Placed], bodies: &[Placed]) -> Vec<Pose> {
     let mut world = PhysicsWorld::new();
+    world.integration_parameters.dt = STEP_S;
     world.gravity = Vec3::new(0.0, 0.0, -9.81);
     for (shape, pose) in fixed {
         let collider = ColliderBuilder::new(shape.clone()).position(*pose).friction(0.7);
@@ -34,7 +38,7 @@ pub(crate) fn settle(fixed: &[Placed], bodies: &[Placed]) -> Vec<Pose> {
         .collect();
     for step in 0..STEPS_MAX {
         world.step();
-        if step > 60 && handles.iter().all(|&handle| world.bodies[handle].is_sleeping()) {
+        if step > STEPS_MIN && handles.iter().all(|&handle| world.bodies[handle].is_sleeping()) {
             break;
         }
     }

@@ -1,5 +1,7 @@
 //! The simulated cell from outside: frames, their truth, and datasets on disk.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from magpie_training import UserError
+from magpie_training.__main__ import main
 from magpie_training.loader import Stream, collate
 from magpie_training.train import Run, read_checkpoint, train
 
@@ -88,3 +89,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"half a file")
     with pytest.raises(UserError, match="last.pt: damaged or not a checkpoint"):
         read_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_wrong_recipe_ends_in_one_line_and_status_1(tmp_path, capsys):
+    status = main(["train", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")])
+    assert status == 1
+    assert capsys.readouterr().err == f"error: read recipe {tmp_path / 'none.toml'}: no such file\n"
