@@ -301,8 +301,9 @@ fn a_belt_carries_the_same_packages_under_a_camera_that_stands_still() {
 #[test]
 fn textures_from_a_folder_change_the_picture() {
     let folder = tempfile::tempdir().unwrap();
-    let photo =
-        image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([200, (4 * x) as u8, (5 * y) as u8]));
+    let photo = image::RgbImage::from_fn(64, 48, |x, y| {
+        image::Rgb([200, (4 * x).to_le_bytes()[0], (5 * y).to_le_bytes()[0]])
+    });
     fs::create_dir(folder.path().join("plastic")).unwrap();
     photo.save(folder.path().join("plastic/a.png")).unwrap();
     fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
