@@ -1,5 +1,7 @@
 //! See `magpie --help`.
 
+use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -60,18 +62,27 @@ fn dispatch(command: &Command) -> Outcome {
 
 /// To the journal when systemd runs the program, else to standard error.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn,ort=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("info,zenoh=warn,zenoh::net::routing::hat=error,ort=warn")
+    });
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => {
             let text = tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)
                 .without_time();
             registry.with(text).init();
         }
     }
+}
+
+/// What systemd asks for: a program started from a service's shell inherits the variable alone.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    let stream = std::env::var("JOURNAL_STREAM");
+    stream.is_ok_and(|stream| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
 }

@@ -1,13 +1,13 @@
 //! Results as tables for people.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{Cell, CellAlignment, Table};
 use magpie_perception::Packages;
 
 /// A table with a header; columns of numbers are right-aligned.
 pub fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(ASCII_MARKDOWN);
     table.set_header(header.iter().map(Cell::new));
     table
 }
