@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -184,6 +185,24 @@ fn a_subscriber_that_never_reads_takes_nothing_from_the_loop() {
     assert_eq!(last.results_published - first.results_published, last.frames - first.frames);
     assert_eq!(last.frames_stale, 0);
     drop(sleeper);
+    assert!(daemon.stop().is_ok());
+}
+
+#[test]
+fn the_python_example_reads_what_the_daemon_publishes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let daemon = Daemon::start("python", "");
+    drop(daemon.subscriber("python"));
+    let output = Command::new(root.join(".cache/python/bin/python"))
+        .arg(root.join("crates/transport/examples/subscriber.py"))
+        .args(["--cell", "python", "--connect", &daemon.endpoint])
+        .args(["--count", "3", "--timeout-s", "30"])
+        .output()
+        .expect("scripts/test makes .cache/python");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.lines().all(|line| line.contains("grasps in base")), "{text}");
     assert!(daemon.stop().is_ok());
 }
 

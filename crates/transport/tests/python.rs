@@ -14,7 +14,7 @@ fn python() -> PathBuf {
         .map_or_else(|| workspace.join(".cache/python/bin/python"), PathBuf::from);
     assert!(
         python.exists(),
-        "no Python at {}: run scripts/install, or make an environment with the packages of \
+        "no Python at {}: run scripts/install --test, or make an environment with the packages of \
          crates/transport/examples/requirements.txt and name its python in MAGPIE_PYTHON",
         python.display()
     );
