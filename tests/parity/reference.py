@@ -23,8 +23,10 @@ class Letterbox:
     def __init__(self, image_size, input_size):
         """Sizes are (width, height)."""
         self.image, self.input = np.array(image_size), np.array(input_size)
-        self.scale = (self.input / self.image).min()
-        self.content = np.maximum(np.round(self.image * self.scale), 1).astype(int)
+        fit = (self.input / self.image).min()
+        self.content = np.maximum(np.round(self.image * fit), 1).astype(int)
+        # Of each axis: rounding the content makes them differ.
+        self.scale = self.content / self.image
         # An odd remainder goes to the right and the bottom.
         self.pad = (self.input - self.content) // 2
 

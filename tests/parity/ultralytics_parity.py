@@ -71,24 +71,23 @@ def ultralytics_instances(onnx, bgr, size_px, score_min):
     boxes = result.boxes.xyxy.cpu().numpy()
     scores, classes = result.boxes.conf.cpu().numpy(), result.boxes.cls.cpu().numpy()
     return [
-        {"bbox": box, "score": float(s), "class_id": int(c), "mask": mask}
+        {"bbox": box, "score": float(s), "type": model.names[int(c)], "mask": mask}
         for box, s, c, mask in zip(boxes, scores, classes, masks)
     ]
 
 
-def magpie_instances(program, onnx, bgr, score_min):
-    height_px, width_px = bgr.shape[:2]
-    with tempfile.NamedTemporaryFile(suffix=".bgr") as raw:
-        raw.write(bgr.tobytes())
-        raw.flush()
-        command = [program, onnx, raw.name, width_px, height_px, score_min, IOU_MAX]
+def magpie_instances(program, onnx, picture, score_min):
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write(f"[detection]\niou_max = {IOU_MAX}\npackages_max = 1000\n")
+        config.flush()
+        command = [program, "detect", picture, "--model", onnx, "--json"]
+        command += ["--config", config.name, "--score-min", score_min]
         text = subprocess.run(
             [str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
-    found = json.loads(text)["instances"]
+    found = json.loads(text)["packages"]
     for instance in found:
-        coded = {"size": [height_px, width_px], "counts": instance["mask"]}
-        instance["mask"] = coco.decode(coded)
+        instance["mask"] = coco.decode(instance["mask"])
         instance["bbox"] = np.array(instance["bbox_px"])
     return found
 
@@ -104,7 +103,7 @@ def matched(reference, found):
     for instance in reference:
         same = [
             i for i in free
-            if found[i]["class_id"] == instance["class_id"]
+            if found[i]["type"] == instance["type"]
             and abs(found[i]["score"] - instance["score"]) < 0.02
             and np.abs(found[i]["bbox"] - instance["bbox"]).max() < 1.0
         ]
@@ -117,7 +116,7 @@ def matched(reference, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("image", type=Path)
-    parser.add_argument("--detect", type=Path, required=True, help="the example detect_raw, built")
+    parser.add_argument("--magpie", type=Path, default="target/release/magpie")
     parser.add_argument("--size", type=int, default=640, help="model input in pixels")
     parser.add_argument("--score-min", type=float, default=0.25)
     parser.add_argument("--model", type=Path, help="an export to use instead of random weights")
@@ -138,7 +137,7 @@ def main():
             Path(exported).replace(onnx)
 
     reference = ultralytics_instances(onnx, bgr, arguments.size, arguments.score_min)
-    found = magpie_instances(arguments.detect.resolve(), onnx, bgr, arguments.score_min)
+    found = magpie_instances(arguments.magpie.resolve(), onnx, arguments.image, arguments.score_min)
     pairs = matched(reference, found)
     ious = np.array([mask_iou(a["mask"], b["mask"]) for a, b in pairs])
     shift = max((np.abs(a["bbox"] - b["bbox"]).max() for a, b in pairs), default=np.nan)

@@ -19,8 +19,9 @@ pub struct Letterbox {
     pub image_height_px: u32,
     pub input_width_px: u32,
     pub input_height_px: u32,
-    /// Input pixels per image pixel.
-    pub scale: f32,
+    /// Input pixels per image pixel; they differ where the content's size was rounded.
+    pub scale_x: f32,
+    pub scale_y: f32,
     /// Size of the image's part of the input.
     pub content_width_px: u32,
     pub content_height_px: u32,
@@ -34,7 +35,7 @@ impl Letterbox {
         let scale =
             (f64::from(input.0) / f64::from(image.0)).min(f64::from(input.1) / f64::from(image.1));
         let fit = |image_px: u32, input_px: u32| {
-            (to_u32((f64::from(image_px) * scale).round())).clamp(1, input_px)
+            (to_u32((f64::from(image_px) * scale).round_ties_even())).clamp(1, input_px)
         };
         let content = (fit(image.0, input.0), fit(image.1, input.1));
         // An odd remainder goes to the right and the bottom.
@@ -44,7 +45,8 @@ impl Letterbox {
             image_height_px: image.1,
             input_width_px: input.0,
             input_height_px: input.1,
-            scale: to_f32(scale),
+            scale_x: to_f32(f64::from(content.0) / f64::from(image.0)),
+            scale_y: to_f32(f64::from(content.1) / f64::from(image.1)),
             content_width_px: content.0,
             content_height_px: content.1,
             pad_x_px: pad.0,
@@ -55,10 +57,10 @@ impl Letterbox {
     /// A box from input pixels to image pixels, clipped to the image.
     pub fn bbox_to_image(&self, bbox: &BboxPx) -> BboxPx {
         let x = |x: f32| {
-            ((x - self.pad_x_px as f32) / self.scale).clamp(0.0, self.image_width_px as f32)
+            ((x - self.pad_x_px as f32) / self.scale_x).clamp(0.0, self.image_width_px as f32)
         };
         let y = |y: f32| {
-            ((y - self.pad_y_px as f32) / self.scale).clamp(0.0, self.image_height_px as f32)
+            ((y - self.pad_y_px as f32) / self.scale_y).clamp(0.0, self.image_height_px as f32)
         };
         BboxPx {
             x_min_px: x(bbox.x_min_px),
@@ -388,12 +390,12 @@ mod tests {
             let bbox = BboxPx {
                 x_min_px: x_min, y_min_px: y_min, x_max_px: 2.0 * x_min, y_max_px: 2.0 * y_min,
             };
-            let into = |v: f32, pad: u32| v * l.scale + pad as f32;
+            let into = |v: f32, scale: f32, pad: u32| v * scale + pad as f32;
             let back = l.bbox_to_image(&BboxPx {
-                x_min_px: into(bbox.x_min_px, l.pad_x_px),
-                y_min_px: into(bbox.y_min_px, l.pad_y_px),
-                x_max_px: into(bbox.x_max_px, l.pad_x_px),
-                y_max_px: into(bbox.y_max_px, l.pad_y_px),
+                x_min_px: into(bbox.x_min_px, l.scale_x, l.pad_x_px),
+                y_min_px: into(bbox.y_min_px, l.scale_y, l.pad_y_px),
+                x_max_px: into(bbox.x_max_px, l.scale_x, l.pad_x_px),
+                y_max_px: into(bbox.y_max_px, l.scale_y, l.pad_y_px),
             });
             prop_assert!(bbox.iou(&back) > 0.999);
         }
