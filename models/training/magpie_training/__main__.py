@@ -19,7 +19,7 @@ def main(arguments=None):
     train.add_argument("recipe", help="TOML file, see recipes/")
     train.add_argument("--out", required=True, help="folder for checkpoints and the log of losses")
     train.add_argument("--resume", action="store_true", help="continue the run in --out")
-    train.add_argument("--init", help="start from the averaged weights of this checkpoint")
+    train.add_argument("--init", help="start from this checkpoint's averaged weights, or this .onnx file's")
 
     export = commands.add_parser("export", help="write a checkpoint as one ONNX file")
     export.add_argument("checkpoint")

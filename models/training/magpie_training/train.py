@@ -18,6 +18,7 @@ from tqdm import tqdm
 from . import UserError, loss
 from .loader import Stream, batches
 from .model import PackageNet
+from .weights import read_checkpoint, read_net
 
 
 class Run:
@@ -26,11 +27,7 @@ class Run:
     def __init__(self, recipe, device, init=None):
         torch.manual_seed(recipe.seed)
         self.recipe, self.device = recipe, device
-        self.model = PackageNet(recipe.classes, recipe.width, recipe.frozen_blocks)
-        if init is None:
-            self.model.backbone.load_imagenet()
-        else:
-            self.model.load_state_dict(read_checkpoint(init)["ema"])
+        self.model = first_net(recipe, init)
         self.model.to(device, memory_format=torch.channels_last)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe)
@@ -110,6 +107,19 @@ class Run:
                 self.ema[name].copy_(value)
 
 
+def first_net(recipe, init):
+    """A new network with ImageNet weights, or the one kept in `init`."""
+    if init is None:
+        net = PackageNet(recipe.classes, recipe.width, recipe.frozen_blocks)
+        net.backbone.load_imagenet()
+        return net
+    net = read_net(init, recipe.frozen_blocks)
+    if net.classes != tuple(recipe.classes):
+        known, asked = ", ".join(net.classes), ", ".join(recipe.classes)
+        raise UserError(f"start from {init}: it knows the classes {known}, the recipe names {asked}")
+    return net
+
+
 def make_optimizer(model, recipe):
     """AdamW; the backbone learns slowly, norms and biases do not decay."""
     groups = {}
@@ -127,16 +137,6 @@ def make_optimizer(model, recipe):
     )
 
 
-def read_checkpoint(path):
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"read checkpoint {path}: no such file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"read checkpoint {path}: damaged or not a checkpoint ({error})") from error
-
-
 def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
     """Runs a recipe to its end; returns the path of the last checkpoint."""
     out_dir = Path(out_dir)
@@ -149,7 +149,7 @@ def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
     cv2.setNumThreads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stream = Stream(recipe)
-    run = Run(recipe, device, init)
+    run = Run(recipe, device, checkpoint if resume else init)
     if resume:
         run.load(checkpoint)
     with stop_signals() as stopped, open(out_dir / "log.jsonl", "a") as log:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from magpie_training import UserError, export
+from magpie_training import UserError, deployed, export
 from magpie_training import evaluate as judge
 from magpie_training.decode import Model, fit, letterbox, suppress
 from magpie_training.train import Run
@@ -25,7 +25,7 @@ def checkpoint(recipe, tmp_path):
 def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp_path):
     out = tmp_path / "model.onnx"
     differences = export.export(checkpoint, out, **OPTIONS)
-    assert all(v <= export.DIFFERENCE_MAX[n] for n, v in differences.items())
+    assert all(v <= deployed.DIFFERENCE_MAX[n] for n, v in differences.items())
     model = onnx.load(str(out), load_external_data=False)
     assert not any(t.external_data for t in model.graph.initializer)
     properties = {p.key: p.value for p in model.metadata_props}
@@ -43,7 +43,7 @@ def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp
 
 
 def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "DIFFERENCE_MAX", dict.fromkeys(export.DIFFERENCE_MAX, -1.0))
+    monkeypatch.setattr(deployed, "DIFFERENCE_MAX", dict.fromkeys(deployed.DIFFERENCE_MAX, -1.0))
     with pytest.raises(UserError, match="differ; not written"):
         export.export(checkpoint, tmp_path / "model.onnx", **OPTIONS)
     assert not list(tmp_path.glob("*.onnx"))

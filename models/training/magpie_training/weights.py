@@ -1,0 +1,107 @@
+"""A network from where its weights are kept: a checkpoint, or a model file that was exported.
+
+An exported file holds every weight under its name in the network, with each batch
+normalisation folded into the convolution before it. A network read from one stays folded,
+also while it learns: its statistics are then those of the model it started from.
+"""
+
+import ast
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+from torch.nn.utils import fusion
+
+from . import UserError, deployed
+from .model import PackageNet
+
+# Where an exported file keeps the network's own weights.
+PREFIX = "net."
+
+
+def read_net(path, frozen_blocks=3):
+    """The averaged weights of a checkpoint, or the weights of an exported `.onnx` file."""
+    if Path(path).suffix == ".onnx":
+        return net_from_onnx(path, frozen_blocks)
+    return net_from_state(read_checkpoint(path), frozen_blocks)
+
+
+def read_checkpoint(path):
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"read checkpoint {path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"read checkpoint {path}: damaged or not a checkpoint ({error})") from error
+
+
+def net_from_state(state, frozen_blocks=3):
+    config = state["config"]
+    net = PackageNet(config["classes"], config["width"], frozen_blocks)
+    if config.get("folded"):
+        fold(net)
+    net.load_state_dict(state["ema"])
+    return net.eval()
+
+
+def net_from_onnx(path, frozen_blocks=3):
+    """Refuses a file whose answers the network read from it does not give."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"read model {path}: no such file")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        properties = {p.key: p.value for p in model.metadata_props}
+        classes = list(ast.literal_eval(properties["names"]).values())
+        height, width_px = ast.literal_eval(properties["imgsz"])
+    except Exception as error:
+        raise UserError(f"read model {path}: not a model file of this project ({error!r})") from error
+    stored = {
+        i.name.removeprefix(PREFIX): i
+        for i in model.graph.initializer
+        if i.name.startswith(PREFIX) and i.data_type == onnx.TensorProto.FLOAT
+    }
+    first = stored.get("neck.lateral.0.0.weight")
+    net = PackageNet(classes, first.dims[0] if first else 96, frozen_blocks)
+    fold(net)
+    own = net.state_dict()
+    missing = [n for n in own if n not in stored or list(stored[n].dims) != list(own[n].shape)]
+    if missing:
+        raise UserError(
+            f"read model {path}: {len(missing)} of the network's {len(own)} float32 weights are not "
+            f"in it (first: {missing[0]}); name a float32 file that `export` wrote"
+        )
+    arrays = {n: onnx.numpy_helper.to_array(stored[n]).copy() for n in own}
+    net.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()})
+    net.eval()
+    picture = deployed.test_picture(height, width_px)
+    expected = deployed.answers(deployed.Deployed(net, height, width_px).eval(), picture)
+    found = deployed.differences(path, picture, expected, len(classes))
+    if deployed.lost(found):
+        name = deployed.lost(found)[0]
+        raise UserError(
+            f"read model {path}: the network read from it answers otherwise ({name} differ by "
+            f"{found[name]:.2e}); it was exported from another network"
+        )
+    return net
+
+
+def fold(net):
+    """Folds every batch normalisation into the convolution before it, for good."""
+    fold_children(net)
+    net.config["folded"] = True
+    net.backbone.freeze(net.backbone.frozen_blocks)
+
+
+def fold_children(module):
+    children = list(module.named_children())
+    training = module.training
+    for (name, child), (next_name, following) in zip(children, children[1:]):
+        if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            fused = fusion.fuse_conv_bn_eval(child.eval(), following.eval())
+            setattr(module, name, fused.train(training))
+            setattr(module, next_name, nn.Identity())
+    for child in module.children():
+        fold_children(child)
