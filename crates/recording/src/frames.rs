@@ -26,6 +26,9 @@ pub struct Losses {
     pub chunks_damaged: u64,
     /// Frames of which only the color or only the depth is there.
     pub frames_incomplete: u64,
+    /// Frames that were processed while the recorder was behind: it wrote down that they are
+    /// missing.
+    pub frames_unrecorded: u64,
 }
 
 impl Losses {
@@ -46,6 +49,9 @@ impl fmt::Display for Losses {
         }
         if self.frames_incomplete > 0 {
             parts.push(format!("frames incomplete: {}", self.frames_incomplete));
+        }
+        if self.frames_unrecorded > 0 {
+            parts.push(format!("frames not recorded in time: {}", self.frames_unrecorded));
         }
         if parts.is_empty() { f.write_str("nothing lost") } else { f.write_str(&parts.join("; ")) }
     }
@@ -99,10 +105,11 @@ pub(crate) struct StoredFrames {
 }
 
 impl StoredFrames {
-    pub(crate) fn new(file: McapFile) -> StoredFrames {
+    pub(crate) fn new(file: McapFile, frames_unrecorded: u64) -> StoredFrames {
         let losses = Losses {
             unfinished: !file.is_finished,
             bytes_lost: file.bytes_lost,
+            frames_unrecorded,
             ..Losses::default()
         };
         StoredFrames {

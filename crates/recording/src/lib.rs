@@ -1,8 +1,9 @@
-//! Writes and reads frames as MCAP files that Foxglove and Rerun open.
+//! Writes and reads frames, and what was found in them, as MCAP files that Foxglove and Rerun open.
 //!
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
-//! it hands out what is whole, in order, and tells what is not ([`Losses`]).
+//! it hands out what is whole, in order, and tells what is not ([`Losses`]). [`MessageReader`]
+//! reads the messages of one topic.
 //!
 //! # Conventions
 //!
@@ -12,26 +13,36 @@
 //! | `/camera/depth` | `RawImage` or `CompressedImage` | `16UC1` or 16-bit grey PNG: millimetres, `0` where nothing was measured |
 //! | `/camera/camera_info` | `CameraCalibration` | once, before the first frame |
 //! | `/tf` | `FrameTransform` | `base` to the optical frame, once, before the first frame |
+//! | `/camera/annotations` | `ImageAnnotations` | outlines of masks, labels, contact points |
+//! | `/grasps` | `PosesInFrame` | the best grasp of each package, in pick order |
+//! | `/log` | `Log` | each gap: how many frames are missing, and why |
+//!
+//! Messages in other formats come from the caller ([`ForeignMessage`]).
 //!
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.
 //! The metadata records `magpie.recording`, `magpie.scene` and `magpie.identity` hold the schema
-//! version, the cell and what made the recording. Fields are only ever added; the version rises
+//! version, the cell and what made the recording; `magpie.gaps` the sum of all gaps, if any. Fields are only ever added; the version rises
 //! when an older reader would misunderstand a newer file.
 
 mod coding;
 mod error;
 mod frames;
 mod mcap_file;
+mod messages;
+mod outline;
 mod playback;
 mod reader;
+mod results;
 mod schema;
+mod sink;
 mod writer;
 
 pub use coding::{ColorCoding, DepthCoding};
 pub use error::RecordingError;
 pub use frames::Losses;
+pub use messages::{MessageReader, RecordedMessage};
 pub use playback::{Pace, Playback, SharedClock, StopHandle};
 pub use reader::FrameReader;
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
-pub use writer::{FrameWriter, WriteOptions};
+pub use writer::{ForeignMessage, FrameWriter, Results, WriteOptions};

@@ -13,6 +13,7 @@ use crate::coding::{decode_color, decode_depth};
 use crate::frames::{Losses, StoredFrame, StoredFrames};
 use crate::mcap_file::{Input, McapFile};
 use crate::playback::{Pace, Place, Playback, SharedClock, StopHandle, Timeline};
+use crate::schema::read_gaps;
 use crate::{RecordingError, RecordingInfo};
 
 /// Plays one recording: a [`FrameSource`].
@@ -57,18 +58,12 @@ impl FrameReader {
         input: Box<dyn Input>,
         playback: Playback,
     ) -> Result<FrameReader, RecordingError> {
-        let file = match McapFile::scan(input) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Err(RecordingError::NotMcap { name }),
-            Err(source) => return Err(RecordingError::Open { name, source }),
-        };
-        let Some(info) = RecordingInfo::from_records(&name, &file.metadata)? else {
-            return Err(RecordingError::Foreign { topics: topics(file), name });
-        };
+        let (file, info) = open_own(&name, input)?;
+        let frames_unrecorded = read_gaps(&name, &file.metadata)?;
         Ok(FrameReader {
             name,
             info,
-            frames: StoredFrames::new(file),
+            frames: StoredFrames::new(file, frames_unrecorded),
             playback,
             stop: StopHandle::default(),
             timeline: Timeline::default(),
@@ -229,6 +224,23 @@ pub(crate) fn check_sizes(frame: &Frame, scene: Option<&Scene>) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// Scans a file and refuses what is not a recording of ours that we understand.
+pub(crate) fn open_own(
+    name: &str,
+    input: Box<dyn Input>,
+) -> Result<(McapFile, RecordingInfo), RecordingError> {
+    let name = name.to_owned();
+    let file = match McapFile::scan(input) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(RecordingError::NotMcap { name }),
+        Err(source) => return Err(RecordingError::Open { name, source }),
+    };
+    match RecordingInfo::from_records(&name, &file.metadata)? {
+        Some(info) => Ok((file, info)),
+        None => Err(RecordingError::Foreign { topics: topics(file), name }),
+    }
 }
 
 /// What a file that is not Magpie's holds instead.

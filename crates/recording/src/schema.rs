@@ -17,12 +17,16 @@ pub(crate) const COLOR_TOPIC: &str = "/camera/color";
 pub(crate) const DEPTH_TOPIC: &str = "/camera/depth";
 pub(crate) const CAMERA_INFO_TOPIC: &str = "/camera/camera_info";
 pub(crate) const TF_TOPIC: &str = "/tf";
+pub(crate) const ANNOTATIONS_TOPIC: &str = "/camera/annotations";
+pub(crate) const GRASPS_TOPIC: &str = "/grasps";
+pub(crate) const LOG_TOPIC: &str = "/log";
 
 pub(crate) const RECORDING_RECORD: &str = "magpie.recording";
 pub(crate) const SCENE_RECORD: &str = "magpie.scene";
 pub(crate) const IDENTITY_RECORD: &str = "magpie.identity";
+pub(crate) const GAPS_RECORD: &str = "magpie.gaps";
 
-const BASE_FRAME_ID: &str = "base";
+pub(crate) const BASE_FRAME_ID: &str = "base";
 /// The camera's name in a recording without calibration.
 pub(crate) const UNCALIBRATED_FRAME_ID: &str = "camera_optical_frame";
 
@@ -76,6 +80,19 @@ impl RecordingInfo {
         let identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
         Ok(Some(RecordingInfo { scene, identity }))
     }
+}
+
+/// How many frames the recorder could not take; the last such record of a file counts.
+pub(crate) fn gaps_fields(frames_unrecorded: u64) -> Fields {
+    Fields::from([("frames_unrecorded".to_owned(), frames_unrecorded.to_string())])
+}
+
+pub(crate) fn read_gaps(
+    name: &str,
+    records: &BTreeMap<String, Fields>,
+) -> Result<u64, RecordingError> {
+    let Some(fields) = records.get(GAPS_RECORD) else { return Ok(0) };
+    Reading { name, record: GAPS_RECORD, fields }.parse("frames_unrecorded", "a whole number")
 }
 
 fn scene_fields(scene: &Scene) -> Fields {

@@ -1,21 +1,28 @@
-//! Frames into an MCAP file.
+//! Frames, and what was found in them, into an MCAP file.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foxglove::Encode;
-use magpie_perception::{BoxError, Frame, Scene, StampNs, StampSource};
+use foxglove::messages::Log;
+use foxglove::messages::log::Level;
+use magpie_perception::{BoxError, Frame, Packages, Scene, StampNs, StampSource};
 use mcap::records::{MessageHeader, Metadata};
 use mcap::{Attachment, Compression, McapError};
 use prost::Message;
 
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
+use crate::results::{annotations, grasp_poses};
 use crate::schema::{
-    CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, RecordingInfo, TF_TOPIC,
-    camera_calibration, frame_transform, timestamp,
+    ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
+    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, TF_TOPIC, camera_calibration, frame_transform,
+    gaps_fields, timestamp,
 };
+use crate::sink::Sink;
 use crate::{RecordingError, reader};
 
 /// What a recording costs, and what a kill may cost it.
@@ -40,16 +47,42 @@ impl Default for WriteOptions {
     }
 }
 
+/// A protobuf message whose meaning is somebody else's.
+#[derive(Clone, Copy, Debug)]
+pub struct ForeignMessage<'a> {
+    pub topic: &'a str,
+    /// Fully qualified, for example `magpie.v1.Packages`.
+    pub schema_name: &'a str,
+    /// The schema and all it imports, as a serialised `google.protobuf.FileDescriptorSet`.
+    pub file_descriptor_set: &'a [u8],
+    pub data: &'a [u8],
+}
+
+/// What was found in a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Results<'a> {
+    /// What viewers shall draw.
+    pub packages: &'a Packages,
+    /// By class id.
+    pub class_names: &'a [String],
+    /// The same in full, as it was published.
+    pub message: ForeignMessage<'a>,
+}
+
 /// Writes one recording under its final name. Whatever ends the process, the chunks closed before
 /// it can be read; [`FrameWriter::finish`] adds the summary that makes seeking fast.
 pub struct FrameWriter {
     path: PathBuf,
     info: RecordingInfo,
     options: WriteOptions,
-    mcap: mcap::Writer<BufWriter<File>>,
+    mcap: mcap::Writer<BufWriter<Sink>>,
+    bytes: Arc<AtomicU64>,
     stamp_last: Option<StampNs>,
     chunk: OpenChunk,
     frames: u64,
+    frames_unrecorded: u64,
+    /// As far as the file says so outside its chunks.
+    frames_unrecorded_told: u64,
 }
 
 /// What [`FrameWriter`] has put into the chunk it is filling.
@@ -74,11 +107,23 @@ impl FrameWriter {
             }
             Err(source) => return Err(RecordingError::Create { path, source }),
         };
+        let sink = Sink::new(file);
+        let bytes = sink.bytes();
         let mcap = mcap_options()
-            .create(BufWriter::new(file))
+            .create(BufWriter::new(sink))
             .map_err(|source| write_error(&path, source.into()))?;
-        let (stamp_last, chunk, frames) = (None, OpenChunk::default(), 0);
-        let mut writer = FrameWriter { path, info, options, mcap, stamp_last, chunk, frames };
+        let mut writer = FrameWriter {
+            path,
+            info,
+            options,
+            mcap,
+            bytes,
+            stamp_last: None,
+            chunk: OpenChunk::default(),
+            frames: 0,
+            frames_unrecorded: 0,
+            frames_unrecorded_told: 0,
+        };
         writer.write_info().map_err(|source| write_error(&writer.path, source.into()))?;
         Ok(writer)
     }
@@ -92,6 +137,23 @@ impl FrameWriter {
 
     /// Adds one frame. Frames come oldest first, all of the calibration's size.
     pub fn write(&mut self, frame: &Frame) -> Result<(), RecordingError> {
+        self.write_whole(frame, None)
+    }
+
+    /// Adds one frame with what was found in it.
+    pub fn write_processed(
+        &mut self,
+        frame: &Frame,
+        results: &Results<'_>,
+    ) -> Result<(), RecordingError> {
+        self.write_whole(frame, Some(results))
+    }
+
+    fn write_whole(
+        &mut self,
+        frame: &Frame,
+        results: Option<&Results<'_>>,
+    ) -> Result<(), RecordingError> {
         reader::check_sizes(frame, self.info.scene.as_ref())?;
         if let Some(previous) = self.stamp_last.filter(|previous| frame.stamp < *previous) {
             return Err(RecordingError::WriteBackwards {
@@ -100,10 +162,39 @@ impl FrameWriter {
                 previous_ns: previous.0,
             });
         }
-        self.write_messages(frame).map_err(|source| write_error(&self.path, source))?;
+        self.write_messages(frame, results).map_err(|source| write_error(&self.path, source))?;
         self.stamp_last = Some(frame.stamp);
         self.frames += 1;
         if self.is_chunk_full(frame.stamp) { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds a message that belongs to no frame, for example a status.
+    pub fn write_message(
+        &mut self,
+        stamp: StampNs,
+        message: &ForeignMessage<'_>,
+    ) -> Result<(), RecordingError> {
+        let written = self.write_foreign(0, stamp, message);
+        written.map_err(|source| write_error(&self.path, source.into()))
+    }
+
+    /// Writes down that `frames` frames are missing here, and why.
+    pub fn note_gap(
+        &mut self,
+        stamp: StampNs,
+        frames: u64,
+        why: &str,
+    ) -> Result<(), RecordingError> {
+        self.frames_unrecorded += frames;
+        let log = Log {
+            timestamp: Some(timestamp(stamp)),
+            level: Level::Warning.into(),
+            message: format!("{frames} frames are missing before this: {why}"),
+            name: "magpie recording".to_owned(),
+            ..Log::default()
+        };
+        let written = self.write_message_of(LOG_TOPIC, &Fields::new(), 0, stamp, &log);
+        written.map_err(|source| write_error(&self.path, source.into()))
     }
 
     /// Frames written so far.
@@ -111,10 +202,29 @@ impl FrameWriter {
         self.frames
     }
 
+    /// Size of the file so far, without the open chunk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Closes the open chunk: what was written so far survives a kill.
     pub fn flush(&mut self) -> Result<(), RecordingError> {
         self.chunk = OpenChunk::default();
-        self.mcap.flush().map_err(|source| write_error(&self.path, source.into()))
+        self.flush_all().map_err(|source| write_error(&self.path, source.into()))
+    }
+
+    /// The sum of all gaps goes beside the chunks, where a reader finds it at once.
+    fn flush_all(&mut self) -> Result<(), McapError> {
+        if self.frames_unrecorded_told != self.frames_unrecorded {
+            let metadata = gaps_fields(self.frames_unrecorded);
+            self.mcap.write_metadata(&Metadata { name: GAPS_RECORD.to_owned(), metadata })?;
+            self.frames_unrecorded_told = self.frames_unrecorded;
+        }
+        self.mcap.flush()
     }
 
     /// Stores a file beside the frames, for example the configuration.
@@ -139,20 +249,27 @@ impl FrameWriter {
 
     /// Writes the summary and waits until the disk has it all.
     pub fn finish(mut self) -> Result<(), RecordingError> {
-        let finished = self.mcap.finish().map_err(BoxError::from);
+        let finished = self.flush_all().and_then(|()| self.mcap.finish()).map_err(BoxError::from);
         let synced = finished.and_then(|_summary| {
-            let file = self.mcap.into_inner().into_inner()?;
-            Ok(file.sync_all()?)
+            let sink = self.mcap.into_inner().into_inner()?;
+            Ok(sink.sync_all()?)
         });
         synced.map_err(|source| write_error(&self.path, source))
     }
 
-    fn write_messages(&mut self, frame: &Frame) -> Result<(), BoxError> {
+    fn write_messages(
+        &mut self,
+        frame: &Frame,
+        results: Option<&Results<'_>>,
+    ) -> Result<(), BoxError> {
         if self.stamp_last.is_none() {
             self.write_cell(frame)?;
         }
+        // Color last: a frame is whole, its results included, as soon as its color is there.
+        if let Some(results) = results {
+            self.write_results(frame, results)?;
+        }
         let (stamp, frame_id) = (timestamp(frame.stamp), self.info.frame_id().to_owned());
-        // Depth first: a frame is whole as soon as its color is there.
         if let Some(depth) = &frame.depth {
             let image = encode_depth(depth, self.options.depth, stamp, &frame_id)?;
             let coding = [("coding", self.options.depth.name()), ("unit", "mm"), LOSSLESS];
@@ -165,14 +282,23 @@ impl FrameWriter {
         Ok(())
     }
 
+    fn write_results(&mut self, frame: &Frame, results: &Results<'_>) -> Result<(), McapError> {
+        let Results { packages, class_names, message } = results;
+        self.write_foreign(frame.sequence, frame.stamp, message)?;
+        let drawn = annotations(packages, class_names);
+        self.write_message_of_frame(ANNOTATIONS_TOPIC, &Fields::new(), frame, &drawn)?;
+        let poses = grasp_poses(packages, self.info.frame_id());
+        self.write_message_of_frame(GRASPS_TOPIC, &Fields::new(), frame, &poses)
+    }
+
     /// The calibration and where the camera hangs, for viewers, in a chunk of their own.
     fn write_cell(&mut self, first: &Frame) -> Result<(), McapError> {
         if let Some(Scene { camera_info, base_from_camera, .. }) = self.info.scene.clone() {
             let calibration = camera_calibration(&camera_info, first.stamp);
-            self.write_message(CAMERA_INFO_TOPIC, &Fields::new(), first, &calibration)?;
+            self.write_message_of_frame(CAMERA_INFO_TOPIC, &Fields::new(), first, &calibration)?;
             if let Some(base_from_camera) = &base_from_camera {
                 let tf = frame_transform(base_from_camera, &camera_info.frame_id, first.stamp);
-                self.write_message(TF_TOPIC, &Fields::new(), first, &tf)?;
+                self.write_message_of_frame(TF_TOPIC, &Fields::new(), first, &tf)?;
             }
         }
         self.chunk = OpenChunk::default();
@@ -187,32 +313,63 @@ impl FrameWriter {
         image: &ImageMessage,
     ) -> Result<(), McapError> {
         match image {
-            ImageMessage::Compressed(image) => self.write_message(topic, metadata, frame, image),
-            ImageMessage::Raw(image) => self.write_message(topic, metadata, frame, image),
+            ImageMessage::Compressed(image) => {
+                self.write_message_of_frame(topic, metadata, frame, image)
+            }
+            ImageMessage::Raw(image) => self.write_message_of_frame(topic, metadata, frame, image),
         }
     }
 
-    /// Adds the channel, unless it is there, and one message stamped as `frame` is.
-    fn write_message<T: Encode + Message>(
+    /// Adds one message stamped as `frame` is.
+    fn write_message_of_frame<T: Encode + Message>(
         &mut self,
         topic: &str,
         metadata: &Fields,
         frame: &Frame,
         message: &T,
     ) -> Result<(), McapError> {
+        self.write_message_of(topic, metadata, frame.sequence, frame.stamp, message)
+    }
+
+    fn write_message_of<T: Encode + Message>(
+        &mut self,
+        topic: &str,
+        metadata: &Fields,
+        sequence: u64,
+        stamp: StampNs,
+        message: &T,
+    ) -> Result<(), McapError> {
         let schema = T::get_schema().expect("every Foxglove message has a schema");
         let schema_id = self.mcap.add_schema(&schema.name, &schema.encoding, &schema.data)?;
-        let encoding = T::get_message_encoding();
-        let channel_id = self.mcap.add_channel(schema_id, topic, &encoding, metadata)?;
-        let header = MessageHeader {
-            channel_id,
-            sequence: sequence_low_bits(frame.sequence),
-            log_time: frame.stamp.0,
-            publish_time: frame.stamp.0,
-        };
-        let data = message.encode_to_vec();
+        let channel_id =
+            self.mcap.add_channel(schema_id, topic, &T::get_message_encoding(), metadata)?;
+        self.put(channel_id, sequence, stamp, &message.encode_to_vec())
+    }
+
+    fn write_foreign(
+        &mut self,
+        sequence: u64,
+        stamp: StampNs,
+        message: &ForeignMessage<'_>,
+    ) -> Result<(), McapError> {
+        let ForeignMessage { topic, schema_name, file_descriptor_set, data } = message;
+        let schema_id = self.mcap.add_schema(schema_name, "protobuf", file_descriptor_set)?;
+        let channel_id = self.mcap.add_channel(schema_id, topic, "protobuf", &Fields::new())?;
+        self.put(channel_id, sequence, stamp, data)
+    }
+
+    fn put(
+        &mut self,
+        channel_id: u16,
+        sequence: u64,
+        stamp: StampNs,
+        data: &[u8],
+    ) -> Result<(), McapError> {
+        let sequence = sequence_low_bits(sequence);
+        let (log_time, publish_time) = (stamp.0, stamp.0);
         self.chunk.bytes += data.len();
-        self.mcap.write_to_known_channel(&header, &data)
+        let header = MessageHeader { channel_id, sequence, log_time, publish_time };
+        self.mcap.write_to_known_channel(&header, data)
     }
 
     fn is_chunk_full(&self, stamp: StampNs) -> bool {

@@ -5,4 +5,5 @@
 mod common;
 mod damage;
 mod playback;
+mod results;
 mod round_trip;

@@ -1,0 +1,268 @@
+//! Outlines of masks as closed lines, for viewers that cannot draw run-length encoding.
+//!
+//! # Conventions
+//!
+//! Points are corners of pixels, and the top-left pixel covers `(0, 0)` to `(1, 1)`, as Foxglove
+//! counts. Outer lines run clockwise as seen on the screen, lines around holes counter-clockwise.
+
+use magpie_perception::Mask;
+
+/// A closed line; the last point joins the first.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Loop {
+    pub(crate) points_px: Vec<[i32; 2]>,
+    pub(crate) is_hole: bool,
+}
+
+/// No point of the mask's true outline is farther than this from the line that is drawn.
+const DEVIATION_PX_MAX: f64 = 0.75;
+
+/// Every outline of the mask, holes included.
+pub(crate) fn outlines(mask: &Mask) -> Vec<Loop> {
+    let Some(pixels) = Pixels::new(mask) else { return Vec::new() };
+    let mut edges = pixels.edges();
+    let mut loops = Vec::new();
+    for start in 0..edges.to.len() {
+        while let Some(corners) = edges.take_loop(start) {
+            let points_px: Vec<[i32; 2]> = corners.iter().map(|&at| pixels.corner(at)).collect();
+            let is_hole = doubled_area(&points_px) < 0;
+            loops.push(Loop { points_px: simplify(&points_px), is_hole });
+        }
+    }
+    loops
+}
+
+/// The mask inside its box, with a rim of one pixel of background.
+struct Pixels {
+    x_min: i32,
+    y_min: i32,
+    width: usize,
+    inside: Vec<bool>,
+}
+
+impl Pixels {
+    /// `None` for an empty mask.
+    fn new(mask: &Mask) -> Option<Pixels> {
+        let (mut x_min, mut x_max, mut y_min, mut y_max) = (u32::MAX, 0, u32::MAX, 0);
+        for (x, y, length) in mask.columns() {
+            (x_min, x_max) = (x_min.min(x), x_max.max(x + 1));
+            (y_min, y_max) = (y_min.min(y), y_max.max(y + length));
+        }
+        if x_max == 0 {
+            return None;
+        }
+        let (width, height) = ((x_max - x_min) as usize + 2, (y_max - y_min) as usize + 2);
+        let mut inside = vec![false; width * height];
+        for (x, y, length) in mask.columns() {
+            let column = (x - x_min) as usize + 1;
+            for row in (y - y_min) as usize + 1..(y + length - y_min) as usize + 1 {
+                inside[row * width + column] = true;
+            }
+        }
+        let signed = |value: u32| i32::try_from(value).expect("images are smaller than 2^31 px");
+        Some(Pixels { x_min: signed(x_min), y_min: signed(y_min), width, inside })
+    }
+
+    /// Corner `at` is the top-left one of pixel `at`.
+    fn corner(&self, at: usize) -> [i32; 2] {
+        let small = |value: usize| i32::try_from(value).expect("images are smaller than 2^31 px");
+        [self.x_min + small(at % self.width) - 1, self.y_min + small(at / self.width) - 1]
+    }
+
+    /// The sides of inside pixels that face the outside, each from corner to corner with the
+    /// inside on its right.
+    fn edges(&self) -> Edges {
+        let width = self.width;
+        let mut edges = Edges { to: vec![[None; 2]; self.inside.len()], width };
+        for at in (0..self.inside.len()).filter(|&at| self.inside[at]) {
+            let (right, below) = (at + 1, at + width);
+            if !self.inside[at - width] {
+                edges.add(at, right);
+            }
+            if !self.inside[right] {
+                edges.add(right, below + 1);
+            }
+            if !self.inside[below] {
+                edges.add(below + 1, below);
+            }
+            if !self.inside[at - 1] {
+                edges.add(below, at);
+            }
+        }
+        edges
+    }
+}
+
+/// Where the line goes from each corner: two ways where pixels only touch at it.
+struct Edges {
+    to: Vec<[Option<usize>; 2]>,
+    width: usize,
+}
+
+impl Edges {
+    fn add(&mut self, from: usize, to: usize) {
+        let ways = &mut self.to[from];
+        *ways.iter_mut().find(|way| way.is_none()).expect("two edges leave a corner at most") =
+            Some(to);
+    }
+
+    /// Follows and removes one loop through `start`.
+    fn take_loop(&mut self, start: usize) -> Option<Vec<usize>> {
+        let mut corners = Vec::new();
+        let (mut at, mut heading) = (start, None);
+        while let Some(next) = self.take(at, heading) {
+            corners.push(at);
+            heading = Some(next.wrapping_sub(at));
+            at = next;
+            if at == start {
+                break;
+            }
+        }
+        (!corners.is_empty()).then_some(corners)
+    }
+
+    /// Where two ways leave, the right turn stays with the pixel that the line has followed.
+    fn take(&mut self, at: usize, heading: Option<usize>) -> Option<usize> {
+        let right_turn = heading.map(|heading| at.wrapping_add(right_of(heading, self.width)));
+        let ways = &mut self.to[at];
+        let preferred = ways.iter().position(|way| way.is_some() && *way == right_turn);
+        let chosen = preferred.or_else(|| ways.iter().position(Option::is_some))?;
+        ways[chosen].take()
+    }
+}
+
+/// Steps as wrapping differences of indices, `y` down: right, down, left, up.
+fn right_of(heading: usize, width: usize) -> usize {
+    if heading == 1 {
+        width
+    } else if heading == width {
+        1_usize.wrapping_neg()
+    } else if heading == 1_usize.wrapping_neg() {
+        width.wrapping_neg()
+    } else {
+        1
+    }
+}
+
+/// Positive for a line that runs clockwise on the screen.
+fn doubled_area(points: &[[i32; 2]]) -> i64 {
+    let next = points.iter().skip(1).chain(points.first());
+    let wide = |[x, y]: [i32; 2]| (i64::from(x), i64::from(y));
+    let areas = points.iter().zip(next).map(|(a, b)| {
+        let ((ax, ay), (bx, by)) = (wide(*a), wide(*b));
+        ax * by - bx * ay
+    });
+    areas.sum()
+}
+
+/// Leaves out points that the line hardly bends at (Ramer, Douglas and Peucker), so that a
+/// staircase of pixels becomes the slope it stands for.
+fn simplify(points: &[[i32; 2]]) -> Vec<[i32; 2]> {
+    let Some((far, _)) =
+        points.iter().enumerate().max_by_key(|(_, point)| squared(points[0], **point))
+    else {
+        return Vec::new();
+    };
+    let closed: Vec<[i32; 2]> = points.iter().chain(points.first()).copied().collect();
+    let mut kept = vec![false; closed.len()];
+    (kept[0], kept[far]) = (true, true);
+    // A stack instead of recursion: outlines can be long.
+    let mut spans = vec![(0, far), (far, closed.len() - 1)];
+    while let Some((first, last)) = spans.pop() {
+        let deviations = (first + 1..last)
+            .map(|at| (at, distance_px(closed[at], closed[first], closed[last])))
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((at, _)) = deviations.filter(|(_, px)| *px > DEVIATION_PX_MAX) {
+            kept[at] = true;
+            spans.extend([(first, at), (at, last)]);
+        }
+    }
+    let bends: Vec<[i32; 2]> =
+        points.iter().zip(kept).filter_map(|(point, kept)| kept.then_some(*point)).collect();
+    // A loop of a pixel or two would be left without an inside.
+    if bends.len() < 3 { points.to_vec() } else { bends }
+}
+
+fn squared([ax, ay]: [i32; 2], [bx, by]: [i32; 2]) -> i64 {
+    let (dx, dy) = (i64::from(bx) - i64::from(ax), i64::from(by) - i64::from(ay));
+    dx * dx + dy * dy
+}
+
+/// From a point to the straight line through `a` and `b`, or to `a` where they are one.
+fn distance_px(point: [i32; 2], a: [i32; 2], b: [i32; 2]) -> f64 {
+    let minus = |p: [i32; 2]| (f64::from(p[0] - a[0]), f64::from(p[1] - a[1]));
+    let ((px, py), (bx, by)) = (minus(point), minus(b));
+    let length = bx.hypot(by);
+    if length == 0.0 { px.hypot(py) } else { (bx * py - by * px).abs() / length }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: &[&str]) -> Mask {
+        let bitmap: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
+        let size = |length: usize| u32::try_from(length).unwrap();
+        Mask::from_bitmap(size(rows[0].len()), size(rows.len()), &bitmap)
+    }
+
+    fn check(rows: &[&str], expected: &[(bool, &[[i32; 2]])]) {
+        let found = outlines(&mask(rows));
+        let found: Vec<_> = found.iter().map(|l| (l.is_hole, l.points_px.as_slice())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_pixel_is_outlined_at_its_corners() {
+        check(&["..", ".#"], &[(false, &[[1, 1], [2, 1], [2, 2], [1, 2]])]);
+    }
+
+    #[test]
+    fn nothing_has_no_outline() {
+        check(&["..", ".."], &[]);
+    }
+
+    #[test]
+    fn a_hole_has_an_outline_of_its_own() {
+        let outer: &[[i32; 2]] = &[[0, 0], [4, 0], [4, 4], [0, 4]];
+        let hole: &[[i32; 2]] = &[[1, 1], [1, 3], [3, 3], [3, 1]];
+        check(&["####", "#..#", "#..#", "####"], &[(false, outer), (true, hole)]);
+    }
+
+    #[test]
+    fn pixels_that_touch_at_a_corner_stay_two() {
+        let first: &[[i32; 2]] = &[[0, 0], [1, 0], [1, 1], [0, 1]];
+        let second: &[[i32; 2]] = &[[1, 1], [2, 1], [2, 2], [1, 2]];
+        check(&["#.", ".#"], &[(false, first), (false, second)]);
+    }
+
+    #[test]
+    fn a_staircase_becomes_a_slope() {
+        let rows = ["########", ".#######", "..######", "...#####", "....####", ".....###"];
+        let found = outlines(&mask(&rows));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].points_px.len() <= 6, "{:?}", found[0].points_px);
+    }
+
+    #[test]
+    fn outlines_enclose_as_much_as_the_mask_before_they_are_simplified() {
+        let side = 40;
+        let bitmap: Vec<u8> = (0..side * side)
+            .map(|i: i32| {
+                u8::from((i % side - 20).pow(2) + (i / side - 18).pow(2) < 200 && i % 7 != 3)
+            })
+            .collect();
+        let mask = Mask::from_bitmap(40, 40, &bitmap);
+        let pixels = Pixels::new(&mask).unwrap();
+        let mut edges = pixels.edges();
+        let mut doubled = 0;
+        for start in 0..edges.to.len() {
+            while let Some(corners) = edges.take_loop(start) {
+                let points: Vec<_> = corners.iter().map(|&at| pixels.corner(at)).collect();
+                doubled += doubled_area(&points);
+            }
+        }
+        assert_eq!(doubled, 2 * i64::from(mask.area_px()));
+        assert!(edges.to.iter().flatten().all(Option::is_none));
+    }
+}

@@ -1,0 +1,162 @@
+//! What was found in the frames, beside them.
+
+use foxglove::Encode;
+use foxglove::messages::points_annotation::Type;
+use foxglove::messages::{ImageAnnotations, Log, PosesInFrame};
+use magpie_perception::{
+    BboxPx, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource, ReferenceFrame,
+    StampNs, StampSource,
+};
+use magpie_recording::{
+    ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, Results, WriteOptions,
+};
+use nalgebra::{Isometry3, UnitQuaternion, Vector3};
+use prost::Message;
+use tempfile::TempDir;
+
+use crate::common::{HEIGHT_PX, INTERVAL_NS, WIDTH_PX, frame, info, read_all};
+
+const TOPIC: &str = "/magpie/packages";
+
+/// One package that fills the pixels 2..6 by 3..8, with a grasp.
+fn packages(sequence: u64) -> Packages {
+    let inside = |x, y| (2..6).contains(&x) && (3..8).contains(&y);
+    let pixels = (0..HEIGHT_PX).flat_map(|y| (0..WIDTH_PX).map(move |x| u8::from(inside(x, y))));
+    let mask = Mask::from_bitmap(WIDTH_PX, HEIGHT_PX, &pixels.collect::<Vec<_>>());
+    let bbox = BboxPx { x_min_px: 2.0, y_min_px: 3.0, x_max_px: 6.0, y_max_px: 8.0 };
+    let rotation = UnitQuaternion::from_euler_angles(3.0, 0.2, 0.1);
+    let grasp = Grasp {
+        contact_px: [3.5, 5.0],
+        reference_from_grasp: Isometry3::from_parts(Vector3::new(0.3, 0.2, 0.1).into(), rotation),
+        pose_source: PoseSource::Depth,
+        quality: 0.9,
+        clearance: 1.0,
+        seal: 0.9,
+        depth_hole_fraction: 0.0,
+    };
+    let package = Package {
+        track_id: 7,
+        instance: Instance { class_id: 1, score: 0.875, bbox, mask },
+        grasps: vec![grasp],
+        deepest_px: [4.0, 5.0],
+        height_m: None,
+        pick_rank: 0,
+    };
+    Packages {
+        sequence,
+        stamp: frame(sequence).stamp,
+        stamp_source: StampSource::Exposure,
+        image_width_px: WIDTH_PX,
+        image_height_px: HEIGHT_PX,
+        reference_frame: ReferenceFrame::Base,
+        valid_until: frame(sequence).stamp,
+        packages: vec![package],
+    }
+}
+
+fn with_message<T>(text: &str, use_it: impl FnOnce(ForeignMessage<'_>) -> T) -> T {
+    let schema = Log::get_schema().unwrap();
+    use_it(ForeignMessage {
+        topic: TOPIC,
+        schema_name: &schema.name,
+        file_descriptor_set: &schema.data,
+        data: text.as_bytes(),
+    })
+}
+
+fn write_processed(writer: &mut FrameWriter, sequence: u64) {
+    let (found, class_names) = (packages(sequence), ["box".to_owned(), "poly_bag".to_owned()]);
+    with_message(&format!("result {sequence}"), |message| {
+        let results = Results { packages: &found, class_names: &class_names, message };
+        writer.write_processed(&frame(sequence), &results).unwrap();
+    });
+}
+
+/// A chunk for each frame.
+fn writer(folder: &TempDir) -> FrameWriter {
+    let options = WriteOptions { chunk_ns_max: 1, ..Default::default() };
+    FrameWriter::create(&folder.path().join("belt.mcap"), info(), options).unwrap()
+}
+
+fn messages(folder: &TempDir, topic: &str) -> Vec<(u32, StampNs, Vec<u8>)> {
+    let mut reader = MessageReader::open(&folder.path().join("belt.mcap"), topic).unwrap();
+    std::iter::from_fn(|| reader.next_message().unwrap())
+        .map(|message| (message.sequence, message.stamp, message.data))
+        .collect()
+}
+
+#[test]
+fn every_frame_has_its_result_beside_it_and_frames_are_read_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    (0..5).for_each(|sequence| write_processed(&mut writer, sequence));
+    writer.finish().unwrap();
+    let expected: Vec<_> = (0..5)
+        .map(|i| (i, frame(u64::from(i)).stamp, format!("result {i}").into_bytes()))
+        .collect();
+    assert_eq!(messages(&folder, TOPIC), expected);
+    let path = folder.path().join("belt.mcap");
+    let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+    assert_eq!(read_all(&mut reader).len(), 5);
+    assert!(reader.losses().is_none());
+}
+
+#[test]
+fn viewers_are_given_outlines_labels_contact_points_and_grasps() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 3);
+    writer.finish().unwrap();
+
+    let drawn = messages(&folder, "/camera/annotations").remove(0).2;
+    let drawn = ImageAnnotations::decode(&drawn[..]).unwrap();
+    assert_eq!(drawn.points.len(), 1);
+    assert_eq!(drawn.points[0].r#type(), Type::LineLoop);
+    let corners: Vec<_> = drawn.points[0].points.iter().map(|p| (p.x, p.y)).collect();
+    assert_eq!(corners, [(2.0, 3.0), (6.0, 3.0), (6.0, 8.0), (2.0, 8.0)]);
+    assert_eq!(drawn.texts[0].text, "7 poly_bag 88%");
+    // Our pixel centres are whole numbers, Foxglove's are halves.
+    let contact = drawn.circles[0].position.unwrap();
+    assert_eq!((contact.x, contact.y), (4.0, 5.5));
+
+    let poses = messages(&folder, "/grasps").remove(0).2;
+    let poses = PosesInFrame::decode(&poses[..]).unwrap();
+    assert_eq!((poses.frame_id.as_str(), poses.poses.len()), ("base", 1));
+    let position = poses.poses[0].position.unwrap();
+    assert_eq!((position.x, position.y, position.z), (0.3, 0.2, 0.1));
+}
+
+#[test]
+fn a_gap_is_written_down_where_it_is_and_summed_up_even_without_a_proper_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 0);
+    writer.note_gap(frame(4).stamp, 3, "the disk was too slow").unwrap();
+    write_processed(&mut writer, 4);
+    writer.note_gap(frame(6).stamp, 1, "the disk was too slow").unwrap();
+    writer.flush().unwrap();
+    // As a kill leaves it.
+    std::mem::forget(writer);
+    let path = folder.path().join("belt.mcap");
+    let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+    assert_eq!(reader.losses().frames_unrecorded, 4);
+    assert!(reader.losses().to_string().contains("not recorded in time: 4"));
+    assert_eq!(reader.next_frame().unwrap().unwrap().sequence, 0);
+    let logs: Vec<_> = messages(&folder, "/log")
+        .into_iter()
+        .map(|(_, stamp, data)| (stamp, Log::decode(&data[..]).unwrap().message))
+        .collect();
+    assert_eq!(logs.len(), 2);
+    assert_eq!(logs[0].0, StampNs(frame(0).stamp.0 + 4 * INTERVAL_NS));
+    assert!(logs[0].1.contains("3 frames are missing"), "{}", logs[0].1);
+}
+
+#[test]
+fn a_message_of_no_frame_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    let stamp = frame(2).stamp;
+    with_message("DEGRADED", |message| writer.write_message(stamp, &message).unwrap());
+    writer.finish().unwrap();
+    assert_eq!(messages(&folder, TOPIC), [(0, stamp, b"DEGRADED".to_vec())]);
+}
