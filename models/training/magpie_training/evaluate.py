@@ -20,6 +20,14 @@ SCORE_MIN = 0.01
 
 def evaluate(model_path, annotations, class_agnostic=False, limit=0):
     """Boxes against all annotations; masks only against outlined ones (rectangles are ignored)."""
+    document, results = detect_all(model_path, annotations, limit)
+    if not results:
+        raise UserError(f"evaluate {model_path}: it found nothing at all")
+    return scores(document, results, class_agnostic)
+
+
+def detect_all(model_path, annotations, limit=0):
+    """The annotations, and everything the model finds on their pictures; `name` is its type."""
     annotations = Path(annotations)
     if not annotations.is_file():
         raise UserError(f"read annotations {annotations}: no such file")
@@ -31,39 +39,39 @@ def evaluate(model_path, annotations, class_agnostic=False, limit=0):
         document["annotations"] = [a for a in document["annotations"] if a["image_id"] in kept]
     if not document["images"]:
         raise UserError(f"read annotations {annotations}: no images in it")
-    category_of = {c["name"]: c["id"] for c in document["categories"]}
     results = []
     for image in tqdm(document["images"], desc="images"):
         picture = read_image(annotations.parent / image["file_name"])
-        found = model(picture, SCORE_MIN)
-        for box, confidence, class_id, mask in zip(*found):
+        for box, confidence, class_id, mask in zip(*model(picture, SCORE_MIN)):
             rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-            category = category_of.get(model.names[int(class_id)])
-            if category is None:
-                if not class_agnostic:
-                    continue
-                category = document["categories"][0]["id"]
             x0, y0, x1, y1 = (float(v) for v in box)
             results.append(
                 {
                     "image_id": image["id"],
-                    "category_id": category,
+                    "name": model.names[int(class_id)],
                     "score": float(confidence),
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
                 }
             )
-    if not results:
-        raise UserError(f"evaluate {model_path}: it found nothing at all")
-    scores = {"images": len(document["images"]), "instances": len(document["annotations"])}
-    for kind in ("segm", "bbox"):
-        scores["mask" if kind == "segm" else "bbox"] = score(
-            document, results, kind, class_agnostic
-        )
-    return scores
+    return document, results
+
+
+def scores(document, results, class_agnostic):
+    category_of = {c["name"]: c["id"] for c in document["categories"]}
+    fallback = document["categories"][0]["id"] if class_agnostic else None
+    placed = [{**r, "category_id": category_of.get(r["name"], fallback)} for r in results]
+    # A type that the dataset does not know can be neither right nor wrong there.
+    placed = [r for r in placed if r["category_id"] is not None]
+    out = {"images": len(document["images"]), "instances": len(document["annotations"])}
+    for kind, name in (("segm", "mask"), ("bbox", "bbox")):
+        out[name] = score(document, placed, kind, class_agnostic)
+    return out
 
 
 def score(document, results, kind, class_agnostic):
+    if not results:
+        return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "ar": 0.0}
     annotations = [dict(a) for a in document["annotations"]]
     for annotation in annotations:
         rectangle = annotation.get("mask_source") == "bbox"

@@ -34,10 +34,7 @@ class Run:
         self.step, self.trained_s = 0, 0.0
 
     def progress(self):
-        """0 at the start, 1 at the end."""
-        if self.recipe.minutes > 0:
-            return min(1.0, self.trained_s / (60 * self.recipe.minutes))
-        return min(1.0, self.step / self.recipe.steps)
+        return progress(self.recipe, self.step, self.trained_s)
 
     def save(self, path):
         """Written beside and renamed, so that a cut leaves the last checkpoint whole."""
@@ -52,10 +49,16 @@ class Run:
             "trained_s": self.trained_s,
         }
         partial = path.with_suffix(".part")
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(partial, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise UserError(
+                f"write checkpoint {path}: {error}; the one before is whole: make room, then resume"
+            ) from error
         partial.replace(path)
 
     def load(self, path):
@@ -105,6 +108,13 @@ class Run:
                 self.ema[name].lerp_(value, 1 - decay)
             else:
                 self.ema[name].copy_(value)
+
+
+def progress(recipe, step, trained_s):
+    """0 at the start, 1 at the end."""
+    if recipe.minutes > 0:
+        return min(1.0, trained_s / (60 * recipe.minutes))
+    return min(1.0, step / recipe.steps)
 
 
 def first_net(recipe, init):

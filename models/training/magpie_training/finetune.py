@@ -1,0 +1,337 @@
+"""Teaches an exported model a new cell, and says what that gave and what it cost.
+
+The new cell's pictures are divided into some to learn from and some held out; pictures of a
+base set are learned again beside them. The result is accepted only if the base set's own
+held-out pictures show that nothing was forgotten and the exported file still answers as the
+trained network does.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from . import UserError, deployed, export, judge, report
+from .labels import divide, read_labels, write_coco
+from .recipe import Recipe, Source
+from .train import progress, train
+from .weights import read_checkpoint, read_net
+
+FORGOTTEN_POINTS_MAX = 1.0
+MASK_IOU_MIN = 0.99
+PARITY_PICTURES = 8
+# Nobody trains on these seeds. The replayed frames are learned from, the others only judge.
+REPLAY_SEED, REPLAY_FRAMES = 770_001, 160
+CHECK_SEED, CHECK_FRAMES = 770_002, 90
+ALL_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    labels: Path
+    out: Path
+    base: Path
+    base_set: tuple = ()
+    base_check: Path | None = None
+    replay_share: float = 0.5
+    minutes: float = 20.0
+    steps: int = 0  # instead of minutes, where above 0
+    mapping: dict = dataclasses.field(default_factory=dict)
+    held_out: Path | None = None
+    held_out_share: float = 0.2
+    keep_empty: bool = False
+    incomplete: bool = False
+    skip_bad_labels: bool = False
+    name: str | None = None
+    data_source: str = ""
+    data_licence: str = ""
+    magpie: str | None = None
+    lr: float = 2e-4
+    lr_backbone: float = 0.0  # 0: frozen
+    seed: int = 1
+    batch: int = 8
+    sizes_px: tuple = (320, 352, 384)
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model to start from, as its file describes itself."""
+
+    path: Path
+    size: tuple
+    version: str
+    training_data: str
+    score_min: float
+    sha256: str
+
+
+def finetune(options):
+    """Returns whether the new model was accepted."""
+    out = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    program = judge.find_program(options.magpie)
+    umpire = judge.Judge(program)
+    base = read_base(options.base)
+    cell = prepare_labels(options)
+    replay, check = prepare_base(options, program)
+    sets = {"new cell": out / "labels/held_out.json", "base set": check}
+    settle(options, base, replay, sets)
+    print(f"3/5 scores before, by {umpire.name()}", flush=True)
+    scoring = time.monotonic()
+    before = {name: cached_scores(out, umpire, base.path, path) for name, path in sets.items()}
+    scoring = time.monotonic() - scoring
+    checkpoint = learn(options, base, replay, scoring)
+    if checkpoint is None:
+        return False
+    print("5/5 export, scores after, latency, parity", flush=True)
+    partial = out / "candidate.onnx"
+    differences = export.write(checkpoint, partial, **export_options(options, base, cell))
+    after = {name: umpire.scores(partial, path) for name, path in sets.items()}
+    latency = judge.latencies_ms(base.path, partial)
+    held_out = [Path(i["file_name"]) for i in json.loads(sets["new cell"].read_text())["images"]]
+    iou = judge.mask_parity(checkpoint, partial, held_out[:PARITY_PICTURES], base.score_min)
+    verdict = report.Verdict(
+        name=cell_name(options), cell=cell, base=dataclasses.asdict(base), judge=umpire.name(),
+        replay=replay, replay_share=options.replay_share, before=before, after=after,
+        latency_ms=latency, differences=differences, mask_iou_min=iou[0], masks=iou[1],
+        reasons=reasons(before, after, differences, iou), options=describe(options),
+        taken_s=time.monotonic() - started,
+    )
+    return report.hand_over(verdict, partial, out)
+
+
+def read_base(path):
+    if path.suffix != ".onnx":
+        raise UserError(f"read model {path}: name an .onnx file; `export` makes one of a checkpoint")
+    read_net(path)  # refuses what cannot be taught, before anything else takes time
+    model = onnx.load(str(path), load_external_data=False)
+    properties = {p.key: p.value for p in model.metadata_props}
+    return Base(
+        path,
+        tuple(json.loads(properties["imgsz"])),
+        properties.get("magpie.version", "0"),
+        properties.get("magpie.training_data", ""),
+        float(properties.get("magpie.score_min", 0.3)),
+        sha256(path),
+    )
+
+
+def prepare_labels(options):
+    """Writes `labels/train.json` and `labels/held_out.json`; returns what they hold."""
+    reading = read_checked(options, options.labels)
+    if options.held_out:
+        learned, held_out = reading.pictures, read_checked(options, options.held_out).pictures
+        shared = {p.path for p in learned} & {p.path for p in held_out}
+        if shared:
+            raise UserError(f"--held-out: {sorted(shared)[0]} is also among the pictures to learn from")
+        rule = f"those of {options.held_out}"
+    else:
+        learned, held_out = divide(reading.pictures, options.held_out_share)
+        rule = "those whose contents have the smallest SHA-256"
+    for name, pictures in (("train", learned), ("held_out", held_out)):
+        write_coco(pictures, options.out / f"labels/{name}.json")
+    types = Counter(p[0] for picture in (*learned, *held_out) for p in picture.packages)
+    cell = {
+        "labels": str(options.labels), "kind": reading.kind, "types": dict(types),
+        "learned": len(learned), "held_out": len(held_out), "rule": rule,
+        "source": options.data_source, "licence": options.data_licence,
+    }
+    listed = ", ".join(f"{count} {name}" for name, count in types.most_common())
+    print(f"1/5 labels: {reading.kind}, {listed}")
+    print(f"    {len(learned)} pictures to learn from, {len(held_out)} held out ({rule})", flush=True)
+    if len(held_out) < 20:
+        print(f"    {len(held_out)} held-out pictures are few: a difference of a few points may be chance")
+    return cell
+
+
+def read_checked(options, path):
+    reading = read_labels(path, options.mapping, options.keep_empty)
+    for note in reading.notes:
+        print(f"    note: {note}")
+    for problem in reading.problems:
+        print(f"    wrong label: {problem}")
+    if reading.problems and not options.skip_bad_labels:
+        raise UserError(
+            f"read labels {path}: {len(reading.problems)} wrong, listed above; correct them, "
+            "or leave them out by --skip-bad-labels"
+        )
+    return reading
+
+
+def prepare_base(options, program):
+    """COCO files to replay and one to check, the user's own or simulated ones."""
+    if options.base_set:
+        if not options.base_check:
+            raise UserError(
+                "--base-set needs --base-check: labelled pictures that neither it nor the base "
+                "model learned from"
+            )
+        replay, check = list(options.base_set), options.base_check
+    elif program is None:
+        raise UserError(
+            "no base set: give --base-set and --base-check, or build the program, which simulates "
+            "one (cargo build --release -p magpie)"
+        )
+    else:
+        replay = [str(simulated(program, options.out / "base/replay", REPLAY_SEED, REPLAY_FRAMES))]
+        check = simulated(program, options.out / "base/check", CHECK_SEED, CHECK_FRAMES)
+    if not Path(check).is_file():
+        raise UserError(f"read annotations {check}: no such file; see --base-check")
+    share = round(100 * options.replay_share)
+    print(f"2/5 base set: {share} % of what is learned is replayed from {', '.join(replay)}")
+    print(f"    checked on {check}", flush=True)
+    return replay, Path(check).resolve()
+
+
+def simulated(program, folder, seed, frames):
+    annotations = folder / "annotations.json"
+    if not annotations.is_file():
+        partial = folder.with_name(folder.name + ".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        print(f"    simulating {frames} frames into {folder}", flush=True)
+        judge.run_program(program, "simulate", "--seed", seed, "--frames", frames, "--out", partial)
+        partial.rename(folder)
+    return annotations.resolve()
+
+
+def settle(options, base, replay, sets):
+    """A folder belongs to one set of settings, so that going on means going on with the same."""
+    settings = {
+        **describe(options),
+        "base": base.sha256,
+        "replay": replay,
+        "labels": sha256(options.out / "labels/train.json"),
+        "new cell": sha256(sets["new cell"]),
+        "base check": sha256(sets["base set"]),
+    }
+    settings = json.loads(json.dumps(settings))
+    path = options.out / "settings.json"
+    if path.is_file():
+        known = json.loads(path.read_text())
+        other = [k for k in settings if settings[k] != known.get(k)]
+        if other:
+            raise UserError(
+                f"go on in {options.out}: it was begun with other settings ({other[0]}: "
+                f"{known.get(other[0])}, now {settings[other[0]]}); use another --out"
+            )
+    path.write_text(json.dumps(settings, indent=1))
+
+
+def describe(options):
+    """What decides the outcome, apart from the files."""
+    names = ("minutes", "steps", "replay_share", "lr", "lr_backbone", "seed", "batch", "sizes_px")
+    return {name: getattr(options, name) for name in (*names, "incomplete")}
+
+
+def cached_scores(out, umpire, model, annotations):
+    path = out / "scores_before.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    key = f"{sha256(model)} {sha256(annotations)} {umpire.name()}"
+    if key not in known:
+        known[key] = umpire.scores(model, annotations)
+        path.write_text(json.dumps(known, indent=1))
+    return known[key]
+
+
+def learn(options, base, replay, scoring_s):
+    """The finished run's checkpoint; `None` if it was stopped, to be continued."""
+    run = options.out / "run"
+    checkpoint = run / "last.pt"
+    recipe = make_recipe(options, base, replay)
+    done = 0.0
+    if checkpoint.is_file():
+        state = read_checkpoint(checkpoint)
+        done = progress(recipe, state["step"], state["trained_s"])
+    if options.steps:
+        print(f"4/5 learning for {options.steps} steps", flush=True)
+    else:
+        left_s = 60 * options.minutes * (1 - done) + scoring_s + 30
+        end = datetime.datetime.now() + datetime.timedelta(seconds=left_s)
+        print(f"4/5 learning for {options.minutes:g} minutes, {100 * done:.0f} % are done;", end=" ")
+        print(f"the verdict is expected at {end:%H:%M}", flush=True)
+    if done < 1.0:
+        train(recipe, run, resume=checkpoint.is_file(), init=base.path)
+        state = read_checkpoint(checkpoint)
+        done = progress(recipe, state["step"], state["trained_s"])
+    if done < 1.0:
+        print(f"stopped at {100 * done:.0f} %: the same command goes on from there")
+        return None
+    return checkpoint
+
+
+def make_recipe(options, base, replay):
+    new = Source(
+        str(options.out / "labels/train.json"),
+        share=1 - options.replay_share,
+        complete=not options.incomplete,
+        zoom=(0.9, 2.2),
+    )
+    old = [Source(path, share=options.replay_share / len(replay), zoom=(0.9, 2.2)) for path in replay]
+    return Recipe(
+        sources=(new, *old),
+        classes=read_net(base.path).classes,
+        seed=options.seed,
+        steps=options.steps or 1,
+        minutes=0.0 if options.steps else options.minutes,
+        batch=options.batch,
+        sizes_px=options.sizes_px,
+        frozen_blocks=ALL_BLOCKS if options.lr_backbone == 0 else 3,
+        lr=options.lr,
+        lr_backbone=options.lr_backbone,
+        warmup_steps=30,
+        weight_decay=0.0,
+        ema_decay=0.99,
+        mosaic_share=0.1,
+        paste_share=0.3,
+        workers=options.workers,
+        cache_dir=str(options.out / "cache"),
+        checkpoint_minutes=1.0,
+    )
+
+
+def export_options(options, base, cell):
+    source = options.data_source or "source not stated"
+    return {
+        "size": base.size,
+        "version": f"{base.version}+{cell_name(options)}",
+        "training_data": f"{base.training_data}; then {cell['learned']} pictures of "
+        f"{cell_name(options)} ({source})",
+        "score_min": base.score_min,
+        "notes": {"magpie.sha256_of_base": base.sha256},
+    }
+
+
+def reasons(before, after, differences, iou):
+    """Why the model is refused; empty if it is not."""
+    found = []
+    for name, was in before["base set"].items():
+        now = after["base set"][name]
+        if name.startswith("mask AP") and "50" not in name and was is not None:
+            if not was - now <= FORGOTTEN_POINTS_MAX:
+                found.append(
+                    f"it forgot: {name} of the base set fell by {was - now:.1f} points, more than "
+                    f"{FORGOTTEN_POINTS_MAX:g}; raise --replay-share, or learn for a shorter time"
+                )
+    for name in deployed.lost(differences):
+        found.append(f"the export is not the trained network: {name} differ by {differences[name]:.2e}")
+    if not iou[0] >= MASK_IOU_MIN:
+        found.append(f"the export is not the trained network: a mask's IoU is only {iou[0]:.3f}")
+    return found
+
+
+def cell_name(options):
+    return options.name or options.out.resolve().name
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,132 @@
+"""Scores by what is deployed, `magpie eval`, where the program is at hand; else by `evaluate`."""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from . import UserError, deployed
+from .data import read_image
+from .decode import Instances, decode, letterbox
+from .evaluate import detect_all, scores
+from .weights import net_from_state, read_checkpoint
+
+REPOSITORY = Path(__file__).parents[3]
+PROGRAM = REPOSITORY / "target" / "release" / "magpie"
+THREADS = 2
+LATENCY_RUNS = 20
+
+
+def find_program(asked=None):
+    """The path asked for by option or `MAGPIE`, else the one built here, else `None`."""
+    asked = asked or os.environ.get("MAGPIE")
+    if asked:
+        if not os.access(asked, os.X_OK):
+            raise UserError(f"run {asked}: no such program; build it or drop --magpie and MAGPIE")
+        return Path(asked).resolve()
+    return PROGRAM if os.access(PROGRAM, os.X_OK) else None
+
+
+def run_program(program, *arguments):
+    """Its standard output; a failure's last line becomes the error."""
+    command = [str(program), *map(str, arguments)]
+    environment = {**os.environ, "RUST_LOG": os.environ.get("RUST_LOG", "warn")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        raise UserError(f"run {program} {arguments[0]}: {lines[-1].strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Judge:
+    program: Path | None
+
+    def name(self):
+        return "magpie eval" if self.program else "the Python evaluation (no magpie program found)"
+
+    def scores(self, model, annotations):
+        """In points of 100, `None` where nothing is labelled so: with types, and without."""
+        if self.program:
+            exact, plain = (self.ask(model, annotations, flags) for flags in ((), ("--class-agnostic",)))
+        else:
+            document, results = detect_all(model, annotations)
+            exact, plain = (scores(document, results, agnostic) for agnostic in (False, True))
+        return {
+            "mask AP": points(exact["mask"]["ap"]),
+            "mask AP, types ignored": points(plain["mask"]["ap"]),
+            "mask AP50, types ignored": points(plain["mask"]["ap50"]),
+            "box AP, types ignored": points(plain["bbox"]["ap"]),
+        }
+
+    def ask(self, model, annotations, flags):
+        asked = ("eval", "--json", *flags, "--model", model, "--dataset", annotations)
+        return json.loads(run_program(self.program, *asked))
+
+
+def points(ap):
+    return None if ap is None or ap < 0 else 100 * ap
+
+
+def latencies_ms(first, second):
+    """Medians of two model files, run in turns so that both meet the same machine."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    sessions = [
+        onnxruntime.InferenceSession(str(m), options, providers=["CPUExecutionProvider"])
+        for m in (first, second)
+    ]
+    taken = [[], []]
+    for run in range(LATENCY_RUNS + 2):
+        for session, times in zip(sessions, taken):
+            picture = deployed.test_picture(*session.get_inputs()[0].shape[1:3])
+            started = time.perf_counter()
+            session.run(None, {"images": picture})
+            if run >= 2:  # the first ones warm up
+                times.append(1e3 * (time.perf_counter() - started))
+    return [statistics.median(times) for times in taken]
+
+
+def mask_parity(checkpoint, model, paths, score_min):
+    """On pictures, what the file finds against what the trained network finds.
+
+    The least IoU over all masks: 0 where one of them finds a package that the other does not.
+    """
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    height, width = session.get_inputs()[0].shape[1:3]
+    net = deployed.Deployed(net_from_state(read_checkpoint(checkpoint)), height, width).eval()
+    least, count = 1.0, 0
+    for path in paths:
+        picture = read_image(path)
+        tensor, box = letterbox(picture, width, height)
+        size = picture.shape[1], picture.shape[0]
+        trained, exported = (
+            decode(*outputs, box, size, score_min=score_min)
+            for outputs in (
+                deployed.answers(net, tensor),
+                session.run(["output0", "output1"], {"images": tensor}),
+            )
+        )
+        count += max(len(trained.scores), len(exported.scores))
+        least = min([least, *pair_ious(trained, exported, score_min)])
+    return least, count
+
+
+def pair_ious(one: Instances, other: Instances, score_min):
+    """IoU of each mask with its best counterpart; a score at the limit may fall either way."""
+    ious = []
+    for mine, theirs in ((one, other), (other, one)):
+        for mask, score in zip(mine.masks, mine.scores):
+            if score - score_min < deployed.DIFFERENCE_MAX["scores"]:
+                continue
+            unions = [np.count_nonzero(mask | m) for m in theirs.masks]
+            inner = [np.count_nonzero(mask & m) for m in theirs.masks]
+            ious.append(max((i / u if u else 1.0 for i, u in zip(inner, unions)), default=0.0))
+    return ious
+

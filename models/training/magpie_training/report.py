@@ -1,0 +1,120 @@
+"""The verdict on a fine-tuned model: as a table, as JSON, as its card, and in its file's name."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Verdict:
+    name: str
+    cell: dict
+    base: dict
+    judge: str
+    replay: list
+    replay_share: float
+    before: dict  # set: {score: points of 100}
+    after: dict
+    latency_ms: list  # before, after
+    differences: dict
+    mask_iou_min: float
+    masks: int
+    reasons: list
+    options: dict
+    taken_s: float
+
+    @property
+    def accepted(self):
+        return not self.reasons
+
+
+def hand_over(verdict, partial, out):
+    """Gives the file its name, writes card and JSON, prints the verdict; whether it is accepted."""
+    blessed, rejected = out / f"{verdict.name}.onnx", out / f"{verdict.name}.rejected.onnx"
+    for old in (blessed, rejected):
+        for path in (old, old.with_suffix(".md")):
+            path.unlink(missing_ok=True)
+    model = blessed if verdict.accepted else rejected
+    partial.replace(model)
+    model.with_suffix(".md").write_text(card(verdict, model))
+    document = {**dataclasses.asdict(verdict), "accepted": verdict.accepted}
+    (out / "verdict.json").write_text(json.dumps(document, indent=1, default=str) + "\n")
+    print()
+    print("\n".join(table(verdict)))
+    print()
+    for line in conclusion(verdict):
+        print(line)
+    print(f"{model}\n{model.with_suffix('.md')}")
+    return verdict.accepted
+
+
+def table(verdict):
+    """Markdown that also reads well in a terminal."""
+    rows = [("", "before", "after", "change")]
+    sizes = {"new cell": f"new cell, {verdict.cell['held_out']} held-out pictures", "base set": "base set"}
+    for name, before in verdict.before.items():
+        for score, was in before.items():
+            now = verdict.after[name][score]
+            if was is None or now is None:
+                continue
+            rows.append((f"{sizes[name]}: {score}", f"{was:.1f}", f"{now:.1f}", f"{now - was:+.1f}"))
+    was, now = verdict.latency_ms
+    rows.append(("latency of the model, CPU, 2 threads", f"{was:.1f} ms", f"{now:.1f} ms", f"x {now / was:.2f}"))
+    rows.append(("parity: least mask IoU of export and trained network", "", f"{verdict.mask_iou_min:.4f}", f"{verdict.masks} masks"))
+    largest = max(verdict.differences, key=verdict.differences.get)
+    rows.append(("parity: largest difference of their outputs", "", f"{verdict.differences[largest]:.1e}", largest))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return lines
+
+
+def conclusion(verdict):
+    score = "mask AP50, types ignored"
+    was, now = (scores["new cell"][score] for scores in (verdict.before, verdict.after))
+    if verdict.accepted:
+        yield "accepted: nothing was forgotten, and the export is the trained network"
+    for reason in verdict.reasons:
+        yield f"refused: {reason}"
+    if was is not None and now <= was:
+        yield f"no better on the new cell ({score}): more pictures, or more minutes, may help"
+
+
+def card(verdict, model):
+    cell, base = verdict.cell, verdict.base
+    types = ", ".join(f"{count} {name}" for name, count in cell["types"].items())
+    licence = cell["licence"] or "not stated"
+    state = "accepted" if verdict.accepted else "**refused**: " + "; ".join(verdict.reasons)
+    return f"""---
+license: {json.dumps(cell['licence'] or 'unknown')}
+pipeline_tag: image-segmentation
+library_name: onnx
+tags: [instance-segmentation, onnx, robotics, packages]
+base_model: {Path(base['path']).name} {base['version']}
+---
+
+# {model.name}
+
+{Path(base['path']).name} (version {base['version']}, SHA-256 `{base['sha256']}`), taught the cell {verdict.name}.
+Verdict: {state}.
+
+## What it learned from
+
+| what | pictures | licence |
+|---|---|---|
+| what the base model learned from: {base['training_data'] or 'see its card'} | | see the base model's card |
+| {cell['source'] or 'pictures of the cell; their source was not stated'} ({cell['kind']} labels: {types}) | {cell['learned']} | {licence} |
+| replayed beside them, {round(100 * verdict.replay_share)} % of what was shown: {', '.join(Path(p).as_posix() for p in verdict.replay)} | | as the base model's |
+
+{cell['held_out']} further pictures of the cell were held out: {cell['rule']}.
+
+## Scores
+
+In points of 100, by {verdict.judge}.
+A model that loses more than 1 point of mask AP on the base set, or whose export is not the trained network, is refused.
+
+{chr(10).join(table(verdict))}
+
+Settings: {', '.join(f'{k} {v}' for k, v in verdict.options.items())}.
+"""
