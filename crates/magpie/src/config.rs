@@ -67,6 +67,8 @@ pub struct Config {
     pub zenoh: ZenohConfig,
     pub image_period: Duration,
     pub jpeg_quality_percent: u8,
+    /// The operator's file as it was written; empty without one.
+    pub written: String,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +102,8 @@ impl Config {
         toml::from_str::<ConfigFile>(text).map_err(refused)?;
         let mut merged: Table = toml::from_str(SHIPPED_CONFIG).expect("the shipped file is TOML");
         overlay(&mut merged, toml::from_str(text).map_err(refused)?);
-        check(path, merged.try_into().map_err(refused)?)
+        let config = check(path, merged.try_into().map_err(refused)?)?;
+        Ok(Config { written: text.to_owned(), ..config })
     }
 
     /// Limits of the loop, for a model that advises `score_min`.
@@ -360,6 +363,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         },
         image_period: checker.time("image.period_ms", shipped(file.image.period_ms))?,
         jpeg_quality_percent: quality,
+        written: String::new(),
     })
 }
 

@@ -166,7 +166,7 @@ fn status_line(status: &wire::Status) -> String {
     )
 }
 
-fn to_json(message: &wire::Packages) -> Value {
+pub(crate) fn to_json(message: &wire::Packages) -> Value {
     let latency = message.latencies.unwrap_or_default();
     json!({
         "cell": message.cell,

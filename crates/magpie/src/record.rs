@@ -1,0 +1,4 @@
+//! `magpie record`: the daemon with a recording of what it sees and finds.
+
+pub(crate) mod identity;
+pub(crate) mod messages;

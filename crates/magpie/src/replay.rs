@@ -1,0 +1,159 @@
+//! `magpie replay`: a recording through the pipeline of the daemon, under the recording's own time.
+//!
+//! ```text
+//!  FrameReader -> perception::run -> results: recording, JSON lines, comparison
+//!       |               ^
+//!       +-> RecordedClock
+//! ```
+
+mod clock;
+mod compare;
+mod results;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use magpie_perception::{
+    Counters, Edges, Frame, FrameSource, InferenceSession, SourceError, run as run_pipeline,
+};
+use magpie_recording::{FrameReader, Losses, Pace, Playback};
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::failure::{Failure, Outcome};
+use crate::record::identity;
+use crate::service::ended_by;
+use crate::{model, output};
+
+use clock::ReplayClock;
+use compare::{Comparison, Tolerance};
+use results::ReplayResults;
+
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// A recording made by `magpie record`.
+    file: PathBuf,
+    /// At the recorded pace, as from a camera: frames that come while the pipeline is busy are left
+    /// out.
+    #[arg(long)]
+    as_recorded: bool,
+    /// Every frame, as fast as the pipeline goes, without a latency: two replays give the same
+    /// bytes. This is the default.
+    #[arg(long, conflicts_with = "as_recorded")]
+    fast: bool,
+    /// Report what differs from the recorded results, package by package; exit with 1 if it is more
+    /// than the tolerance.
+    #[arg(long)]
+    compare: bool,
+    #[command(flatten)]
+    tolerance: Tolerance,
+    /// Write frames and results here, as a recording.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write results here, as lines of JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The model; absent: the configuration's.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// The configuration; absent: the shipped one. Its source and scene do not matter here.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+pub fn replay(args: &ReplayArgs) -> Outcome {
+    let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    config.model_path = args.model.clone().or(config.model_path);
+    let (clock, pace) = if args.as_recorded {
+        let machine = SystemClock::start();
+        let pace = Pace::AsRecorded { clock: Arc::clone(&machine), restamp: false };
+        (ReplayClock::running(machine), pace)
+    } else {
+        (ReplayClock::stepped(), Pace::AsAsked)
+    };
+    let playback = Playback { looped: false, pace };
+    let reader = FrameReader::open(&args.file, playback).map_err(Failure::config)?;
+    let comparison =
+        args.compare.then(|| Comparison::open(&args.file, args.tolerance)).transpose()?;
+    let scene = reader.scene().cloned();
+    if scene.is_none() {
+        tracing::warn!(
+            "{} has no calibration: masks and boxes are found, grasps are not",
+            args.file.display()
+        );
+    }
+
+    let model = model::read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    let mut session = model::load(&model, &config.session)?;
+    let limits = config.limits(model.spec().score_min);
+    let identities = identity::identities(&config, scene.as_ref(), &session);
+    let info = identity::recording_info(&config, scene.as_ref(), &identities, &limits);
+    tell_differences(&args.file, &reader, &info.identity);
+
+    let mut results = ReplayResults::new(identities, config.cell.as_str(), comparison);
+    if let Some(path) = &args.out {
+        results.record_to(path, info, &config.written)?;
+    }
+    if let Some(path) = &args.json {
+        results.write_json_to(path)?;
+    }
+    let counters = Counters::default();
+    let mut source = Played { reader, clock: &clock };
+    let mut edges = Edges {
+        source: &mut source,
+        session: &mut session,
+        publisher: &mut results,
+        clock: &clock,
+    };
+    run_pipeline(&mut edges, scene.as_ref(), &limits, &counters).map_err(ended_by)?;
+    let losses = source.reader.losses();
+    debug_assert_eq!(session.spec().sha256, model.spec().sha256);
+    finish(&args.file, results, losses, &counters)
+}
+
+/// Tells what was read and what could not be, and whether the results are the recorded ones.
+fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counters) -> Outcome {
+    if !losses.is_none() {
+        tracing::warn!("{}: {losses}", file.display());
+    }
+    let seen = counters.snapshot();
+    let dropped = seen.frames_stale + seen.frames_superseded;
+    output::line(&format!("{} frames replayed, {dropped} dropped", seen.results_published))?;
+    let Some(verdict) = results.finish()? else { return Ok(()) };
+    output::line(&verdict.summary())?;
+    if verdict.is_within_tolerance() {
+        return Ok(());
+    }
+    Err(Failure::Fault(anyhow!("the results differ from those recorded in {}", file.display())))
+}
+
+/// A comparison with another model or other settings is allowed, but not by oversight.
+fn tell_differences(file: &Path, reader: &FrameReader, identity: &BTreeMap<String, String>) {
+    for (key, now) in identity {
+        let recorded = reader.info().identity.get(key);
+        if let Some(recorded) = recorded.filter(|recorded| *recorded != now && key != "cell") {
+            tracing::warn!(
+                "{} was recorded with {key} = {recorded}, now it is {now}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// Sets the clock to each frame's stamp as the frame is handed out.
+struct Played<'a> {
+    reader: FrameReader,
+    clock: &'a ReplayClock,
+}
+
+impl FrameSource for Played<'_> {
+    fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+        let frame = self.reader.next_frame()?;
+        if let Some(frame) = &frame {
+            self.clock.reach(frame.stamp);
+        }
+        Ok(frame)
+    }
+}

@@ -1,0 +1,261 @@
+//! Recordings through the program: the same bytes twice, differences told, bad files refused.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use magpie::source::DEMO_RECORDING;
+use magpie_perception::{FrameSource, Scene};
+use magpie_recording::{
+    ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, RecordingInfo, Results,
+    WriteOptions,
+};
+use magpie_transport::wire;
+use prost::Message;
+use tempfile::TempDir;
+
+const FRAMES: usize = 3;
+
+fn magpie(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_magpie"))
+        .args(arguments)
+        .env("RUST_LOG", "info")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeed(arguments: &[&str]) -> Output {
+    let output = magpie(arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    output
+}
+
+/// Expects the exit code and one line of error with every part.
+#[track_caller]
+fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = magpie(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{message}");
+    for part in parts {
+        assert!(errors[0].contains(part), "{part:?} is not in {message:?}");
+    }
+}
+
+/// The first frames of the demo, as a recording of their own.
+struct Belt {
+    folder: TempDir,
+}
+
+impl Belt {
+    fn new() -> Belt {
+        Belt::of(FRAMES, |scene| scene)
+    }
+
+    fn of(frames: usize, change: impl FnOnce(Option<Scene>) -> Option<Scene>) -> Belt {
+        let belt = Belt { folder: tempfile::tempdir().unwrap() };
+        let mut demo =
+            FrameReader::from_bytes("demo", DEMO_RECORDING, Playback::default()).unwrap();
+        let info = RecordingInfo { scene: change(demo.scene().cloned()), ..Default::default() };
+        let path = belt.folder.path().join("belt.mcap");
+        // A chunk for each frame.
+        let options = WriteOptions { chunk_ns_max: 1, ..Default::default() };
+        let mut writer = FrameWriter::create(&path, info, options).unwrap();
+        for _ in 0..frames {
+            writer.write(&demo.next_frame().unwrap().unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        belt
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Frames and results: what `magpie record` would have made of them.
+    fn replayed(&self, name: &str) -> String {
+        let out = self.arg(name);
+        succeed(&["replay", &self.arg("belt.mcap"), "--out", &out]);
+        out
+    }
+}
+
+fn results(path: &Path) -> Vec<wire::Packages> {
+    let mut reader = MessageReader::open(path, "/magpie/packages").unwrap();
+    std::iter::from_fn(|| reader.next_message().unwrap())
+        .map(|message| wire::Packages::decode(&message.data[..]).unwrap())
+        .collect()
+}
+
+#[test]
+fn two_replays_give_the_same_bytes_and_so_does_a_replay_of_a_replay() {
+    let belt = Belt::new();
+    let json = |name: &str| std::fs::read(belt.path(name)).unwrap();
+    succeed(&[
+        "replay",
+        &belt.arg("belt.mcap"),
+        "--out",
+        &belt.arg("a.mcap"),
+        "--json",
+        &belt.arg("a.json"),
+    ]);
+    succeed(&[
+        "replay",
+        &belt.arg("belt.mcap"),
+        "--out",
+        &belt.arg("b.mcap"),
+        "--json",
+        &belt.arg("b.json"),
+    ]);
+    succeed(&["replay", &belt.arg("a.mcap"), "--out", &belt.arg("c.mcap")]);
+    let first = json("a.mcap");
+    assert!(first == json("b.mcap"), "the second replay differs");
+    assert!(first == json("c.mcap"), "the replay of a replay differs");
+    assert!(json("a.json") == json("b.json"), "the JSON lines differ");
+    assert_eq!(text(&json("a.json")).lines().count(), FRAMES);
+
+    let results = results(&belt.path("a.mcap"));
+    assert_eq!(results.len(), FRAMES);
+    let packages: usize = results.iter().map(|result| result.packages.len()).sum();
+    assert!(packages > 0, "nothing was found, so nothing was compared");
+    for result in &results {
+        assert_eq!(result.valid_until_ns, result.stamp_ns + 500_000_000);
+        assert_eq!(result.latencies.unwrap().total_ns, 0, "a standing clock sees no latency");
+    }
+}
+
+#[test]
+fn results_that_are_the_recorded_ones_pass_and_others_are_told_package_by_package() {
+    let belt = Belt::new();
+    let recorded = belt.replayed("recorded.mcap");
+    let output = succeed(&["replay", &recorded, "--compare"]);
+    let lines = text(&output.stdout);
+    assert!(lines.contains(&format!("{FRAMES} frames compared")), "{lines}");
+    assert!(lines.contains(" 0 differ"), "{lines}");
+
+    let strict = belt.path("strict.toml");
+    std::fs::write(&strict, "[detection]\nscore_min = 0.999\n").unwrap();
+    let strict = strict.to_str().unwrap();
+    let arguments = ["replay", &recorded, "--compare", "--config", strict];
+    check_refused(&arguments, 1, &["differ from those recorded", "recorded.mcap"]);
+    let output = magpie(&arguments);
+    assert!(text(&output.stdout).contains("is no longer found"), "{}", text(&output.stdout));
+    let warning = "was recorded with score_min";
+    assert!(text(&output.stderr).contains(warning), "{}", text(&output.stderr));
+}
+
+#[test]
+fn as_recorded_frames_come_at_their_pace_and_what_is_replayed_is_the_same() {
+    let belt = Belt::new();
+    let recorded = belt.replayed("recorded.mcap");
+    let patient = belt.path("patient.toml");
+    std::fs::write(&patient, "[limits]\nframe_age_ms_max = 60000\n").unwrap();
+    let output = succeed(&[
+        "replay",
+        &recorded,
+        "--as-recorded",
+        "--compare",
+        "--config",
+        patient.to_str().unwrap(),
+    ]);
+    assert!(text(&output.stdout).contains(" 0 differ"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn frames_without_results_cannot_be_compared_and_without_calibration_have_no_grasps() {
+    let belt = Belt::of(1, |_| None);
+    let bare = belt.arg("belt.mcap");
+    check_refused(&["replay", &bare, "--compare"], 78, &["no results", "magpie record"]);
+    let output = succeed(&["replay", &bare, "--out", &belt.arg("out.mcap")]);
+    let warning = "has no calibration: masks and boxes are found, grasps are not";
+    assert!(text(&output.stderr).contains(warning), "{}", text(&output.stderr));
+    let results = results(&belt.path("out.mcap"));
+    assert!(results.iter().flat_map(|r| &r.packages).all(|p| p.grasps.is_empty()));
+}
+
+#[test]
+fn a_cut_recording_is_replayed_as_far_as_it_goes_and_says_what_is_lost() {
+    // More than a second, so more than one chunk.
+    let belt = Belt::of(9, |scene| scene);
+    let recorded = belt.replayed("recorded.mcap");
+    let bytes = std::fs::read(&recorded).unwrap();
+    let cut = belt.path("cut.mcap");
+    std::fs::write(&cut, &bytes[..bytes.len() * 3 / 4]).unwrap();
+    let output = succeed(&["replay", cut.to_str().unwrap(), "--compare"]);
+    let (lines, warnings) = (text(&output.stdout), text(&output.stderr));
+    assert!(lines.contains(" frames compared") && lines.contains(" 0 differ"), "{lines}");
+    assert!(!lines.contains("9 frames compared"), "{lines}");
+    assert!(warnings.contains("was not finished"), "{warnings}");
+
+    std::fs::write(&cut, &bytes[..300]).unwrap();
+    let nothing = ["replay", cut.to_str().unwrap()];
+    let output = magpie(&nothing);
+    assert!(matches!(output.status.code(), Some(1 | 78)), "{}", text(&output.stderr));
+}
+
+#[test]
+fn files_that_are_no_recordings_of_ours_are_refused_with_78() {
+    let belt = Belt::new();
+    check_refused(&["replay", "/nowhere.mcap"], 78, &["/nowhere.mcap"]);
+
+    let foreign = belt.path("foreign.mcap");
+    std::fs::write(&foreign, "no recording at all").unwrap();
+    check_refused(&["replay", foreign.to_str().unwrap()], 78, &["not an MCAP file"]);
+
+    // The version stands in the file as text.
+    let bytes = std::fs::read(belt.path("belt.mcap")).unwrap();
+    let key = b"schema_version\x01\0\0\x001";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    let mut newer = bytes;
+    newer[at + key.len() - 1] = b'9';
+    std::fs::write(&foreign, newer).unwrap();
+    check_refused(&["replay", foreign.to_str().unwrap()], 78, &["schema 9", "update Magpie"]);
+}
+
+#[test]
+fn results_of_a_newer_schema_are_refused_and_broken_ones_named() {
+    let belt = Belt::new();
+    let with_result = |name: &str, data: &[u8]| {
+        let path = belt.path(name);
+        let mut reader = FrameReader::open(&belt.path("belt.mcap"), Playback::default()).unwrap();
+        let mut writer =
+            FrameWriter::create(&path, reader.info().clone(), WriteOptions::default()).unwrap();
+        let frame = reader.next_frame().unwrap().unwrap();
+        let packages = magpie_perception::Packages {
+            sequence: frame.sequence,
+            stamp: frame.stamp,
+            stamp_source: frame.stamp_source,
+            image_width_px: 640,
+            image_height_px: 480,
+            reference_frame: magpie_perception::ReferenceFrame::Base,
+            valid_until: frame.stamp,
+            packages: Vec::new(),
+        };
+        let message = ForeignMessage {
+            topic: "/magpie/packages",
+            schema_name: "magpie.v1.Packages",
+            file_descriptor_set: wire::FILE_DESCRIPTOR_SET,
+            data,
+        };
+        let results = Results { packages: &packages, class_names: &[], message };
+        writer.write_processed(&frame, &results).unwrap();
+        writer.finish().unwrap();
+        path.display().to_string()
+    };
+    let newer = wire::Packages { schema_version: 7, ..Default::default() }.encode_to_vec();
+    let newer = with_result("newer.mcap", &newer);
+    check_refused(&["replay", &newer, "--compare"], 78, &["schema 7", "update Magpie"]);
+    let broken = with_result("broken.mcap", &[0xff; 9]);
+    check_refused(&["replay", &broken, "--compare"], 1, &["decode the result of frame 0"]);
+}
