@@ -1,5 +1,6 @@
 //! The eyes of a picking arm: configuration, wiring, and the subcommands.
 
+pub mod bench;
 pub mod check;
 pub mod clock;
 pub mod config;
@@ -11,8 +12,6 @@ pub mod model;
 pub mod output;
 pub mod overlay;
 pub mod progress;
-pub mod record;
-pub mod replay;
 pub mod run;
 pub mod service;
 pub mod simulate;

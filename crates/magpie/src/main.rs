@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::failure::Outcome;
-use magpie::{check, detect, eval, replay, run, simulate, watch};
+use magpie::{bench, check, detect, eval, run, simulate, watch};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -33,8 +33,8 @@ enum Command {
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
     Eval(eval::EvalArgs),
-    /// Send a recording through the pipeline, and compare the results with the recorded ones.
-    Replay(replay::ReplayArgs),
+    /// Measure latency, stage by stage, against the bare model.
+    Bench(bench::BenchArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
 }
@@ -58,7 +58,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Check(args) => check::check(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
-        Command::Replay(args) => replay::replay(args),
+        Command::Bench(args) => bench::bench(args),
         Command::Simulate(args) => simulate::simulate(args),
     }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_inference::{ModelFile, OnnxSession};
-use magpie_perception::{Counters, Edges, Fault, InferenceSession, Limits, run as run_pipeline};
+use magpie_perception::{
+    Counters, Edges, Fault, InferenceSession, Limits, Scene, run as run_pipeline,
+};
 use magpie_transport::{
     CaptureLimits, Identities, StatusHandle, Transport, TransportError, TransportOptions,
     ZenohPublisher,
@@ -51,7 +53,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     }
     let session = load(&runtime, &model, config)?;
     let (transport, publisher) =
-        open_transport(&runtime, config, &source, &session, &clock, &counters)?;
+        open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters)?;
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -92,16 +94,16 @@ fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSes
     session
 }
 
-fn open_transport(
+/// Joins zenoh as the cell that the configuration names.
+pub(crate) fn open_transport(
     runtime: &Runtime,
     config: &Config,
-    source: &OpenSource,
+    scene: Option<&Scene>,
     session: &OnnxSession,
     clock: &SharedClock,
     counters: &Arc<Counters>,
 ) -> Result<(Transport, ZenohPublisher), Failure> {
     let spec = session.spec();
-    let scene = source.scene.as_ref();
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
         cell: config.cell.clone(),
