@@ -21,6 +21,14 @@ pub enum RecordingError {
     )]
     WriteBackwards { sequence: u64, stamp_ns: u64, previous_ns: u64 },
 
+    #[error("use {} for recordings: check that it is a folder this user may write to", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(
+        "record to {}: {free_mb} MB are free on its disk, and {free_mb_min} MB are to stay free",
+        path.display()
+    )]
+    Space { path: PathBuf, free_mb: u64, free_mb_min: u64 },
+
     #[error("open recording {name}")]
     Open { name: String, source: io::Error },
     #[error("{name} is not an MCAP file: give a recording made by `magpie record`")]

@@ -3,7 +3,7 @@
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
 //! it hands out what is whole, in order, and tells what is not ([`Losses`]). [`MessageReader`]
-//! reads the messages of one topic.
+//! reads the messages of one topic. [`Ring`] keeps the last minutes in files that each stand alone.
 //!
 //! # Conventions
 //!
@@ -34,6 +34,7 @@ mod outline;
 mod playback;
 mod reader;
 mod results;
+mod ring;
 mod schema;
 mod sink;
 mod writer;
@@ -44,5 +45,6 @@ pub use frames::Losses;
 pub use messages::{MessageReader, RecordedMessage};
 pub use playback::{Pace, Playback, SharedClock, StopHandle};
 pub use reader::FrameReader;
+pub use ring::{Ring, RingLimits, StoredFile, check_free_bytes};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
 pub use writer::{ForeignMessage, FrameWriter, Results, WriteOptions};

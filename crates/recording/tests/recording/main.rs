@@ -6,4 +6,5 @@ mod common;
 mod damage;
 mod playback;
 mod results;
+mod ring;
 mod round_trip;

@@ -1,0 +1,156 @@
+//! The last minutes of a cell, and what is kept of them.
+
+use std::path::Path;
+
+use magpie_recording::{
+    FrameReader, Playback, RecordingError, Ring, RingLimits, StoredFile, WriteOptions,
+};
+use tempfile::TempDir;
+
+use crate::common::{INTERVAL_NS, frame, info, read_all};
+
+/// Three frames a segment, four segments.
+const LIMITS: RingLimits = RingLimits {
+    segment_ns_max: 3 * INTERVAL_NS,
+    segments_max: 4,
+    bytes_max: 1 << 30,
+    kept_bytes_max: 1 << 30,
+    free_bytes_min: 0,
+};
+
+fn ring(folder: &Path, limits: RingLimits) -> Ring {
+    let config = StoredFile {
+        name: "magpie.toml".into(),
+        media_type: "application/toml".into(),
+        data: b"cell = \"belt\"".to_vec(),
+    };
+    Ring::open(folder, "belt", info(), WriteOptions::default(), limits, vec![config]).unwrap()
+}
+
+fn write(ring: &mut Ring, sequences: std::ops::Range<u64>) {
+    for sequence in sequences {
+        let frame = frame(sequence);
+        ring.writer(frame.stamp).unwrap().write(&frame).unwrap();
+    }
+}
+
+/// The sequences in each file, oldest first.
+fn segments(folder: &Path) -> Vec<Vec<u64>> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mcap"))
+        .collect();
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+        assert_eq!(*reader.info(), info());
+        assert_eq!(reader.attachment("magpie.toml").unwrap().unwrap(), b"cell = \"belt\"");
+        read_all(&mut reader).iter().map(|frame| frame.sequence).collect()
+    };
+    paths.iter().map(read).collect()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn only_the_newest_segments_stay_and_each_stands_alone() {
+    let folder = folder();
+    let mut ring = ring(folder.path(), LIMITS);
+    write(&mut ring, 0..17);
+    ring.finish().unwrap();
+    let expected: [&[u64]; 4] = [&[6, 7, 8], &[9, 10, 11], &[12, 13, 14], &[15, 16]];
+    assert_eq!(segments(folder.path()), expected);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_part_of_the_ring_and_other_files_are_not() {
+    let folder = folder();
+    std::fs::write(folder.path().join("belt-2_notes.mcap"), "of another cell").unwrap();
+    let mut first = ring(folder.path(), LIMITS);
+    write(&mut first, 0..9);
+    drop(first);
+    let mut second = ring(folder.path(), LIMITS);
+    write(&mut second, 20..26);
+    second.finish().unwrap();
+    std::fs::remove_file(folder.path().join("belt-2_notes.mcap")).unwrap();
+    let expected: [&[u64]; 4] = [&[3, 4, 5], &[6, 7, 8], &[20, 21, 22], &[23, 24, 25]];
+    assert_eq!(segments(folder.path()), expected);
+}
+
+#[test]
+fn what_is_kept_stays_and_the_segment_being_written_goes_on() {
+    let folder = folder();
+    let mut ring = ring(folder.path(), LIMITS);
+    write(&mut ring, 0..5);
+    assert_eq!(ring.keep().unwrap(), 2);
+    assert_eq!(ring.keep().unwrap(), 0, "kept already");
+    write(&mut ring, 5..30);
+    ring.finish().unwrap();
+    assert_eq!(segments(&folder.path().join("kept")), [&[0, 1, 2], &[3, 4, 5]]);
+    assert_eq!(segments(folder.path()).len(), 4);
+}
+
+#[test]
+fn no_more_is_kept_than_there_is_room_for_and_the_newest_comes_first() {
+    let folder = folder();
+    let mut ring = ring(folder.path(), LIMITS);
+    write(&mut ring, 0..9);
+    drop(ring);
+    let one = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap())
+        .find(std::fs::Metadata::is_file)
+        .unwrap()
+        .len();
+    let limits = RingLimits { kept_bytes_max: one * 3 / 2, ..LIMITS };
+    let mut ring = self::ring(folder.path(), limits);
+    assert_eq!(ring.keep().unwrap(), 1);
+    assert_eq!(segments(&folder.path().join("kept")), [[6, 7, 8]]);
+}
+
+#[test]
+fn the_ring_never_outgrows_its_bytes() {
+    let folder = folder();
+    let limits = RingLimits { bytes_max: 40_000, segments_max: 1000, ..LIMITS };
+    let mut ring = ring(folder.path(), limits);
+    let size = || -> u64 {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().metadata().unwrap())
+            .filter(|m| m.is_file())
+            .map(|m| m.len())
+            .sum()
+    };
+    let mut largest = 0;
+    for sequence in 0..60 {
+        write(&mut ring, sequence..sequence + 1);
+        largest = largest.max(size());
+    }
+    ring.finish().unwrap();
+    assert!(largest > 20_000 && largest <= 40_000, "{largest}");
+    let last = segments(folder.path()).concat();
+    assert_eq!(last.last(), Some(&59));
+    assert!(last.windows(2).all(|pair| pair[1] == pair[0] + 1), "{last:?}");
+}
+
+#[test]
+fn a_disk_without_the_room_that_others_need_is_left_alone() {
+    let folder = folder();
+    let mut ring = ring(folder.path(), RingLimits { free_bytes_min: u64::MAX, ..LIMITS });
+    let error = ring.writer(frame(0).stamp).err().unwrap();
+    assert!(matches!(error, RecordingError::Space { .. }), "{error}");
+    assert_eq!(segments(folder.path()).len(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_is_named() {
+    let folder = folder();
+    let taken = folder.path().join("taken");
+    std::fs::write(&taken, "a file").unwrap();
+    let error = Ring::open(&taken, "belt", info(), WriteOptions::default(), LIMITS, Vec::new());
+    let line = error.err().unwrap().to_string();
+    assert!(line.contains("taken") && line.contains("a folder this user may write to"), "{line}");
+}
