@@ -156,7 +156,7 @@ fn centroid(inside: &[bool], rows: usize) -> [f32; 2] {
 }
 
 /// Squared Euclidean distance of each cell to the nearest cell outside: the two-pass transform of
-/// Felzenszwalb and Huttenlocher, its second pass by search, since grids are small.
+/// Felzenszwalb and Huttenlocher ("Distance Transforms of Sampled Functions", 2012).
 fn squared_distances(inside: &[bool], columns: usize, rows: usize) -> Vec<u32> {
     let mut along = vec![0u32; columns * rows];
     for x in 0..columns {
@@ -174,26 +174,52 @@ fn squared_distances(inside: &[bool], columns: usize, rows: usize) -> Vec<u32> {
         }
     }
     let mut squared = vec![0u32; columns * rows];
-    for x in 0..columns {
-        for y in 0..rows {
-            let own = along[x * rows + y];
-            let mut best = own * own;
-            // Columns farther away than the best so far cannot improve it.
-            for aside in 1..columns {
-                let step = u32::try_from(aside * aside).expect("a small grid");
-                if best <= step {
-                    break;
-                }
-                let right = Some(x + aside).filter(|&right| right < columns);
-                for other in [x.checked_sub(aside), right].into_iter().flatten() {
-                    let d = along[other * rows + y];
-                    best = best.min(d * d + step);
-                }
-            }
-            squared[x * rows + y] = best;
-        }
+    let mut envelope = Envelope::default();
+    for y in 0..rows {
+        envelope.build((0..columns).map(|x| along[x * rows + y].pow(2)));
+        envelope.read(|x, distance| squared[x * rows + y] = distance, columns);
     }
     squared
+}
+
+/// Lower envelope of the parabolas `(x - apex)^2 + height`, from left to right.
+#[derive(Default)]
+struct Envelope {
+    /// Apex, height, and the first x at which the parabola is the lowest.
+    parabolas: Vec<(i32, i32, i32)>,
+}
+
+impl Envelope {
+    /// One parabola for each height, its apex at the height's index.
+    fn build(&mut self, heights: impl Iterator<Item = u32>) {
+        self.parabolas.clear();
+        for (apex, height) in (0i32..).zip(heights) {
+            let height = height.cast_signed();
+            let mut from = 0;
+            while let Some(&(other, other_height, other_from)) = self.parabolas.last() {
+                // The first whole x at which this parabola is not above the other, rounded up.
+                let rise = (height + apex * apex) - (other_height + other * other);
+                from = -(-rise).div_euclid(2 * (apex - other));
+                if from > other_from {
+                    break;
+                }
+                self.parabolas.pop();
+                from = 0;
+            }
+            self.parabolas.push((apex, height, from));
+        }
+    }
+
+    fn read(&self, mut lowest: impl FnMut(usize, u32), columns: usize) {
+        let mut at = 0;
+        for (x, column) in (0i32..).zip(0..columns) {
+            while self.parabolas.get(at + 1).is_some_and(|next| next.2 <= x) {
+                at += 1;
+            }
+            let (apex, height, _) = self.parabolas[at];
+            lowest(column, ((x - apex).pow(2) + height).cast_unsigned());
+        }
+    }
 }
 
 /// The surface under the cup.
@@ -507,6 +533,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn distances_are_those_of_looking_at_every_cell(
+            columns in 1usize..12, rows in 1usize..12, seed in prop::collection::vec(any::<bool>(), 144),
+        ) {
+            let inside = &seed[..columns * rows];
+            let place = |cell: usize| [(cell / rows) as i32, (cell % rows) as i32];
+            let distances = squared_distances(inside, columns, rows);
+            // Above and below the grid there is outside, as there is around every mask.
+            for (cell, distance) in distances.iter().enumerate() {
+                let [x, y] = place(cell);
+                let beyond = (y + 1).min(rows as i32 - y).pow(2) as u32;
+                let nearest = (0..inside.len()).filter(|&other| !inside[other]).map(|other| {
+                    let [ox, oy] = place(other);
+                    ((x - ox).pow(2) + (y - oy).pow(2)) as u32
+                });
+                prop_assert_eq!(*distance, nearest.chain([beyond]).min().unwrap());
+            }
+        }
+
         #[test]
         fn the_normal_of_a_tilted_plane_is_found_despite_outliers(
             tilt_x in -0.7f64..0.7, tilt_y in -0.7f64..0.7, z_m in 0.5f64..1.5, seed in 0usize..50,
