@@ -12,6 +12,8 @@ pub mod model;
 pub mod output;
 pub mod overlay;
 pub mod progress;
+pub mod record;
+pub mod replay;
 pub mod run;
 pub mod service;
 pub mod simulate;
