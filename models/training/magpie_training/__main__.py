@@ -48,6 +48,20 @@ def main(arguments=None):
 
     add_finetune(commands)
 
+    prelabel = commands.add_parser("export-labels", help="a model's outlines for annotation tools")
+    prelabel.add_argument("pictures", help="folder of JPEG or PNG files")
+    prelabel.add_argument("--out", required=True, help="new folder")
+    prelabel.add_argument("--tolerance-px", type=float, default=1.5, help="of a polygon's edges")
+    prelabel.add_argument("--image-url", default="/data/local-files/?d=images/",
+                          help="where Label Studio finds the images")
+    saved = commands.add_parser("label-savings", help="what export-labels saves, on labelled data")
+    saved.add_argument("annotations", help="COCO file with true outlines")
+    saved.add_argument("--accuracy-px", type=float, default=3.0, help="how close a label must be")
+    saved.add_argument("--limit", type=int, default=0, help="only the first N images")
+    for command in (prelabel, saved):
+        command.add_argument("--model", type=Path, default=UNIVERSAL)
+        command.add_argument("--magpie", help="the program to find with; absent: as in finetune")
+
     options = vars(parser.parse_args(arguments))
     try:
         return COMMANDS[options.pop("command")](**options)
@@ -116,6 +130,24 @@ def run_finetune(mapping, base_set, **options):
         return 130
 
 
+def run_export_labels(pictures, out, **options):
+    from .prelabel import export_labels
+
+    done = export_labels(pictures, out, **options)
+    packages = sum(len(p.found) for p in done)
+    print(f"{len(done)} pictures with {packages} packages in {out}, the least sure first")
+    return 0
+
+
+def run_label_savings(annotations, model, **options):
+    import json
+
+    from .savings import savings
+
+    print(json.dumps(savings(model, annotations, **options), indent=1))
+    return 0
+
+
 def run_train(recipe, out, resume, init):
     from .recipe import read_recipe
     from .train import train
@@ -150,6 +182,8 @@ def run_draw(model, images, out, score_min):
 COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
+    "export-labels": run_export_labels,
+    "label-savings": run_label_savings,
     "export": run_export,
     "evaluate": run_evaluate,
     "draw": run_draw,

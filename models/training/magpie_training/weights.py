@@ -58,11 +58,7 @@ def net_from_onnx(path, frozen_blocks=3):
         height, width_px = ast.literal_eval(properties["imgsz"])
     except Exception as error:
         raise UserError(f"read model {path}: not a model file of this project ({error!r})") from error
-    stored = {
-        i.name.removeprefix(PREFIX): i
-        for i in model.graph.initializer
-        if i.name.startswith(PREFIX) and i.data_type == onnx.TensorProto.FLOAT
-    }
+    stored = stored_weights(model.graph)
     first = stored.get("neck.lateral.0.0.weight")
     net = PackageNet(classes, first.dims[0] if first else 96, frozen_blocks)
     fold(net)
@@ -86,6 +82,24 @@ def net_from_onnx(path, frozen_blocks=3):
             f"{found[name]:.2e}); it was exported from another network"
         )
     return net
+
+
+def stored_weights(graph):
+    """The float32 weights and biases of all convolutions, by their names in the network.
+
+    The exporter keeps equal tensors once, under one of their names, so a bias is found
+    through the convolution that reads it.
+    """
+    tensors = {i.name: i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    stored = {}
+    for node in graph.node:
+        if node.op_type != "Conv" or not node.input[1].startswith(PREFIX):
+            continue
+        layer = node.input[1].removeprefix(PREFIX).removesuffix(".weight")
+        for kind, name in zip(("weight", "bias"), node.input[1:]):
+            if name in tensors:
+                stored[f"{layer}.{kind}"] = tensors[name]
+    return stored
 
 
 def fold(net):

@@ -1,4 +1,8 @@
 import json
+import os
+
+# Read when OpenMP loads: threads that wait by spinning only disturb each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import cv2
 import numpy as np

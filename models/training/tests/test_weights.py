@@ -73,15 +73,25 @@ def test_a_frozen_backbone_does_not_learn(recipe, exported):
     assert "heads" in changed and "backbone" not in changed
 
 
+def test_equal_weights_that_a_file_holds_once_are_all_found(recipe, tmp_path):
+    Run(recipe, CPU).save(tmp_path / "new.pt")  # its biases are all zero
+    export.export(tmp_path / "new.pt", tmp_path / "new.onnx", **OPTIONS)
+    names = {i.name for i in onnx.load(str(tmp_path / "new.onnx")).graph.initializer}
+    net = weights.read_net(tmp_path / "new.onnx")
+    assert len([n for n in net.state_dict() if f"net.{n}" not in names]) > 0
+
+
 def test_files_that_hold_no_weights_to_teach_are_refused(recipe, exported, tmp_path):
     model = onnx.load(str(exported))
     name = "net.neck.reduce8.0.weight"
     stored = next(i for i in model.graph.initializer if i.name == name)
     for node in model.graph.node:
-        node.input[:] = ["renamed" if i == name else i for i in node.input]
+        renamed = ["renamed" if i == name else i for i in node.input]
+        del node.input[:]
+        node.input.extend(renamed)
     stored.name = "renamed"
     onnx.save(model, str(tmp_path / "foreign.onnx"))
-    with pytest.raises(UserError, match="1 of the network's .* not in it .first: neck.reduce8.0.weight"):
+    with pytest.raises(UserError, match="2 of the network's .* not in it .first: neck.reduce8.0.weight"):
         weights.read_net(tmp_path / "foreign.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="broken.onnx: not a model file"):
