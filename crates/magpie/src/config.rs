@@ -18,6 +18,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
+use crate::record::settings::{self, RecordingConfig, RecordingFile};
+
 /// The list of all settings and their defaults.
 pub const SHIPPED_CONFIG: &str = include_str!("../../../systemd/magpie.toml");
 
@@ -67,6 +69,7 @@ pub struct Config {
     pub zenoh: ZenohConfig,
     pub image_period: Duration,
     pub jpeg_quality_percent: u8,
+    pub recording: RecordingConfig,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -152,6 +155,7 @@ struct ConfigFile {
     tool: ToolFile,
     zenoh: ZenohFile,
     image: ImageFile,
+    recording: RecordingFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -282,12 +286,12 @@ fn shipped<T>(value: Option<T>) -> T {
 }
 
 /// Checks values, and reads the files that they name.
-struct Checker<'a> {
+pub(crate) struct Checker<'a> {
     path: &'a Path,
 }
 
 impl Checker<'_> {
-    fn refuse<T>(
+    pub(crate) fn refuse<T>(
         &self,
         key: &'static str,
         value: impl ToString,
@@ -296,7 +300,7 @@ impl Checker<'_> {
         Err(ConfigError::Value { path: self.path.to_owned(), key, value: value.to_string(), why })
     }
 
-    fn share(&self, key: &'static str, value: f64) -> Result<f32, ConfigError> {
+    pub(crate) fn share(&self, key: &'static str, value: f64) -> Result<f32, ConfigError> {
         #[expect(clippy::cast_possible_truncation, reason = "a share needs no more digits")]
         if (0.0..=1.0).contains(&value) {
             return Ok(value as f32);
@@ -313,7 +317,7 @@ impl Checker<'_> {
     }
 
     /// Relative to the configuration's folder.
-    fn resolve(&self, path: &Path) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 }
@@ -363,6 +367,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         },
         image_period: checker.time("image.period_ms", shipped(file.image.period_ms))?,
         jpeg_quality_percent: quality,
+        recording: settings::check(&checker, file.recording)?,
         written: String::new(),
     })
 }

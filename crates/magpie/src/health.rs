@@ -12,6 +12,8 @@ pub struct Observation {
     pub camera_lost: Option<String>,
     /// Why the model does not run on the provider that was asked for.
     pub provider_fallback: Option<String>,
+    /// What is wrong with the recording.
+    pub recording: Option<String>,
     /// Why the loop ended.
     pub fault: Option<String>,
 }
@@ -41,6 +43,7 @@ impl Health {
         reasons.extend(seen.provider_fallback.clone());
         reasons.extend(self.slow.clone());
         reasons.extend(self.corrupt.clone());
+        reasons.extend(seen.recording.clone());
         let state = match (reasons.is_empty(), seen.counters.results_published) {
             (false, _) => State::Degraded,
             (true, 0) => State::Starting,

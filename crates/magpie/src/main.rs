@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::failure::Outcome;
-use magpie::{bench, check, detect, eval, replay, run, simulate, watch};
+use magpie::{bench, check, detect, eval, record, replay, run, simulate, watch};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -35,6 +35,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Measure latency, stage by stage, against the bare model.
     Bench(bench::BenchArgs),
+    /// Run the daemon and record what it sees and finds.
+    Record(record::RecordArgs),
     /// Send a recording through the pipeline, and compare the results with the recorded ones.
     Replay(replay::ReplayArgs),
     /// Make frames of a simulated cell, with the truth.
@@ -61,6 +63,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),
+        Command::Record(args) => record::record(args),
         Command::Replay(args) => replay::replay(args),
         Command::Simulate(args) => simulate::simulate(args),
     }

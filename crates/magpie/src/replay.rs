@@ -119,8 +119,11 @@ fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counte
         tracing::warn!("{}: {losses}", file.display());
     }
     let seen = counters.snapshot();
-    let dropped = seen.frames_stale + seen.frames_superseded;
-    output::line(&format!("{} frames replayed, {dropped} dropped", seen.results_published))?;
+    output::line(&format!(
+        "{} frames replayed; {} of those between are not in the recording or were left out, \
+         {} came too late",
+        seen.results_published, seen.frames_superseded, seen.frames_stale
+    ))?;
     let Some(verdict) = results.finish()? else { return Ok(()) };
     output::line(&verdict.summary())?;
     if verdict.is_within_tolerance() {

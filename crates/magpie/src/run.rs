@@ -21,7 +21,7 @@ pub fn run(args: &RunArgs) -> Outcome {
 }
 
 /// SIGTERM from systemd, SIGINT from a terminal.
-async fn asked_to_stop() {
+pub(crate) async fn asked_to_stop() {
     let listen = |kind| signal(kind).expect("signal handlers can be installed");
     let (mut terminate, mut interrupt) =
         (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));

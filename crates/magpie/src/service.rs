@@ -12,21 +12,21 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_inference::{ModelFile, OnnxSession};
-use magpie_perception::{
-    Counters, Edges, Fault, InferenceSession, Limits, Scene, run as run_pipeline,
-};
+use magpie_perception::{Counters, Edges, Fault, Limits, Scene, run as run_pipeline};
 use magpie_transport::{
-    CaptureLimits, Identities, StatusHandle, Transport, TransportError, TransportOptions,
-    ZenohPublisher,
+    CaptureLimits, Transport, TransportError, TransportOptions, ZenohPublisher,
 };
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::health::{Health, Observation};
+use crate::record::recorder::{Recorder, RecordingPublisher};
+use crate::record::{self, identity};
 use crate::source::{OpenSource, SourceWatch};
 use crate::{model, source};
 
@@ -54,14 +54,22 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let session = load(&runtime, &model, config)?;
     let (transport, publisher) =
         open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters)?;
+    let limits = config.limits(model.spec().score_min);
+    let origin = record::origin(config, source.scene.as_ref(), &session, &limits, &transport);
+    let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
+    let publisher = RecordingPublisher {
+        publisher,
+        status: transport.status(),
+        tap: recorder.as_ref().map(Recorder::tap),
+    };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
-        status: transport.status(),
+        transport: &transport,
+        recorder: recorder.as_mut(),
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
     };
-    let limits = config.limits(model.spec().score_min);
     tracing::info!(
         cell = config.cell.as_str(),
         model = model.spec().name,
@@ -71,6 +79,8 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let ended = start_pipeline(source, session, publisher, clock, limits, counters)?;
     let outcome = runtime.block_on(supervised.until_end(ended, shutdown));
     drop(transport);
+    // The fault that ended the loop matters more than what it did to the recording.
+    let outcome = outcome.and(recorder.map_or(Ok(()), Recorder::finish));
     tracing::info!("stopped");
     outcome
 }
@@ -103,24 +113,11 @@ pub(crate) fn open_transport(
     clock: &SharedClock,
     counters: &Arc<Counters>,
 ) -> Result<(Transport, ZenohPublisher), Failure> {
-    let spec = session.spec();
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
         cell: config.cell.clone(),
         zenoh: config.zenoh.clone(),
-        identities: Identities {
-            model_name: spec.name.clone(),
-            model_sha256: spec.sha256.clone(),
-            class_names: spec.class_names.clone(),
-            calibration_id: scene.map(|s| s.calibration_id.clone()).unwrap_or_default(),
-            providers_asked: config.session.providers.clone(),
-            provider_got: session.provider(),
-            base_frame_id: config.base_frame_id.clone(),
-            camera_frame_id: scene.map_or_else(
-                || "camera_optical_frame".to_owned(),
-                |s| s.camera_info.frame_id.clone(),
-            ),
-        },
+        identities: identity::identities(config, scene, session),
         camera_info: scene.map(|scene| scene.camera_info.clone()),
         counters: Arc::clone(counters),
         clock: Arc::clone(clock),
@@ -143,7 +140,7 @@ pub(crate) fn open_transport(
 fn start_pipeline(
     source: OpenSource,
     mut session: OnnxSession,
-    mut publisher: ZenohPublisher,
+    mut publisher: RecordingPublisher<ZenohPublisher>,
     clock: SharedClock,
     limits: Limits,
     counters: Arc<Counters>,
@@ -158,6 +155,8 @@ fn start_pipeline(
             clock: clock.as_ref(),
         };
         let outcome = run_pipeline(&mut edges, scene.as_ref(), &limits, &counters);
+        // First, so that a recording knows that nothing more will come.
+        drop(publisher);
         // Nobody listens any more if the process is on its way out.
         let _ = ended.send(outcome);
     };
@@ -166,22 +165,25 @@ fn start_pipeline(
 }
 
 /// What supervision looks at.
-struct Supervised {
+struct Supervised<'a> {
     watch: SourceWatch,
-    status: StatusHandle,
+    transport: &'a Transport,
+    recorder: Option<&'a mut Recorder>,
     counters: Arc<Counters>,
     provider_fallback: Option<String>,
 }
 
-impl Supervised {
+impl Supervised<'_> {
     async fn until_end(
-        self,
+        mut self,
         ended: oneshot::Receiver<Result<(), Fault>>,
         shutdown: impl Future<Output = ()>,
     ) -> Outcome {
+        let status = self.transport.status();
         let mut health = Health::default();
         let mut watchdog = Watchdog::default();
         let mut period = tokio::time::interval(SUPERVISION_PERIOD);
+        let mut keep = signal(SignalKind::user_defined1()).expect("handlers can be installed");
         tokio::pin!(ended, shutdown);
         let mut asked_to_stop = false;
         loop {
@@ -189,12 +191,18 @@ impl Supervised {
                 _ = period.tick() => {
                     let snapshot = health.judge(&self.observe(None));
                     watchdog.consider(&self, &snapshot);
-                    self.status.set(snapshot);
+                    status.set(snapshot);
+                    self.supervise_recording();
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
                     notify(&[NotifyState::Stopping]);
                     self.watch.stop();
+                }
+                _ = keep.recv(), if self.recorder.is_some() => {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.keep();
+                    }
                 }
                 outcome = &mut ended => {
                     let failure = match outcome {
@@ -202,12 +210,21 @@ impl Supervised {
                         Ok(Err(fault)) => ended_by(fault),
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
-                    self.status.set(health.judge(&self.observe(Some(failure.message()))));
+                    status.set(health.judge(&self.observe(Some(failure.message()))));
+                    self.supervise_recording();
                     // Some heartbeats, so that controllers hear the reason.
                     tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
                     return Err(failure);
                 }
             }
+        }
+    }
+
+    fn supervise_recording(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        recorder.take_status(self.transport.status_message());
+        if recorder.ends_run() {
+            self.watch.stop();
         }
     }
 
@@ -217,6 +234,7 @@ impl Supervised {
             camera: self.watch.describe(),
             camera_lost: self.watch.lost(),
             provider_fallback: self.provider_fallback.clone(),
+            recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
             fault,
         }
     }
@@ -231,7 +249,7 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn consider(&mut self, supervised: &Supervised, status: &magpie_transport::StatusSnapshot) {
+    fn consider(&mut self, supervised: &Supervised<'_>, status: &magpie_transport::StatusSnapshot) {
         let counters = supervised.counters.snapshot();
         let lost = supervised.watch.lost().is_some();
         let reopening = if lost { supervised.watch.progress() } else { 0 };

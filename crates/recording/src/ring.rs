@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use magpie_perception::StampNs;
 
-use crate::{FrameWriter, RecordingError, RecordingInfo, WriteOptions};
+use crate::{FrameWriter, RecordingError, RecordingInfo, StoredFile, WriteOptions};
 
 /// How much a ring may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +31,6 @@ pub struct RingLimits {
     pub free_bytes_min: u64,
 }
 
-/// A file that every segment carries, for example the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredFile {
-    pub name: String,
-    pub media_type: String,
-    pub data: Vec<u8>,
-}
-
 /// Writes segments and removes the oldest.
 pub struct Ring {
     folder: PathBuf,
@@ -47,6 +39,7 @@ pub struct Ring {
     info: RecordingInfo,
     options: WriteOptions,
     limits: RingLimits,
+    /// In every segment.
     attachments: Vec<StoredFile>,
     current: Option<Segment>,
 }
@@ -143,8 +136,8 @@ impl Ring {
         let name = format!("{}{time}.mcap", self.prefix);
         let path = self.folder.join(&name);
         let mut writer = FrameWriter::create(&path, self.info.clone(), self.options)?;
-        for StoredFile { name, media_type, data } in &self.attachments {
-            writer.attach(name, media_type, data)?;
+        for stored in &self.attachments {
+            writer.attach(stored)?;
         }
         Ok(Segment { writer, first: stamp, name, is_kept: false })
     }

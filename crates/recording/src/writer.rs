@@ -58,6 +58,14 @@ pub struct ForeignMessage<'a> {
     pub data: &'a [u8],
 }
 
+/// A file to be stored beside the frames, for example the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    pub name: String,
+    pub media_type: String,
+    pub data: Vec<u8>,
+}
+
 /// What was found in a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
@@ -228,18 +236,14 @@ impl FrameWriter {
     }
 
     /// Stores a file beside the frames, for example the configuration.
-    pub fn attach(
-        &mut self,
-        name: &str,
-        media_type: &str,
-        data: &[u8],
-    ) -> Result<(), RecordingError> {
+    pub fn attach(&mut self, stored: &StoredFile) -> Result<(), RecordingError> {
+        let StoredFile { name, media_type, data } = stored;
         let stamp_ns = self.stamp_last.unwrap_or_default().0;
         let attachment = Attachment {
             log_time: stamp_ns,
             create_time: stamp_ns,
-            name: name.to_owned(),
-            media_type: media_type.to_owned(),
+            name: name.clone(),
+            media_type: media_type.clone(),
             data: Cow::Borrowed(data),
         };
         let attached = self.mcap.attach(&attachment);

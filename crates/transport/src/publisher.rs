@@ -184,6 +184,11 @@ impl Transport {
         self.status.clone()
     }
 
+    /// What the heartbeat says at this moment.
+    pub fn status_message(&self) -> wire::Status {
+        status::to_wire(&self.shared, self.status.current())
+    }
+
     /// New whenever a daemon starts; every message carries it.
     pub fn instance_id(&self) -> &str {
         &self.shared.instance_id

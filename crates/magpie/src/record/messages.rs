@@ -1,14 +1,20 @@
 //! Messages of ours in recordings: the wire's own, under topics of their own.
 
-use magpie_recording::{ForeignMessage, FrameWriter, RecordingError};
+use magpie_recording::{ForeignMessage, StoredFile};
 use magpie_transport::wire;
 
 pub(crate) const PACKAGES_TOPIC: &str = "/magpie/packages";
-pub(crate) const CONFIG_ATTACHMENT: &str = "magpie.toml";
+pub(crate) const STATUS_TOPIC: &str = "/magpie/status";
+const CONFIG_ATTACHMENT: &str = "magpie.toml";
 
 /// `data` is an encoded [`wire::Packages`].
 pub(crate) fn packages(data: &[u8]) -> ForeignMessage<'_> {
     message(PACKAGES_TOPIC, "magpie.v1.Packages", data)
+}
+
+/// `data` is an encoded [`wire::Status`].
+pub(crate) fn status(data: &[u8]) -> ForeignMessage<'_> {
+    message(STATUS_TOPIC, "magpie.v1.Status", data)
 }
 
 fn message<'a>(topic: &'a str, schema_name: &'a str, data: &'a [u8]) -> ForeignMessage<'a> {
@@ -16,9 +22,10 @@ fn message<'a>(topic: &'a str, schema_name: &'a str, data: &'a [u8]) -> ForeignM
 }
 
 /// The configuration as the operator wrote it, if there was one.
-pub(crate) fn attach_config(writer: &mut FrameWriter, text: &str) -> Result<(), RecordingError> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    writer.attach(CONFIG_ATTACHMENT, "application/toml", text.as_bytes())
+pub(crate) fn config_file(written: &str) -> Option<StoredFile> {
+    (!written.is_empty()).then(|| StoredFile {
+        name: CONFIG_ATTACHMENT.to_owned(),
+        media_type: "application/toml".to_owned(),
+        data: written.as_bytes().to_vec(),
+    })
 }

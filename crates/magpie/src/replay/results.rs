@@ -41,7 +41,9 @@ impl ReplayResults {
     ) -> Result<(), Failure> {
         let writer = FrameWriter::create(path, info, WriteOptions::default());
         let mut writer = writer.map_err(Failure::config)?;
-        messages::attach_config(&mut writer, config).map_err(Failure::fault)?;
+        if let Some(config) = messages::config_file(config) {
+            writer.attach(&config).map_err(Failure::fault)?;
+        }
         self.recording = Some(writer);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::common::{
 use magpie_perception::{DepthImage, Frame, FrameSource};
 use magpie_recording::{
     ColorCoding, DepthCoding, FrameReader, FrameWriter, Playback, RecordingError, RecordingInfo,
-    WriteOptions,
+    StoredFile, WriteOptions,
 };
 
 fn check_lossless(color: ColorCoding, depth: DepthCoding) {
@@ -81,7 +81,12 @@ fn an_attachment_comes_back_and_a_missing_one_is_none() {
     let path = folder.path().join("belt.mcap");
     let mut writer = FrameWriter::create(&path, info(), WriteOptions::default()).unwrap();
     writer.write(&frame(0)).unwrap();
-    writer.attach("magpie.toml", "application/toml", b"cell = \"belt\"").unwrap();
+    let config = StoredFile {
+        name: "magpie.toml".into(),
+        media_type: "application/toml".into(),
+        data: b"cell = \"belt\"".to_vec(),
+    };
+    writer.attach(&config).unwrap();
     writer.write(&frame(1)).unwrap();
     writer.finish().unwrap();
     let mut reader = FrameReader::open(&path, Playback::default()).unwrap();

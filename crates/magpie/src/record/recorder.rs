@@ -1,0 +1,302 @@
+//! The thread that writes a recording, and how the loop hands frames to it.
+//!
+//! ```text
+//! pipeline -> RecordingPublisher -> queue of QUEUE_FRAMES_MAX -> thread magpie-record -> file
+//! supervise ------- status ----------^
+//! ```
+//!
+//! Handing over never waits. A frame that finds the queue full is left out and counted, and the
+//! next frame that gets through tells the writer to write the gap down.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+use magpie_perception::{Frame, FrameReport, PublishError, Publisher, StampNs};
+use magpie_recording::{RecordingError, RecordingInfo, Ring, RingLimits, WriteOptions};
+use magpie_transport::{Identities, StatusHandle, wire};
+
+use super::messages;
+use super::settings::{RecordingConfig, RecordingTarget, RingConfig};
+use super::writer::{FileOutput, Output, Writer};
+use crate::clock::SharedClock;
+use crate::failure::Failure;
+
+/// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
+/// 1280x720 px with depth.
+pub(crate) const QUEUE_FRAMES_MAX: usize = 8;
+/// How long a gap is worth a reason in the status.
+const GAP_TOLD_NS: u64 = 10_000_000_000;
+
+/// What a recording says about where its results come from.
+pub(crate) struct Origin {
+    pub(crate) cell: String,
+    pub(crate) instance_id: String,
+    pub(crate) identities: Identities,
+    pub(crate) info: RecordingInfo,
+    /// The configuration as the operator wrote it.
+    pub(crate) config: String,
+}
+
+/// What goes through the queue.
+pub(super) enum Item {
+    Frame(Box<FrameItem>),
+    Status { stamp: StampNs, status: Box<wire::Status> },
+}
+
+pub(super) struct FrameItem {
+    pub(super) frame: Frame,
+    pub(super) report: FrameReport,
+    pub(super) handed_over: StampNs,
+    pub(super) state: wire::State,
+    /// Frames that found the queue full since the last one that did not.
+    pub(super) missed_before: u64,
+}
+
+/// What the writer's thread and the others tell each other.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) frames: AtomicU64,
+    pub(super) frames_missed: AtomicU64,
+    /// Of those, the ones that the recording does not yet say are missing.
+    pub(super) frames_unnoted: AtomicU64,
+    /// When a frame was last left out.
+    pub(super) missed_stamp_ns: AtomicU64,
+    pub(super) keep_wanted: AtomicBool,
+    pub(super) end: Mutex<Option<End>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The file has what was asked for.
+    Full,
+    Failed(String),
+}
+
+impl Shared {
+    pub(super) fn end(&self) -> Option<End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_end(&self, end: End) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+}
+
+/// What makes a status worth recording again: a change, and a second.
+#[derive(PartialEq)]
+struct Told {
+    state: wire::State,
+    reasons: Vec<String>,
+    sent_s: u64,
+}
+
+/// A recording in progress.
+pub(crate) struct Recorder {
+    sender: SyncSender<Item>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+    clock: SharedClock,
+    /// The last status that went into the recording.
+    status_told: Option<Told>,
+    keep_on_degraded: bool,
+    /// The run is for this recording's sake, and ends with it.
+    is_purpose: bool,
+}
+
+impl Recorder {
+    /// `None` if nothing is to be recorded.
+    pub(crate) fn start(
+        config: &RecordingConfig,
+        origin: Origin,
+        clock: &SharedClock,
+    ) -> Result<Option<Recorder>, Failure> {
+        let Some(target) = &config.target else { return Ok(None) };
+        let options = WriteOptions { color: config.color, ..WriteOptions::default() };
+        let (output, keep_on_degraded, keep_on_score_below) = match target {
+            RecordingTarget::File { path, limits } => {
+                let free_bytes_min = config.free_bytes_min;
+                let output = FileOutput::create(path, &origin, options, *limits, free_bytes_min);
+                (Output::File(Box::new(output.map_err(Failure::config)?)), false, None)
+            }
+            RecordingTarget::Ring { folder, ring } => {
+                let opened = open_ring(folder, ring, config.free_bytes_min, &origin, options);
+                let opened = opened.map_err(Failure::config)?;
+                (Output::Ring(Box::new(opened)), ring.keep_on_degraded, ring.keep_on_score_below)
+            }
+        };
+        let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
+        let shared = Arc::new(Shared::default());
+        let writer = Writer { origin, output, keep_on_score_below, shared: Arc::clone(&shared) };
+        let thread = std::thread::Builder::new()
+            .name("magpie-record".into())
+            .spawn(move || writer.run(receiver))
+            .context("start the recording's thread")?;
+        Ok(Some(Recorder {
+            sender,
+            shared,
+            thread,
+            clock: Arc::clone(clock),
+            status_told: None,
+            keep_on_degraded,
+            is_purpose: matches!(target, RecordingTarget::File { .. }),
+        }))
+    }
+
+    /// Puts the recording behind a publisher.
+    pub(crate) fn tap(&self) -> Tap {
+        Tap {
+            sender: self.sender.clone(),
+            shared: Arc::clone(&self.shared),
+            clock: Arc::clone(&self.clock),
+            missed: 0,
+        }
+    }
+
+    /// What is wrong with the recording, for the status.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        if let Some(End::Failed(why)) = self.shared.end() {
+            return Some(format!("recording stopped: {why}"));
+        }
+        let missed = self.shared.frames_missed.load(Ordering::Relaxed);
+        let newest = StampNs(self.shared.missed_stamp_ns.load(Ordering::Relaxed));
+        (missed > 0 && self.clock.now().since_ns(newest) < GAP_TOLD_NS).then(|| {
+            "the recording cannot keep up and leaves frames out: see recording.color, or use a \
+             faster disk"
+                .to_owned()
+        })
+    }
+
+    /// The run has no more to do.
+    pub(crate) fn ends_run(&self) -> bool {
+        self.is_purpose && self.shared.end().is_some()
+    }
+
+    /// Keeps what the ring holds.
+    pub(crate) fn keep(&self) {
+        self.shared.keep_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Records the status once a second and at every change; keeps the ring when it becomes bad.
+    pub(crate) fn take_status(&mut self, status: wire::Status) {
+        let now = Told {
+            state: status.state(),
+            reasons: status.reasons.clone(),
+            sent_s: status.sent_ns / 1_000_000_000,
+        };
+        if self.status_told.as_ref() == Some(&now) {
+            return;
+        }
+        let trouble = self.trouble();
+        let is_bad = |told: &Told| {
+            matches!(told.state, wire::State::Degraded | wire::State::Fault)
+                // The recording's own troubles are no reason to keep more of it.
+                && told.reasons.iter().any(|reason| Some(reason) != trouble.as_ref())
+        };
+        if self.keep_on_degraded && is_bad(&now) && !self.status_told.as_ref().is_some_and(is_bad) {
+            self.keep();
+        }
+        let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
+        // What finds the queue full comes again at the next look.
+        if self.sender.try_send(item).is_ok() {
+            self.status_told = Some(now);
+        }
+    }
+
+    /// Waits until everything is on the disk; to be called when the publisher is gone.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let Recorder { sender, shared, thread, is_purpose, .. } = self;
+        drop(sender);
+        if thread.join().is_err() {
+            return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
+        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let end = shared.end();
+        // What came after the last frame that was asked for is not missing.
+        let after = if matches!(end, Some(End::Full)) { count(&shared.frames_unnoted) } else { 0 };
+        let left_out = count(&shared.frames_missed).saturating_sub(after);
+        tracing::info!(frames = count(&shared.frames), left_out, "recording ended");
+        match end {
+            Some(End::Failed(why)) if is_purpose => Err(Failure::Fault(anyhow!(why))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open_ring(
+    folder: &Path,
+    ring: &RingConfig,
+    free_bytes_min: u64,
+    origin: &Origin,
+    options: WriteOptions,
+) -> Result<Ring, RecordingError> {
+    let nanoseconds = |time: std::time::Duration| {
+        u64::try_from(time.as_nanos()).expect("checked to be weeks at most")
+    };
+    let segments = ring.span.as_nanos().div_ceil(ring.segment.as_nanos());
+    let limits = RingLimits {
+        segment_ns_max: nanoseconds(ring.segment),
+        // One more: the oldest leaves when the newest has just begun.
+        segments_max: usize::try_from(segments).expect("checked to be millions at most") + 1,
+        bytes_max: ring.bytes_max,
+        kept_bytes_max: ring.kept_bytes_max,
+        free_bytes_min,
+    };
+    let attachments = messages::config_file(&origin.config).into_iter().collect();
+    Ring::open(folder, &origin.cell, origin.info.clone(), options, limits, attachments)
+}
+
+/// The loop's side of a recording.
+pub(crate) struct Tap {
+    sender: SyncSender<Item>,
+    shared: Arc<Shared>,
+    clock: SharedClock,
+    missed: u64,
+}
+
+impl Tap {
+    /// Returns at once: copies the frame, or counts it.
+    fn offer(&mut self, frame: &Frame, report: &FrameReport, state: wire::State) {
+        if self.shared.end().is_some() {
+            return;
+        }
+        let item = FrameItem {
+            frame: frame.clone(),
+            report: report.clone(),
+            handed_over: self.clock.now(),
+            state,
+            missed_before: self.missed,
+        };
+        match self.sender.try_send(Item::Frame(Box::new(item))) {
+            Ok(()) => self.missed = 0,
+            Err(TrySendError::Full(_)) => {
+                self.missed += 1;
+                self.shared.frames_missed.fetch_add(1, Ordering::Relaxed);
+                self.shared.frames_unnoted.fetch_add(1, Ordering::Relaxed);
+                self.shared.missed_stamp_ns.store(self.clock.now().0, Ordering::Relaxed);
+            }
+            // The recording has ended in the meantime, and has said why.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+/// Publishes first, and then offers the frame to the recording.
+pub(crate) struct RecordingPublisher<P> {
+    pub(crate) publisher: P,
+    pub(crate) status: StatusHandle,
+    pub(crate) tap: Option<Tap>,
+}
+
+impl<P: Publisher> Publisher for RecordingPublisher<P> {
+    fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
+        self.publisher.publish(frame, report)?;
+        if let Some(tap) = &mut self.tap {
+            tap.offer(frame, report, self.status.current().state);
+        }
+        Ok(())
+    }
+}
