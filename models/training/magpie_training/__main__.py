@@ -58,9 +58,9 @@ def main(arguments=None):
     saved.add_argument("annotations", help="COCO file with true outlines")
     saved.add_argument("--accuracy-px", type=float, default=3.0, help="how close a label must be")
     saved.add_argument("--limit", type=int, default=0, help="only the first N images")
+    prelabel.add_argument("--magpie", help="the program that finds; absent: as in finetune")
     for command in (prelabel, saved):
         command.add_argument("--model", type=Path, default=UNIVERSAL)
-        command.add_argument("--magpie", help="the program to find with; absent: as in finetune")
 
     options = vars(parser.parse_args(arguments))
     try:

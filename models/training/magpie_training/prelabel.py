@@ -84,8 +84,6 @@ def detector(model, magpie=None):
 class ByPython:
     """Finds by `decode`, where the program is not built."""
 
-    name = "the Python decoder (no magpie program found)"
-
     def __init__(self, model):
         self.model = Model(model)
         self.score_min = advised(self.model)
@@ -100,8 +98,6 @@ class ByPython:
 
 class ByProgram:
     """Finds by `magpie detect`: what would be deployed."""
-
-    name = "magpie detect"
 
     def __init__(self, program, model):
         self.program, self.model = program, model
@@ -120,12 +116,11 @@ def advised(model):
 
 
 def judge_found(found, score_min):
-    """What is kept, and how unsure the model is of the picture: the share of its decisions
-    expected to be wrong, a finding of score s being right with probability s. 1 where it finds
-    nothing at all."""
+    """What is kept, and how unsure the model is of the picture: 1 less the mean score of
+    everything it finds, doubts too; 1 where it finds nothing. Of eight such rules this one told
+    best, on simulated frames, where most work was left."""
     found = sorted((f for f in found if f.score >= DOUBT_SCORE_MIN), key=lambda f: -f.score)
-    wrong = [1 - f.score if f.score >= score_min else f.score for f in found]
-    unsure = sum(wrong) / len(wrong) if wrong else 1.0
+    unsure = 1 - sum(f.score for f in found) / len(found) if found else 1.0
     return [f for f in found if f.score >= score_min], unsure
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from . import CLASSES
 from .data import decode_mask, load_coco
 from .outline import off, polygons
-from .prelabel import detector, judge_found
+from .prelabel import ByPython, judge_found
 
 IOU_MIN = 0.5
 
 
-def savings(model, annotations, *, magpie=None, accuracy_px=3.0, tolerance_px=1.5, limit=0):
+def savings(model, annotations, *, accuracy_px=3.0, tolerance_px=1.5, limit=0):
     """Counts over all outlined packages of a dataset.
 
     To draw: the fewest points that stay within `accuracy_px` of the true outline.
@@ -22,7 +22,7 @@ def savings(model, annotations, *, magpie=None, accuracy_px=3.0, tolerance_px=1.
     corners that it lacks; what is left over on either side is deleted or added.
     A type is changed, a wrong finding deleted, by one action; what was missed is drawn.
     """
-    detect = detector(model, magpie)
+    detect = ByPython(model)
     records = load_coco(Path(annotations), CLASSES)[: limit or None]
     totals = dict.fromkeys(("packages", "drawn", "corrected", "deleted", "retyped", "missed", "matched"), 0)
     pictures = []
@@ -43,7 +43,6 @@ def savings(model, annotations, *, magpie=None, accuracy_px=3.0, tolerance_px=1.
     with_help = work(totals)
     return {
         "model": str(model),
-        "by": detect.name,
         "pictures": len(records),
         **totals,
         "points_to_draw": totals["drawn"],
