@@ -338,7 +338,10 @@ fn fit_plane(points: &[(Vector3<f64>, f64)]) -> Option<Surface> {
         let middle = residuals.len() / 2;
         let median_m = *residuals.select_nth_unstable_by(middle, f64::total_cmp).1;
         // 3 sigma of a normal distribution, whose median deviation is 0.6745 sigma.
-        limit_m = (3.0 / 0.6745 * median_m).max(DEPTH_STEP_M);
+        let last_m = std::mem::replace(&mut limit_m, (3.0 / 0.6745 * median_m).max(DEPTH_STEP_M));
+        if (last_m - limit_m).abs() <= 0.01 * limit_m {
+            break;
+        }
         let near = points.iter().filter(|point| residual_m(&inverse_depth, point) <= limit_m);
         inverse_depth = solve(near)?;
     }

@@ -18,7 +18,7 @@ use crate::source::DEMO_RECORDING;
 /// More would only fill memory.
 const FRAMES_MAX: usize = 64;
 
-pub(super) struct BenchFrames {
+pub struct BenchFrames {
     pub name: String,
     pub frames: Vec<Frame>,
     pub scene: Option<Scene>,
@@ -26,7 +26,7 @@ pub(super) struct BenchFrames {
 
 impl BenchFrames {
     /// A recording with its own calibration, or pictures with the configuration's, if that fits.
-    pub(super) fn load(path: Option<&Path>, config: &Config) -> Result<BenchFrames, Failure> {
+    pub fn load(path: Option<&Path>, config: &Config) -> Result<BenchFrames, Failure> {
         let playback = Playback { looped: false, pace: Pace::AsAsked };
         let loaded = match path {
             None => {
@@ -51,7 +51,7 @@ impl BenchFrames {
     }
 
     /// Every frame to this size, the calibration with them.
-    pub(super) fn scale(&mut self, (width_px, height_px): (u32, u32)) {
+    pub fn scale(&mut self, (width_px, height_px): (u32, u32)) {
         if let Some(scene) = &mut self.scene {
             scale_camera_info(&mut scene.camera_info, width_px, height_px);
         }

@@ -1,0 +1,94 @@
+//! Each function that a frame passes, alone: `cargo bench -p magpie`.
+//!
+//! One frame of the demo recording at 1280x720 px, with the 40 best candidates of the universal
+//! model taken for packages.
+
+use divan::{Bencher, black_box};
+use magpie::bench::{BenchFrames, take_exactly};
+use magpie::config::Config;
+use magpie::model;
+use magpie_perception::{
+    DecodeScratch, Frame, InferenceSession, InputMut, Instance, Letterbox, Limits, ModelSpec,
+    PreprocessScratch, Scene, Tracks, decode, plan, preprocess,
+};
+
+const SIZE_PX: (u32, u32) = (1280, 720);
+const PACKAGES: usize = 40;
+
+fn main() {
+    divan::main();
+}
+
+struct Bench {
+    spec: ModelSpec,
+    letterbox: Letterbox,
+    limits: Limits,
+    frame: Frame,
+    scene: Scene,
+    predictions: Vec<f32>,
+    prototypes: Vec<f32>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let config = Config::load(None).expect("the shipped configuration is right");
+        let file = model::read(None, None).expect("the universal model is whole");
+        let mut session = model::load(&file, &config.session).expect("ONNX Runtime is installed");
+        let mut frames = BenchFrames::load(None, &config).expect("the demo recording is whole");
+        frames.scale(SIZE_PX);
+        let frame = frames.frames.swap_remove(0);
+        let spec = session.spec().clone();
+        let letterbox = Letterbox::new(SIZE_PX, (spec.width_px, spec.height_px));
+        preprocess(&frame.color, &letterbox, session.input(), &mut PreprocessScratch::default());
+        let outputs = session.run().expect("the model runs");
+        let (predictions, prototypes) = (outputs.predictions.to_vec(), outputs.prototypes.to_vec());
+        let mut limits = config.limits(spec.score_min);
+        take_exactly(&mut limits, PACKAGES);
+        let scene = frames.scene.expect("the demo recording is calibrated");
+        Bench { spec, letterbox, limits, frame, scene, predictions, prototypes }
+    }
+
+    fn instances(&self, scratch: &mut DecodeScratch) -> Vec<Instance> {
+        let outputs = magpie_perception::Outputs {
+            predictions: &self.predictions,
+            prototypes: &self.prototypes,
+        };
+        decode(outputs, &self.spec, &self.letterbox, &self.limits.decode, scratch)
+    }
+}
+
+#[divan::bench]
+fn preprocess_1280x720(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let mut input = vec![0; (bench.spec.width_px * bench.spec.height_px * 3) as usize];
+    let mut scratch = PreprocessScratch::default();
+    bencher.bench_local(|| {
+        let input = InputMut::Bgr8Nhwc(&mut input);
+        preprocess(black_box(&bench.frame.color), &bench.letterbox, input, &mut scratch);
+    });
+}
+
+#[divan::bench]
+fn decode_40_packages(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let mut scratch = DecodeScratch::default();
+    bencher.bench_local(|| black_box(bench.instances(&mut scratch)));
+}
+
+#[divan::bench]
+fn track_40_packages(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let instances = bench.instances(&mut DecodeScratch::default());
+    let mut tracks = Tracks::default();
+    bencher.bench_local(|| black_box(tracks.assign(&instances, bench.frame.stamp)));
+}
+
+#[divan::bench]
+fn plan_40_packages(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let instances = bench.instances(&mut DecodeScratch::default());
+    let ids: Vec<u64> = (1..).take(instances.len()).collect();
+    bencher.with_inputs(|| instances.clone()).bench_local_values(|instances| {
+        plan(instances, &ids, bench.frame.depth.as_ref(), Some(&bench.scene))
+    });
+}
