@@ -1,4 +1,4 @@
-"""`python -m magpie_training train | finetune | export | export-labels | label-savings | evaluate | draw`."""
+"""`python -m magpie_training COMMAND`: trains, exports and judges Magpie's models."""
 
 import argparse
 import os
@@ -78,7 +78,7 @@ def add_finetune(commands):
     tune.add_argument("--steps", type=int, default=0, help="of training, instead of minutes")
     tune.add_argument("--base", type=Path, default=UNIVERSAL, help="exported .onnx to start from")
     tune.add_argument("--base-set", action="append", default=[], metavar="COCO",
-                      help="pictures to replay, may be given again; absent: frames that `magpie simulate` makes")
+                      help="pictures to replay, may be given again; absent: simulated frames")
     tune.add_argument("--base-check", type=Path, metavar="COCO", help="pictures that show forgetting")
     tune.add_argument("--replay-share", type=share, default=0.5)
     tune.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE",

@@ -67,6 +67,7 @@ class Base:
 
     path: Path
     size: tuple
+    classes: tuple
     version: str
     training_data: str
     score_min: float
@@ -103,7 +104,8 @@ def finetune(options):
         name=cell_name(options), cell=cell, base=dataclasses.asdict(base), judge=umpire.name(),
         replay=replay, replay_share=options.replay_share, before=before, after=after,
         latency_ms=latency, differences=differences, mask_iou_min=iou[0], masks=iou[1],
-        reasons=reasons(before, after, differences, iou), options=describe(options),
+        reasons=reasons(before, after, differences, iou),
+        forgotten_points_max=FORGOTTEN_POINTS_MAX, options=describe(options),
         taken_s=time.monotonic() - started,
     )
     return report.hand_over(verdict, partial, out)
@@ -112,12 +114,14 @@ def finetune(options):
 def read_base(path):
     if path.suffix != ".onnx":
         raise UserError(f"read model {path}: name an .onnx file; `export` makes one of a checkpoint")
-    read_net(path)  # refuses what cannot be taught, before anything else takes time
+    # Refuses what cannot be taught, before anything else takes time.
+    classes = read_net(path).classes
     model = onnx.load(str(path), load_external_data=False)
     properties = {p.key: p.value for p in model.metadata_props}
     return Base(
         path,
         tuple(json.loads(properties["imgsz"])),
+        classes,
         properties.get("magpie.version", "0"),
         properties.get("magpie.training_data", ""),
         float(properties.get("magpie.score_min", 0.3)),
@@ -279,7 +283,7 @@ def make_recipe(options, base, replay):
     old = [Source(path, share=options.replay_share / len(replay), zoom=(0.9, 2.2)) for path in replay]
     return Recipe(
         sources=(new, *old),
-        classes=read_net(base.path).classes,
+        classes=base.classes,
         seed=options.seed,
         steps=options.steps or 1,
         minutes=0.0 if options.steps else options.minutes,
