@@ -130,7 +130,9 @@ impl Recorder {
         };
         let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
         let shared = Arc::new(Shared::default());
-        let writer = Writer { origin, output, keep_on_score_below, shared: Arc::clone(&shared) };
+        let is_purpose = matches!(target, RecordingTarget::File { .. });
+        let writer =
+            Writer { origin, output, keep_on_score_below, shared: Arc::clone(&shared), is_purpose };
         let thread = std::thread::Builder::new()
             .name("magpie-record".into())
             .spawn(move || writer.run(receiver))
@@ -142,7 +144,7 @@ impl Recorder {
             clock: Arc::clone(clock),
             status_told: None,
             keep_on_degraded,
-            is_purpose: matches!(target, RecordingTarget::File { .. }),
+            is_purpose,
         }))
     }
 

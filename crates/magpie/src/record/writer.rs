@@ -18,7 +18,7 @@ use super::settings::FileLimits;
 use crate::failure::one_line;
 
 /// The writer gives way to everything that makes results.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// Lives in the recording's thread.
 pub(super) struct Writer {
@@ -26,6 +26,8 @@ pub(super) struct Writer {
     pub(super) output: Output,
     pub(super) keep_on_score_below: Option<f32>,
     pub(super) shared: Arc<Shared>,
+    /// The run ends with this recording.
+    pub(super) is_purpose: bool,
 }
 
 /// Where the writer writes.
@@ -48,7 +50,10 @@ impl Writer {
             Ok(Some(end)) => self.shared.set_end(end),
             Err(error) => {
                 let why = one_line(&error.into());
-                tracing::error!("recording stopped: {why}");
+                // A file is what the run is for: its end is the run's, which will say why.
+                if !self.is_purpose {
+                    tracing::error!("recording stopped: {why}");
+                }
                 self.shared.set_end(End::Failed(why));
             }
         }

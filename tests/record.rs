@@ -1,0 +1,276 @@
+//! Recordings of the running daemon: complete or loud, bounded, and never in its way.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use magpie_perception::FrameSource;
+use magpie_recording::{FrameReader, MessageReader, Playback};
+use magpie_transport::{CellName, State, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire};
+use prost::Message;
+use tempfile::TempDir;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A cell on a port of its own, playing the demo.
+struct Cell {
+    folder: TempDir,
+    endpoint: String,
+}
+
+impl Cell {
+    fn new(more: &str) -> Cell {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = format!("tcp/127.0.0.1:{port}");
+        let zenoh = format!(
+            r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
+                scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
+        );
+        std::fs::write(folder.path().join("zenoh.json5"), zenoh).unwrap();
+        let config = format!(
+            "[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n\
+             [zenoh]\nconfig = \"zenoh.json5\"\n[model]\nspinning = false\n{more}"
+        );
+        std::fs::write(folder.path().join("magpie.toml"), config).unwrap();
+        Cell { folder, endpoint }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn record(&self, arguments: &[&str]) -> Output {
+        let (config, out) = (self.arg("magpie.toml"), self.arg("cell.mcap"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));
+        command.args(["record", "--config", &config, "--out", &out]).args(arguments);
+        command.env("RUST_LOG", "info").output().unwrap()
+    }
+
+    /// The program with a limit on the size of any file it writes, which stands for a full disk.
+    fn start_with_file_limit(&self, kilobytes: u32, arguments: &str) -> Daemon {
+        let program = env!("CARGO_BIN_EXE_magpie");
+        let config = self.arg("magpie.toml");
+        // The signal that comes with the error would end the process; a full disk has none.
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {kilobytes}; exec {program} {arguments} --config {config}"
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).env("RUST_LOG", "info").stderr(Stdio::piped());
+        Daemon { child: command.spawn().unwrap() }
+    }
+}
+
+/// Asked to stop when it is dropped.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// What it said until it ended.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let mut stderr = self.child.stderr.take().unwrap();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn messages<T: Message + Default>(path: &Path, topic: &str) -> Vec<T> {
+    let mut reader = MessageReader::open(path, topic).unwrap();
+    std::iter::from_fn(|| reader.next_message().unwrap())
+        .map(|message| T::decode(&message.data[..]).unwrap())
+        .collect()
+}
+
+fn sequences(path: &Path) -> (Vec<u64>, FrameReader) {
+    let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+    let sequences =
+        std::iter::from_fn(|| reader.next_frame().unwrap()).map(|frame| frame.sequence).collect();
+    (sequences, reader)
+}
+
+#[test]
+fn a_recording_holds_frames_results_status_and_what_made_them_and_replays_as_it_was() {
+    let cell = Cell::new("");
+    let output = cell.record(&["--frames", "5"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let path = cell.path("cell.mcap");
+    let (frames, mut reader) = sequences(&path);
+    assert_eq!(frames.len(), 5);
+    let results: Vec<wire::Packages> = messages(&path, "/magpie/packages");
+    assert_eq!(results.iter().map(|result| result.sequence).collect::<Vec<_>>(), frames);
+    let packages: usize = results.iter().map(|result| result.packages.len()).sum();
+    assert!(packages > 0, "nothing was found");
+    for result in &results {
+        assert!(result.latencies.unwrap().total_ns > 0);
+        assert_eq!(result.cell, "demo");
+    }
+    // Every processed frame is in it, or its absence is.
+    let processed = results[4].counters.unwrap().results_published;
+    assert_eq!(5 + reader.losses().frames_unrecorded, processed, "{}", reader.losses());
+
+    let statuses: Vec<wire::Status> = messages(&path, "/magpie/status");
+    assert!(statuses.iter().any(|status| status.state() == State::Ok), "{statuses:?}");
+    assert_eq!(reader.info().identity["model_sha256"], results[0].model.as_ref().unwrap().sha256);
+    assert_eq!(reader.info().identity["provider"], "cpu");
+    assert!(reader.scene().is_some());
+    let config = reader.attachment("magpie.toml").unwrap().unwrap();
+    assert!(text(&config).contains("spinning = false"));
+
+    let replay = Command::new(env!("CARGO_BIN_EXE_magpie"))
+        .args(["replay", "--compare", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(replay.status.success(), "{}{}", text(&replay.stdout), text(&replay.stderr));
+}
+
+#[test]
+fn a_recording_ends_at_its_limit_and_refuses_a_name_that_is_taken() {
+    let cell = Cell::new("");
+    let output = cell.record(&["--size-mb-max", "1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let bytes = std::fs::metadata(cell.path("cell.mcap")).unwrap().len();
+    // A chunk holds 4 MiB at most.
+    assert!((1_000_000..6_000_000).contains(&bytes), "{bytes}");
+    let output = cell.record(&["--size-mb-max", "1"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("is there already"), "{}", text(&output.stderr));
+    assert_eq!(std::fs::metadata(cell.path("cell.mcap")).unwrap().len(), bytes);
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_with_one_error_and_what_was_written_can_be_read() {
+    let cell = Cell::new("");
+    let out = cell.arg("cell.mcap");
+    let (code, said) = cell.start_with_file_limit(4000, &format!("record --out {out}")).wait();
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches("ERROR write recording").count(), 1, "{said}");
+    assert!(!said.contains("ERROR recording stopped"), "told twice: {said}");
+    let (frames, reader) = sequences(&cell.path("cell.mcap"));
+    assert!(!frames.is_empty() && reader.losses().unfinished, "{frames:?} {}", reader.losses());
+}
+
+/// The first event that `choose` likes, within two minutes.
+async fn event<T>(watcher: &mut Watcher, choose: impl Fn(WatchEvent) -> Option<T>) -> T {
+    let chosen = async {
+        loop {
+            if let Some(chosen) = choose(watcher.next().await) {
+                return chosen;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), chosen).await.expect("no such event")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_degrades_the_daemon_which_goes_on_publishing() {
+    let cell = Cell::new("[recording]\nfolder = \"ring\"\n");
+    let daemon = cell.start_with_file_limit(2000, "run");
+    let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
+    let name = CellName::new("demo").unwrap();
+    let mut opened = None;
+    for _ in 0..600 {
+        opened = Watcher::open(name.clone(), &connect, WatchOptions::default()).ok();
+        if opened.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut watcher = opened.expect("a daemon within a minute");
+    let reasons = event(&mut watcher, |event| match event {
+        WatchEvent::Status(status) if status.state() == State::Degraded => {
+            status.reasons.iter().any(|r| r.contains("stopped")).then_some(status.reasons)
+        }
+        _ => None,
+    });
+    let reasons = reasons.await.join("; ");
+    assert!(reasons.contains("recording stopped"), "{reasons}");
+    assert!(reasons.contains("File too large"), "{reasons}");
+    let mut last = 0;
+    for _ in 0..4 {
+        let sequence = event(&mut watcher, |event| match event {
+            WatchEvent::Packages(message) => Some(message.sequence),
+            _ => None,
+        });
+        let sequence = sequence.await;
+        assert!(sequence > last);
+        last = sequence;
+    }
+    daemon.terminate();
+    let (code, said) = daemon.wait();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("ERROR recording stopped").count(), 1, "{said}");
+}
+
+#[test]
+fn a_run_keeps_its_ring_when_it_is_told_to() {
+    let cell = Cell::new("[recording]\nfolder = \"ring\"\nsegment_s = 1\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));
+    command.args(["run", "--config", &cell.arg("magpie.toml")]).stderr(Stdio::piped());
+    let daemon = Daemon { child: command.env("RUST_LOG", "info").spawn().unwrap() };
+    let files = |folder: &str| {
+        let entries = std::fs::read_dir(cell.path(folder));
+        let names = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    let until = |what: &dyn Fn() -> bool| {
+        let found = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            what()
+        });
+        assert!(found, "not within a minute");
+    };
+    until(&|| files("ring").len() >= 2);
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    until(&|| files("ring/kept").len() >= 2 && !files("ring").is_empty());
+    daemon.terminate();
+    let (code, said) = daemon.wait();
+    assert_eq!(code, Some(0), "{said}");
+    let mut kept = files("ring/kept");
+    kept.sort();
+    let mut frames = 0;
+    for path in kept {
+        let (found, reader) = sequences(&path);
+        assert!(reader.losses().bytes_lost == 0, "{}", reader.losses());
+        assert_eq!(messages::<wire::Packages>(&path, "/magpie/packages").len(), found.len());
+        frames += found.len();
+    }
+    assert!(frames > 0);
+}
+
+#[test]
+fn recordings_are_configured_with_units_and_wrong_ones_are_refused() {
+    let refused = |more: &str, part: &str| {
+        let cell = Cell::new(more);
+        let output = cell.record(&["--frames", "1"]);
+        assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    };
+    refused("[recording]\ncolor = \"gif\"\n", "recording.color = gif");
+    refused("[recording]\nsegment_s = 0\n", "recording.segment_s = 0");
+    refused("[recording]\nkeep_on_score_below = 2.0\n", "recording.keep_on_score_below = 2");
+    refused("[recording]\nfolders = \"x\"\n", "folders");
+}
