@@ -51,7 +51,8 @@ def main(arguments=None):
     prelabel = commands.add_parser("export-labels", help="a model's outlines for annotation tools")
     prelabel.add_argument("pictures", help="folder of JPEG or PNG files")
     prelabel.add_argument("--out", required=True, help="new folder")
-    prelabel.add_argument("--tolerance-px", type=float, default=1.5, help="of a polygon's edges")
+    prelabel.add_argument("--tolerance", type=float, default=0.05,
+                          help="of a polygon's edges, as a share of the root of the mask's area")
     prelabel.add_argument("--image-url", default="/data/local-files/?d=images/",
                           help="where Label Studio finds the images")
     saved = commands.add_parser("label-savings", help="what export-labels saves, on labelled data")

@@ -19,7 +19,7 @@ from . import CLASSES, UserError
 from .data import polygon_area
 from .decode import Model
 from .judge import find_program, run_program
-from .outline import polygons
+from .outline import TOLERANCE_SHARE, correctable
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 # Findings below this are noise; between it and the advised least score they are doubts.
@@ -45,7 +45,9 @@ class Prelabelled:
     unsure: float
 
 
-def export_labels(pictures, out, *, model, magpie=None, tolerance_px=1.5, image_url="images/"):
+def export_labels(
+    pictures, out, *, model, magpie=None, tolerance=TOLERANCE_SHARE, image_url="images/"
+):
     """Returns the pictures in the order they were written."""
     pictures, out = Path(pictures), Path(out)
     if out.exists() and any(out.iterdir()):
@@ -63,7 +65,7 @@ def export_labels(pictures, out, *, model, magpie=None, tolerance_px=1.5, image_
     if not done:
         raise UserError(f"read pictures {pictures}: none of them decodes")
     done.sort(key=lambda p: (-p.unsure, p.path.name))
-    write_all(done, out, Path(model).stem, tolerance_px, image_url)
+    write_all(done, out, Path(model).stem, tolerance, image_url)
     return done
 
 
@@ -124,12 +126,12 @@ def judge_found(found, score_min):
     return [f for f in found if f.score >= score_min], unsure
 
 
-def write_all(done, out, version, tolerance_px, image_url):
+def write_all(done, out, version, tolerance, image_url):
     for folder in ("images", "annotations", "labelme"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     digits = max(4, len(str(len(done))))
     names = [f"{n:0{digits}d}_{p.path.name}" for n, p in enumerate(done, 1)]
-    outlines = [[polygons(f.mask, tolerance_px) for f in p.found] for p in done]
+    outlines = [[correctable(f.mask, tolerance) for f in p.found] for p in done]
     for name, picture, shapes in zip(names, done, outlines):
         for folder in ("images", "labelme"):
             link(picture.path, out / folder / name)

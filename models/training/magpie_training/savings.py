@@ -8,13 +8,13 @@ import numpy as np
 
 from . import CLASSES
 from .data import decode_mask, load_coco
-from .outline import off, polygons
+from .outline import correctable, off, polygons
 from .prelabel import ByPython, judge_found
 
 IOU_MIN = 0.5
 
 
-def savings(model, annotations, *, accuracy_px=3.0, tolerance_px=1.5, limit=0):
+def savings(model, annotations, *, accuracy_px=3.0, limit=0):
     """Counts over all outlined packages of a dataset.
 
     To draw: the fewest points that stay within `accuracy_px` of the true outline.
@@ -34,7 +34,7 @@ def savings(model, annotations, *, accuracy_px=3.0, tolerance_px=1.5, limit=0):
         ]
         image = cv2.imread(str(record.path))
         found, unsure = judge_found(detect(record.path, image), detect.score_min)
-        counts = compare(truth, found, accuracy_px, tolerance_px)
+        counts = compare(truth, found, accuracy_px)
         if len(truth) < len(record.instances):
             counts["deleted"] = 0  # a finding may be right where only rectangles are known
         for name, count in counts.items():
@@ -53,7 +53,7 @@ def savings(model, annotations, *, accuracy_px=3.0, tolerance_px=1.5, limit=0):
     }
 
 
-def compare(truth, found, accuracy_px, tolerance_px):
+def compare(truth, found, accuracy_px):
     outlines = [polygons(mask, accuracy_px) for _, mask in truth]
     exact = [polygons(mask, 0.0) for _, mask in truth]
     to_draw = [max(3, sum(len(p) for p in pieces)) for pieces in outlines]
@@ -63,7 +63,7 @@ def compare(truth, found, accuracy_px, tolerance_px):
     }
     pairs = match([mask for _, mask in truth], [f.mask for f in found])
     for t, f in pairs.items():
-        pieces = polygons(found[f].mask, tolerance_px)
+        pieces = correctable(found[f].mask)
         wrong = off(np.concatenate(pieces), exact[t], accuracy_px) if pieces else 0
         lacking = off(np.concatenate(outlines[t]), pieces, accuracy_px) if outlines[t] else 0
         # Nobody corrects what is quicker to delete and draw.

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from magpie_training import UserError, prelabel, savings
 from magpie_training.data import decode_mask
 from magpie_training.labels import read_labels
-from magpie_training.outline import off, polygons
+from magpie_training.outline import correctable, off, polygons
 from magpie_training.prelabel import Found
 
 WIDTH, HEIGHT = 80, 60
@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def written(folder, tmp_path):
-    prelabel.export_labels(folder, tmp_path / "out", model="m.onnx", tolerance_px=1.0)
+    prelabel.export_labels(folder, tmp_path / "out", model="m.onnx")
     return tmp_path / "out"
 
 
@@ -115,6 +115,14 @@ def test_outlines_follow_pixel_edges_within_the_tolerance():
     assert len(rough) < len(exact) and off(exact, [rough], 2.1) == 0
 
 
+def test_outlines_to_correct_have_few_points_whatever_their_size():
+    small, large = (blob(40, 30, radius) for radius in (7, 28))
+    scaled = np.kron(large, np.ones((8, 8), bool))
+    counts = [len(correctable(mask)[0]) for mask in (small, large, scaled)]
+    assert max(counts) <= 12 < len(polygons(scaled, 1.5)[0])
+    assert off(polygons(scaled, 0.0)[0], correctable(scaled), 0.05 * np.sqrt(scaled.sum()) + 0.1) == 0
+
+
 def test_folders_that_cannot_be_used_are_named(folder, tmp_path, capsys):
     with pytest.raises(UserError, match="nowhere: no such folder"):
         prelabel.export_labels(tmp_path / "nowhere", tmp_path / "o", model="m.onnx")
@@ -129,7 +137,7 @@ def test_folders_that_cannot_be_used_are_named(folder, tmp_path, capsys):
 
 
 def counts(truth, found):
-    return savings.compare(truth, found, accuracy_px=2.0, tolerance_px=1.0)
+    return savings.compare(truth, found, accuracy_px=2.0)
 
 
 def test_a_perfect_finding_needs_no_work_and_a_missed_package_all_of_it():
