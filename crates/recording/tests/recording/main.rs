@@ -4,6 +4,7 @@
 
 mod common;
 mod damage;
+mod kill;
 mod playback;
 mod results;
 mod ring;
