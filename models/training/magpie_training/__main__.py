@@ -66,7 +66,7 @@ def main(arguments=None):
     options = vars(parser.parse_args(arguments))
     try:
         return COMMANDS[options.pop("command")](**options)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

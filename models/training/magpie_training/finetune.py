@@ -228,7 +228,14 @@ def settle(options, base, replay, sets):
                 f"go on in {options.out}: it was begun with other settings ({other[0]}: "
                 f"{known.get(other[0])}, now {settings[other[0]]}); use another --out"
             )
-    path.write_text(json.dumps(settings, indent=1))
+    write_json(path, settings)
+
+
+def write_json(path, value):
+    """Written beside and renamed: whole or not there."""
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(value, indent=1))
+    partial.replace(path)
 
 
 def describe(options):
@@ -243,7 +250,7 @@ def cached_scores(out, umpire, model, annotations):
     key = f"{sha256(model)} {sha256(annotations)} {umpire.name()}"
     if key not in known:
         known[key] = umpire.scores(model, annotations)
-        path.write_text(json.dumps(known, indent=1))
+        write_json(path, known)
     return known[key]
 
 

@@ -133,9 +133,10 @@ def files_by_name(root):
 
 
 def find_picture(picture, root, by_name):
-    """Beside its label file, else under the folder, else the only file of that name there."""
+    """Beside its label file or in `images` beside that, else the only file of that name."""
     name = Path(picture.file_name)
-    for folder in (picture.origin.parent, root, root / "images"):
+    beside = picture.origin.parent
+    for folder in (beside, root, root / "images", beside.parent / "images"):
         if (folder / name).is_file():
             return (folder / name).resolve()
     same = by_name.get(name.name, [])

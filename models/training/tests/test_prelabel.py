@@ -86,10 +86,7 @@ def test_pycocotools_reads_the_masks_back(written):
 
 @pytest.mark.parametrize("part", ["annotations/instances_default.json", "labelme"])
 def test_finetune_reads_the_labels_back(written, part):
-    source = written / part
-    if source.is_file():  # beside its pictures, as it lies after a correction
-        source = source.rename(written / "images" / "labels.json").parent
-    reading = read_labels(source)
+    reading = read_labels(written / part)
     assert reading.problems == []
     packages = {p[0]: p[1] for picture in reading.pictures for p in picture.packages}
     assert iou(decode_mask(packages["box"], HEIGHT, WIDTH), blob(30, 30)) > 0.85
