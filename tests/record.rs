@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use magpie_perception::FrameSource;
-use magpie_recording::{FrameReader, MessageReader, Playback};
+use magpie::source::DEMO_RECORDING;
+use magpie_perception::{Frame, FrameSource, StampNs};
+use magpie_recording::{FrameReader, FrameWriter, MessageReader, Playback, WriteOptions};
 use magpie_transport::{CellName, State, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire};
 use prost::Message;
 use tempfile::TempDir;
@@ -172,6 +173,19 @@ fn a_full_disk_ends_a_recording_with_one_error_and_what_was_written_can_be_read(
     assert!(!frames.is_empty() && reader.losses().unfinished, "{frames:?} {}", reader.losses());
 }
 
+/// Eight frames of the demo, more than a second apart: time enough to join.
+fn slow_demo(path: &Path) {
+    let mut demo = FrameReader::from_bytes("demo", DEMO_RECORDING, Playback::default()).unwrap();
+    let info = demo.info().clone();
+    let mut writer = FrameWriter::create(path, info, WriteOptions::default()).unwrap();
+    for i in 0..8 {
+        let frame = demo.next_frame().unwrap().unwrap();
+        let stamp = StampNs(1_700_000_000_000_000_000 + i * 1_500_000_000);
+        writer.write(&Frame { stamp, ..frame }).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
 /// The first event that `choose` likes, within two minutes.
 async fn event<T>(watcher: &mut Watcher, choose: impl Fn(WatchEvent) -> Option<T>) -> T {
     let chosen = async {
@@ -222,6 +236,36 @@ async fn a_full_disk_degrades_the_daemon_which_goes_on_publishing() {
     let (code, said) = daemon.wait();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("ERROR recording stopped").count(), 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_publishes_to_a_controller_under_test_as_if_it_were_now() {
+    let cell = Cell::new("");
+    slow_demo(&cell.path("demo.mcap"));
+    let name = CellName::new("demo").unwrap();
+    let arguments =
+        ["replay", "--publish", "--config", &cell.arg("magpie.toml"), &cell.arg("demo.mcap")];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_magpie")).args(arguments).spawn().unwrap();
+    let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
+    let mut opened = None;
+    for _ in 0..600 {
+        opened = Watcher::open(name.clone(), &connect, WatchOptions::default()).ok();
+        if opened.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let started = magpie::clock::SystemClock::start().now();
+    let mut watcher = opened.expect("a replay within half a minute");
+    let message = event(&mut watcher, |event| match event {
+        WatchEvent::Packages(message) => Some(message),
+        _ => None,
+    });
+    let message = message.await;
+    assert_eq!(message.stamp_source(), wire::StampSource::Recorded);
+    let age_ns = started.0.abs_diff(message.stamp_ns);
+    assert!(age_ns < 60_000_000_000, "stamped {age_ns} ns away from now");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

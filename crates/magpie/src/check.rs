@@ -9,6 +9,7 @@ use magpie_perception::{Counters, InferenceSession, Scene};
 use crate::clock::SystemClock;
 use crate::config::{Config, Source};
 use crate::failure::{Failure, Outcome};
+use crate::record::settings::RecordingTarget;
 use crate::source::SourceWatch;
 use crate::{model, output, source};
 
@@ -51,6 +52,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let clock = SystemClock::start();
     let open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
+    say("recording", recording(&config))?;
     check_source(&config, &open.watch)?;
     output::line("ok: `magpie run` would run")
 }
@@ -83,6 +85,19 @@ fn calibration(scene: Option<&Scene>) -> String {
         "{} of {}, {}x{} px, poses in {frame}{plane}",
         scene.calibration_id, info.camera_name, info.width_px, info.height_px
     )
+}
+
+fn recording(config: &Config) -> String {
+    match &config.recording.target {
+        Some(RecordingTarget::Ring { folder, ring }) => format!(
+            "the last {} min to {}, {} MB at most",
+            ring.span.as_secs() / 60,
+            folder.display(),
+            ring.bytes_max / 1_000_000
+        ),
+        Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
+        None => "none".to_owned(),
+    }
 }
 
 fn say(what: &str, found: String) -> Outcome {

@@ -19,12 +19,14 @@ use magpie_perception::{
     Counters, Edges, Frame, FrameSource, InferenceSession, SourceError, run as run_pipeline,
 };
 use magpie_recording::{FrameReader, Losses, Pace, Playback};
+use magpie_transport::{State, StatusSnapshot};
+use tokio::runtime::Runtime;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::record::identity;
-use crate::service::ended_by;
+use crate::service::{ended_by, open_transport};
 use crate::{model, output};
 
 use clock::ReplayClock;
@@ -55,6 +57,10 @@ pub struct ReplayArgs {
     /// Write results here, as lines of JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Publish the results as the daemon would, at the recorded pace and stamped now: for a
+    /// controller under test.
+    #[arg(long, conflicts_with = "fast")]
+    publish: bool,
     /// The model; absent: the configuration's.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -66,12 +72,12 @@ pub struct ReplayArgs {
 pub fn replay(args: &ReplayArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     config.model_path = args.model.clone().or(config.model_path);
-    let (clock, pace) = if args.as_recorded {
-        let machine = SystemClock::start();
-        let pace = Pace::AsRecorded { clock: Arc::clone(&machine), restamp: false };
-        (ReplayClock::running(machine), pace)
-    } else {
-        (ReplayClock::stepped(), Pace::AsAsked)
+    let machine = SystemClock::start();
+    let as_recorded = |restamp| Pace::AsRecorded { clock: Arc::clone(&machine), restamp };
+    let (clock, pace) = match (args.publish, args.as_recorded) {
+        (true, _) => (ReplayClock::of_machine(Arc::clone(&machine)), as_recorded(true)),
+        (false, true) => (ReplayClock::running(Arc::clone(&machine)), as_recorded(false)),
+        (false, false) => (ReplayClock::stepped(), Pace::AsAsked),
     };
     let playback = Playback { looped: false, pace };
     let reader = FrameReader::open(&args.file, playback).map_err(Failure::config)?;
@@ -99,7 +105,17 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     if let Some(path) = &args.json {
         results.write_json_to(path)?;
     }
-    let counters = Counters::default();
+    let counters = Arc::new(Counters::default());
+    let network = if args.publish {
+        let runtime = Runtime::new().map_err(Failure::fault)?;
+        let (transport, zenoh) =
+            open_transport(&runtime, &config, scene.as_ref(), &session, &machine, &counters)?;
+        transport.status().set(status(&args.file, session.fallback_reason()));
+        results.publish_to(zenoh);
+        Some((transport, runtime))
+    } else {
+        None
+    };
     let mut source = Played { reader, clock: &clock };
     let mut edges = Edges {
         source: &mut source,
@@ -110,7 +126,17 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     run_pipeline(&mut edges, scene.as_ref(), &limits, &counters).map_err(ended_by)?;
     let losses = source.reader.losses();
     debug_assert_eq!(session.spec().sha256, model.spec().sha256);
+    drop(network);
     finish(&args.file, results, losses, &counters)
+}
+
+/// What subscribers are told of a replay.
+fn status(file: &Path, fallback_reason: Option<&str>) -> StatusSnapshot {
+    StatusSnapshot {
+        state: if fallback_reason.is_some() { State::Degraded } else { State::Ok },
+        reasons: fallback_reason.map(str::to_owned).into_iter().collect(),
+        camera: format!("replaying {}", file.display()),
+    }
 }
 
 /// Tells what was read and what could not be, and whether the results are the recorded ones.

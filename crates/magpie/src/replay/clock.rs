@@ -24,6 +24,11 @@ impl ReplayClock {
         ReplayClock { pace: ClockPace::Stepped { now_ns: AtomicU64::new(0) } }
     }
 
+    /// For frames that are stamped with the machine's time.
+    pub(super) fn of_machine(machine: SharedClock) -> ReplayClock {
+        ReplayClock { pace: ClockPace::Running { machine, ahead_ns: OnceLock::from(0) } }
+    }
+
     pub(super) fn running(machine: SharedClock) -> ReplayClock {
         ReplayClock { pace: ClockPace::Running { machine, ahead_ns: OnceLock::new() } }
     }

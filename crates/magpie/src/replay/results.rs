@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use magpie_perception::{BoxError, Frame, FrameReport, PublishError, Publisher};
 use magpie_recording::{FrameWriter, RecordingInfo, Results, WriteOptions};
-use magpie_transport::{Identities, wire};
+use magpie_transport::{Identities, ZenohPublisher, wire};
 use prost::Message;
 
 use super::compare::{Comparison, Verdict};
@@ -22,6 +22,7 @@ pub(super) struct ReplayResults {
     recording: Option<FrameWriter>,
     json: Option<(PathBuf, BufWriter<File>)>,
     comparison: Option<Comparison>,
+    zenoh: Option<ZenohPublisher>,
 }
 
 impl ReplayResults {
@@ -30,7 +31,18 @@ impl ReplayResults {
         cell: &str,
         comparison: Option<Comparison>,
     ) -> ReplayResults {
-        ReplayResults { identities, cell: cell.into(), recording: None, json: None, comparison }
+        ReplayResults {
+            identities,
+            cell: cell.into(),
+            recording: None,
+            json: None,
+            comparison,
+            zenoh: None,
+        }
+    }
+
+    pub(super) fn publish_to(&mut self, zenoh: ZenohPublisher) {
+        self.zenoh = Some(zenoh);
     }
 
     pub(super) fn record_to(
@@ -99,6 +111,9 @@ impl ReplayResults {
 
 impl Publisher for ReplayResults {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
+        if let Some(zenoh) = &mut self.zenoh {
+            zenoh.publish(frame, report)?;
+        }
         self.take(frame, report).map_err(|(topic, source)| PublishError { topic, source })
     }
 }

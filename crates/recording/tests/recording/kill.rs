@@ -49,8 +49,8 @@ fn record_and_kill(path: &Path, wait: Duration) -> u64 {
     child.wait().unwrap();
     // The last line may be cut.
     let whole = said.rsplit_once('\n').map_or("", |(whole, _cut)| whole);
-    let counts = whole.lines().filter_map(|line| line.strip_prefix("frames "));
-    counts.last().map_or(0, |count| count.parse().unwrap())
+    let mut counts = whole.lines().filter_map(|line| line.strip_prefix("frames "));
+    counts.next_back().map_or(0, |count| count.parse().unwrap())
 }
 
 #[test]
