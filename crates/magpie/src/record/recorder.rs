@@ -302,3 +302,137 @@ impl<P: Publisher> Publisher for RecordingPublisher<P> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use magpie_perception::{
+        BgrImage, CountersSnapshot, FrameSource, Packages, Provider, ReferenceFrame,
+        StageLatencies, StampSource,
+    };
+    use magpie_recording::{FrameReader, MessageReader, Playback};
+    use std::path::PathBuf;
+
+    const FRAMES: u64 = 200;
+    const SIDE_PX: u32 = 256;
+
+    fn origin() -> Origin {
+        let identities = Identities {
+            model_name: "none".into(),
+            model_sha256: String::new(),
+            class_names: Vec::new(),
+            calibration_id: String::new(),
+            providers_asked: vec![Provider::Cpu],
+            provider_got: Provider::Cpu,
+            base_frame_id: "base".into(),
+            camera_frame_id: "camera".into(),
+        };
+        Origin {
+            cell: "dock".into(),
+            instance_id: "1".into(),
+            identities,
+            info: RecordingInfo::default(),
+            config: String::new(),
+        }
+    }
+
+    fn frame_and_report(sequence: u64) -> (Frame, FrameReport) {
+        let stamp = StampNs(1_700_000_000_000_000_000 + sequence * 50_000_000);
+        let pixels = vec![7; 3 * SIDE_PX as usize * SIDE_PX as usize];
+        let color = BgrImage::new(SIDE_PX, SIDE_PX, pixels).unwrap();
+        let stamp_source = StampSource::Exposure;
+        let packages = Packages {
+            sequence,
+            stamp,
+            stamp_source,
+            image_width_px: SIDE_PX,
+            image_height_px: SIDE_PX,
+            reference_frame: ReferenceFrame::Camera,
+            valid_until: stamp,
+            packages: Vec::new(),
+        };
+        let counters = CountersSnapshot { results_published: sequence + 1, ..Default::default() };
+        let report = FrameReport { packages, latencies: StageLatencies::default(), counters };
+        (Frame { sequence, stamp, stamp_source, color, depth: None }, report)
+    }
+
+    fn start(more: &str) -> Recorder {
+        let config = Config::parse(Path::new("/magpie.toml"), more).unwrap().recording;
+        Recorder::start(&config, origin(), &SystemClock::start()).unwrap().unwrap()
+    }
+
+    fn recordings(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect()
+    }
+
+    fn status(state: wire::State, reason: &str) -> wire::Status {
+        let reasons = vec![reason.to_owned()];
+        wire::Status { state: state.into(), reasons, ..Default::default() }
+    }
+
+    #[test]
+    fn frames_faster_than_the_writer_are_recorded_or_written_down_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        for sequence in 0..FRAMES {
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        let missed = recorder.shared.frames_missed.load(Ordering::Relaxed);
+        assert!(missed > 0, "a writer that keeps up with memory shows nothing");
+        assert!(recorder.trouble().unwrap().contains("cannot keep up"));
+        drop(tap);
+        recorder.finish().unwrap();
+        let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        let frames = std::iter::from_fn(|| reader.next_frame().unwrap()).count() as u64;
+        assert_eq!(reader.losses().frames_unrecorded, missed);
+        assert_eq!(frames + missed, FRAMES);
+    }
+
+    #[test]
+    fn a_worse_state_keeps_the_ring_and_the_recording_s_own_trouble_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        recorder.shared.frames_missed.store(1, Ordering::Relaxed);
+        recorder.shared.missed_stamp_ns.store(recorder.clock.now().0, Ordering::Relaxed);
+        let own = recorder.trouble().unwrap();
+        recorder.take_status(status(wire::State::Degraded, &own));
+        assert!(!recorder.shared.keep_wanted.load(Ordering::Relaxed));
+        recorder.take_status(status(wire::State::Ok, ""));
+        recorder.take_status(status(wire::State::Degraded, "camera lost"));
+        recorder.finish().unwrap();
+        assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+        let [kept] = <[PathBuf; 1]>::try_from(recordings(&folder.path().join("kept"))).unwrap();
+        let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
+        let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
+        assert_eq!(statuses, 3, "every change is recorded");
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_written_says_so_and_takes_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let greedy = "free_space_mb_min = 100000000";
+        let recorder = start(&format!("[recording]\nfolder = {:?}\n{greedy}", folder.path()));
+        let mut tap = recorder.tap();
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        while recorder.trouble().is_none() {
+            std::thread::yield_now();
+        }
+        let trouble = recorder.trouble().unwrap();
+        assert!(
+            trouble.contains("recording stopped") && trouble.contains("MB are free"),
+            "{trouble}"
+        );
+        assert!(!recorder.ends_run(), "the cell goes on without it");
+        tap.offer(&frame, &report, wire::State::Ok);
+        drop(tap);
+        recorder.finish().unwrap();
+        assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+    }
+}

@@ -63,7 +63,6 @@ impl Writer {
     fn write_all(&mut self, receiver: &Receiver<Item>) -> Result<Option<End>, RecordingError> {
         let mut newest = StampNs(0);
         while let Ok(item) = receiver.recv() {
-            self.keep_if_wanted()?;
             match item {
                 Item::Frame(item) => {
                     newest = item.frame.stamp;
@@ -75,6 +74,8 @@ impl Writer {
                     self.output.writer(stamp)?.write_message(stamp, &messages::status(&data))?;
                 }
             }
+            // After the item, so that what is kept shows what it is kept for.
+            self.keep_if_wanted()?;
             if self.output.is_full(newest) {
                 return Ok(Some(End::Full));
             }
