@@ -53,7 +53,7 @@ class Options:
     data_source: str = ""
     data_licence: str = ""
     magpie: str | None = None
-    lr: float = 2e-4
+    lr: float = 6e-4
     lr_backbone: float = 0.0  # 0: frozen
     seed: int = 1
     batch: int = 8
@@ -331,7 +331,7 @@ def reasons(before, after, differences, iou):
             if not was - now <= FORGOTTEN_POINTS_MAX:
                 found.append(
                     f"it forgot: {name} of the base set fell by {was - now:.1f} points, more than "
-                    f"{FORGOTTEN_POINTS_MAX:g}; raise --replay-share, or learn for a shorter time"
+                    f"{FORGOTTEN_POINTS_MAX:g}; raise --replay-share, lower --lr, or learn for a shorter time"
                 )
     for name in deployed.lost(differences):
         found.append(f"the export is not the trained network: {name} differ by {differences[name]:.2e}")
