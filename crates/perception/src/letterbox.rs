@@ -90,9 +90,8 @@ fn axis_map(content_px: u32, image_px: u32, pad_px: u32, stride: f32) -> (f32, f
 /// Buffers of [`preprocess`], kept from frame to frame.
 #[derive(Debug, Default)]
 pub struct PreprocessScratch {
-    /// For each content column, its two neighbours in a source row.
-    taps: Vec<Tap>,
-    taps_of: Option<(u32, u32)>,
+    columns: Columns,
+    columns_of: Option<(u32, u32)>,
     /// Two source rows, shrunk along x.
     rows: [ShrunkRow; 2],
 }
@@ -102,6 +101,19 @@ pub struct PreprocessScratch {
 struct ShrunkRow {
     source_y: Option<u32>,
     values: Vec<u16>,
+}
+
+/// How source columns make content columns, laid out for arithmetic on many at once.
+#[derive(Debug, Default)]
+struct Columns {
+    /// For each content column, where its two neighbours begin in a source row.
+    offsets: Vec<[u32; 2]>,
+    /// `[content_width_px, 3]`, of 2048.
+    first_weights: Vec<u16>,
+    second_weights: Vec<u16>,
+    /// `[content_width_px, 3]`: the neighbours of one source row, gathered.
+    first: Vec<u8>,
+    second: Vec<u8>,
 }
 
 /// Two neighbours and their weights, of 2048.
@@ -193,9 +205,9 @@ impl PreprocessScratch {
     /// Forgets the rows of the last image.
     fn start(&mut self, letterbox: &Letterbox) {
         let sizes = (letterbox.image_width_px, letterbox.content_width_px);
-        if self.taps_of != Some(sizes) {
-            self.taps = (0..sizes.1).map(|x| column_tap(x, sizes.0, sizes.1)).collect();
-            self.taps_of = Some(sizes);
+        if self.columns_of != Some(sizes) {
+            self.columns = Columns::new(sizes.0, sizes.1);
+            self.columns_of = Some(sizes);
         }
         for row in &mut self.rows {
             row.source_y = None;
@@ -213,7 +225,7 @@ impl PreprocessScratch {
         for (row, source_y) in self.rows.iter_mut().zip([tap.first, tap.second]) {
             if row.source_y != Some(source_y) {
                 let source = &image.data()[source_y as usize * stride..][..stride];
-                shrink_row(source, &self.taps, &mut row.values);
+                self.columns.shrink(source, &mut row.values);
                 row.source_y = Some(source_y);
             }
         }
@@ -230,7 +242,9 @@ struct RowPair<'a> {
 impl<'a> RowPair<'a> {
     /// Interpolated along y, rounded as OpenCV's `VResizeLinear` rounds.
     fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
-        let Tap { first_weight, second_weight, .. } = self.tap;
+        // As u16, so that the compiler sees the high half of a 16-bit product.
+        let [first_weight, second_weight] =
+            [self.tap.first_weight, self.tap.second_weight].map(|w| u32::from(to_u16(w)));
         self.first.iter().zip(self.second).map(move |(&first, &second)| {
             let sum = ((u32::from(first) * first_weight) >> 16)
                 + ((u32::from(second) * second_weight) >> 16);
@@ -239,15 +253,34 @@ impl<'a> RowPair<'a> {
     }
 }
 
-fn shrink_row(source: &[u8], taps: &[Tap], values: &mut [u16]) {
-    for (value, tap) in values.chunks_exact_mut(3).zip(taps) {
-        let first = &source[tap.first as usize..][..3];
-        let second = &source[tap.second as usize..][..3];
-        for c in 0..3 {
-            let sum =
-                u32::from(first[c]) * tap.first_weight + u32::from(second[c]) * tap.second_weight;
+impl Columns {
+    fn new(source_size: u32, target_size: u32) -> Columns {
+        let mut columns = Columns::default();
+        for x in 0..target_size {
+            let tap = column_tap(x, source_size, target_size);
+            columns.offsets.push([tap.first, tap.second]);
+            columns.first_weights.extend([to_u16(tap.first_weight); 3]);
+            columns.second_weights.extend([to_u16(tap.second_weight); 3]);
+        }
+        columns.first.resize(columns.first_weights.len(), 0);
+        columns.second.resize(columns.first_weights.len(), 0);
+        columns
+    }
+
+    /// One source row to `u16 [content_width_px, 3]`, 8.7 fixed point.
+    fn shrink(&mut self, source: &[u8], values: &mut [u16]) {
+        let gathered = self.first.chunks_exact_mut(3).zip(self.second.chunks_exact_mut(3));
+        for (offsets, (first, second)) in self.offsets.iter().zip(gathered) {
+            let [at_first, at_second] = offsets.map(|offset| offset as usize);
+            first.copy_from_slice(&source[at_first..at_first + 3]);
+            second.copy_from_slice(&source[at_second..at_second + 3]);
+        }
+        let first = self.first.iter().zip(&self.first_weights);
+        let second = self.second.iter().zip(&self.second_weights);
+        for (value, ((a, a_weight), (b, b_weight))) in values.iter_mut().zip(first.zip(second)) {
+            let sum = u32::from(*a) * u32::from(*a_weight) + u32::from(*b) * u32::from(*b_weight);
             // Four of the eleven fractional bits go, as in OpenCV.
-            value[c] = to_u16(sum >> 4);
+            *value = to_u16(sum >> 4);
         }
     }
 }
