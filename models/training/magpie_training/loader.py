@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from . import UserError, augment
+from . import UserError, augment, processes
 from .data import Sample, load_all, read_image, read_sample
 
 # Batches with more packages than this lose some at random; it bounds the memory of a step.
@@ -122,7 +122,9 @@ def collate(items):
 def batches(stream, first_step, last_step):
     """Batches of steps `first_step` up to, not including, `last_step`."""
     batch, workers = stream.recipe.batch, stream.recipe.workers
-    plan = [list(range(s * batch, (s + 1) * batch)) for s in range(first_step, last_step)]
+    plan = [
+        processes.share(range(s * batch, (s + 1) * batch)) for s in range(first_step, last_step)
+    ]
     return DataLoader(
         stream,
         batch_sampler=plan,

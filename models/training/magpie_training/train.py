@@ -1,4 +1,7 @@
-"""The training loop: interruptible at any time, continued exactly where it stopped."""
+"""The training loop: interruptible at any time, continued exactly where it stopped.
+
+`torchrun --nproc-per-node N -m magpie_training train ...` runs it in N processes.
+"""
 
 import contextlib
 import ctypes
@@ -15,7 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from . import UserError, loss
+from . import UserError, loss, processes
 from .loader import Stream, batches
 from .model import PackageNet
 from .weights import read_checkpoint, read_net
@@ -29,6 +32,7 @@ class Run:
         self.recipe, self.device = recipe, device
         self.model = first_net(recipe, init)
         self.model.to(device, memory_format=torch.channels_last)
+        self.averaging = processes.averaging(self.model, device)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe)
         self.step, self.trained_s = 0, 0.0
@@ -74,7 +78,7 @@ class Run:
         self.set_rates()
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed * 1_000_003 + self.step)
         with self.autocast():
-            raw = self.model(images)
+            raw = self.averaging(images)
         losses = loss.compute(raw, batch, generator)
         if not torch.isfinite(losses.total):
             raise UserError(f"train step {self.step}: the loss is {losses.total.item()}; lower `lr`")
@@ -152,19 +156,24 @@ def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = out_dir / "last.pt"
-    if checkpoint.exists() and not resume:
-        raise UserError(f"start training in {out_dir}: it holds a run; use --resume or another --out")
     keep_memory()
     torch.set_num_threads(recipe.threads)
     cv2.setNumThreads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stream = Stream(recipe)
-    run = Run(recipe, device, checkpoint if resume else init)
-    if resume:
-        run.load(checkpoint)
-    with stop_signals() as stopped, open(out_dir / "log.jsonl", "a") as log:
-        loop(run, stream, checkpoint, log, stopped, quiet)
-    run.save(checkpoint)
+    with processes.joined() as device:
+        if checkpoint.exists() and not resume:
+            raise UserError(f"start training in {out_dir}: it holds a run; use --resume or another --out")
+        processes.together(device)
+        stream = Stream(recipe)
+        run = Run(recipe, device, checkpoint if resume else init)
+        if resume:
+            run.load(checkpoint)
+        first = processes.rank() == 0
+        log_path = out_dir / "log.jsonl" if first else os.devnull
+        with stop_signals() as stopped, open(log_path, "a") as log:
+            loop(run, stream, checkpoint if first else None, log, stopped, quiet or not first)
+        if first:
+            run.save(checkpoint)
+        processes.together(device)
     return checkpoint
 
 
@@ -188,17 +197,17 @@ def loop(run, stream, checkpoint, log, stopped, quiet):
     for batch in batches(stream, run.step, last_step):
         losses = run.learn(batch)
         now = time.monotonic()
-        run.trained_s += now - started
+        stop, run.trained_s = processes.agreed([stopped(), run.trained_s + now - started], run.device)
         started = now
         line = {"step": run.step, "trained_s": round(run.trained_s, 1), **losses}
         log.write(json.dumps(line) + "\n")
         log.flush()
         bar.set_postfix_str(f"step {run.step}, loss {losses['total']:.2f}")
         bar.update(run.progress() - bar.n)
-        if now - saved > 60 * recipe.checkpoint_minutes:
+        if checkpoint and now - saved > 60 * recipe.checkpoint_minutes:
             run.save(checkpoint)
             saved = now
-        if stopped() or run.progress() >= 1.0:
+        if stop or run.progress() >= 1.0:
             break
     bar.close()
 

@@ -1,15 +1,20 @@
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from magpie_training import UserError
+from magpie_training import UserError, processes
 from magpie_training.__main__ import main
 from magpie_training.loader import Stream, collate
 from magpie_training.train import Run, read_checkpoint, train
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_loss_falls_on_one_picture(recipe):
@@ -95,3 +100,56 @@ def test_a_wrong_recipe_ends_in_one_line_and_status_1(tmp_path, capsys):
     status = main(["train", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")])
     assert status == 1
     assert capsys.readouterr().err == f"error: read recipe {tmp_path / 'none.toml'}: no such file\n"
+
+
+ONE_OF_TWO = """
+import os, sys, torch
+from magpie_training import processes
+from magpie_training.loader import Stream
+from magpie_training.recipe import read_recipe
+from magpie_training.train import Run, loop
+
+recipe = read_recipe(sys.argv[1])
+with processes.joined() as device:
+    run = Run(recipe, device)
+    loop(run, Stream(recipe), None, open(os.devnull, "a"), lambda: False, True)
+    weights = dict(run.model.named_parameters())
+    torch.save(weights, os.path.join(sys.argv[2], f"{processes.rank()}.pt"))
+"""
+
+
+def torchrun(*arguments, cwd):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def recipe_file(dataset, path):
+    path.write_text(
+        f"steps = 3\nbatch = 2\nsizes_px = [96]\nworkers = 0\nthreads = 1\nwarmup_steps = 1\n"
+        f'[[sources]]\nannotations = "{dataset}"\n'
+    )
+    return path
+
+
+def test_two_processes_end_with_the_same_weights(dataset, tmp_path):
+    (tmp_path / "one_of_two.py").write_text(ONE_OF_TWO)
+    torchrun("one_of_two.py", recipe_file(dataset, tmp_path / "r.toml"), tmp_path, cwd=tmp_path)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_two_processes_write_one_checkpoint_and_one_log(dataset, tmp_path):
+    recipe = recipe_file(dataset, tmp_path / "r.toml")
+    torchrun("-m", "magpie_training", "train", recipe, "--out", tmp_path / "run", cwd=tmp_path)
+    assert read_checkpoint(tmp_path / "run/last.pt")["step"] == 3
+    assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    with pytest.raises(UserError, match="batch of 8 to 3 processes"):
+        processes.share(range(8))
