@@ -114,6 +114,97 @@ fn eval_of_the_truth_itself_would_be_perfect_so_unknown_categories_are_scored_wi
     assert!(text(&output.stderr).contains("types are ignored"));
 }
 
+/// Changes a dataset's annotations.
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut document: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    change(&mut document);
+    std::fs::write(path, document.to_string()).unwrap();
+}
+
+#[test]
+fn a_scorecard_divides_a_dataset_by_how_its_pictures_were_taken() {
+    let simulated = Simulated::new();
+    let (dataset, folder) = (simulated.arg("annotations.json"), simulated.path("card"));
+    let card = folder.to_str().unwrap();
+    let asked = ["eval", "--dataset", &dataset, "--scorecard", card, "--worst", "2", "--json"];
+    let output = magpie(&asked);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let section = &report["datasets"][0];
+    assert_eq!((&section["name"], &section["simulated"]), (&"sim".into(), &true.into()));
+    let groups = section["groups"].as_array().unwrap();
+    assert_eq!((&groups[0]["kind"], &groups[0]["images"]), (&"all".into(), &3.into()));
+    for kind in ["distance", "tilt", "background"] {
+        let sum = |key: &str| -> u64 {
+            let of_kind = groups.iter().filter(|group| group["kind"] == kind);
+            of_kind.map(|group| group[key].as_u64().unwrap()).sum()
+        };
+        assert_eq!(sum("images"), 3, "{kind}");
+        assert_eq!(sum("instances_outlined"), section["instances_outlined"].as_u64().unwrap());
+    }
+    let calibration = &section["calibration"];
+    let counts = calibration["bins"].as_array().unwrap().iter().map(|bin| bin["count"].as_u64());
+    assert_eq!(counts.flatten().sum::<u64>(), calibration["findings"].as_u64().unwrap());
+    for plot in ["sim_reliability.svg", "sim_precision_recall.svg"] {
+        let svg = std::fs::read_to_string(folder.join(plot)).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{plot}");
+    }
+    let worst = std::fs::read_dir(folder.join("sim_worst")).unwrap().next().unwrap().unwrap();
+    let drawn = magpie_camera::read_image(&worst.path()).unwrap();
+    assert!(drawn.width_px() > 2 * 640, "labels beside findings");
+    let tables = std::fs::read_to_string(folder.join("scorecard.md")).unwrap();
+    assert!(tables.contains("## sim: simulated") && tables.contains("| distance "), "{tables}");
+
+    check_refused(&asked, 1, &["card", "not empty"]);
+}
+
+#[test]
+fn where_not_everything_is_labelled_no_finding_is_called_wrong() {
+    let simulated = Simulated::new();
+    edit(&simulated.path("annotations.json"), |document| {
+        for image in document["images"].as_array_mut().unwrap() {
+            image["all_polygon"] = false.into();
+        }
+    });
+    let (dataset, card) = (simulated.arg("annotations.json"), simulated.arg("card"));
+    let output = magpie(&["eval", "--dataset", &dataset, "--scorecard", &card, "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let section = &report["datasets"][0];
+    assert_eq!(section["images_labelled_throughout"], 0);
+    assert!(section["calibration"].is_null() && section["groups"][0]["right"].is_null());
+    assert!(section["groups"][0]["found"].is_number());
+}
+
+#[test]
+fn labels_that_cannot_be_scored_against_are_named() {
+    let simulated = Simulated::new();
+    let path = simulated.path("annotations.json");
+    let dataset = simulated.arg("annotations.json");
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+        std::fs::write(&path, &whole).unwrap();
+        edit(&path, change);
+        check_refused(&["eval", "--dataset", &dataset], 1, parts);
+    };
+    refused(&|d| d["images"][0]["file_name"] = "color/gone.png".into(), &["color/gone.png"]);
+    refused(&|d| d["images"][1]["width"] = 320.into(), &["000001.png", "640x480", "320x480"]);
+    refused(&|d| d["annotations"][0]["image_id"] = 99.into(), &["annotation 1", "image 99"]);
+    refused(&|d| d["images"] = serde_json::json!([]), &["lists no images"]);
+    let outside = serde_json::json!([[900.0, 10.0, 950.0, 10.0, 950.0, 60.0]]);
+    let line = serde_json::json!([[10.0, 10.0, 60.0, 10.0, 110.0, 10.0]]);
+    let spoil = |d: &mut Value| {
+        d["annotations"][0]["segmentation"] = outside.clone();
+        d["annotations"][1]["segmentation"] = line.clone();
+    };
+    refused(&spoil, &["2 labels enclose nothing", "--skip-bad-labels"]);
+    let output = magpie(&["eval", "--dataset", &dataset, "--skip-bad-labels", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(report["instances"], all["annotations"].as_array().unwrap().len() - 2);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let (first, second) = (Simulated::new(), Simulated::new());

@@ -1,11 +1,14 @@
-//! `magpie detect`: one picture through the pipeline.
+//! `magpie detect`: pictures through the pipeline.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, anyhow};
+use indicatif::ProgressBar;
 use magpie_camera::{check_aligned, read_camera_info, read_depth_png, read_image, write_png};
 use magpie_perception::{
-    CameraInfo, Frame, Grasp, InferenceSession, Package, Packages, Pipeline, PoseSource, Scene,
-    StampSource,
+    CameraInfo, Frame, Grasp, InferenceSession, ModelSpec, Package, Packages, Pipeline, PoseSource,
+    Scene, StampSource,
 };
 use serde_json::{Value, json};
 
@@ -14,25 +17,27 @@ use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::overlay::{Drawn, draw};
 use crate::service::ended_by;
-use crate::{model, output, table};
+use crate::{model, output, pictures, progress, table};
 
 #[derive(Debug, clap::Args)]
 pub struct DetectArgs {
-    /// A JPEG or PNG picture.
-    image: PathBuf,
+    /// JPEG or PNG pictures, or folders of them.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG in millimetres, aligned with the picture. Needs --camera-info.
+    /// 16-bit PNG in millimetres, aligned with the one picture. Needs --camera-info.
     #[arg(long, requires = "camera_info")]
     depth: Option<PathBuf>,
     /// ROS camera_info YAML of the camera: gives grasps, in its optical frame.
     #[arg(long)]
     camera_info: Option<PathBuf>,
-    /// Write the picture with masks, types and grasps here, as PNG.
+    /// Write the picture with masks, types and grasps here, as PNG; of several pictures, into this
+    /// folder.
     #[arg(long)]
     overlay: Option<PathBuf>,
-    /// Print JSON instead of a table.
+    /// Print JSON instead of a table, one line for each picture.
     #[arg(long)]
     json: bool,
     /// Lowest score kept, 0 to 1; absent: as the model advises.
@@ -48,8 +53,7 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     config.score_min = args.score_min.or(config.score_min);
     let model_path = args.model.as_deref().or(config.model_path.as_deref());
     let model = model::read(model_path, config.model_sha256.as_deref())?;
-    let clock = SystemClock::start();
-    let frame = read_frame(&args.image, args.depth.as_deref(), clock.now())?;
+    let paths = Paths::find(args)?;
     let scene = match &args.camera_info {
         Some(path) => {
             let camera_info = read_camera_info(path, None).map_err(Failure::config)?;
@@ -57,31 +61,110 @@ pub fn detect(args: &DetectArgs) -> Outcome {
         }
         None => None,
     };
+    // A single picture is read before the model is loaded: a wrong name is told at once.
+    let clock = SystemClock::start();
+    let read = |path: &Path| read_frame(path, args.depth.as_deref(), clock.now());
+    let mut first = if paths.are_several { None } else { Some(read(&paths.pictures[0])?) };
 
     let mut session = model::load(&model, &config.session)?;
     let limits = config.limits(model.spec().score_min);
-    let mut pipeline = Pipeline::new(model.spec().clone());
-    let (packages, latencies) = pipeline
-        .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
-        .map_err(ended_by)?;
-
-    let class_names = &session.spec().class_names;
-    if let Some(path) = &args.overlay {
-        let drawn: Vec<Drawn> =
-            packages.packages.iter().map(|p| Drawn::from_package(p, class_names)).collect();
-        let picture = draw(&frame.color, &drawn).map_err(Failure::fault)?;
-        write_png(path, &picture).map_err(Failure::fault)?;
-    }
-    if args.json {
-        let mut document = to_json(&packages, class_names);
-        document["image"]["path"] = json!(args.image);
-        document["model"] = json!({"name": model.spec().name, "sha256": model.spec().sha256});
-        document["provider"] = json!(session.provider().name());
-        document["inference_ms"] = json!(latencies.inference_ns as f64 / 1e6);
-        output::line(&document.to_string())
+    let bar = if paths.are_several {
+        progress::bar(paths.pictures.len() as u64, "pictures")
     } else {
-        output::line(&table::packages(&packages, class_names))
+        ProgressBar::hidden()
+    };
+    let mut unreadable = 0;
+    for (path, overlay) in paths.pictures.iter().zip(&paths.overlays) {
+        let frame = match first.take().map_or_else(|| read(path), Ok) {
+            Ok(frame) => frame,
+            Err(failure) => {
+                bar.suspend(|| tracing::error!("{}", failure.message()));
+                unreadable += 1;
+                continue;
+            }
+        };
+        // A fresh pipeline: pictures are no stream.
+        let (packages, latencies) = Pipeline::new(model.spec().clone())
+            .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
+            .map_err(ended_by)?;
+        if let Some(overlay) = overlay {
+            write_overlay(overlay, &frame, &packages, session.spec())?;
+        }
+        let text = if args.json {
+            let mut document = to_json(&packages, &session.spec().class_names);
+            document["image"]["path"] = json!(path);
+            document["model"] = json!({"name": model.spec().name, "sha256": model.spec().sha256});
+            document["provider"] = json!(session.provider().name());
+            document["inference_ms"] = json!(latencies.inference_ns as f64 / 1e6);
+            document.to_string()
+        } else {
+            let table = table::packages(&packages, &session.spec().class_names);
+            if paths.are_several { format!("{}\n{table}\n", path.display()) } else { table }
+        };
+        bar.suspend(|| output::line(&text))?;
+        bar.inc(1);
     }
+    bar.finish_and_clear();
+    if unreadable > 0 {
+        let all = paths.pictures.len();
+        return Err(Failure::Fault(anyhow!("{unreadable} of {all} pictures could not be read")));
+    }
+    Ok(())
+}
+
+/// What is to be read, and where each is drawn.
+struct Paths {
+    pictures: Vec<PathBuf>,
+    overlays: Vec<Option<PathBuf>>,
+    /// Several were named, or a folder: one that cannot be read does not stop the others.
+    are_several: bool,
+}
+
+impl Paths {
+    fn find(args: &DetectArgs) -> Result<Paths, Failure> {
+        let are_several = args.images.len() > 1 || args.images[0].is_dir();
+        if !are_several {
+            let overlays = vec![args.overlay.clone()];
+            return Ok(Paths { pictures: args.images.clone(), overlays, are_several });
+        }
+        if args.depth.is_some() {
+            let message = "--depth belongs to one picture; name only that one\n";
+            clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message).exit();
+        }
+        let mut pictures = Vec::new();
+        for path in &args.images {
+            // One that is not there is told with the unreadable ones.
+            let found = if path.is_dir() { pictures::find(path)? } else { vec![path.clone()] };
+            pictures.extend(found);
+        }
+        let overlays = match &args.overlay {
+            Some(folder) => overlays_in(folder, &pictures)?.into_iter().map(Some).collect(),
+            None => vec![None; pictures.len()],
+        };
+        Ok(Paths { pictures, overlays, are_several })
+    }
+}
+
+/// The pictures' names; where two are alike, numbered.
+fn overlays_in(folder: &Path, pictures: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("make folder {} for overlays", folder.display()))?;
+    let mut taken = HashSet::new();
+    let names = pictures.iter().map(|picture| {
+        let stem = picture.file_stem().unwrap_or_default().to_string_lossy();
+        let numbered = (2..).map(|number| format!("{stem}_{number}.png"));
+        let mut names = std::iter::once(format!("{stem}.png")).chain(numbered);
+        let name = names.find(|name| taken.insert(name.clone())).expect("numbers do not end");
+        folder.join(name)
+    });
+    Ok(names.collect())
+}
+
+fn write_overlay(path: &Path, frame: &Frame, packages: &Packages, spec: &ModelSpec) -> Outcome {
+    let drawn: Vec<Drawn> =
+        packages.packages.iter().map(|p| Drawn::from_package(p, &spec.class_names)).collect();
+    let picture = draw(&frame.color, &drawn).map_err(Failure::fault)?;
+    write_png(path, &picture).map_err(Failure::fault)
 }
 
 /// A picture as a frame that was exposed now.

@@ -1,15 +1,23 @@
-//! `magpie eval`: the deployed pipeline over a labelled dataset, scored as COCO does.
+//! `magpie eval`: the deployed pipeline over labelled datasets, scored as COCO does.
+
+mod dataset;
+mod groups;
+mod markdown;
+mod matches;
+mod plots;
+mod score;
+mod scorecard;
+mod worst;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use anyhow::Context;
-use hotcoco::{Annotation, COCO, COCOeval, Dataset, IouType, Segmentation};
 use magpie_inference::OnnxSession;
-use magpie_perception::{InferenceSession, Limits, Package, Pipeline};
+use magpie_perception::{InferenceSession, Limits, Mask, Pipeline};
 use serde::Serialize;
 
+use self::dataset::LabelledDataset;
+use self::score::{CategoryIds, Scores};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::detect::read_frame;
@@ -22,13 +30,23 @@ pub struct EvalArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// COCO annotations; `file_name` is relative to this file's folder.
-    #[arg(long)]
-    dataset: PathBuf,
+    /// COCO annotations; `file_name` is relative to this file's folder. May be given again.
+    #[arg(long, required = true)]
+    dataset: Vec<PathBuf>,
     /// Ignore types: any package found counts for any package labelled.
     #[arg(long)]
     class_agnostic: bool,
-    /// Print JSON instead of a table.
+    /// Score by type, distance, tilt and background as well, and how far scores can be believed:
+    /// tables on standard output, and with plots in this new or empty folder.
+    #[arg(long, value_name = "FOLDER")]
+    scorecard: Option<PathBuf>,
+    /// Draw this many pictures of each dataset, those with most missed or wrong, into the scorecard.
+    #[arg(long, value_name = "PICTURES", default_value_t = 0, requires = "scorecard")]
+    worst: usize,
+    /// Leave out labels that enclose nothing, instead of ending there.
+    #[arg(long)]
+    skip_bad_labels: bool,
+    /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
     /// Configuration for everything else.
@@ -40,15 +58,6 @@ pub struct EvalArgs {
 const SCORE_MIN: f32 = 0.01;
 /// COCO looks at the best hundred of each image.
 const INSTANCES_MAX: usize = 100;
-
-/// COCO's averages; `None` where nothing is labelled.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Scores {
-    ap: Option<f64>,
-    ap50: Option<f64>,
-    ap75: Option<f64>,
-    ar: Option<f64>,
-}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -66,194 +75,131 @@ struct Report {
     instances_outlined: usize,
 }
 
+/// A package that the model sees in a labelled picture.
+struct Prediction {
+    image_id: u64,
+    class_id: usize,
+    score: f32,
+    /// `x_min, y_min, x_max, y_max`.
+    bbox_px: [f64; 4],
+    mask: Mask,
+}
+
 pub fn eval(args: &EvalArgs) -> Outcome {
     let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     let model_path = args.model.as_deref().or(config.model_path.as_deref());
     let model = model::read(model_path, config.model_sha256.as_deref())?;
-    let truth = read_dataset(&args.dataset).map_err(Failure::Fault)?;
-    let categories = CategoryIds::new(&truth, &model.spec().class_names, args.class_agnostic);
-    if categories.agnostic && !args.class_agnostic {
-        tracing::warn!(
-            dataset = %args.dataset.display(),
-            "the dataset's categories are not the model's: types are ignored"
-        );
+    let datasets = (args.dataset.iter())
+        .map(|path| LabelledDataset::read(path, args.skip_bad_labels))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(folder) = &args.scorecard {
+        scorecard::create_folder(folder)?;
     }
     let mut session = model::load(&model, &config.session)?;
-    let mut limits = config.limits(None);
+    // What a robot would act on.
+    let deployed = config.limits(model.spec().score_min);
+    let mut limits = deployed.clone();
     limits.decode.score_min = SCORE_MIN;
     limits.decode.instances_max = INSTANCES_MAX;
 
-    let found = detect_all(&truth, &args.dataset, &mut session, &limits, &categories)?;
-    let report = score(&truth, &found, &categories, model.spec().name.clone(), args)?;
-    if args.json {
-        let document = serde_json::to_string(&report).map_err(Failure::fault)?;
-        return output::line(&document);
+    let mut scored = Vec::new();
+    for dataset in &datasets {
+        let categories = CategoryIds::new(dataset, &model.spec().class_names, args.class_agnostic);
+        if categories.agnostic && !args.class_agnostic {
+            tracing::warn!(
+                dataset = %dataset.path.display(),
+                "the dataset's categories are not the model's: types are ignored"
+            );
+        }
+        let predictions = detect_all(dataset, &mut session, &limits)?;
+        let report = report(dataset, &predictions, &categories, &model.spec().name)?;
+        scored.push((dataset, categories, predictions, report));
     }
-    print(&report)
-}
-
-fn read_dataset(path: &Path) -> anyhow::Result<COCO> {
-    let truth =
-        COCO::new(path).with_context(|| format!("read COCO annotations {}", path.display()))?;
-    anyhow::ensure!(!truth.dataset.images.is_empty(), "{} lists no images", path.display());
-    anyhow::ensure!(
-        !truth.dataset.annotations.is_empty(),
-        "{} labels nothing: there is nothing to score against",
-        path.display()
-    );
-    Ok(truth)
-}
-
-/// Which category of the dataset each class of the model stands for.
-struct CategoryIds {
-    by_class_id: Vec<u64>,
-    agnostic: bool,
-}
-
-impl CategoryIds {
-    /// Types are ignored when asked for, and when a category of the dataset is none of the model's.
-    fn new(truth: &COCO, class_names: &[String], asked_agnostic: bool) -> CategoryIds {
-        let categories = &truth.dataset.categories;
-        let known = |name: &String| class_names.contains(name);
-        let agnostic = asked_agnostic || !categories.iter().all(|category| known(&category.name));
-        let any = categories.first().map_or(1, |category| category.id);
-        let id =
-            |name: &String| categories.iter().find(|c| c.name == *name).map_or(u64::MAX, |c| c.id);
-        let by_class_id =
-            class_names.iter().map(|name| if agnostic { any } else { id(name) }).collect();
-        CategoryIds { by_class_id, agnostic }
+    match &args.scorecard {
+        Some(folder) => {
+            let card = scorecard::Scorecard::new(model.spec(), deployed.decode.score_min, scored)?;
+            card.write(folder, args.worst)?;
+            output::line(&if args.json { card.to_json()? } else { card.to_markdown() })
+        }
+        None => scored.iter().try_for_each(|(.., report)| print(report, args.json)),
     }
 }
 
 fn detect_all(
-    truth: &COCO,
-    dataset: &Path,
+    dataset: &LabelledDataset,
     session: &mut OnnxSession,
     limits: &Limits,
-    categories: &CategoryIds,
-) -> Result<Vec<Annotation>, Failure> {
-    let folder = dataset.parent().unwrap_or_else(|| Path::new("."));
+) -> Result<Vec<Prediction>, Failure> {
     let clock: SharedClock = SystemClock::start();
-    let bar = progress::bar(truth.dataset.images.len() as u64, "images");
-    let mut found = Vec::new();
-    for image in &truth.dataset.images {
-        let frame = read_frame(&folder.join(&image.file_name), None, clock.now())?;
+    let images = &dataset.coco.dataset.images;
+    let bar = progress::bar(images.len() as u64, "images");
+    let mut predictions = Vec::new();
+    for image in images {
+        let path = dataset.picture(image);
+        let frame = read_frame(&path, None, clock.now())?;
+        let size = (frame.color.width_px(), frame.color.height_px());
+        if size != (image.width, image.height) {
+            let error = anyhow::anyhow!(
+                "{} is {}x{} px, {} labels it at {}x{} px; label the picture as it is",
+                path.display(),
+                size.0,
+                size.1,
+                dataset.path.display(),
+                image.width,
+                image.height
+            );
+            return Err(Failure::Fault(error));
+        }
         // A fresh pipeline: the images of a dataset are no stream.
         let (packages, _) = Pipeline::new(session.spec().clone())
             .process(&frame, session, clock.as_ref(), None, limits)
             .map_err(ended_by)?;
-        found.extend(packages.packages.iter().filter_map(|package| {
-            let category_id = categories.by_class_id[package.instance.class_id];
-            // A type that the dataset does not know can be neither right nor wrong there.
-            (category_id != u64::MAX).then(|| annotation(package, image.id, category_id))
+        predictions.extend(packages.packages.into_iter().map(|package| {
+            let instance = package.instance;
+            let bbox = &instance.bbox;
+            Prediction {
+                image_id: image.id,
+                class_id: instance.class_id,
+                score: instance.score,
+                bbox_px: [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px]
+                    .map(f64::from),
+                mask: instance.mask,
+            }
         }));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(found)
+    Ok(predictions)
 }
 
-fn annotation(package: &Package, image_id: u64, category_id: u64) -> Annotation {
-    let instance = &package.instance;
-    let bbox = &instance.bbox;
-    let edges = [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px].map(f64::from);
-    Annotation {
-        id: 0,
-        image_id,
-        category_id,
-        bbox: Some([edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]]),
-        area: Some(f64::from(instance.mask.area_px())),
-        segmentation: Some(Segmentation::CompressedRle {
-            size: [instance.mask.height_px(), instance.mask.width_px()],
-            counts: instance.mask.to_coco_string(),
-        }),
-        iscrowd: false,
-        keypoints: None,
-        num_keypoints: None,
-        obb: None,
-        score: Some(f64::from(instance.score)),
-        is_group_of: None,
-        extra: hotcoco::Extra::default(),
-    }
-}
-
-fn score(
-    truth: &COCO,
-    found: &[Annotation],
+fn report(
+    dataset: &LabelledDataset,
+    predictions: &[Prediction],
     categories: &CategoryIds,
-    model: String,
-    args: &EvalArgs,
+    model: &str,
 ) -> Result<Report, Failure> {
-    let (images, instances) = (truth.dataset.images.len(), truth.dataset.annotations.len());
-    let mut dataset = truth.dataset.clone();
-    if categories.agnostic {
-        let any = categories.by_class_id[0];
-        for annotation in &mut dataset.annotations {
-            annotation.category_id = any;
-        }
-    }
-    let outlines = only_outlined(dataset.clone());
-    let instances_outlined =
-        outlines.dataset.annotations.iter().filter(|annotation| !annotation.iscrowd).count();
-    let (bbox, _) = averages(COCO::from_dataset(dataset), found, IouType::Bbox)?;
-    let (mask, mut per_type) = averages(outlines, found, IouType::Segm)?;
-    if categories.agnostic {
-        per_type.clear();
-    }
+    let found = categories.annotations(predictions);
+    let bbox = score::boxes(dataset, found.clone(), categories)?;
+    let mask = score::masks(dataset, found, categories)?;
+    let per_type = if categories.agnostic { BTreeMap::new() } else { score::ap_per_type(&mask) };
+    let annotations = &dataset.coco.dataset.annotations;
     Ok(Report {
-        model,
-        dataset: args.dataset.clone(),
+        model: model.to_owned(),
+        dataset: dataset.path.clone(),
         class_agnostic: categories.agnostic,
-        mask,
-        bbox,
+        mask: score::averages(&mask),
+        bbox: score::averages(&bbox),
         per_type,
-        images,
-        instances,
-        instances_outlined,
+        images: dataset.coco.dataset.images.len(),
+        instances: annotations.len(),
+        instances_outlined: annotations.iter().filter(|a| dataset::is_outlined(a)).count(),
     })
 }
 
-/// For masks, a label that is only a rectangle (`mask_source` = `bbox`) is neither right nor wrong:
-/// it becomes a crowd region, which COCO matches but does not count.
-fn only_outlined(mut dataset: Dataset) -> COCO {
-    for annotation in &mut dataset.annotations {
-        let source = annotation.extra.get("mask_source").and_then(|source| source.as_str());
-        if source == Some("bbox") || annotation.segmentation.is_none() {
-            annotation.iscrowd = true;
-        }
+fn print(report: &Report, as_json: bool) -> Outcome {
+    if as_json {
+        return output::line(&serde_json::to_string(report).map_err(Failure::fault)?);
     }
-    COCO::from_dataset(dataset)
-}
-
-fn averages(
-    truth: COCO,
-    found: &[Annotation],
-    kind: IouType,
-) -> Result<(Scores, BTreeMap<String, f64>), Failure> {
-    let truth = Arc::new(truth);
-    let found = truth.load_res_anns(found.to_vec()).map_err(Failure::fault)?;
-    let mut evaluation = COCOeval::new(Arc::clone(&truth), found, kind);
-    evaluation.evaluate().map_err(Failure::fault)?;
-    evaluation.accumulate();
-    // `get_results` needs the summary, whose printed form is not ours.
-    let _ = evaluation.summarize_lines();
-    let results = evaluation.get_results(None, true);
-    // COCO's -1 means that there was nothing to average.
-    let metric = |name: &str| results.get(name).copied().filter(|value| *value >= 0.0);
-    let per_type = results
-        .iter()
-        .filter_map(|(key, ap)| Some((key.strip_prefix("AP/")?.to_owned(), *ap)))
-        .collect();
-    let scores = Scores {
-        ap: metric("AP"),
-        ap50: metric("AP50"),
-        ap75: metric("AP75"),
-        ar: metric("AR100"),
-    };
-    Ok((scores, per_type))
-}
-
-fn print(report: &Report) -> Outcome {
     let mut table = table::new(&["", "AP", "AP50", "AP75", "AR"]);
     let cell = |value: Option<f64>| table::decimal(value, 3);
     for (name, scores) in [("mask", &report.mask), ("bbox", &report.bbox)] {

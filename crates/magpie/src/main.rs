@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::failure::Outcome;
-use magpie::{bench, check, detect, eval, record, replay, run, simulate, watch};
+use magpie::{bench, check, detect, eval, export, record, replay, run, simulate, watch};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -29,7 +29,7 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
-    /// Find the packages in one picture.
+    /// Find the packages in pictures.
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
     Eval(eval::EvalArgs),
@@ -39,6 +39,8 @@ enum Command {
     Record(record::RecordArgs),
     /// Send a recording through the pipeline, and compare the results with the recorded ones.
     Replay(replay::ReplayArgs),
+    /// Outline pictures or a recording for annotation tools, the least sure picture first.
+    Export(export::ExportArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
 }
@@ -65,6 +67,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Bench(args) => bench::bench(args),
         Command::Record(args) => record::record(args),
         Command::Replay(args) => replay::replay(args),
+        Command::Export(args) => export::export(args),
         Command::Simulate(args) => simulate::simulate(args),
     }
 }

@@ -82,7 +82,8 @@ fn color(track_id: u64) -> [u8; 3] {
     COLORS[usize::try_from(at).expect("less than eight")]
 }
 
-fn tint(picture: &mut BgrImage, mask: &Mask, color: [u8; 3]) {
+/// A mask in its colour, its rim without a tint of the picture.
+pub(crate) fn tint(picture: &mut BgrImage, mask: &Mask, color: [u8; 3]) {
     if (mask.width_px(), mask.height_px()) != (picture.width_px(), picture.height_px()) {
         return;
     }

@@ -20,6 +20,7 @@ mod letterbox;
 mod mask;
 mod model;
 mod number;
+mod outline;
 mod package;
 mod pipeline;
 mod track;
@@ -35,6 +36,7 @@ pub use grasp::plan;
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, Provider};
+pub use outline::{Outline, outlines};
 pub use package::{
     BboxPx, Counters, CountersSnapshot, FrameReport, Grasp, Instance, Package, PackageType,
     Packages, Plane, PoseSource, ReferenceFrame, Scene, StageLatencies, Tool,

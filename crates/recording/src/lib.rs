@@ -30,7 +30,6 @@ mod error;
 mod frames;
 mod mcap_file;
 mod messages;
-mod outline;
 mod playback;
 mod reader;
 mod results;

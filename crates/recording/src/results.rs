@@ -8,9 +8,8 @@ use foxglove::messages::{
     CircleAnnotation, Color, ImageAnnotations, Point2, PointsAnnotation, Pose, PosesInFrame,
     Quaternion, TextAnnotation, Timestamp, Vector3,
 };
-use magpie_perception::{Grasp, Package, Packages, ReferenceFrame};
+use magpie_perception::{Grasp, Package, Packages, ReferenceFrame, outlines};
 
-use crate::outline::outlines;
 use crate::schema::{BASE_FRAME_ID, timestamp};
 
 /// Red, green, blue: colours that stay apart for most eyes (Okabe and Ito), one a track.
@@ -26,6 +25,7 @@ const COLORS: [[f64; 3]; 8] = [
 ];
 const FILL_ALPHA: f64 = 0.25;
 const LINE_PX: f64 = 2.0;
+const OUTLINE_DEVIATION_PX_MAX: f64 = 0.75;
 const GRASP_DIAMETER_PX: f64 = 10.0;
 const FONT_PX: f64 = 14.0;
 
@@ -36,18 +36,24 @@ pub(crate) fn annotations(found: &Packages, class_names: &[String]) -> ImageAnno
     for package in &found.packages {
         let [r, g, b] = color(package.track_id);
         let with_alpha = |a| Color { r, g, b, a };
-        drawn.points.extend(outlines(&package.instance.mask).into_iter().map(|outline| {
-            PointsAnnotation {
-                timestamp: Some(stamp),
-                r#type: Type::LineLoop.into(),
-                points: outline.points_px.iter().map(|&[x, y]| point(x.into(), y.into())).collect(),
-                outline_color: Some(with_alpha(1.0)),
-                // A hole is not filled by itself: it lies in what its package fills.
-                fill_color: (!outline.is_hole).then(|| with_alpha(FILL_ALPHA)),
-                thickness: LINE_PX,
-                ..PointsAnnotation::default()
-            }
-        }));
+        drawn.points.extend(
+            outlines(&package.instance.mask, OUTLINE_DEVIATION_PX_MAX).into_iter().map(|outline| {
+                PointsAnnotation {
+                    timestamp: Some(stamp),
+                    r#type: Type::LineLoop.into(),
+                    points: outline
+                        .points_px
+                        .iter()
+                        .map(|&[x, y]| point(x.into(), y.into()))
+                        .collect(),
+                    outline_color: Some(with_alpha(1.0)),
+                    // A hole is not filled by itself: it lies in what its package fills.
+                    fill_color: (!outline.is_hole).then(|| with_alpha(FILL_ALPHA)),
+                    thickness: LINE_PX,
+                    ..PointsAnnotation::default()
+                }
+            }),
+        );
         drawn.texts.push(label(package, class_names, stamp));
         drawn.circles.extend(package.grasps.first().map(|grasp| circle(grasp, stamp)));
     }

@@ -1,24 +1,31 @@
-//! Outlines of masks as closed lines, for viewers that cannot draw run-length encoding.
+//! Outlines of masks as closed lines, for viewers and annotation tools that know no run-length
+//! encoding.
 //!
 //! # Conventions
 //!
-//! Points are corners of pixels, and the top-left pixel covers `(0, 0)` to `(1, 1)`, as Foxglove
-//! counts. Outer lines run clockwise as seen on the screen, lines around holes counter-clockwise.
+//! Points are corners of pixels, and the top-left pixel covers `(0, 0)` to `(1, 1)`, as COCO's
+//! polygons and Foxglove count. Outer lines run clockwise as seen on the screen, lines around holes
+//! counter-clockwise.
 
-use magpie_perception::Mask;
+use crate::Mask;
 
 /// A closed line; the last point joins the first.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Loop {
-    pub(crate) points_px: Vec<[i32; 2]>,
-    pub(crate) is_hole: bool,
+pub struct Outline {
+    pub points_px: Vec<[i32; 2]>,
+    pub is_hole: bool,
 }
 
-/// No point of the mask's true outline is farther than this from the line that is drawn.
-const DEVIATION_PX_MAX: f64 = 0.75;
+impl Outline {
+    /// What the line encloses, holes in it included.
+    pub fn area_px(&self) -> f64 {
+        doubled_area(&self.points_px).abs() as f64 / 2.0
+    }
+}
 
-/// Every outline of the mask, holes included.
-pub(crate) fn outlines(mask: &Mask) -> Vec<Loop> {
+/// Every outline of the mask, holes included. No point of the true outline is farther than
+/// `deviation_px_max` from the line.
+pub fn outlines(mask: &Mask, deviation_px_max: f64) -> Vec<Outline> {
     let Some(pixels) = Pixels::new(mask) else { return Vec::new() };
     let mut edges = pixels.edges();
     let mut loops = Vec::new();
@@ -26,7 +33,7 @@ pub(crate) fn outlines(mask: &Mask) -> Vec<Loop> {
         while let Some(corners) = edges.take_loop(start) {
             let points_px: Vec<[i32; 2]> = corners.iter().map(|&at| pixels.corner(at)).collect();
             let is_hole = doubled_area(&points_px) < 0;
-            loops.push(Loop { points_px: simplify(&points_px), is_hole });
+            loops.push(Outline { points_px: simplify(&points_px, deviation_px_max), is_hole });
         }
     }
     loops
@@ -155,32 +162,45 @@ fn doubled_area(points: &[[i32; 2]]) -> i64 {
     areas.sum()
 }
 
-/// Leaves out points that the line hardly bends at (Ramer, Douglas and Peucker), so that a
-/// staircase of pixels becomes the slope it stands for.
-fn simplify(points: &[[i32; 2]]) -> Vec<[i32; 2]> {
-    let Some((far, _)) =
-        points.iter().enumerate().max_by_key(|(_, point)| squared(points[0], **point))
-    else {
-        return Vec::new();
+/// Leaves out points that the line hardly bends at, so that a staircase of pixels becomes the slope
+/// it stands for.
+fn simplify(points: &[[i32; 2]], deviation_px_max: f64) -> Vec<[i32; 2]> {
+    let bends = bends(points, deviation_px_max);
+    // A line that would be left without an inside is drawn more exactly.
+    match bends.len() {
+        0..3 if deviation_px_max > 0.1 => simplify(points, 0.5 * deviation_px_max),
+        0..3 => points.to_vec(),
+        _ => bends,
+    }
+}
+
+/// Ramer, Douglas and Peucker's, begun at two points that lie far apart, hence at corners.
+fn bends(points: &[[i32; 2]], deviation_px_max: f64) -> Vec<[i32; 2]> {
+    let farthest = |from: usize| {
+        let distances = points.iter().enumerate();
+        distances.max_by_key(|(_, point)| squared(points[from], **point)).map_or(0, |(at, _)| at)
     };
-    let closed: Vec<[i32; 2]> = points.iter().chain(points.first()).copied().collect();
-    let mut kept = vec![false; closed.len()];
-    (kept[0], kept[far]) = (true, true);
+    if points.is_empty() {
+        return Vec::new();
+    }
+    let (count, first) = (points.len(), farthest(0));
+    let second = farthest(first);
+    let (low, high) = (first.min(second), first.max(second));
+    let point = |at: usize| points[at % count];
+    let mut kept = vec![false; count];
+    (kept[low], kept[high]) = (true, true);
     // A stack instead of recursion: outlines can be long.
-    let mut spans = vec![(0, far), (far, closed.len() - 1)];
-    while let Some((first, last)) = spans.pop() {
-        let deviations = (first + 1..last)
-            .map(|at| (at, distance_px(closed[at], closed[first], closed[last])))
+    let mut spans = vec![(low, high), (high, low + count)];
+    while let Some((from, to)) = spans.pop() {
+        let deviations = (from + 1..to)
+            .map(|at| (at, distance_px(point(at), point(from), point(to))))
             .max_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((at, _)) = deviations.filter(|(_, px)| *px > DEVIATION_PX_MAX) {
-            kept[at] = true;
-            spans.extend([(first, at), (at, last)]);
+        if let Some((at, _)) = deviations.filter(|(_, px)| *px > deviation_px_max) {
+            kept[at % count] = true;
+            spans.extend([(from, at), (at, to)]);
         }
     }
-    let bends: Vec<[i32; 2]> =
-        points.iter().zip(kept).filter_map(|(point, kept)| kept.then_some(*point)).collect();
-    // A loop of a pixel or two would be left without an inside.
-    if bends.len() < 3 { points.to_vec() } else { bends }
+    points.iter().zip(kept).filter_map(|(point, kept)| kept.then_some(*point)).collect()
 }
 
 fn squared([ax, ay]: [i32; 2], [bx, by]: [i32; 2]) -> i64 {
@@ -207,7 +227,7 @@ mod tests {
     }
 
     fn check(rows: &[&str], expected: &[(bool, &[[i32; 2]])]) {
-        let found = outlines(&mask(rows));
+        let found = outlines(&mask(rows), 0.75);
         let found: Vec<_> = found.iter().map(|l| (l.is_hole, l.points_px.as_slice())).collect();
         assert_eq!(found, expected);
     }
@@ -239,9 +259,18 @@ mod tests {
     #[test]
     fn a_staircase_becomes_a_slope() {
         let rows = ["########", ".#######", "..######", "...#####", "....####", ".....###"];
-        let found = outlines(&mask(&rows));
+        let found = outlines(&mask(&rows), 0.75);
         assert_eq!(found.len(), 1);
         assert!(found[0].points_px.len() <= 6, "{:?}", found[0].points_px);
+    }
+
+    #[test]
+    fn an_outline_of_few_points_still_has_an_inside() {
+        let rows = ["#...", "##..", ".##.", "..##"];
+        let found = outlines(&mask(&rows), 50.0);
+        assert!(found.iter().all(|line| line.points_px.len() >= 3 && line.area_px() > 0.0));
+        let square: &[[i32; 2]] = &[[0, 0], [3, 0], [3, 2], [0, 2]];
+        assert_eq!(outlines(&mask(&["###", "###"]), 1.0)[0].points_px, square);
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! Pictures that a user names, one by one or by the folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+
+/// The pictures at a path: itself, or, for a folder, those in it and below, in the order of their
+/// names. A folder without any is an error.
+pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let kind = fs::metadata(path).with_context(|| format!("read {}", path.display()))?;
+    if !kind.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    collect(path, &mut found)?;
+    found.sort();
+    anyhow::ensure!(!found.is_empty(), "no JPEG or PNG file in {}", path.display());
+    Ok(found)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let name_it = || format!("read folder {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(name_it)? {
+        let entry = entry.with_context(name_it)?;
+        let path = entry.path();
+        // Links to folders are not followed: they may lead back here.
+        if entry.file_type().with_context(name_it)?.is_dir() {
+            collect(&path, found)?;
+        } else if is_picture(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|have| EXTENSIONS.iter().any(|one| have.eq_ignore_ascii_case(one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_pictures_in_order_and_one_without_any_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("b")).unwrap();
+        for name in ["c.PNG", "a.jpeg", "b/x.jpg", "notes.txt"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = find(folder.path()).unwrap();
+        let names = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display());
+        assert_eq!(
+            names.map(|name| name.to_string()).collect::<Vec<_>>(),
+            ["a.jpeg", "b/x.jpg", "c.PNG"]
+        );
+        fs::create_dir(folder.path().join("bare")).unwrap();
+        let error = find(&folder.path().join("bare")).unwrap_err().to_string();
+        assert!(error.contains("bare"), "{error}");
+        assert!(find(&folder.path().join("nowhere")).is_err());
+    }
+}
