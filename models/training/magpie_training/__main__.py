@@ -48,6 +48,16 @@ def main(arguments=None):
 
     add_finetune(commands)
 
+    quantize = commands.add_parser("quantize", help="an exported model with INT8 convolutions")
+    quantize.add_argument("model", type=Path)
+    quantize.add_argument("--calibrate", action="append", required=True, metavar="COCO", dest="datasets",
+                          help="labelled pictures that nobody judges by, may be given again")
+    quantize.add_argument("--out", required=True, type=Path)
+    quantize.add_argument("--pictures", type=int, default=48)
+    quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
+
+    add_cardinal(commands)
+
     prelabel = commands.add_parser("export-labels", help="a model's outlines for annotation tools")
     prelabel.add_argument("pictures", help="folder of JPEG or PNG files")
     prelabel.add_argument("--out", required=True, help="new folder")
@@ -69,6 +79,19 @@ def main(arguments=None):
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def add_cardinal(commands):
+    cardinal = commands.add_parser("cardinal", help="universal against bespoke, on a cell neither knows")
+    cardinal.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    cardinal.add_argument("--base", type=Path, default=UNIVERSAL)
+    cardinal.add_argument("--counts", type=int, nargs="*", default=(10, 30, 100), metavar="N")
+    cardinal.add_argument("--bespoke-counts", type=int, nargs="*", default=(10, 30), metavar="N")
+    cardinal.add_argument("--test-frames", type=int, default=80)
+    cardinal.add_argument("--teach-steps", type=int, default=100)
+    cardinal.add_argument("--bespoke-steps", type=int, default=350)
+    cardinal.add_argument("--textures", type=Path, help="as for `magpie simulate`")
+    cardinal.add_argument("--magpie", help="the program that simulates and judges")
 
 
 def add_finetune(commands):
@@ -131,6 +154,21 @@ def run_finetune(mapping, base_set, **options):
         return 130
 
 
+def run_quantize(model, datasets, out, **options):
+    from .quantize import quantize
+
+    quantize(model, datasets, out, **options)
+    return 0
+
+
+def run_cardinal(counts, bespoke_counts, **options):
+    from .cardinal import Plan, cardinal, table
+
+    rows = cardinal(Plan(counts=tuple(counts), bespoke_counts=tuple(bespoke_counts), **options))
+    print("\n".join(table(rows)))
+    return 0
+
+
 def run_export_labels(pictures, out, **options):
     from .prelabel import export_labels
 
@@ -183,6 +221,8 @@ def run_draw(model, images, out, score_min):
 COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
+    "quantize": run_quantize,
+    "cardinal": run_cardinal,
     "export-labels": run_export_labels,
     "label-savings": run_label_savings,
     "export": run_export,

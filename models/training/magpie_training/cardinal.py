@@ -1,0 +1,207 @@
+"""What a universal model saves: taught a cell by few pictures, against a model made for the cell.
+
+Two simulated cells, `recipes/cells/prototype.toml` and `production.toml`, in which the universal
+model never learned. On the same test pictures of the production cell:
+- (a) the universal model as it is,
+- (b) the universal model taught by N pictures of the production cell (`finetune`),
+- (c) a bespoke model: from ImageNet weights on 25 N prototype and N production pictures.
+
+Named after the station for which the comparison was first made with 1,000 and 25,000 pictures.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from . import UserError, export, judge
+from .finetune import (
+    CHECK_FRAMES,
+    CHECK_SEED,
+    REPLAY_FRAMES,
+    REPLAY_SEED,
+    Options,
+    finetune,
+    sha256,
+    simulated,
+    write_json,
+)
+from .recipe import Recipe, Source
+from .train import train
+
+CELLS = Path(__file__).parents[1] / "recipes" / "cells"
+# Nobody trains on these seeds elsewhere.
+SEEDS = {"prototype": 880_001, "production": 880_002, "test": 880_003}
+PROTOTYPE_PER_PRODUCTION = 25
+SCORE = "mask AP, types ignored"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    base: Path
+    out: Path
+    counts: tuple
+    bespoke_counts: tuple
+    test_frames: int
+    teach_steps: int
+    bespoke_steps: int
+    textures: Path | None = None
+    magpie: str | None = None
+
+    @property
+    def most(self):
+        return max((1, *self.counts, *self.bespoke_counts))
+
+
+def cardinal(plan):
+    """Runs what is not done yet; returns the rows of the table."""
+    plan.out.mkdir(parents=True, exist_ok=True)
+    program = judge.find_program(plan.magpie)
+    if program is None:
+        raise UserError("simulate the cells: build the program (cargo build --release -p magpie)")
+    umpire = judge.Judge(program)
+    test = cell(plan, program, "production", "test", plan.test_frames)
+    frames = cell(plan, program, "production", "production", plan.most)
+    base = sha256(plan.base)[:8]
+    scores = cached(plan, f"universal_{base}", lambda: umpire.scores(plan.base, test))
+    rows = [row("universal", 0, 0, 0, scores)]
+    if plan.counts:
+        base_sets = (
+            simulated(program, plan.out / "base/replay", REPLAY_SEED, REPLAY_FRAMES),
+            simulated(program, plan.out / "base/check", CHECK_SEED, CHECK_FRAMES),
+        )
+    for count in plan.counts:
+        name = f"taught_{count}_{base}"
+        rows.append(cached(plan, name, lambda: taught(plan, name, count, frames, test, base_sets)))
+        report(plan, rows)
+    if plan.bespoke_counts:
+        most = PROTOTYPE_PER_PRODUCTION * max(plan.bespoke_counts)
+        prototype = cell(plan, program, "prototype", "prototype", most)
+    for count in plan.bespoke_counts:
+        rows.append(cached(
+            plan, f"bespoke_{count}", lambda: bespoke(plan, umpire, count, prototype, frames, test)
+        ))
+        report(plan, rows)
+    return rows
+
+
+def cached(plan, name, make):
+    path = plan.out / f"{name}.json"
+    if not path.is_file():
+        write_json(path, make())
+    return json.loads(path.read_text())
+
+
+def cell(plan, program, recipe, name, frames):
+    """The annotations of `frames` simulated pictures, made once."""
+    folder = plan.out / "cells" / f"{name}_{frames}"
+    if not folder.is_dir():
+        partial = folder.with_name(folder.name + ".part")
+        if partial.is_dir():
+            raise UserError(f"simulate {folder}: remove {partial}, left by a run that was cut")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        print(f"simulating {frames} frames into {folder}", flush=True)
+        arguments = ["--recipe", CELLS / f"{recipe}.toml"]
+        arguments += ["--textures", plan.textures] if plan.textures else []
+        judge.run_program(
+            program, "simulate", "--seed", SEEDS[name], "--frames", frames, "--out", partial, *arguments
+        )
+        partial.rename(folder)
+    return (folder / "annotations.json").resolve()
+
+
+def subset(annotations, count, out):
+    """The first `count` pictures of a dataset, as a dataset."""
+    document = json.loads(annotations.read_text())
+    images = sorted(document["images"], key=lambda image: image["id"])[:count]
+    if len(images) < count:
+        raise UserError(f"take {count} pictures of {annotations}: it holds {len(images)}")
+    for image in images:
+        image["file_name"] = str(annotations.parent / image["file_name"])
+    kept = {image["id"] for image in images}
+    document["images"] = images
+    document["annotations"] = [a for a in document["annotations"] if a["image_id"] in kept]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, document)
+    return out
+
+
+def taught(plan, name, count, frames, test, base_sets):
+    folder = plan.out / name
+    labels = subset(frames, count, folder / "pictures.json")
+    finetune(Options(
+        labels=labels, held_out=test, out=folder, base=plan.base, steps=plan.teach_steps,
+        base_set=(str(base_sets[0]),), base_check=base_sets[1],
+        magpie=plan.magpie, name=f"production_{count}", data_source="simulated",
+    ))
+    verdict = json.loads((folder / "verdict.json").read_text())
+    forgotten = verdict["before"]["base set"][SCORE] - verdict["after"]["base set"][SCORE]
+    return row("universal, taught", count, 0, plan.teach_steps, verdict["after"]["new cell"], forgotten)
+
+
+def bespoke(plan, umpire, count, prototype, frames, test):
+    folder = plan.out / f"bespoke_{count}"
+    production = subset(frames, count, folder / "production.json")
+    pictures = subset(prototype, PROTOTYPE_PER_PRODUCTION * count, folder / "prototype.json")
+    recipe = Recipe(
+        # Half of each: with 1 in 26, the production pictures would be drowned.
+        sources=(Source(str(pictures), share=0.5), Source(str(production), share=0.5)),
+        steps=plan.bespoke_steps, batch=8, sizes_px=(320, 352, 384), ema_decay=0.995,
+        mosaic_share=0.15, paste_share=0.35, cache_dir=str(folder / "cache"), checkpoint_minutes=1.0,
+    )
+    checkpoint = train(recipe, folder / "run", resume=(folder / "run/last.pt").is_file())
+    model = folder / "bespoke.onnx"
+    export.export(
+        checkpoint, model, size=(512, 512), version="0", training_data="simulated", score_min=0.3
+    )
+    scores = umpire.scores(model, test)
+    return row("bespoke", count, PROTOTYPE_PER_PRODUCTION * count, plan.bespoke_steps, scores)
+
+
+def row(model, production, prototype, steps, scores, forgotten=None):
+    return {
+        "model": model, "production": production, "prototype": prototype, "steps": steps,
+        "scores": scores, "forgotten": forgotten,
+    }
+
+
+def report(plan, rows):
+    """`cardinal.md` and `cardinal.svg`, after every row."""
+    (plan.out / "cardinal.md").write_text("\n".join(table(rows)) + "\n")
+    plot(rows, plan.out / "cardinal.svg")
+
+
+def table(rows):
+    yield "| model | production pictures | prototype pictures | steps | mask AP | types ignored | AP50, types ignored | base set |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for r in rows:
+        scores = r["scores"]
+        base = "" if r["forgotten"] is None else f"{-r['forgotten']:+.1f}"
+        yield (
+            f"| {r['model']} | {r['production']} | {r['prototype']:,} | {r['steps']} "
+            f"| {scores['mask AP']:.1f} | {scores[SCORE]:.1f} | {scores['mask AP50, types ignored']:.1f} | {base} |"
+        )
+
+
+def plot(rows, path):
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
+    untaught = rows[0]["scores"][SCORE]
+    axes.axhline(untaught, color="0.5", linestyle=":", label="universal, as it is")
+    for model, label, style in (
+        ("universal, taught", "universal, taught N pictures", "o-"),
+        ("bespoke", "bespoke, 25 N prototype + N pictures", "s--"),
+    ):
+        points = [(r["production"], r["scores"][SCORE]) for r in rows if r["model"] == model]
+        if points:
+            axes.plot(*zip(*points), style, label=label)
+    axes.set(
+        xscale="log", ylim=(0, None), xlabel="N, pictures of the production cell",
+        ylabel="mask AP on the production cell, points",
+    )
+    axes.legend(frameon=False)
+    figure.savefig(path)
+    pyplot.close(figure)
