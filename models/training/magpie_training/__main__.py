@@ -58,20 +58,12 @@ def main(arguments=None):
 
     add_cardinal(commands)
 
-    prelabel = commands.add_parser("export-labels", help="a model's outlines for annotation tools")
-    prelabel.add_argument("pictures", help="folder of JPEG or PNG files")
-    prelabel.add_argument("--out", required=True, help="new folder")
-    prelabel.add_argument("--tolerance", type=float, default=0.05,
-                          help="of a polygon's edges, as a share of the root of the mask's area")
-    prelabel.add_argument("--image-url", default="/data/local-files/?d=images/",
-                          help="where Label Studio finds the images")
-    saved = commands.add_parser("label-savings", help="what export-labels saves, on labelled data")
+    saved = commands.add_parser("label-savings", help="what `magpie export` saves, on labelled data")
     saved.add_argument("annotations", help="COCO file with true outlines")
     saved.add_argument("--accuracy-px", type=float, default=3.0, help="how close a label must be")
     saved.add_argument("--limit", type=int, default=0, help="only the first N images")
-    prelabel.add_argument("--magpie", help="the program that finds; absent: as in finetune")
-    for command in (prelabel, saved):
-        command.add_argument("--model", type=Path, default=UNIVERSAL)
+    saved.add_argument("--magpie", help="the program that exports; absent: as in finetune")
+    saved.add_argument("--model", type=Path, default=UNIVERSAL)
 
     options = vars(parser.parse_args(arguments))
     try:
@@ -169,15 +161,6 @@ def run_cardinal(counts, bespoke_counts, **options):
     return 0
 
 
-def run_export_labels(pictures, out, **options):
-    from .prelabel import export_labels
-
-    done = export_labels(pictures, out, **options)
-    packages = sum(len(p.found) for p in done)
-    print(f"{len(done)} pictures with {packages} packages in {out}, the least sure first")
-    return 0
-
-
 def run_label_savings(annotations, model, **options):
     import json
 
@@ -223,7 +206,6 @@ COMMANDS = {
     "finetune": run_finetune,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
-    "export-labels": run_export_labels,
     "label-savings": run_label_savings,
     "export": run_export,
     "evaluate": run_evaluate,

@@ -73,6 +73,8 @@ def score(document, results, kind, class_agnostic):
     if not results:
         return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "ar": 0.0}
     annotations = [dict(a) for a in document["annotations"]]
+    if not class_agnostic:
+        annotations += crowds_of_other_types(document)
     for annotation in annotations:
         rectangle = annotation.get("mask_source") == "bbox"
         annotation["iscrowd"] = int(annotation["iscrowd"] or (kind == "segm" and rectangle))
@@ -99,6 +101,19 @@ def score(document, results, kind, class_agnostic):
             if (values > -1).any():
                 out[names[category]] = {"ap": values.mean(), "ap50": values[0].mean()}
     return rounded(out)
+
+
+def crowds_of_other_types(document):
+    """A crowd hides packages of any type: with types, it stands in each category."""
+    first_free = 1 + max((a["id"] for a in document["annotations"]), default=0)
+    copies = [
+        {**a, "category_id": c["id"]}
+        for a in document["annotations"]
+        if a["iscrowd"]
+        for c in document["categories"]
+        if c["id"] != a["category_id"]
+    ]
+    return [{**copy, "id": first_free + n} for n, copy in enumerate(copies)]
 
 
 def size_of(document, image_id):

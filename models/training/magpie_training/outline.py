@@ -1,14 +1,10 @@
-"""Masks as polygons that a person can correct."""
+"""Outlines: masks as polygons, and how far apart they are."""
 
 import cv2
 import numpy as np
 
 # Pieces below this share of a mask are specks, not parts.
 PIECE_SHARE_MIN = 0.02
-# Edges of outlines to be corrected stray this far from the mask, as a share of the root of its
-# area: of what was tried, the fewest points and the least work left on three datasets.
-TOLERANCE_SHARE = 0.05
-TOLERANCE_PX_MIN = 1.5
 
 
 def polygons(mask, tolerance_px):
@@ -23,12 +19,6 @@ def polygons(mask, tolerance_px):
     area_min = max(1.0, PIECE_SHARE_MIN * np.count_nonzero(mask))
     simple = [cv2.approxPolyDP(e, tolerance_px, closed=True).reshape(-1, 2) for e in edges]
     return [s.astype(float) for s in simple if len(s) >= 3 and cv2.contourArea(s) >= area_min]
-
-
-def correctable(mask, tolerance_share=TOLERANCE_SHARE):
-    """Outlines of few points: a corner is moved sooner than a ragged edge."""
-    tolerance_px = max(TOLERANCE_PX_MIN, tolerance_share * float(np.sqrt(np.count_nonzero(mask))))
-    return polygons(mask, tolerance_px)
 
 
 def off(points, outlines, distance_px):

@@ -1,20 +1,38 @@
 """What pre-labels save: points to draw from nothing, against actions to correct the model's."""
 
+import csv
+import json
 import statistics
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from . import CLASSES
+from . import CLASSES, UserError
 from .data import decode_mask, load_coco
-from .outline import correctable, off, polygons
-from .prelabel import ByPython, judge_found
+from .judge import find_program, run_program
+from .outline import off, polygons
 
 IOU_MIN = 0.5
 
 
-def savings(model, annotations, *, accuracy_px=3.0, limit=0):
+@dataclass
+class Found:
+    """A package as `magpie export` outlines it; `pieces`: polygons `[points, 2]`."""
+
+    name: str
+    pieces: list
+    height: int
+    width: int
+
+    @cached_property
+    def mask(self):
+        return decode_mask([piece.ravel().tolist() for piece in self.pieces], self.height, self.width)
+
+
+def savings(model, annotations, *, magpie=None, accuracy_px=3.0, limit=0):
     """Counts over all outlined packages of a dataset.
 
     To draw: the fewest points that stay within `accuracy_px` of the true outline.
@@ -22,18 +40,18 @@ def savings(model, annotations, *, accuracy_px=3.0, limit=0):
     corners that it lacks; what is left over on either side is deleted or added.
     A type is changed, a wrong finding deleted, by one action; what was missed is drawn.
     """
-    detect = ByPython(model)
+    program = find_program(magpie)
+    if program is None:
+        raise UserError("run magpie: build it (cargo build --release -p magpie) or say --magpie PATH")
     records = load_coco(Path(annotations), CLASSES)[: limit or None]
     totals = dict.fromkeys(("packages", "drawn", "corrected", "deleted", "retyped", "missed", "matched"), 0)
     pictures = []
-    for record in records:
+    for record, (found, unsure) in zip(records, prelabelled(program, model, records)):
         truth = [
             (CLASSES[i.class_id], decode_mask(i.segmentation, record.height, record.width))
             for i in record.instances
             if i.segmentation is not None
         ]
-        image = cv2.imread(str(record.path))
-        found, unsure = judge_found(detect(record.path, image), detect.score_min)
         counts = compare(truth, found, accuracy_px)
         if len(truth) < len(record.instances):
             counts["deleted"] = 0  # a finding may be right where only rectangles are known
@@ -53,6 +71,36 @@ def savings(model, annotations, *, accuracy_px=3.0, limit=0):
     }
 
 
+def prelabelled(program, model, records):
+    """For each record, what `magpie export` outlines in it, and how unsure it is of it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures, out = Path(scratch) / "pictures", Path(scratch) / "labels"
+        pictures.mkdir()
+        for number, record in enumerate(records):
+            (pictures / f"{number}{record.path.suffix}").symlink_to(record.path.resolve())
+        run_program(program, "export", pictures, "--out", out, "--model", model)
+        return read_export(out, len(records))
+
+
+def read_export(out, count):
+    """By the numbers that the pictures are named by."""
+    with open(out / "order.csv", newline="") as file:
+        order = {row["image"]: row for row in csv.DictReader(file)}
+    unsure = {int(Path(row["picture"]).stem): float(row["unsure"]) for row in order.values()}
+    document = json.loads((out / "annotations" / "instances_default.json").read_text())
+    names = {c["id"]: c["name"] for c in document["categories"]}
+    images = {i["id"]: i for i in document["images"]}
+    found = {number: [] for number in range(count)}
+    for annotation in document["annotations"]:
+        image = images[annotation["image_id"]]
+        pieces = [np.reshape(piece, (-1, 2)) for piece in annotation["segmentation"]]
+        number = int(Path(order[image["file_name"]]["picture"]).stem)
+        found[number].append(
+            Found(names[annotation["category_id"]], pieces, image["height"], image["width"])
+        )
+    return [(found[number], unsure[number]) for number in range(count)]
+
+
 def compare(truth, found, accuracy_px):
     outlines = [polygons(mask, accuracy_px) for _, mask in truth]
     exact = [polygons(mask, 0.0) for _, mask in truth]
@@ -63,7 +111,7 @@ def compare(truth, found, accuracy_px):
     }
     pairs = match([mask for _, mask in truth], [f.mask for f in found])
     for t, f in pairs.items():
-        pieces = correctable(found[f].mask)
+        pieces = found[f].pieces
         wrong = off(np.concatenate(pieces), exact[t], accuracy_px) if pieces else 0
         lacking = off(np.concatenate(outlines[t]), pieces, accuracy_px) if outlines[t] else 0
         # Nobody corrects what is quicker to delete and draw.

@@ -99,3 +99,27 @@ def test_the_letterbox_centres_and_pads_with_114():
 def test_suppression_keeps_the_best_of_each_heap():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], float)
     assert suppress(boxes, np.array([0.5, 0.9, 0.3]), 0.5).tolist() == [1, 2]
+
+
+def test_what_lies_on_a_crowd_is_neither_right_nor_wrong_whatever_its_type():
+    def square(x, y, side):
+        return [x, y, x + side, y, x + side, y + side, x, y + side]
+
+    def label(number, category, crowd, x, side):
+        return {
+            "id": number, "image_id": 1, "category_id": category, "iscrowd": crowd,
+            "bbox": [x, x, side, side], "area": side**2, "segmentation": [square(x, x, side)],
+        }
+
+    def result(score, x, side):
+        (rle,) = coco_mask.frPyObjects([square(x, x, side)], 100, 100)
+        box = [x, x, side, side]
+        return {"image_id": 1, "name": "item", "score": score, "bbox": box, "segmentation": rle}
+
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 100}],
+        "categories": [{"id": 1, "name": "box"}, {"id": 2, "name": "item"}],
+        "annotations": [label(1, 2, 0, 0, 20), label(2, 1, 1, 50, 40)],
+    }
+    results = [result(0.9, 60, 10), result(0.8, 0, 20)]
+    assert judge.scores(document, results, class_agnostic=False)["mask"]["ap"] == 1.0

@@ -97,3 +97,98 @@ impl Matches {
 fn index(id: u64) -> usize {
     usize::try_from(id).expect("ids are positions in memory")
 }
+
+#[cfg(test)]
+mod tests {
+    use magpie_perception::Mask;
+    use serde_json::{Value, json};
+
+    use super::super::score::{CategoryIds, averages, masks};
+    use super::*;
+
+    const SIDE_PX: u32 = 100;
+
+    /// A square's corner and side.
+    type Square = (u32, u32);
+
+    fn label(id: u64, image_id: u64, category_id: u64, (at, side): Square) -> Value {
+        let end = at + side;
+        json!({
+            "id": id, "image_id": image_id, "category_id": category_id, "iscrowd": 0,
+            "bbox": [at, at, side, side], "area": side * side,
+            "segmentation": [[at, at, end, at, end, end, at, end]],
+        })
+    }
+
+    fn prediction(image_id: u64, class_id: usize, score: f32, (at, side): Square) -> Prediction {
+        let mut bitmap = vec![0; (SIDE_PX * SIDE_PX) as usize];
+        for y in at..at + side {
+            for x in at..at + side {
+                bitmap[(y * SIDE_PX + x) as usize] = 1;
+            }
+        }
+        let edges = [at, at, at + side, at + side].map(f64::from);
+        let mask = Mask::from_bitmap(SIDE_PX, SIDE_PX, &bitmap);
+        Prediction { image_id, class_id, score, bbox_px: edges, mask }
+    }
+
+    /// Two pictures; image 1 is labelled throughout, image 2 as `image_2` says.
+    fn dataset(image_2: Value, annotations: &[Value]) -> LabelledDataset {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.json");
+        let image =
+            |id| json!({"id": id, "file_name": "a.png", "width": SIDE_PX, "height": SIDE_PX});
+        let (mut first, mut second) = (image(1), image(2));
+        first["all_polygon"] = true.into();
+        second["all_polygon"] = image_2;
+        let document = json!({
+            "images": [first, second],
+            "annotations": annotations,
+            "categories": [{"id": 7, "name": "box"}, {"id": 8, "name": "item"}],
+        });
+        std::fs::write(&path, document.to_string()).unwrap();
+        LabelledDataset::read(&path, false).unwrap_or_else(|e| panic!("{}", e.message()))
+    }
+
+    fn categories(dataset: &LabelledDataset) -> CategoryIds {
+        CategoryIds::new(dataset, &["box".to_owned(), "item".to_owned()], false)
+    }
+
+    #[test]
+    fn only_what_matches_nothing_where_everything_is_labelled_is_wrong() {
+        let mut rectangle = label(3, 2, 7, (50, 20));
+        rectangle["mask_source"] = "bbox".into();
+        let mut crowd = label(4, 1, 7, (60, 30));
+        crowd["iscrowd"] = 1.into();
+        let labels = [label(1, 1, 8, (0, 20)), label(2, 2, 7, (0, 20)), rectangle, crowd];
+        let dataset = dataset(false.into(), &labels);
+        let predictions = [
+            prediction(1, 0, 0.875, (0, 20)),
+            prediction(1, 0, 0.8, (30, 20)),
+            prediction(1, 1, 0.7, (65, 10)),
+            prediction(2, 0, 0.6, (50, 20)),
+            prediction(2, 0, 0.5, (80, 20)),
+        ];
+        let ignored = categories(&dataset).ignored();
+        let evaluation = masks(&dataset, ignored.annotations(&predictions), &ignored).unwrap();
+        let matches = Matches::new(&evaluation, &dataset, &predictions);
+        let verdicts: Vec<Verdict> = matches.found.iter().map(|f| f.verdict).collect();
+        let [right, wrong, unproven] = [Verdict::Right(0), Verdict::Wrong, Verdict::Unproven];
+        assert_eq!(verdicts, [right, wrong, unproven, unproven, unproven]);
+        assert_eq!(matches.labels.len(), 2, "neither the rectangle nor the crowd");
+        assert!(matches.is_found(&matches.labels[0], 0.875));
+        assert!(!matches.is_found(&matches.labels[0], 0.9), "not at that score");
+        assert!(!matches.is_found(&matches.labels[1], 0.0));
+    }
+
+    #[test]
+    fn what_lies_on_a_crowd_is_neither_right_nor_wrong_whatever_its_type() {
+        let mut crowd = label(2, 1, 7, (50, 40));
+        crowd["iscrowd"] = 1.into();
+        let dataset = dataset(true.into(), &[label(1, 1, 8, (0, 20)), crowd]);
+        let predictions = [prediction(1, 1, 0.9, (60, 10)), prediction(1, 1, 0.8, (0, 20))];
+        let typed = categories(&dataset);
+        let evaluation = masks(&dataset, typed.annotations(&predictions), &typed).unwrap();
+        assert!(averages(&evaluation).ap > Some(0.999));
+    }
+}
