@@ -56,6 +56,11 @@ def main(arguments=None):
     quantize.add_argument("--pictures", type=int, default=48)
     quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
 
+    latency = commands.add_parser("latency", help="the fastest run of models, in turns")
+    latency.add_argument("models", type=Path, nargs="+")
+    latency.add_argument("--provider", action="append", dest="providers", help="of ONNX Runtime, may be given again")
+    latency.add_argument("--threads", type=int, default=2, help="1 counts the time of the processor alone")
+
     add_cardinal(commands)
 
     saved = commands.add_parser("label-savings", help="what `magpie export` saves, on labelled data")
@@ -153,6 +158,15 @@ def run_quantize(model, datasets, out, **options):
     return 0
 
 
+def run_latency(models, providers, threads):
+    from .judge import latencies_ms
+
+    asked = providers or ["CPUExecutionProvider"]
+    for (model, provider), fastest in latencies_ms(models, asked, threads).items():
+        print(f"{model} {provider}: {fastest:.1f} ms")
+    return 0
+
+
 def run_cardinal(counts, bespoke_counts, **options):
     from .cardinal import Plan, cardinal, table
 
@@ -204,6 +218,7 @@ def run_draw(model, images, out, score_min):
 COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
+    "latency": run_latency,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
     "label-savings": run_label_savings,

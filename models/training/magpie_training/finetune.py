@@ -97,7 +97,7 @@ def finetune(options):
     partial = out / "candidate.onnx"
     differences = export.write(checkpoint, partial, **export_options(options, base, cell))
     after = {name: umpire.scores(partial, path) for name, path in sets.items()}
-    latency = judge.latencies_ms(base.path, partial)
+    latency = list(judge.latencies_ms((base.path, partial)).values())
     held_out = [Path(i["file_name"]) for i in json.loads(sets["new cell"].read_text())["images"]]
     iou = judge.mask_parity(checkpoint, partial, held_out[:PARITY_PICTURES], base.score_min)
     verdict = report.Verdict(

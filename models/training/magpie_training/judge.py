@@ -73,23 +73,29 @@ def points(ap):
     return None if ap is None or ap < 0 else 100 * ap
 
 
-def latencies_ms(first, second):
-    """The fastest run of each of two model files, run in turns: other work can only slow one."""
+def latencies_ms(models, providers=("CPUExecutionProvider",), threads=THREADS):
+    """The fastest run of each model on each provider, taken in turns: other work can only slow one.
+
+    Keyed by model and provider; with one thread the process's own time counts, not the clock's.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    sessions = [
-        onnxruntime.InferenceSession(str(m), options, providers=["CPUExecutionProvider"])
-        for m in (first, second)
-    ]
-    taken = [[], []]
+    options.intra_op_num_threads = threads
+    clock = time.process_time if threads == 1 else time.perf_counter
+    sessions = {
+        (m, p): onnxruntime.InferenceSession(str(m), options, providers=[p])
+        for m in models
+        for p in providers
+    }
+    fastest = dict.fromkeys(sessions, float("inf"))
     for run in range(LATENCY_RUNS + 2):
-        for session, times in zip(sessions, taken):
-            picture = deployed.test_picture(*session.get_inputs()[0].shape[1:3])
-            started = time.perf_counter()
-            session.run(None, {"images": picture})
+        for key, session in sessions.items():
+            stated = session.get_inputs()[0]
+            picture = deployed.test_picture(*stated.shape[1:3])
+            started = clock()
+            session.run(None, {stated.name: picture})
             if run >= 2:  # the first ones warm up
-                times.append(1e3 * (time.perf_counter() - started))
-    return [min(times) for times in taken]
+                fastest[key] = min(fastest[key], 1e3 * (clock() - started))
+    return fastest
 
 
 def mask_parity(checkpoint, model, paths, score_min):
