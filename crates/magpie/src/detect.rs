@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
 use magpie_camera::{check_aligned, read_camera_info, read_depth_png, read_image, write_png};
+use magpie_inference::OnnxSession;
 use magpie_perception::{
     CameraInfo, Frame, Grasp, InferenceSession, ModelSpec, Package, Packages, Pipeline, PoseSource,
     Scene, StampSource,
@@ -41,7 +42,7 @@ pub struct DetectArgs {
     #[arg(long)]
     json: bool,
     /// Lowest score kept, 0 to 1; absent: as the model advises.
-    #[arg(long)]
+    #[arg(long, value_parser = score)]
     score_min: Option<f32>,
     /// Configuration for everything else.
     #[arg(long)]
@@ -91,14 +92,9 @@ pub fn detect(args: &DetectArgs) -> Outcome {
             write_overlay(overlay, &frame, &packages, session.spec())?;
         }
         let text = if args.json {
-            let mut document = to_json(&packages, &session.spec().class_names);
-            document["image"]["path"] = json!(path);
-            document["model"] = json!({"name": model.spec().name, "sha256": model.spec().sha256});
-            document["provider"] = json!(session.provider().name());
-            document["inference_ms"] = json!(latencies.inference_ns as f64 / 1e6);
-            document.to_string()
+            to_json_line(path, &packages, &session, latencies.inference_ns)
         } else {
-            let table = table::packages(&packages, &session.spec().class_names);
+            let table = table::packages(&packages, &model.spec().class_names);
             if paths.are_several { format!("{}\n{table}\n", path.display()) } else { table }
         };
         bar.suspend(|| output::line(&text))?;
@@ -167,6 +163,13 @@ fn write_overlay(path: &Path, frame: &Frame, packages: &Packages, spec: &ModelSp
     write_png(path, &picture).map_err(Failure::fault)
 }
 
+/// A score given on the command line.
+pub fn score(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    let is_score = (0.0..=1.0).contains(&value);
+    is_score.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 1"))
+}
+
 /// A picture as a frame that was exposed now.
 pub fn read_frame(
     image: &Path,
@@ -191,13 +194,26 @@ fn camera_scene(camera_info: CameraInfo, config: &Config) -> Scene {
     }
 }
 
-fn to_json(packages: &Packages, class_names: &[String]) -> Value {
-    let found: Vec<Value> =
-        packages.packages.iter().map(|package| package_json(package, class_names)).collect();
-    json!({
-        "image": {"width_px": packages.image_width_px, "height_px": packages.image_height_px},
-        "packages": found,
-    })
+fn to_json_line(
+    path: &Path,
+    packages: &Packages,
+    session: &OnnxSession,
+    inference_ns: u64,
+) -> String {
+    let spec = session.spec();
+    let found = packages.packages.iter().map(|package| package_json(package, &spec.class_names));
+    let document = json!({
+        "image": {
+            "path": path,
+            "width_px": packages.image_width_px,
+            "height_px": packages.image_height_px,
+        },
+        "packages": found.collect::<Vec<_>>(),
+        "model": {"name": spec.name, "sha256": spec.sha256},
+        "provider": session.provider().name(),
+        "inference_ms": inference_ns as f64 / 1e6,
+    });
+    document.to_string()
 }
 
 fn package_json(package: &Package, class_names: &[String]) -> Value {

@@ -20,7 +20,7 @@ use magpie_recording::{FrameReader, Playback};
 use self::folder::LabelFolder;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
-use crate::detect::read_frame;
+use crate::detect::{self, read_frame};
 use crate::failure::{Failure, Outcome};
 use crate::service::ended_by;
 use crate::{model, output, pictures, progress};
@@ -37,7 +37,7 @@ pub struct ExportArgs {
     #[arg(long)]
     model: Option<PathBuf>,
     /// Lowest score of what is outlined, 0 to 1; absent: as the model advises.
-    #[arg(long)]
+    #[arg(long, value_parser = detect::score)]
     score_min: Option<f32>,
     /// Least time between two frames taken from a recording; 0 takes every frame.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
@@ -117,8 +117,9 @@ fn report(args: &ExportArgs, done: &[Prelabelled], seen: usize, unreadable: usiz
     let packages: usize = done.iter().map(|picture| picture.found.len()).sum();
     let of_all = if done.len() < seen { format!(" (of {seen})") } else { String::new() };
     output::line(&format!(
-        "{} pictures{of_all} with {packages} packages in {}, the least sure first",
-        done.len(),
+        "{}{of_all} with {} in {}, the least sure first",
+        counted(done.len(), "picture"),
+        counted(packages, "package"),
         args.out.display()
     ))?;
     if unreadable > 0 {
@@ -128,6 +129,10 @@ fn report(args: &ExportArgs, done: &[Prelabelled], seen: usize, unreadable: usiz
         )));
     }
     Ok(())
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 enum Source {
