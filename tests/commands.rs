@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -31,19 +32,43 @@ fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
     }
 }
 
-/// Three frames of the simulated cell.
+/// Three frames of the simulated cell, made once.
+static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("commands");
+    let _ = std::fs::remove_dir_all(&folder);
+    simulate(&folder);
+    folder
+});
+
+fn simulate(out: &Path) {
+    let output =
+        magpie(&["simulate", "--seed", "3", "--frames", "3", "--out", out.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A test's own copy of them.
 struct Simulated {
     folder: tempfile::TempDir,
 }
 
 impl Simulated {
     fn new() -> Simulated {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("sim");
-        let output =
-            magpie(&["simulate", "--seed", "3", "--frames", "3", "--out", out.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        Simulated { folder }
+        let simulated = Simulated { folder: tempfile::tempdir().unwrap() };
+        copy(&SIMULATED, &simulated.folder.path().join("sim"));
+        simulated
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -207,10 +232,12 @@ fn labels_that_cannot_be_scored_against_are_named() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let (first, second) = (Simulated::new(), Simulated::new());
+    let (first, folder) = (Simulated::new(), tempfile::tempdir().unwrap());
+    let second = folder.path().join("again");
+    simulate(&second);
     for name in ["annotations.json", "color/000002.png", "depth/000001.png", "truth.jsonl"] {
-        let read = |simulated: &Simulated| std::fs::read(simulated.path(name)).unwrap();
-        assert_eq!(read(&first), read(&second), "{name}");
+        let read = |path: PathBuf| std::fs::read(path).unwrap();
+        assert_eq!(read(first.path(name)), read(second.join(name)), "{name}");
     }
 }
 
