@@ -99,6 +99,15 @@ impl SourceKind {
         }
     }
 
+    /// What a camera of the kernel is called under `/dev/v4l/by-id`, in the letters that ROS allows
+    /// in a `camera_name`: make, model and serial. `None` for everything else.
+    pub fn device_name(&self) -> Option<String> {
+        let SourceKind::V4l2(camera) = self else { return None };
+        let name = camera.device.strip_prefix("/dev/v4l/by-id").ok()?.to_str()?;
+        let name = name.split("-video-index").next()?;
+        Some(name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         match self {
             SourceKind::V4l2(camera) => check_v4l2(camera),
@@ -192,6 +201,13 @@ mod tests {
         check_refused(v4l2("/dev/video2"), "/dev/v4l/by-id");
         assert!(v4l2("/dev/v4l/by-id/usb-Acme-video-index0").check().is_ok());
         assert!(v4l2("/dev/v4l/by-path/pci-0000:00:14.0-usb-video-index0").check().is_ok());
+    }
+
+    #[test]
+    fn a_device_is_called_by_make_model_and_serial() {
+        let name = v4l2("/dev/v4l/by-id/usb-Acme_Cam.2_0123-video-index0").device_name();
+        assert_eq!(name.as_deref(), Some("usb_Acme_Cam_2_0123"));
+        assert_eq!(v4l2("/dev/v4l/by-path/pci-0-video-index0").device_name(), None);
     }
 
     #[test]

@@ -25,10 +25,12 @@
 //! converts the pixels, FFmpeg only after it decoded them. A frame of a file is stamped when
 //! handed out.
 
+pub mod calibrate;
 mod camera_info_file;
 mod capture;
 mod config;
 mod container;
+mod depth_check;
 mod device;
 mod draw;
 mod errors;
@@ -55,6 +57,7 @@ pub use camera_info_file::{
     write_camera_info,
 };
 pub use config::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
+pub use depth_check::judge_depth;
 pub use draw::Canvas;
 pub use errors::{OpenError, VideoFileError};
 pub use image_file::{

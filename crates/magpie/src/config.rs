@@ -15,9 +15,11 @@ use magpie_perception::{BoxError, DecodeLimits, Limits, Plane, Provider, Scene, 
 use magpie_transport::{CellName, ZenohConfig};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use toml::Table;
 
+use crate::calibrate::files::{CameraPlace, HandEyeFile, camera_info_id, short_hash};
+use crate::clock::SystemClock;
+use crate::drift::{self, DriftConfig, DriftFile};
 use crate::record::settings::{self, RecordingConfig, RecordingFile};
 
 /// The list of all settings and their defaults.
@@ -70,6 +72,8 @@ pub struct Config {
     pub image_period: Duration,
     pub jpeg_quality_percent: u8,
     pub recording: RecordingConfig,
+    /// `None`: drift of the camera is not watched.
+    pub drift: Option<DriftConfig>,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -107,6 +111,13 @@ impl Config {
         overlay(&mut merged, toml::from_str(text).map_err(refused)?);
         let config = check(path, merged.try_into().map_err(refused)?)?;
         Ok(Config { written: text.to_owned(), ..config })
+    }
+
+    /// What the camera's device is called, in letters that a `camera_name` may have; `None` where
+    /// nothing lasting names it.
+    pub fn device_name(&self) -> Option<String> {
+        let Source::Camera(camera) = &self.source else { return None };
+        camera.source.device_name()
     }
 
     /// Limits of the loop, for a model that advises `score_min`.
@@ -156,6 +167,7 @@ struct ConfigFile {
     zenoh: ZenohFile,
     image: ImageFile,
     recording: RecordingFile,
+    drift: DriftFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -256,8 +268,11 @@ struct LimitsFile {
 #[serde(default, deny_unknown_fields)]
 struct SceneFile {
     camera_info: Option<PathBuf>,
+    hand_eye: Option<PathBuf>,
     base_from_camera: Option<[[f64; 4]; 4]>,
     support_plane_z_in_base_m: Option<f64>,
+    support_plane_in_camera: Option<[f64; 4]>,
+    calibration_age_days_max: Option<u64>,
     base_frame_id: Option<String>,
 }
 
@@ -298,6 +313,11 @@ impl Checker<'_> {
         why: &'static str,
     ) -> Result<T, ConfigError> {
         Err(ConfigError::Value { path: self.path.to_owned(), key, value: value.to_string(), why })
+    }
+
+    /// A file that a key names and that cannot be used.
+    pub(crate) fn unusable(&self, key: &'static str, error: impl Into<BoxError>) -> ConfigError {
+        ConfigError::File { path: self.path.to_owned(), key, source: error.into() }
     }
 
     pub(crate) fn share(&self, key: &'static str, value: f64) -> Result<f32, ConfigError> {
@@ -344,9 +364,12 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         checker.refuse("detection.packages_max", packages_max, "must lie between 1 and 1000")?;
     }
     let score_min = detection.score_min;
+    let source = check_source(&checker, file.source, &file.camera)?;
+    let scene = check_scene(&checker, &file.scene, &source, tool)?;
+    let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
     Ok(Config {
         cell,
-        source: check_source(&checker, file.source, &file.camera)?,
+        source,
         session: check_session(&checker, &file.model)?,
         model_path: file.model.path.map(|path| checker.resolve(&path)),
         model_sha256: file.model.sha256,
@@ -358,7 +381,8 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
             .time("limits.frame_age_ms_max", shipped(file.limits.frame_age_ms_max))?,
         result_valid: checker
             .time("limits.result_valid_ms", shipped(file.limits.result_valid_ms))?,
-        scene: check_scene(&checker, &file.scene, tool)?,
+        scene,
+        drift,
         tool,
         base_frame_id: shipped(file.scene.base_frame_id),
         zenoh: match file.zenoh.config {
@@ -453,12 +477,17 @@ fn check_session(checker: &Checker<'_>, file: &ModelFile) -> Result<SessionOptio
 fn check_scene(
     checker: &Checker<'_>,
     file: &SceneFile,
+    source: &Source,
     tool: Tool,
 ) -> Result<Option<Scene>, ConfigError> {
     let Some(info_path) = &file.camera_info else {
-        if file.base_from_camera.is_some() {
-            let why = "says nothing without scene.camera_info";
-            checker.refuse("scene.base_from_camera", "[...]", why)?;
+        let keys = [
+            ("scene.base_from_camera", file.base_from_camera.is_some()),
+            ("scene.hand_eye", file.hand_eye.is_some()),
+            ("scene.support_plane_in_camera", file.support_plane_in_camera.is_some()),
+        ];
+        if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
+            checker.refuse(key, "...", "says nothing without scene.camera_info")?;
         }
         return Ok(None);
     };
@@ -466,18 +495,106 @@ fn check_scene(
         let path = checker.path.to_owned();
         ConfigError::File { path, key: "scene.camera_info", source: error.into() }
     })?;
-    let base_from_camera =
-        file.base_from_camera.as_ref().map(|rows| check_pose(checker, rows)).transpose()?;
-    let support_plane_in_camera = match (file.support_plane_z_in_base_m, &base_from_camera) {
-        (None, _) => None,
-        (Some(z_m), Some(base_from_camera)) => Some(plane_in_camera(z_m, base_from_camera)),
-        (Some(z_m), None) => {
-            let why = "is a height in base, so it needs scene.base_from_camera";
-            checker.refuse("scene.support_plane_z_in_base_m", z_m, why)?
+    check_device(checker, source, &camera_info)?;
+    let base_from_camera = match (&file.base_from_camera, &file.hand_eye) {
+        (Some(_), Some(path)) => {
+            let why = "and scene.base_from_camera say the same; leave one of them";
+            checker.refuse("scene.hand_eye", path.display(), why)?
         }
+        (Some(rows), None) => Some(check_pose(checker, rows)?),
+        (None, Some(path)) => Some(read_hand_eye(checker, path, &camera_info, file)?),
+        (None, None) => None,
     };
+    let support_plane_in_camera = check_support_plane(checker, file, base_from_camera.as_ref())?;
     let calibration_id = calibration_id(&camera_info, base_from_camera.as_ref());
     Ok(Some(Scene { camera_info, base_from_camera, support_plane_in_camera, tool, calibration_id }))
+}
+
+/// A calibration that was made with `--live` bears its device's name, and fits no other.
+fn check_device(
+    checker: &Checker<'_>,
+    source: &Source,
+    camera_info: &magpie_perception::CameraInfo,
+) -> Result<(), ConfigError> {
+    let Source::Camera(camera) = source else { return Ok(()) };
+    let name = &camera_info.camera_name;
+    match camera.source.device_name() {
+        Some(device) if name.starts_with("usb_") && *name != device => {
+            let why = "is the calibration of another camera; calibrate this one, or set \
+                       camera_name in the file to its name in /dev/v4l/by-id if it is the same";
+            checker.refuse("scene.camera_info", format!("{name} (camera: {device})"), why)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What `magpie calibrate hand-eye` wrote, if it belongs to this lens and is not too old.
+fn read_hand_eye(
+    checker: &Checker<'_>,
+    path: &Path,
+    camera_info: &magpie_perception::CameraInfo,
+    file: &SceneFile,
+) -> Result<Isometry3<f64>, ConfigError> {
+    let key = "scene.hand_eye";
+    let path = checker.resolve(path);
+    let refused = |why: String| checker.unusable(key, why);
+    let hand_eye = HandEyeFile::read(&path).map_err(|error| checker.unusable(key, error))?;
+    let info_id = camera_info_id(camera_info);
+    if let Some(id) = hand_eye.camera_info_id.as_ref().filter(|id| **id != info_id) {
+        return Err(refused(format!(
+            "{} was made with the camera_info {id}, scene.camera_info is {info_id}: run `magpie \
+             calibrate hand-eye` again",
+            path.display()
+        )));
+    }
+    let days_max = shipped(file.calibration_age_days_max);
+    let age = hand_eye.age(SystemClock::start().now());
+    let days = age.map(|age| age.as_secs() / 86_400);
+    if days_max > 0 && days.is_none_or(|days| days > days_max) {
+        let found = days.map_or_else(|| "of no date".to_owned(), |days| format!("{days} days old"));
+        return Err(refused(format!(
+            "{} is {found}, scene.calibration_age_days_max is {days_max}: calibrate again",
+            path.display()
+        )));
+    }
+    match hand_eye.place(&path) {
+        Ok(CameraPlace::InBase(base_from_camera)) => Ok(base_from_camera),
+        Ok(CameraPlace::InGripper(_)) => Err(refused(format!(
+            "{} is of a camera on the arm, whose place in base changes with the arm: leave it out, \
+             and multiply poses with base_from_gripper * gripper_from_camera",
+            path.display()
+        ))),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+fn check_support_plane(
+    checker: &Checker<'_>,
+    file: &SceneFile,
+    base_from_camera: Option<&Isometry3<f64>>,
+) -> Result<Option<Plane>, ConfigError> {
+    if let Some(plane) = file.support_plane_in_camera {
+        let key = "scene.support_plane_in_camera";
+        let [x, y, z, offset_m] = plane;
+        let normal = Vector3::new(x, y, z);
+        if file.support_plane_z_in_base_m.is_some() {
+            let why = "and scene.support_plane_z_in_base_m say the same; leave one of them";
+            return checker.refuse(key, "[...]", why);
+        }
+        if (normal.norm() - 1.0).abs() > 1e-3 || !(-20.0..0.0).contains(&offset_m) {
+            let why = "must be a unit normal towards the camera and an offset below 0 in metres";
+            return checker.refuse(key, format!("{plane:?}"), why);
+        }
+        return Ok(Some(Plane { normal: Unit::new_normalize(normal), offset_m }));
+    }
+    match (file.support_plane_z_in_base_m, base_from_camera) {
+        (None, _) => Ok(None),
+        (Some(z_m), Some(base_from_camera)) => Ok(Some(plane_in_camera(z_m, base_from_camera))),
+        (Some(z_m), None) => {
+            let why = "is a height in base, so it needs scene.hand_eye or scene.base_from_camera";
+            checker.refuse("scene.support_plane_z_in_base_m", z_m, why)
+        }
+    }
 }
 
 /// The plane `z = z_m` of base, seen from the camera, normal up.
@@ -511,8 +628,7 @@ fn calibration_id(
     camera_info: &magpie_perception::CameraInfo,
     base_from_camera: Option<&Isometry3<f64>>,
 ) -> String {
-    let digest = Sha256::digest(format!("{camera_info:?} {base_from_camera:?}"));
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    short_hash(&format!("{camera_info:?} {base_from_camera:?}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Decides the state that status tells, from what can be observed.
 
 use magpie_perception::CountersSnapshot;
-use magpie_transport::{State, StatusSnapshot};
+use magpie_transport::{DriftStatus, State, StatusSnapshot};
 
 /// What is observed, ten times a second.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,10 @@ pub struct Observation {
     pub provider_fallback: Option<String>,
     /// What is wrong with the recording.
     pub recording: Option<String>,
+    /// How far the camera has moved.
+    pub drift: Option<DriftStatus>,
+    /// Why depth cannot be what it should be.
+    pub depth: Option<String>,
     /// Why the loop ended.
     pub fault: Option<String>,
 }
@@ -37,19 +41,22 @@ impl Health {
         let mut reasons = Vec::new();
         if let Some(fault) = &seen.fault {
             reasons.push(fault.clone());
-            return StatusSnapshot { state: State::Fault, reasons, camera: seen.camera.clone() };
+            let (camera, drift) = (seen.camera.clone(), seen.drift);
+            return StatusSnapshot { state: State::Fault, reasons, camera, drift };
         }
         reasons.extend(seen.camera_lost.as_ref().map(|reason| format!("camera lost: {reason}")));
         reasons.extend(seen.provider_fallback.clone());
         reasons.extend(self.slow.clone());
         reasons.extend(self.corrupt.clone());
         reasons.extend(seen.recording.clone());
+        reasons.extend(seen.depth.clone());
+        reasons.extend(seen.drift.and_then(moved));
         let state = match (reasons.is_empty(), seen.counters.results_published) {
             (false, _) => State::Degraded,
             (true, 0) => State::Starting,
             (true, _) => State::Ok,
         };
-        StatusSnapshot { state, reasons, camera: seen.camera.clone() }
+        StatusSnapshot { state, reasons, camera: seen.camera.clone(), drift: seen.drift }
     }
 
     fn judge_window(&mut self, now: &CountersSnapshot) {
@@ -77,9 +84,22 @@ impl Health {
     }
 }
 
+/// The camera moved further than it may.
+fn moved(drift: DriftStatus) -> Option<String> {
+    let DriftStatus { displacement_mm, rotation_deg, limit_mm, .. } = drift;
+    (displacement_mm > limit_mm).then(|| {
+        format!(
+            "the camera has moved: fixed fiducials are {displacement_mm:.1} mm from where they were \
+             ({rotation_deg:.2} degrees; drift.limit_mm is {limit_mm}): check its mount, calibrate \
+             again"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use magpie_perception::StampNs;
 
     fn counters(frames: u64, stale: u64, corrupt: u64) -> CountersSnapshot {
         CountersSnapshot {
@@ -129,6 +149,22 @@ mod tests {
         check(&[counted(counters(20, 8, 0))], State::Degraded, "too old");
         check(&[counted(counters(20, 0, 9))], State::Degraded, "corrupt");
         check(&[counted(counters(20, 8, 0)), counted(counters(40, 8, 0))], State::Ok, "");
+    }
+
+    #[test]
+    fn a_camera_that_moved_is_degraded_and_one_that_stayed_is_not() {
+        let drift = |displacement_mm| {
+            let drift = DriftStatus {
+                displacement_mm,
+                rotation_deg: 0.1,
+                points: 24,
+                stamp: StampNs(1),
+                limit_mm: 3.0,
+            };
+            Observation { drift: Some(drift), ..counted(counters(20, 0, 0)) }
+        };
+        check(&[drift(0.4)], State::Ok, "");
+        check(&[drift(4.2)], State::Degraded, "4.2 mm");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The eyes of a picking arm: configuration, wiring, and the subcommands.
 
 pub mod bench;
+pub mod calibrate;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod detect;
+pub mod drift;
 pub mod eval;
 pub mod export;
 pub mod failure;
 pub mod health;
+mod inspect;
 pub mod model;
 pub mod output;
 pub mod overlay;

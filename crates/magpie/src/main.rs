@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::failure::Outcome;
-use magpie::{bench, check, detect, eval, export, record, replay, run, simulate, watch};
+use magpie::{bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -41,6 +41,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Outline pictures or a recording for annotation tools, the least sure picture first.
     Export(export::ExportArgs),
+    /// Calibrate the camera with a printed board: its lens, where it hangs, and whether that holds.
+    Calibrate(calibrate::CalibrateArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
 }
@@ -68,6 +70,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Record(args) => record::record(args),
         Command::Replay(args) => replay::replay(args),
         Command::Export(args) => export::export(args),
+        Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Simulate(args) => simulate::simulate(args),
     }
 }

@@ -12,3 +12,8 @@ pub fn line(text: &str) -> Outcome {
         Err(error) => Err(Failure::fault(error)),
     }
 }
+
+/// [`line`], unless standard output is for a program to read.
+pub fn line_unless(quiet: bool, text: &str) -> Outcome {
+    if quiet { Ok(()) } else { line(text) }
+}

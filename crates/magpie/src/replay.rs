@@ -136,6 +136,7 @@ fn status(file: &Path, fallback_reason: Option<&str>) -> StatusSnapshot {
         state: if fallback_reason.is_some() { State::Degraded } else { State::Ok },
         reasons: fallback_reason.map(str::to_owned).into_iter().collect(),
         camera: format!("replaying {}", file.display()),
+        ..StatusSnapshot::default()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_inference::{ModelFile, OnnxSession};
-use magpie_perception::{Counters, Edges, Fault, Limits, Scene, run as run_pipeline};
+use magpie_perception::{Counters, Edges, Fault, Limits, Publisher, Scene, run as run_pipeline};
 use magpie_transport::{
     CaptureLimits, Transport, TransportError, TransportOptions, ZenohPublisher,
 };
@@ -25,6 +25,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::health::{Health, Observation};
+use crate::inspect::{Findings, InspectedPublisher, Inspector};
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::record::{self, identity};
 use crate::source::{OpenSource, SourceWatch};
@@ -63,10 +64,15 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         tap: recorder.as_ref().map(Recorder::tap),
     };
 
+    let (inspector, tap) =
+        Inspector::start(config.drift.clone(), source.scene.clone(), runtime.handle());
+    let publisher = InspectedPublisher { publisher, tap };
+
     let supervised = Supervised {
         watch: source.watch.clone(),
         transport: &transport,
         recorder: recorder.as_mut(),
+        inspector,
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
     };
@@ -140,7 +146,7 @@ pub(crate) fn open_transport(
 fn start_pipeline(
     source: OpenSource,
     mut session: OnnxSession,
-    mut publisher: RecordingPublisher<ZenohPublisher>,
+    mut publisher: impl Publisher + Send + 'static,
     clock: SharedClock,
     limits: Limits,
     counters: Arc<Counters>,
@@ -169,6 +175,7 @@ struct Supervised<'a> {
     watch: SourceWatch,
     transport: &'a Transport,
     recorder: Option<&'a mut Recorder>,
+    inspector: Inspector,
     counters: Arc<Counters>,
     provider_fallback: Option<String>,
 }
@@ -229,12 +236,15 @@ impl Supervised<'_> {
     }
 
     fn observe(&self, fault: Option<String>) -> Observation {
+        let Findings { drift, depth } = self.inspector.findings();
         Observation {
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
             camera_lost: self.watch.lost(),
             provider_fallback: self.provider_fallback.clone(),
             recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
+            drift,
+            depth,
             fault,
         }
     }

@@ -47,7 +47,7 @@ pub use freshness::{
 pub use images::JpegEncoder;
 pub use publisher::{CaptureLimits, Identities, Transport, TransportOptions, ZenohPublisher};
 pub use session::{CellName, LOOPBACK_ENDPOINT, SHIPPED_ZENOH_CONFIG, ZenohConfig};
-pub use status::{State, StatusHandle, StatusSnapshot};
+pub use status::{DriftStatus, State, StatusHandle, StatusSnapshot};
 pub use subscriber::{PackagesSubscriber, SubscriberCounters, SubscriberOptions};
 pub use watch::{WatchEvent, WatchOptions, Watcher};
 

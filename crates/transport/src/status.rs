@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use magpie_perception::StampNs;
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,18 +16,48 @@ pub use crate::wire::State;
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
 
 /// What the program says about itself; the transport adds counters, latencies and identities.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StatusSnapshot {
     pub state: State,
     /// Why the state is not [`State::Ok`], one sentence each.
     pub reasons: Vec<String>,
     /// The camera's own state, for people.
     pub camera: String,
+    /// `None` while no fixed fiducials are watched, or none were seen yet.
+    pub drift: Option<DriftStatus>,
+}
+
+/// How far the camera has moved since it was calibrated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DriftStatus {
+    /// The largest distance of a fiducial point from where it was.
+    pub displacement_mm: f64,
+    pub rotation_deg: f64,
+    pub points: u32,
+    pub stamp: StampNs,
+    pub limit_mm: f64,
+}
+
+impl From<DriftStatus> for wire::Drift {
+    fn from(drift: DriftStatus) -> wire::Drift {
+        wire::Drift {
+            displacement_mm: drift.displacement_mm,
+            rotation_deg: drift.rotation_deg,
+            points: drift.points,
+            stamp_ns: drift.stamp.0,
+            limit_mm: drift.limit_mm,
+        }
+    }
 }
 
 impl Default for StatusSnapshot {
     fn default() -> StatusSnapshot {
-        StatusSnapshot { state: State::Starting, reasons: Vec::new(), camera: String::new() }
+        StatusSnapshot {
+            state: State::Starting,
+            reasons: Vec::new(),
+            camera: String::new(),
+            drift: None,
+        }
     }
 }
 
@@ -108,6 +139,7 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         calibration_id: identities.calibration_id.clone(),
         providers_asked: wire::provider_names(identities),
         provider_got: identities.provider_got.name().into(),
+        drift: snapshot.drift.map(Into::into),
     }
 }
 

@@ -1,0 +1,57 @@
+//! Finds a board in a picture.
+
+use magpie_perception::BgrImage;
+use opencv::core::Mat;
+use opencv::imgproc;
+
+use super::matrices::CvResult;
+use super::{Board, CalibrateError, Dictionary, View, charuco, chessboard, sharpness};
+use crate::image_file::mat_from_bgr;
+
+/// `None` if too little of the board is there to say anything about it.
+pub fn detect(image: &BgrImage, board: &Board) -> Result<Option<View>, CalibrateError> {
+    let gray = gray(image)?;
+    let found = match board {
+        Board::Charuco { .. } => charuco::detect(&gray, board)?,
+        Board::Chessboard { .. } => chessboard::detect(&gray, board)?,
+        Board::Markers { .. } => charuco::detect_markers(&gray, board)?,
+    };
+    let Some((points, doubt)) = found else { return Ok(None) };
+    let edge_width_px = sharpness::edge_width_px(&gray, board, &points)?;
+    let (width_px, height_px) = (image.width_px(), image.height_px());
+    Ok(Some(View { width_px, height_px, points, edge_width_px, doubt }))
+}
+
+/// The inner corners each way of a chessboard that is in the picture, when the one that was described
+/// is not: usually squares were counted for corners. Slow.
+pub fn chessboard_of_other_size(
+    image: &BgrImage,
+    board: &Board,
+) -> Result<Option<(usize, usize)>, CalibrateError> {
+    Ok(chessboard::other_size(&gray(image)?, board)?)
+}
+
+/// The dictionary whose markers are in view, when those that were described are not, and how many
+/// there are. Slow.
+pub fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)>, CalibrateError> {
+    let gray = gray(image)?;
+    let mut best = None;
+    for dictionary in Dictionary::all() {
+        let found = charuco::count_markers(&gray, dictionary)?;
+        // Larger dictionaries hold the smaller ones: the first that explains all is meant.
+        if found >= 3 && best.is_none_or(|(_, most)| found > most) {
+            best = Some((dictionary, found));
+        }
+    }
+    Ok(best)
+}
+
+fn gray(image: &BgrImage) -> Result<Mat, CalibrateError> {
+    let bgr = mat_from_bgr(image)?;
+    let convert = || -> CvResult<Mat> {
+        let mut gray = Mat::default();
+        imgproc::cvt_color_def(&bgr, &mut gray, imgproc::COLOR_BGR2GRAY)?;
+        Ok(gray)
+    };
+    Ok(convert()?)
+}

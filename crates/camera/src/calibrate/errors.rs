@@ -1,0 +1,50 @@
+//! Why something could not be calibrated.
+
+use crate::ImageProblem;
+
+/// What was attempted, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    #[error("the board: {why}")]
+    Board { why: String },
+    #[error(
+        "{views} usable views of the board where at least {needed} are needed; add pictures with \
+         the whole board sharp, at other places, distances and tilts"
+    )]
+    TooFewViews { views: usize, needed: usize },
+    #[error(
+        "the views do not determine the lens (fx is uncertain by {fx_std_percent:.1} %): {advice}"
+    )]
+    Degenerate { fx_std_percent: f64, advice: String },
+    #[error("no board pose explains the {points} points that were seen of it")]
+    NoPose { points: usize },
+    #[error("{pairs} pairs where at least {needed} are needed")]
+    TooFewPairs { pairs: usize, needed: usize },
+    #[error(
+        "the arm turned by at most {turned_deg:.1} degrees between any two poses; turn the gripper \
+         by 30 degrees and more, about different axes"
+    )]
+    HardlyTurned { turned_deg: f64 },
+    #[error(
+        "the arm turned about one axis only (all axes within {cone_deg:.1} degrees of each other), \
+         which leaves a direction undetermined; tilt the gripper about two different axes"
+    )]
+    OneAxis { cone_deg: f64 },
+    #[error(
+        "no solver found a solution for these pairs; are poses and pictures in the same order?"
+    )]
+    NoSolution,
+    #[error("{points} depth pixels where at least {needed} are needed for a plane")]
+    NoDepth { points: usize, needed: usize },
+    #[error(
+        "no plane holds half of the depth pixels (the best holds {share_percent:.0} % within \
+         {tolerance_mm:.1} mm); clear the surface"
+    )]
+    NoPlane { share_percent: f64, tolerance_mm: f64 },
+    #[error("none of the reference's {points} fiducial points is in view")]
+    NotInView { points: usize },
+    #[error("use the image")]
+    Image(#[from] ImageProblem),
+    #[error("call OpenCV")]
+    OpenCv(#[from] opencv::Error),
+}

@@ -1,0 +1,196 @@
+//! The lens, from views of a board.
+
+use magpie_perception::{CameraInfo, Distortion, Intrinsics};
+use opencv::calib3d;
+use opencv::core::{Mat, Point2f, Point3f, Size, TermCriteria, TermCriteria_Type, Vector};
+use opencv::prelude::*;
+
+use super::coverage::guess;
+use super::matrices::{CvResult, objects, pixels};
+use super::pose::reprojection_rms_px;
+use super::select::Rejection;
+use super::{CalibrateError, Coverage, View, board_pose};
+
+/// A lens with everything that tells how good it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntrinsicsReport {
+    pub info: CameraInfo,
+    /// Over all corners of the views that were used.
+    pub rms_px: f64,
+    /// Of views that the solution never saw, a fifth at a time.
+    pub held_out_rms_px: f64,
+    /// By view, as handed in: the error, or why it was left out.
+    pub views: Vec<Result<f64, Rejection>>,
+    /// Standard deviations of fx, fy, cx, cy.
+    pub std_px: [f64; 4],
+    /// Whether the third radial coefficient earned its place on held-out views.
+    pub uses_k3: bool,
+    pub coverage: Coverage,
+}
+
+pub(crate) const VIEWS_MIN: usize = 4;
+/// Boards that are parallel to each other leave the focal length open.
+const NORMALS_DEG_MIN: f64 = 8.0;
+const FX_STD_SHARE_MAX: f64 = 0.02;
+const FOLDS: usize = 5;
+/// A view this many times worse than the median is misread.
+const MISFIT_FACTOR: f64 = 3.0;
+/// The third radial coefficient must lower the held-out error by this share.
+const K3_GAIN_MIN: f64 = 0.01;
+
+struct Solution {
+    info: CameraInfo,
+    rms_px: f64,
+    per_view_px: Vec<f64>,
+    std_px: [f64; 4],
+}
+
+/// Solves with the views that are not rejected yet; views that fit far worse than the rest are
+/// rejected, too. All must have the size of the first.
+pub fn calibrate_intrinsics(
+    views: &[View],
+    rejected: Vec<Option<Rejection>>,
+    camera_name: &str,
+) -> Result<IntrinsicsReport, CalibrateError> {
+    let mut rejected = rejected;
+    let usable = |rejected: &[Option<Rejection>]| -> Vec<usize> {
+        (0..views.len()).filter(|&index| rejected[index].is_none()).collect()
+    };
+    let mut used = usable(&rejected);
+    check_views(views, &used)?;
+    let first = solve(&pick(views, &used), false)?;
+    let mut errors = first.per_view_px.clone();
+    errors.sort_by(f64::total_cmp);
+    let usual_px = errors[errors.len() / 2];
+    for (&index, &rms_px) in used.iter().zip(&first.per_view_px) {
+        if rms_px > MISFIT_FACTOR * usual_px && rms_px > usual_px + 0.3 {
+            rejected[index] = Some(Rejection::Misfit { rms_px, usual_px });
+        }
+    }
+    used = usable(&rejected);
+    check_views(views, &used)?;
+
+    let picked = pick(views, &used);
+    let [plain_px, k3_px] = [held_out_rms_px(&picked, false)?, held_out_rms_px(&picked, true)?];
+    let uses_k3 = k3_px < (1.0 - K3_GAIN_MIN) * plain_px;
+    let solution = solve(&picked, uses_k3)?;
+    let coverage = Coverage::of(&picked, &solution.info);
+    check_determined(&solution, &coverage)?;
+    let mut errors = solution.per_view_px.iter();
+    let views = rejected
+        .into_iter()
+        .map(|rejection| match rejection {
+            Some(rejection) => Err(rejection),
+            None => Ok(*errors.next().expect("one for each view that was used")),
+        })
+        .collect();
+    let mut info = solution.info;
+    camera_name.clone_into(&mut info.camera_name);
+    info.frame_id = format!("{camera_name}_optical_frame");
+    Ok(IntrinsicsReport {
+        info,
+        rms_px: solution.rms_px,
+        held_out_rms_px: if uses_k3 { k3_px } else { plain_px },
+        views,
+        std_px: solution.std_px,
+        uses_k3,
+        coverage,
+    })
+}
+
+fn pick<'a>(views: &'a [View], used: &[usize]) -> Vec<&'a View> {
+    used.iter().map(|&index| &views[index]).collect()
+}
+
+fn check_views(views: &[View], used: &[usize]) -> Result<(), CalibrateError> {
+    if used.len() < VIEWS_MIN {
+        return Err(CalibrateError::TooFewViews { views: used.len(), needed: VIEWS_MIN });
+    }
+    let picked = pick(views, used);
+    let coverage = Coverage::of(&picked, &guess(picked[0].width_px, picked[0].height_px));
+    if coverage.normals_deg < NORMALS_DEG_MIN {
+        let advice = format!(
+            "the board has the same tilt in all of them, within {:.1} degrees; tilt it by 30 \
+             degrees and more, each way",
+            coverage.normals_deg
+        );
+        return Err(CalibrateError::Degenerate { fx_std_percent: 100.0, advice });
+    }
+    Ok(())
+}
+
+fn check_determined(solution: &Solution, coverage: &Coverage) -> Result<(), CalibrateError> {
+    let fx_std_share = solution.std_px[0] / solution.info.intrinsics.fx_px;
+    if fx_std_share.is_finite() && fx_std_share < FX_STD_SHARE_MAX {
+        return Ok(());
+    }
+    let advice = coverage.advice();
+    let advice = if advice.is_empty() {
+        "take views with the board closer and more tilted".to_owned()
+    } else {
+        advice.join("; ")
+    };
+    Err(CalibrateError::Degenerate { fx_std_percent: 100.0 * fx_std_share, advice })
+}
+
+fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
+    let object_points: Vector<Vector<Point3f>> = views.iter().map(|v| objects(&v.points)).collect();
+    let image_points: Vector<Vector<Point2f>> = views.iter().map(|v| pixels(&v.points)).collect();
+    let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
+    let size = Size::new(side(views[0].width_px), side(views[0].height_px));
+    let (mut camera, mut lens) = (Mat::default(), Mat::default());
+    let (mut rotations, mut translations) = (Mat::default(), Mat::default());
+    let (mut std, mut poses_std, mut per_view) = (Mat::default(), Mat::default(), Mat::default());
+    let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
+    let rms_px = calib3d::calibrate_camera_extended(
+        &object_points,
+        &image_points,
+        size,
+        &mut camera,
+        &mut lens,
+        &mut rotations,
+        &mut translations,
+        &mut std,
+        &mut poses_std,
+        &mut per_view,
+        if with_k3 { 0 } else { calib3d::CALIB_FIX_K3 },
+        TermCriteria::new(kind, 100, f64::EPSILON)?,
+    )?;
+    let k = camera.data_typed::<f64>()?;
+    let mut d = [0.0; 5];
+    for (ours, theirs) in d.iter_mut().zip(lens.data_typed::<f64>()?) {
+        *ours = *theirs;
+    }
+    let std = std.data_typed::<f64>()?;
+    let guess = guess(views[0].width_px, views[0].height_px);
+    Ok(Solution {
+        info: CameraInfo {
+            intrinsics: Intrinsics { fx_px: k[0], fy_px: k[4], cx_px: k[2], cy_px: k[5] },
+            distortion: Distortion { d },
+            ..guess
+        },
+        rms_px,
+        per_view_px: per_view.data_typed::<f64>()?.to_vec(),
+        std_px: [std[0], std[1], std[2], std[3]],
+    })
+}
+
+/// Solves without a fifth of the views, then asks how well only their pose explains those.
+fn held_out_rms_px(views: &[&View], with_k3: bool) -> Result<f64, CalibrateError> {
+    let folds = FOLDS.min(views.len());
+    let (mut sum, mut count) = (0.0, 0_usize);
+    for fold in 0..folds {
+        let (held_out, seen): (Vec<_>, Vec<_>) =
+            views.iter().enumerate().partition(|(index, _)| index % folds == fold);
+        let seen: Vec<&View> = seen.into_iter().map(|(_, view)| *view).collect();
+        let solution = solve(&seen, with_k3)?;
+        for (_, view) in held_out {
+            let pose = board_pose(&view.points, &solution.info)?.camera_from_board;
+            let rms_px = reprojection_rms_px(&view.points, &solution.info, &pose)
+                .ok_or(CalibrateError::NoPose { points: view.points.len() })?;
+            sum += rms_px * rms_px * view.points.len() as f64;
+            count += view.points.len();
+        }
+    }
+    Ok((sum / count as f64).sqrt())
+}

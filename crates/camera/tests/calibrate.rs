@@ -1,0 +1,278 @@
+//! Calibration against the truth, on pictures of simulated boards.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::print_stdout,
+    unreachable_pub,
+    dead_code,
+    reason = "a test that cannot set itself up has failed; its numbers are small"
+)]
+
+mod board_scene;
+
+use std::sync::OnceLock;
+
+use board_scene::{BoardScene, Noise, lens, look_at};
+use magpie_camera::calibrate::{
+    Board, HandEyePair, Rejection, Setup, View, board_pose, calibrate_hand_eye,
+    calibrate_intrinsics, detect, select_views,
+};
+use magpie_perception::{BgrImage, CameraInfo};
+use nalgebra::{Isometry3, Point3, Vector3};
+
+fn charuco() -> Board {
+    Board::Charuco {
+        squares_x: 7,
+        squares_y: 5,
+        square_length_m: 0.030,
+        marker_length_m: 0.021,
+        dictionary: "DICT_4X4_50".parse().unwrap(),
+    }
+}
+
+/// Where a person holds a board: all over the picture, near and far, tilted each way.
+fn poses(count: usize, noise: &mut Noise) -> Vec<Isometry3<f64>> {
+    let middle = Point3::new(0.105, 0.075, 0.0);
+    (0..count)
+        .map(|index| {
+            let aside = Vector3::new(0.07 * noise.uniform(), 0.05 * noise.uniform(), 0.0);
+            let distance_m = 0.32 + 0.08 * noise.uniform();
+            let tilt_deg = if index % 5 == 0 { 4.0 } else { 27.0 + 10.0 * noise.uniform() };
+            let azimuth_deg = 137.5 * index as f64;
+            look_at(middle + aside, distance_m, tilt_deg, azimuth_deg, 25.0 * noise.uniform())
+        })
+        .collect()
+}
+
+struct Session {
+    info: CameraInfo,
+    poses: Vec<Isometry3<f64>>,
+    pictures: Vec<BgrImage>,
+    views: Vec<View>,
+}
+
+/// Twenty pictures that several tests look at.
+fn session() -> &'static Session {
+    static SESSION: OnceLock<Session> = OnceLock::new();
+    SESSION.get_or_init(|| {
+        let scene = BoardScene::new(&charuco(), lens(1024, 768));
+        let mut noise = Noise(7);
+        let poses = poses(20, &mut noise);
+        let pictures: Vec<_> = poses.iter().map(|pose| scene.picture(pose, &mut noise)).collect();
+        if let Ok(folder) = std::env::var("KEEP_PICTURES") {
+            for (index, picture) in pictures.iter().enumerate() {
+                let path = std::path::Path::new(&folder).join(format!("board_{index:02}.png"));
+                magpie_camera::write_png(&path, picture).unwrap();
+            }
+        }
+        let found = pictures.iter().map(|picture| detect(picture, &charuco()).unwrap().unwrap());
+        Session { views: found.collect(), info: scene.info, poses, pictures }
+    })
+}
+
+#[test]
+fn corners_are_found_where_the_lens_puts_them() {
+    let session = session();
+    let (mut sum, mut count, mut max) = (0.0, 0, 0.0_f64);
+    for (view, pose) in session.views.iter().zip(&session.poses) {
+        for point in &view.points {
+            let truth = session.info.project(&(pose * point.in_board)).unwrap();
+            let off = (point.px - truth).norm();
+            sum += off * off;
+            max = max.max(off);
+            count += 1;
+        }
+    }
+    let rms = (f64::from(count).recip() * sum).sqrt();
+    println!("{count} corners of {}: off by {rms:.3} px rms, {max:.3} px at most", 20 * 24);
+    assert!(count > 430, "{count} corners");
+    assert!(rms < 0.08 && max < 0.5, "{rms} px rms, {max} px max");
+}
+
+#[test]
+fn the_focal_length_is_found_within_a_thousandth() {
+    let session = session();
+    let rejected = select_views(&session.views);
+    let report = calibrate_intrinsics(&session.views, rejected, "simulated").unwrap();
+    let (found, truth) = (report.info.intrinsics, session.info.intrinsics);
+    let off = |found: f64, truth: f64| 100.0 * (found / truth - 1.0).abs();
+    println!(
+        "fx off by {:.4} %, fy by {:.4} %, cx by {:.2} px, cy by {:.2} px, rms {:.3} px, held out {:.3} px",
+        off(found.fx_px, truth.fx_px),
+        off(found.fy_px, truth.fy_px),
+        (found.cx_px - truth.cx_px).abs(),
+        (found.cy_px - truth.cy_px).abs(),
+        report.rms_px,
+        report.held_out_rms_px
+    );
+    assert!(off(found.fx_px, truth.fx_px) < 0.1, "{found:?}");
+    assert!(off(found.fy_px, truth.fy_px) < 0.1, "{found:?}");
+    assert!(report.held_out_rms_px < 0.1 && report.rms_px < 0.1);
+    assert!(report.std_px[0] < 0.002 * truth.fx_px);
+}
+
+/// An arm that took the camera to where the session's pictures were taken.
+fn eye_in_hand() -> (Vec<HandEyePair>, Isometry3<f64>) {
+    let session = session();
+    let gripper_from_camera =
+        Isometry3::new(Vector3::new(0.055, -0.032, 0.081), Vector3::new(0.06, -0.04, 1.52));
+    let base_from_board =
+        Isometry3::new(Vector3::new(0.52, -0.11, 0.03), Vector3::new(3.1, 0.05, -0.08));
+    let pairs = session.poses.iter().zip(&session.views).map(|(camera_from_board, view)| {
+        let base_from_gripper =
+            base_from_board * camera_from_board.inverse() * gripper_from_camera.inverse();
+        let seen = board_pose(&view.points, &session.info).unwrap().camera_from_board;
+        HandEyePair { base_from_gripper, camera_from_board: seen, view: Some(view.clone()) }
+    });
+    (pairs.collect(), gripper_from_camera)
+}
+
+fn check_hand_eye(setup: Setup, pairs: &[HandEyePair], truth: &Isometry3<f64>) {
+    let report = calibrate_hand_eye(setup, pairs, Some(&session().info)).unwrap();
+    let found = report.hand_eye.parent_from_camera;
+    let off_mm = 1000.0 * (found.translation.vector - truth.translation.vector).norm();
+    let off_deg = found.rotation.angle_to(&truth.rotation).to_degrees();
+    let spread = report.leave_one_out;
+    println!(
+        "{setup:?}: off by {off_mm:.3} mm and {off_deg:.4} degrees; leave-one-out {:.3} mm, {:.4} degrees; rms {:.3} px; uncertainty {:?}",
+        spread.rms_mm, spread.rms_deg, report.reprojection_rms_px, report.uncertainty_mm_deg
+    );
+    for (solver, found) in &report.solvers {
+        if let Some((hand_eye, spread)) = found {
+            let off_mm = 1000.0
+                * (hand_eye.parent_from_camera.translation.vector - truth.translation.vector)
+                    .norm();
+            println!("  {solver}: off by {off_mm:.3} mm, spread {:.3} mm", spread.rms_mm);
+        }
+    }
+    assert!(off_mm < 0.5 && off_deg < 0.05, "{off_mm} mm, {off_deg} degrees");
+    assert!(spread.rms_mm < 2.0 && spread.rms_deg < 0.5, "{spread:?}");
+    let found = report.solvers.iter().filter(|(_, found)| found.is_some()).count();
+    assert_eq!(found, 7, "{:?}", report.solvers);
+}
+
+#[test]
+fn the_camera_on_the_arm_is_found_within_half_a_millimetre() {
+    let (pairs, truth) = eye_in_hand();
+    check_hand_eye(Setup::EyeInHand, &pairs, &truth);
+    let poses_only: Vec<_> =
+        pairs.into_iter().map(|pair| HandEyePair { view: None, ..pair }).collect();
+    check_hand_eye(Setup::EyeInHand, &poses_only, &truth);
+}
+
+#[test]
+fn the_camera_in_the_cell_is_found_within_half_a_millimetre() {
+    let session = session();
+    let base_from_camera =
+        Isometry3::new(Vector3::new(0.6, 0.1, 1.1), Vector3::new(3.0, 0.1, -0.2));
+    let gripper_from_board =
+        Isometry3::new(Vector3::new(-0.1, -0.07, 0.09), Vector3::new(0.02, 0.03, 0.4));
+    let pairs: Vec<_> = session
+        .poses
+        .iter()
+        .zip(&session.views)
+        .map(|(camera_from_board, view)| HandEyePair {
+            base_from_gripper: base_from_camera * camera_from_board * gripper_from_board.inverse(),
+            camera_from_board: board_pose(&view.points, &session.info).unwrap().camera_from_board,
+            view: Some(view.clone()),
+        })
+        .collect();
+    check_hand_eye(Setup::EyeToHand, &pairs, &base_from_camera);
+}
+
+#[test]
+fn a_blurred_view_and_a_second_one_from_the_same_place_are_left_out() {
+    let mut scene = BoardScene::new(&charuco(), lens(640, 480));
+    let mut noise = Noise(3);
+    let mut poses = poses(6, &mut noise);
+    poses.push(poses[2]);
+    let mut views: Vec<_> = poses
+        .iter()
+        .map(|pose| detect(&scene.picture(pose, &mut noise), &charuco()).unwrap().unwrap())
+        .collect();
+    scene.blur_px = 2.5;
+    let blurred =
+        scene.picture(&look_at(Point3::new(0.1, 0.07, 0.0), 0.3, 15.0, 70.0, 50.0), &mut noise);
+    views.push(detect(&blurred, &charuco()).unwrap().expect("found although it is blurred"));
+    let answers = select_views(&views);
+    assert!(matches!(answers[7], Some(Rejection::Blurred { .. })), "{answers:?}");
+    let duplicates = [&answers[2], &answers[6]];
+    let left_out =
+        duplicates.iter().filter(|answer| matches!(answer, Some(Rejection::Duplicate { .. })));
+    assert_eq!(left_out.count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.is_none()).count(), 6, "{answers:?}");
+}
+
+#[test]
+fn views_of_a_board_that_was_never_tilted_are_refused_with_advice() {
+    let scene = BoardScene::new(&charuco(), lens(640, 480));
+    let mut noise = Noise(5);
+    let views: Vec<_> = (0..6)
+        .map(|index| {
+            let aside = Point3::new(0.02 * f64::from(index) + 0.05, 0.07, 0.0);
+            let pose = look_at(aside, 0.3 + 0.03 * f64::from(index), 0.0, 0.0, 0.0);
+            detect(&scene.picture(&pose, &mut noise), &charuco()).unwrap().unwrap()
+        })
+        .collect();
+    let rejected = select_views(&views);
+    let message = calibrate_intrinsics(&views, rejected, "x").unwrap_err().to_string();
+    assert!(message.contains("do not determine the lens"), "{message}");
+    assert!(message.contains("tilt"), "{message}");
+}
+
+fn view_of(board: &Board, described: &Board) -> Option<View> {
+    let scene = BoardScene::new(board, lens(640, 480));
+    let pose = look_at(Point3::new(0.1, 0.07, 0.0), 0.34, 18.0, 40.0, 5.0);
+    detect(&scene.picture(&pose, &mut Noise(1)), described).unwrap()
+}
+
+#[test]
+fn a_board_of_another_size_than_said_is_noticed() {
+    let described = |x: usize, y: usize, marker_length_m: f64| Board::Charuco {
+        squares_x: x,
+        squares_y: y,
+        square_length_m: 0.030,
+        marker_length_m,
+        dictionary: "DICT_4X4_50".parse().unwrap(),
+    };
+    let doubt = |board: Board| view_of(&charuco(), &board).unwrap().doubt;
+    assert_eq!(doubt(described(7, 5, 0.021)), None);
+    let turned = doubt(described(5, 7, 0.021)).unwrap();
+    assert!(turned.contains("7x5 squares: columns come first"), "{turned}");
+    let small = doubt(described(5, 4, 0.021)).unwrap();
+    assert!(small.contains("count its squares again"), "{small}");
+    let wide = doubt(described(8, 5, 0.021)).unwrap();
+    assert!(wide.contains("count its squares again"), "{wide}");
+    let thick = doubt(described(7, 5, 0.027)).unwrap();
+    assert!(thick.contains("but 90 % were said"), "{thick}");
+}
+
+#[test]
+fn a_chessboard_is_read_from_the_same_end_however_it_is_turned() {
+    let board = Board::Chessboard { corners_x: 8, corners_y: 5, square_length_m: 0.02 };
+    assert!(board.has_one_reading());
+    let scene = BoardScene::new(&board, lens(640, 480));
+    for roll_deg in [0.0, 90.0, 180.0, 270.0] {
+        let pose = look_at(Point3::new(0.07, 0.04, 0.0), 0.3, 18.0, 40.0, roll_deg);
+        let view = detect(&scene.picture(&pose, &mut Noise(1)), &board).unwrap().unwrap();
+        assert_eq!(view.points.len(), 40);
+        let found = board_pose(&view.points, &scene.info).unwrap().camera_from_board;
+        let off_mm = 1000.0 * (found.translation.vector - pose.translation.vector).norm();
+        assert!(off_mm < 1.0, "{off_mm} mm at {roll_deg} degrees");
+    }
+}
+
+#[test]
+fn half_of_a_charuco_board_is_enough() {
+    let scene = BoardScene::new(&charuco(), lens(640, 480));
+    let pose = look_at(Point3::new(0.21, 0.075, 0.0), 0.2, 10.0, 40.0, 0.0);
+    let view = detect(&scene.picture(&pose, &mut Noise(1)), &charuco()).unwrap().unwrap();
+    assert!((6..24).contains(&view.points.len()), "{} corners", view.points.len());
+    for point in &view.points {
+        let truth = scene.info.project(&(pose * point.in_board)).unwrap();
+        assert!((point.px - truth).norm() < 0.5, "corner {}", point.id);
+    }
+}

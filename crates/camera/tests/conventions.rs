@@ -1,0 +1,190 @@
+//! Each usual mix-up of conventions is put into good pairs, and must be found and named.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    unreachable_pub,
+    dead_code,
+    reason = "a test that cannot set itself up has failed; its numbers are small"
+)]
+
+mod board_scene;
+
+use board_scene::{Noise, look_at};
+use magpie_camera::calibrate::{Mistake, RawPose, Setup, find_mistake};
+use nalgebra::{Isometry3, Point3, Vector3};
+
+type Pair = (RawPose, RawPose);
+
+/// A board pose as a camera with noise sees it: half a millimetre, a tenth of a degree.
+fn seen(pose: &Isometry3<f64>, noise: &mut Noise) -> Isometry3<f64> {
+    pose * Isometry3::new(noise.vector() * 0.0005, noise.vector() * 0.0017)
+}
+
+fn raw(pose: Isometry3<f64>) -> RawPose {
+    RawPose { pose, rotation_vector: Some(pose.rotation.scaled_axis()) }
+}
+
+/// Good pairs of either kind, as cells have them.
+fn good(setup: Setup, seed: u64) -> Vec<Pair> {
+    let mut noise = Noise(seed);
+    let views: Vec<_> = (0..15)
+        .map(|index| {
+            let aside = Vector3::new(0.05 * noise.uniform(), 0.05 * noise.uniform(), 0.0);
+            let distance_m = 0.45 + 0.12 * noise.uniform();
+            let tilt_deg = 20.0 + 14.0 * noise.uniform();
+            let (azimuth_deg, roll_deg) = (137.5 * f64::from(index), 40.0 * noise.uniform());
+            look_at(
+                Point3::new(0.1, 0.075, 0.0) + aside,
+                distance_m,
+                tilt_deg,
+                azimuth_deg,
+                roll_deg,
+            )
+        })
+        .collect();
+    let pair = |camera_from_board: &Isometry3<f64>| match setup {
+        Setup::EyeInHand => {
+            let gripper_from_camera =
+                Isometry3::new(Vector3::new(0.06, -0.03, 0.08), Vector3::new(0.05, 0.02, 1.5));
+            let base_from_board =
+                Isometry3::new(Vector3::new(0.5, -0.15, 0.02), Vector3::new(3.1, 0.1, -0.05));
+            base_from_board * camera_from_board.inverse() * gripper_from_camera.inverse()
+        }
+        Setup::EyeToHand => {
+            let base_from_camera =
+                Isometry3::new(Vector3::new(0.75, 0.1, 1.05), Vector3::new(3.0, 0.15, -0.1));
+            let gripper_from_board =
+                Isometry3::new(Vector3::new(-0.1, -0.07, 0.06), Vector3::new(0.03, 3.1, 0.02));
+            base_from_camera * camera_from_board * gripper_from_board.inverse()
+        }
+    };
+    let arms: Vec<_> = views.iter().map(pair).collect();
+    arms.into_iter()
+        .zip(&views)
+        .map(|(arm, view)| (raw(arm), raw(seen(view, &mut noise))))
+        .collect()
+}
+
+const SETUPS: [Setup; 2] = [Setup::EyeInHand, Setup::EyeToHand];
+
+/// `spoil` changes good pairs of the setup; `expected` must be what is found.
+fn check(mut spoil: impl FnMut(&mut Vec<Pair>), expected: &[Mistake]) {
+    for (setup, seed) in SETUPS.into_iter().flat_map(|setup| (1..=3).map(move |seed| (setup, seed)))
+    {
+        let mut pairs = good(setup, seed);
+        spoil(&mut pairs);
+        let suspicion = find_mistake(setup, &pairs)
+            .unwrap_or_else(|| panic!("{setup:?} {seed}: nothing found instead of {expected:?}"));
+        assert_eq!(suspicion.mistakes, expected, "{setup:?} {seed}: {suspicion}");
+        let undone = suspicion.undone.unwrap();
+        assert!(undone.rms_mm < 3.0 && undone.rms_deg < 0.5, "{undone:?}");
+    }
+}
+
+#[test]
+fn good_pairs_are_not_suspected() {
+    for (setup, seed) in SETUPS.into_iter().flat_map(|setup| (1..=3).map(move |seed| (setup, seed)))
+    {
+        assert_eq!(find_mistake(setup, &good(setup, seed)), None, "{setup:?} {seed}");
+    }
+}
+
+#[test]
+fn swapped_poses_are_found() {
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| std::mem::swap(&mut pair.0, &mut pair.1)),
+        &[Mistake::Swapped],
+    );
+}
+
+#[test]
+fn inverted_poses_are_found() {
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.0 = raw(pair.0.pose.inverse())),
+        &[Mistake::ArmInverted],
+    );
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.1 = raw(pair.1.pose.inverse())),
+        &[Mistake::BoardInverted],
+    );
+}
+
+#[test]
+fn the_other_setup_is_found() {
+    for (setup, other) in [(SETUPS[0], SETUPS[1]), (SETUPS[1], SETUPS[0])] {
+        for seed in 1..=3 {
+            let suspicion = find_mistake(setup, &good(other, seed)).unwrap();
+            assert_eq!(suspicion.mistakes, [Mistake::OtherSetup(other)], "{seed}: {suspicion}");
+        }
+    }
+}
+
+fn enlarge(raw: &mut RawPose) {
+    raw.pose.translation.vector *= 1000.0;
+}
+
+#[test]
+fn millimetres_for_metres_are_found() {
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| enlarge(&mut pair.0)),
+        &[Mistake::ArmInMillimetres],
+    );
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| enlarge(&mut pair.1)),
+        &[Mistake::BoardInMillimetres],
+    );
+    let both = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            enlarge(&mut pair.0);
+            enlarge(&mut pair.1);
+        }
+    };
+    check(both, &[Mistake::ArmInMillimetres, Mistake::BoardInMillimetres]);
+}
+
+fn to_degrees(pose: &RawPose) -> RawPose {
+    let degrees = pose.rotation_vector.unwrap() * (180.0 / std::f64::consts::PI);
+    RawPose {
+        pose: Isometry3::new(pose.pose.translation.vector, degrees),
+        rotation_vector: Some(degrees),
+    }
+}
+
+#[test]
+fn degrees_for_radians_are_found() {
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.0 = to_degrees(&pair.0)),
+        &[Mistake::ArmInDegrees],
+    );
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.1 = to_degrees(&pair.1)),
+        &[Mistake::BoardInDegrees],
+    );
+}
+
+#[test]
+fn pictures_that_are_one_line_off_are_found() {
+    let late = |pairs: &mut Vec<Pair>| {
+        let mut boards: Vec<_> = pairs.iter().map(|pair| pair.1).collect();
+        boards.rotate_right(1);
+        pairs.iter_mut().zip(boards).for_each(|(pair, board)| pair.1 = board);
+    };
+    check(late, &[Mistake::BoardLate]);
+}
+
+#[test]
+fn nonsense_is_called_that_and_not_explained_away() {
+    let mut noise = Noise(4);
+    let mut pairs = good(Setup::EyeInHand, 1);
+    for pair in &mut pairs {
+        let turn = Isometry3::new(Vector3::zeros(), noise.vector() * 2.0);
+        pair.0 = raw(pair.0.pose * turn);
+    }
+    let suspicion = find_mistake(Setup::EyeInHand, &pairs).unwrap();
+    assert_eq!(suspicion.mistakes, []);
+    assert!(suspicion.turn_mismatch_deg > 10.0);
+    assert!(suspicion.to_string().contains("no usual mistake"), "{suspicion}");
+}

@@ -1,0 +1,78 @@
+//! Pictures from the cell's own camera.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use magpie_perception::{Counters, Frame};
+
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, Source};
+use crate::failure::Failure;
+use crate::source::{self, OpenSource, SourceWatch};
+
+/// A live camera has this long to show itself.
+const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+
+/// A source of frames for somebody who stands before it.
+pub(super) struct Live {
+    source: OpenSource,
+    pub(super) clock: SharedClock,
+    /// What the device is called, where it has a lasting name.
+    pub(super) device_name: Option<String>,
+}
+
+impl Live {
+    pub(super) fn open(config: Option<&Path>) -> Result<Live, Failure> {
+        let config = Config::load(config).map_err(Failure::config)?;
+        let clock = SystemClock::start();
+        let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
+        if let (Source::Camera(_), SourceWatch::Camera(camera)) = (&config.source, &source.watch) {
+            camera.wait_while_opening(CAMERA_TIME_MAX);
+        }
+        if let Some(reason) = source.watch.lost() {
+            return Err(Failure::Fault(anyhow!("the camera gives no frames: {reason}")));
+        }
+        Ok(Live { source, clock, device_name: config.device_name() })
+    }
+
+    /// `None` at the end of a recording or a folder.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
+        self.source.frames.next_frame().map_err(Failure::fault)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.source.watch.stop();
+    }
+}
+
+/// One picture: a file, or the cell's camera.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct PictureArgs {
+    /// A picture, JPEG or PNG.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// A picture from the camera that --config names.
+    #[arg(long)]
+    live: bool,
+}
+
+impl PictureArgs {
+    pub(super) fn take(
+        &self,
+        config: Option<&Path>,
+    ) -> Result<magpie_perception::BgrImage, Failure> {
+        match &self.image {
+            Some(path) => magpie_camera::read_image(path).map_err(Failure::config),
+            None => {
+                let frame = Live::open(config)?.next()?;
+                let frame = frame.ok_or_else(|| anyhow!("the source ended without a frame"))?;
+                Ok(frame.color)
+            }
+        }
+    }
+}
