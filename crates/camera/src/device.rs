@@ -8,6 +8,7 @@ use opencv::prelude::*;
 use opencv::videoio::{self, VideoCapture, VideoWriter};
 
 use crate::config::stable_devices;
+use crate::depth::pack;
 use crate::pixels::bgr_from_mat;
 use crate::{ImageProblem, LiveLimits, SourceKind, V4l2Config, chain};
 
@@ -39,10 +40,18 @@ impl From<opencv::Error> for DeviceError {
     }
 }
 
-pub(crate) fn opener(source: SourceKind, limits: LiveLimits) -> Box<Open> {
+/// What the pixels of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pixels {
+    Color,
+    /// Sixteen bits, which travel in the bytes of a BGR image.
+    Depth,
+}
+
+pub(crate) fn opener(source: SourceKind, limits: LiveLimits, pixels: Pixels) -> Box<Open> {
     Box::new(move || {
         let capture = match &source {
-            SourceKind::V4l2(camera) => open_v4l2(camera)?,
+            SourceKind::V4l2(camera) => open_v4l2(camera, pixels)?,
             SourceKind::GStreamer { pipeline } => {
                 VideoCapture::from_file(pipeline, videoio::CAP_GSTREAMER)?
             }
@@ -56,7 +65,16 @@ pub(crate) fn opener(source: SourceKind, limits: LiveLimits) -> Box<Open> {
         }
         let fps = capture.get(videoio::CAP_PROP_FPS)?;
         let frame_interval = Duration::try_from_secs_f64(1.0 / fps).ok();
-        Ok(Box::new(OpenCvDevice { capture, mat: Mat::default(), frame_interval }))
+        let side = |property| -> Result<u32, opencv::Error> {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
+            Ok(capture.get(property)? as u32)
+        };
+        let size_px = (side(videoio::CAP_PROP_FRAME_WIDTH)?, side(videoio::CAP_PROP_FRAME_HEIGHT)?);
+        Ok(Box::new(OpenCvDevice { capture, mat: Mat::default(), frame_interval, pixels, size_px }))
     })
 }
 
@@ -64,6 +82,8 @@ struct OpenCvDevice {
     capture: VideoCapture,
     mat: Mat,
     frame_interval: Option<Duration>,
+    pixels: Pixels,
+    size_px: (u32, u32),
 }
 
 impl Device for OpenCvDevice {
@@ -81,7 +101,10 @@ impl Device for OpenCvDevice {
 
     fn retrieve(&mut self) -> Result<BgrImage, ImageProblem> {
         if self.capture.retrieve_def(&mut self.mat)? {
-            bgr_from_mat(&self.mat)
+            match self.pixels {
+                Pixels::Color => bgr_from_mat(&self.mat),
+                Pixels::Depth => pack(&self.mat, self.size_px),
+            }
         } else {
             Err(ImageProblem::Empty)
         }
@@ -103,7 +126,7 @@ fn open_url(url: &str, limits: LiveLimits) -> Result<VideoCapture, DeviceError> 
 }
 
 /// What was asked for is read back: drivers silently choose the next best.
-fn open_v4l2(camera: &V4l2Config) -> Result<VideoCapture, DeviceError> {
+fn open_v4l2(camera: &V4l2Config, pixels: Pixels) -> Result<VideoCapture, DeviceError> {
     let path = camera.device.to_string_lossy();
     if !camera.device.exists() {
         let present = stable_devices();
@@ -116,6 +139,10 @@ fn open_v4l2(camera: &V4l2Config) -> Result<VideoCapture, DeviceError> {
     }
     // One buffer, so that no old frame waits in the driver; some drivers insist on more.
     capture.set(videoio::CAP_PROP_BUFFERSIZE, 1.0)?;
+    if pixels == Pixels::Depth {
+        // As the driver has them: OpenCV knows no picture of depth.
+        capture.set(videoio::CAP_PROP_CONVERT_RGB, 0.0)?;
+    }
     // The pixel format decides which sizes and rates exist, so it comes first.
     if let Some(code) = &camera.fourcc {
         let asked = fourcc(code)?;

@@ -31,6 +31,8 @@ pub enum OpenError {
     Empty { path: PathBuf },
     #[error("no depth image {depth:?} for the colour image {color:?}")]
     NoDepth { color: PathBuf, depth: PathBuf },
+    #[error("{source_name} gives no depth beside colour; it must be a V4L2 or GStreamer stream")]
+    DepthSource { source_name: String },
     #[error("frame interval must be longer than zero")]
     FrameInterval,
     #[error("open the first frame of the folder")]

@@ -57,6 +57,10 @@ pub enum ImageProblem {
     Empty,
     #[error("pixels of type {found} where 8-bit BGR or grey is needed")]
     PixelType { found: String },
+    #[error(
+        "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"
+    )]
+    DepthPixelType { found: String },
     #[error("call OpenCV")]
     OpenCv(#[from] opencv::Error),
 }

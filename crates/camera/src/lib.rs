@@ -30,6 +30,7 @@ mod camera_info_file;
 mod capture;
 mod config;
 mod container;
+mod depth;
 mod depth_check;
 mod device;
 mod draw;
@@ -57,6 +58,7 @@ pub use camera_info_file::{
     write_camera_info,
 };
 pub use config::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
+pub use depth::{DepthCamera, DepthConfig, DepthHandle, Paired, pair_depth};
 pub use depth_check::judge_depth;
 pub use draw::Canvas;
 pub use errors::{OpenError, VideoFileError};
@@ -68,6 +70,7 @@ pub use latest_frame::LatestFrame;
 pub use live::LiveFault;
 pub use monitor::{CameraHandle, CameraState};
 
+use crate::device::Pixels;
 use crate::files::FileSource;
 use crate::image_folder::ImageFolder;
 use crate::live::LiveSource;
@@ -107,7 +110,7 @@ pub fn open(
             Box::new(FileSource::new(from, reader, *loop_, config.paced, monitor))
         }
         live => {
-            let open = device::opener(live.clone(), config.limits);
+            let open = device::opener(live.clone(), config.limits, Pixels::Color);
             Box::new(LiveSource::start(from, open, config.limits, monitor)?)
         }
     };

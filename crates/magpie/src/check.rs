@@ -58,8 +58,8 @@ pub fn check(args: &CheckArgs) -> Outcome {
 }
 
 fn check_source(config: &Config, watch: &SourceWatch) -> Outcome {
-    if let (Source::Camera(_), SourceWatch::Camera(camera)) = (&config.source, watch) {
-        camera.wait_while_opening(CAMERA_TIME_MAX);
+    if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, watch) {
+        color.wait_while_opening(CAMERA_TIME_MAX);
     }
     let (described, lost) = (watch.describe(), watch.lost());
     watch.stop();

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use magpie_camera::{
-    CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config, read_camera_info,
+    CameraConfig, DepthConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config,
+    read_camera_info,
 };
 use magpie_inference::SessionOptions;
 use magpie_perception::{BoxError, DecodeLimits, Limits, Plane, Provider, Scene, Tool};
@@ -19,6 +20,7 @@ use toml::Table;
 
 use crate::calibrate::files::{CameraPlace, HandEyeFile, camera_info_id, short_hash};
 use crate::clock::SystemClock;
+use crate::depth::{self, DepthFile};
 use crate::drift::{self, DriftConfig, DriftFile};
 use crate::record::settings::{self, RecordingConfig, RecordingFile};
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub image_period: Duration,
     pub jpeg_quality_percent: u8,
     pub recording: RecordingConfig,
+    /// A depth stream beside the colour camera.
+    pub depth: Option<DepthConfig>,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
     /// The operator's file as it was written; empty without one.
@@ -168,6 +172,7 @@ struct ConfigFile {
     image: ImageFile,
     recording: RecordingFile,
     drift: DriftFile,
+    depth: DepthFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -329,11 +334,20 @@ impl Checker<'_> {
     }
 
     /// From one millisecond to ten minutes.
-    fn time(&self, key: &'static str, ms: u64) -> Result<Duration, ConfigError> {
+    pub(crate) fn time(&self, key: &'static str, ms: u64) -> Result<Duration, ConfigError> {
         if (1..=600_000).contains(&ms) {
             return Ok(Duration::from_millis(ms));
         }
         self.refuse(key, ms, "must lie between 1 and 600000 ms")
+    }
+
+    /// A rigid transform in metres.
+    pub(crate) fn pose(
+        &self,
+        key: &'static str,
+        rows: &[[f64; 4]; 4],
+    ) -> Result<Isometry3<f64>, ConfigError> {
+        check_pose(self, key, rows)
     }
 
     /// Relative to the configuration's folder.
@@ -366,6 +380,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     let score_min = detection.score_min;
     let source = check_source(&checker, file.source, &file.camera)?;
     let scene = check_scene(&checker, &file.scene, &source, tool)?;
+    let depth = depth::check(&checker, &file.depth, &source, scene.as_ref())?;
     let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
     Ok(Config {
         cell,
@@ -382,6 +397,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         result_valid: checker
             .time("limits.result_valid_ms", shipped(file.limits.result_valid_ms))?,
         scene,
+        depth,
         drift,
         tool,
         base_frame_id: shipped(file.scene.base_frame_id),
@@ -501,7 +517,7 @@ fn check_scene(
             let why = "and scene.base_from_camera say the same; leave one of them";
             checker.refuse("scene.hand_eye", path.display(), why)?
         }
-        (Some(rows), None) => Some(check_pose(checker, rows)?),
+        (Some(rows), None) => Some(checker.pose("scene.base_from_camera", rows)?),
         (None, Some(path)) => Some(read_hand_eye(checker, path, &camera_info, file)?),
         (None, None) => None,
     };
@@ -605,8 +621,11 @@ pub fn plane_in_camera(z_m: f64, base_from_camera: &Isometry3<f64>) -> Plane {
     Plane { normal, offset_m: normal.dot(&point_in_camera) }
 }
 
-fn check_pose(checker: &Checker<'_>, rows: &[[f64; 4]; 4]) -> Result<Isometry3<f64>, ConfigError> {
-    let key = "scene.base_from_camera";
+fn check_pose(
+    checker: &Checker<'_>,
+    key: &'static str,
+    rows: &[[f64; 4]; 4],
+) -> Result<Isometry3<f64>, ConfigError> {
     let rotation = Matrix3::from_fn(|row, column| rows[row][column]);
     let orthonormal = (rotation * rotation.transpose() - Matrix3::identity()).norm() < 1e-3;
     if !orthonormal || rotation.determinant() < 0.0 || rows[3] != [0.0, 0.0, 0.0, 1.0] {
@@ -617,7 +636,7 @@ fn check_pose(checker: &Checker<'_>, rows: &[[f64; 4]; 4]) -> Result<Isometry3<f
     let translation = Translation3::new(rows[0][3], rows[1][3], rows[2][3]);
     // No arm reaches further; a number like 1200 is millimetres.
     if translation.vector.norm() > 20.0 {
-        checker.refuse(key, translation, "is more than 20 m from base: are these millimetres?")?;
+        checker.refuse(key, translation, "is more than 20 m away: are these millimetres?")?;
     }
     let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix(&rotation));
     Ok(Isometry3::from_parts(translation, rotation))

@@ -113,7 +113,7 @@ impl Tap {
                 let mut findings = shared.findings.lock().unwrap_or_else(PoisonError::into_inner);
                 findings.depth = depth;
                 // What was last measured stands while the fiducials are out of view.
-                findings.drift = drift.or(findings.drift.take());
+                findings.drift = drift.or_else(|| findings.drift.take());
             }
             shared.is_busy.store(false, Ordering::Release);
         });

@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod check;
 pub mod clock;
 pub mod config;
+mod depth;
 pub mod detect;
 pub mod drift;
 pub mod eval;

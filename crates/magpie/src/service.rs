@@ -244,7 +244,7 @@ impl Supervised<'_> {
             provider_fallback: self.provider_fallback.clone(),
             recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
             drift,
-            depth,
+            depth: self.watch.depth_trouble().or(depth),
             fault,
         }
     }

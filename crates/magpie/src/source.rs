@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use magpie_camera::{CameraHandle, CameraState};
+use magpie_camera::{CameraHandle, CameraState, DepthHandle, pair_depth};
 use magpie_perception::{Counters, FrameSource, Scene};
 use magpie_recording::{FrameReader, Pace, Playback, StopHandle};
 
@@ -23,7 +23,7 @@ pub struct OpenSource {
 /// Watches and stops a source from any thread.
 #[derive(Clone)]
 pub enum SourceWatch {
-    Camera(CameraHandle),
+    Camera { color: CameraHandle, depth: Option<DepthHandle> },
     Recording { name: String, stop: StopHandle },
 }
 
@@ -31,7 +31,10 @@ impl SourceWatch {
     /// Ends the stream.
     pub fn stop(&self) {
         match self {
-            SourceWatch::Camera(camera) => camera.stop(),
+            SourceWatch::Camera { color, depth } => {
+                color.stop();
+                depth.iter().for_each(DepthHandle::stop);
+            }
             SourceWatch::Recording { stop, .. } => stop.stop(),
         }
     }
@@ -40,7 +43,7 @@ impl SourceWatch {
     pub fn describe(&self) -> String {
         match self {
             SourceWatch::Recording { name, .. } => format!("playing {name}"),
-            SourceWatch::Camera(camera) => match camera.state() {
+            SourceWatch::Camera { color, .. } => match color.state() {
                 CameraState::Opening => "opening".to_owned(),
                 CameraState::Streaming { fps, width_px, height_px } => {
                     format!("streaming {width_px}x{height_px} px at {fps:.1} fps")
@@ -56,7 +59,7 @@ impl SourceWatch {
     /// Why the source gives no frames now, if it should.
     pub fn lost(&self) -> Option<String> {
         match self {
-            SourceWatch::Camera(camera) => match camera.state() {
+            SourceWatch::Camera { color, .. } => match color.state() {
                 CameraState::Lost { reason, .. } => Some(reason),
                 _ => None,
             },
@@ -64,10 +67,18 @@ impl SourceWatch {
         }
     }
 
+    /// Why frames come without the depth that the configuration names, if they do.
+    pub fn depth_trouble(&self) -> Option<String> {
+        match self {
+            SourceWatch::Camera { depth, .. } => depth.as_ref().and_then(DepthHandle::trouble),
+            SourceWatch::Recording { .. } => None,
+        }
+    }
+
     /// Grows with each round of reopening a lost camera, and with nothing else that matters here.
     pub fn progress(&self) -> u64 {
         match self {
-            SourceWatch::Camera(camera) => camera.progress(),
+            SourceWatch::Camera { color, .. } => color.progress(),
             SourceWatch::Recording { .. } => 0,
         }
     }
@@ -93,9 +104,17 @@ pub fn open(
         Source::Camera(camera) => {
             let camera = magpie_camera::open(camera, Arc::clone(clock), Arc::clone(counters))
                 .map_err(Failure::config)?;
+            let (frames, depth) = match config.depth.clone() {
+                None => (camera.source, None),
+                Some(depth) => {
+                    let paired = pair_depth(camera.source, depth, Arc::clone(clock));
+                    let paired = paired.map_err(Failure::config)?;
+                    (paired.source, Some(paired.handle))
+                }
+            };
             Ok(OpenSource {
-                frames: camera.source,
-                watch: SourceWatch::Camera(camera.handle),
+                frames,
+                watch: SourceWatch::Camera { color: camera.handle, depth },
                 scene: config.scene.clone(),
             })
         }

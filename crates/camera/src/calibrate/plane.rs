@@ -78,7 +78,8 @@ fn points_in_camera(
     info: &CameraInfo,
     region: Option<[u32; 4]>,
 ) -> Vec<Point3<f64>> {
-    let [x, y, width, height] = region.unwrap_or([0, 0, depth.width_px(), depth.height_px()]);
+    let [x, y, width, height] =
+        region.unwrap_or_else(|| [0, 0, depth.width_px(), depth.height_px()]);
     let columns = x.min(depth.width_px())..(x.saturating_add(width)).min(depth.width_px());
     let rows = y.min(depth.height_px())..(y.saturating_add(height)).min(depth.height_px());
     let area = columns.len() * rows.len();

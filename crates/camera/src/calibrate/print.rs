@@ -182,7 +182,7 @@ fn page_size(
         let (long, short) = format.size_mm();
         [(long, short), (short, long)]
     };
-    let formats = page.map_or(PageFormat::ALL.to_vec(), |format| vec![format]);
+    let formats = page.map_or_else(|| PageFormat::ALL.to_vec(), |format| vec![format]);
     let found = formats.into_iter().flat_map(both_ways).find(|&size| fits(size));
     found.ok_or_else(|| CalibrateError::Board {
         why: format!(

@@ -72,7 +72,7 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         )));
     }
     let gathered = if args.live { watch(args, &board)? } else { read_all(&args.images, &board)? };
-    let name = args.camera_name.clone().or(gathered.device_name.clone());
+    let name = args.camera_name.clone().or_else(|| gathered.device_name.clone());
     let rejected = select_views(&gathered.views);
     refuse_wrong_board(&gathered.views, &rejected)?;
     let report =

@@ -28,8 +28,10 @@ impl Live {
         let config = Config::load(config).map_err(Failure::config)?;
         let clock = SystemClock::start();
         let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
-        if let (Source::Camera(_), SourceWatch::Camera(camera)) = (&config.source, &source.watch) {
-            camera.wait_while_opening(CAMERA_TIME_MAX);
+        if let (Source::Camera(_), SourceWatch::Camera { color, .. }) =
+            (&config.source, &source.watch)
+        {
+            color.wait_while_opening(CAMERA_TIME_MAX);
         }
         if let Some(reason) = source.watch.lost() {
             return Err(Failure::Fault(anyhow!("the camera gives no frames: {reason}")));

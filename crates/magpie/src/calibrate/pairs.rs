@@ -1,6 +1,6 @@
 //! The file of hand-eye pairs: one JSON object a line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::anyhow;
 use magpie_camera::calibrate::{Board, HandEyePair, RawPose, board_pose, detect};
@@ -39,7 +39,7 @@ pub(super) fn read(
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
@@ -107,7 +107,7 @@ fn with_view(arm: RawPose, seen: HandEyePair) -> Line {
 
 /// The board in a picture, with an arm pose that is still to be filled in. The inner error leaves the
 /// picture out, the outer one ends everything.
-fn see(path: &PathBuf, reading: &Reading<'_>) -> Result<Result<HandEyePair, String>, String> {
+fn see(path: &Path, reading: &Reading<'_>) -> Result<Result<HandEyePair, String>, String> {
     let describe = |error: anyhow::Error| one_line(&error);
     let image = read_image(path).map_err(|error| describe(error.into()))?;
     let info = reading.info;

@@ -60,7 +60,7 @@ pub(super) fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("read the pose {}: {error}", path.display()))?;
     let within = |why: String| format!("pose {}: {why}", path.display());
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if !value.is_number() && !value.is_string() => {
             read(&value, units, folder).map_err(within)

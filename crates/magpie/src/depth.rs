@@ -1,0 +1,109 @@
+//! `[depth]`: a depth camera beside the colour camera.
+
+use std::path::PathBuf;
+
+use magpie_camera::{DepthCamera, DepthConfig, SourceKind, V4l2Config, read_camera_info};
+use magpie_perception::Scene;
+use serde::Deserialize;
+
+use crate::config::{Checker, ConfigError, Source};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DepthFile {
+    gstreamer: Option<GstreamerFile>,
+    v4l2: Option<V4l2File>,
+    unit_m: Option<f64>,
+    pairing_ms_max: Option<u64>,
+    camera_info: Option<PathBuf>,
+    color_from_depth: Option<[[f64; 4]; 4]>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GstreamerFile {
+    pipeline: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct V4l2File {
+    device: PathBuf,
+    width_px: Option<u32>,
+    height_px: Option<u32>,
+    fps: Option<f64>,
+}
+
+/// `None` without a depth stream.
+pub(crate) fn check(
+    checker: &Checker<'_>,
+    file: &DepthFile,
+    source: &Source,
+    scene: Option<&Scene>,
+) -> Result<Option<DepthConfig>, ConfigError> {
+    let shipped = "the shipped file has both";
+    let unit_m = file.unit_m.expect(shipped);
+    if !(1e-6..=0.1).contains(&unit_m) {
+        checker.refuse("depth.unit_m", unit_m, "must lie between 0.000001 and 0.1 m")?;
+    }
+    let pairing_max = checker.time("depth.pairing_ms_max", file.pairing_ms_max.expect(shipped))?;
+    let stream = match (&file.gstreamer, &file.v4l2) {
+        (None, None) => {
+            if file.camera_info.is_some() || file.color_from_depth.is_some() {
+                let why = "says nothing without depth.gstreamer or depth.v4l2";
+                checker.refuse("depth.camera_info", "...", why)?;
+            }
+            return Ok(None);
+        }
+        (Some(_), Some(_)) => {
+            let why = "and depth.v4l2 are two streams; leave one of them";
+            return checker.refuse("depth.gstreamer", "...", why);
+        }
+        (Some(stream), None) => SourceKind::GStreamer { pipeline: stream.pipeline.clone() },
+        (None, Some(stream)) => SourceKind::V4l2(V4l2Config {
+            device: stream.device.clone(),
+            width_px: stream.width_px,
+            height_px: stream.height_px,
+            fps: stream.fps,
+            fourcc: Some("Z16 ".into()),
+        }),
+    };
+    let limits = match source {
+        Source::Camera(camera) if is_live(&camera.source) => camera.limits,
+        _ => {
+            let why = "needs a live colour camera beside it; files bring their own depth";
+            return checker.refuse("depth", stream.describe(), why);
+        }
+    };
+    let registration = registration(checker, file, scene)?;
+    Ok(Some(DepthConfig { source: stream, limits, unit_m, registration, pairing_max }))
+}
+
+fn is_live(source: &SourceKind) -> bool {
+    !matches!(source, SourceKind::ImageFolder(_) | SourceKind::VideoFile { .. })
+}
+
+/// `None` if depth is aligned with colour already.
+fn registration(
+    checker: &Checker<'_>,
+    file: &DepthFile,
+    scene: Option<&Scene>,
+) -> Result<Option<DepthCamera>, ConfigError> {
+    let (path, rows) = match (&file.camera_info, &file.color_from_depth) {
+        (None, None) => return Ok(None),
+        (Some(path), Some(rows)) => (path, rows),
+        _ => {
+            let why = "and depth.color_from_depth are both needed to register depth";
+            return checker.refuse("depth.camera_info", "...", why);
+        }
+    };
+    let Some(scene) = scene else {
+        let why = "needs scene.camera_info, the lens of the colour camera";
+        return checker.refuse("depth.camera_info", path.display(), why);
+    };
+    let depth_info = read_camera_info(&checker.resolve(path), None)
+        .map_err(|error| checker.unusable("depth.camera_info", error))?;
+    let color_from_depth = checker.pose("depth.color_from_depth", rows)?;
+    let color_info = scene.camera_info.clone();
+    Ok(Some(DepthCamera { depth_info, color_info, color_from_depth }))
+}

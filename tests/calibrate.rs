@@ -1,0 +1,398 @@
+//! `magpie calibrate` as technicians and their scripts call it, on pictures of simulated boards and
+//! poses with known truth.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    unreachable_pub,
+    dead_code,
+    reason = "a test that cannot set itself up has failed; its numbers are small"
+)]
+
+#[path = "../crates/camera/tests/board_scene/mod.rs"]
+mod board_scene;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use board_scene::{BoardScene, Noise, lens, look_at};
+use magpie_camera::calibrate::Board;
+use magpie_camera::{write_camera_info, write_depth_png, write_png};
+use magpie_perception::{BgrImage, CameraInfo, DepthImage};
+use nalgebra::{Isometry3, Point3, Vector3};
+use serde_json::{Value, json};
+
+fn magpie(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_magpie"))
+        .arg("calibrate")
+        .args(arguments)
+        .env("RUST_LOG", "info")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn check_done(arguments: &[&str]) -> String {
+    let output = magpie(arguments);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn check_json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&check_done(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// Runs and expects the exit code and every part of the message, which is one line.
+fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = magpie(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{message}");
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+}
+
+const BOARD: [&str; 10] = [
+    "--board",
+    "charuco",
+    "--squares",
+    "7x5",
+    "--square-length-m",
+    "0.030",
+    "--marker-length-m",
+    "0.021",
+    "--dictionary",
+    "DICT_4X4_50",
+];
+
+/// Pictures of a board from known places, and what a robot would say to them.
+struct Cell {
+    folder: tempfile::TempDir,
+    info: CameraInfo,
+    poses: Vec<Isometry3<f64>>,
+}
+
+impl Cell {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn picture(&self, index: usize) -> String {
+        self.arg(&format!("board_{index}.png"))
+    }
+}
+
+fn base_from_camera() -> Isometry3<f64> {
+    Isometry3::new(Vector3::new(0.6, 0.1, 1.1), Vector3::new(3.0, 0.1, -0.2))
+}
+
+fn gripper_from_board() -> Isometry3<f64> {
+    Isometry3::new(Vector3::new(-0.1, -0.07, 0.09), Vector3::new(0.02, 3.1, 0.02))
+}
+
+/// Made once: drawing takes seconds in a debug build.
+fn cell() -> &'static Cell {
+    static CELL: OnceLock<Cell> = OnceLock::new();
+    CELL.get_or_init(|| {
+        let board = Board::Charuco {
+            squares_x: 7,
+            squares_y: 5,
+            square_length_m: 0.030,
+            marker_length_m: 0.021,
+            dictionary: "DICT_4X4_50".parse().unwrap(),
+        };
+        let scene = BoardScene::new(&board, lens(480, 360));
+        let mut noise = Noise(11);
+        let poses: Vec<_> = (0..10)
+            .map(|index| {
+                let aside = Vector3::new(0.05 * noise.uniform(), 0.04 * noise.uniform(), 0.0);
+                let target = Point3::new(0.105, 0.075, 0.0) + aside;
+                let (tilt_deg, azimuth_deg) =
+                    (18.0 + 14.0 * noise.uniform(), 137.5 * f64::from(index));
+                look_at(
+                    target,
+                    0.30 + 0.05 * noise.uniform(),
+                    tilt_deg,
+                    azimuth_deg,
+                    30.0 * noise.uniform(),
+                )
+            })
+            .collect();
+        let cell = Cell { folder: tempfile::tempdir().unwrap(), info: scene.info.clone(), poses };
+        for (index, pose) in cell.poses.iter().enumerate() {
+            let picture = scene.picture(pose, &mut noise);
+            write_png(Path::new(&cell.picture(index)), &picture).unwrap();
+        }
+        write_camera_info(&cell.path("true_info.yaml"), &cell.info).unwrap();
+        cell
+    })
+}
+
+fn rows(pose: &Isometry3<f64>) -> Value {
+    let m = pose.to_homogeneous();
+    json!((0..4).map(|r| (0..4).map(|c| m[(r, c)]).collect::<Vec<_>>()).collect::<Vec<_>>())
+}
+
+fn arm(cell: &Cell, index: usize) -> Isometry3<f64> {
+    base_from_camera() * cell.poses[index] * gripper_from_board().inverse()
+}
+
+/// One line a picture.
+fn write_pairs(name: &str, line: impl Fn(&Cell, usize) -> Value) -> String {
+    let cell = cell();
+    let mut lines = String::new();
+    for index in 0..cell.poses.len() {
+        writeln!(lines, "{}", line(cell, index)).unwrap();
+    }
+    std::fs::write(cell.path(name), lines).unwrap();
+    cell.arg(name)
+}
+
+fn pose_pairs(name: &str) -> String {
+    write_pairs(
+        name,
+        |cell, index| json!({"base_from_gripper": rows(&arm(cell, index)), "camera_from_board": rows(&cell.poses[index])}),
+    )
+}
+
+fn off(found: &Value, truth: &Isometry3<f64>) -> (f64, f64) {
+    let m = nalgebra::Matrix4::from_fn(|r, c| found[r][c].as_f64().unwrap());
+    let rotation = nalgebra::Rotation3::from_matrix(&m.fixed_view::<3, 3>(0, 0).into_owned());
+    let place = Vector3::new(m[(0, 3)], m[(1, 3)], m[(2, 3)]);
+    let off_mm = 1000.0 * (place - truth.translation.vector).norm();
+    (off_mm, rotation.angle_to(&truth.rotation.to_rotation_matrix()).to_degrees())
+}
+
+#[test]
+fn a_board_is_printed_to_scale_and_nothing_else_is_called_a_sheet() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    check_done(&[&["board"][..], &BOARD, &["--out", &out("b.svg")]].concat());
+    let svg = std::fs::read_to_string(out("b.svg")).unwrap();
+    assert!(svg.contains("width=\"297mm\" height=\"210mm\""), "{svg}");
+    assert!(svg.contains("width=\"30.0000\" height=\"30.0000\"") && svg.contains("ruler"));
+    check_done(&[
+        "board",
+        "--board",
+        "chessboard",
+        "--corners",
+        "11x8",
+        "--square-length-m",
+        "0.02",
+        "--out",
+        &out("c.pdf"),
+    ]);
+    assert!(std::fs::read(out("c.pdf")).unwrap().starts_with(b"%PDF"));
+    check_refused(&["board", "--out", &out("b.png")], 78, &["must end in .svg or .pdf"]);
+    let large = ["board", "--square-length-m", "0.2", "--out", &out("large.svg")];
+    check_refused(&large, 78, &["larger sheet"]);
+    let many = ["board", "--squares", "20x20", "--square-length-m", "0.01", "--out", &out("m.svg")];
+    check_refused(&many, 78, &["200 markers", "DICT_4X4_50 has 50"]);
+    assert_eq!(
+        magpie(&["board", "--dictionary", "DICT_9X9", "--out", "x.svg"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn the_lens_is_found_from_pictures_and_written_as_ros_reads_it() {
+    let cell = cell();
+    let out = cell.arg("found_info.yaml");
+    let pictures: Vec<String> = (0..10).map(|index| cell.picture(index)).collect();
+    let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+    let arguments = [&["intrinsics"][..], &BOARD, &["--out", &out], &pictures].concat();
+    let report = check_json(&arguments);
+    let fx = report["fx_px"].as_f64().unwrap();
+    let truth = cell.info.intrinsics.fx_px;
+    assert!((fx / truth - 1.0).abs() < 0.003, "{fx} is not {truth}");
+    assert!(report["rms_px"].as_f64().unwrap() < 0.15, "{report}");
+    assert!(report["held_out_rms_px"].as_f64().unwrap() < 0.15, "{report}");
+    let found = magpie_camera::read_camera_info(Path::new(&out), None).unwrap();
+    assert_eq!(found.intrinsics.fx_px, fx);
+    assert!(check_done(&arguments).contains("px on views that were held out"));
+}
+
+#[test]
+fn unusable_pictures_of_a_board_leave_what_was_there() {
+    let cell = cell();
+    let out = cell.arg("kept.yaml");
+    std::fs::write(&out, "old").unwrap();
+    let check = |pictures: &[&str], board: &[&str], code: i32, parts: &[&str]| {
+        let arguments = [&["intrinsics"][..], board, &["--out", &out], pictures].concat();
+        check_refused(&arguments, code, parts);
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
+    };
+    let (first, second) = (cell.picture(0), cell.picture(1));
+    check(&[&first, &second], &BOARD, 78, &["2 usable views", "at least 4"]);
+    check(&["nowhere.png"], &BOARD, 78, &["nowhere.png"]);
+    let damaged = cell.arg("damaged.png");
+    let bytes = std::fs::read(&first).unwrap();
+    std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    check(&[&damaged], &BOARD, 78, &["damaged.png", "truncated"]);
+    let small = cell.arg("small.png");
+    write_png(Path::new(&small), &BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap()).unwrap();
+    check(&[&first, &small], &BOARD, 78, &["small.png is 64x48 px", "480x360"]);
+    let other = ["--squares", "5x7", "--square-length-m", "0.03", "--marker-length-m", "0.021"];
+    check(&[&first, &second], &other, 78, &["not as it was described", "7x5"]);
+    let dictionary = ["--dictionary", "DICT_5X5_50"];
+    check(&[&first], &dictionary, 78, &["markers of DICT_4X4_50 are in view"]);
+    let chessboard = ["--board", "chessboard", "--corners", "9x6"];
+    check(&[&first], &chessboard, 78, &["no chessboard 9x6"]);
+}
+
+#[test]
+fn the_camera_is_found_from_poses_in_metres_millimetres_and_pictures() {
+    let cell = cell();
+    let out = cell.arg("hand_eye.yaml");
+    let (poses, info) = (pose_pairs("pairs.jsonl"), cell.arg("true_info.yaml"));
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out];
+    let report = check_json(&[&call[..], &["--pairs", &poses]].concat());
+    let (off_mm, off_deg) = off(&report["base_from_camera"], &base_from_camera());
+    assert!(off_mm < 0.001 && off_deg < 0.001, "{off_mm} mm, {off_deg} degrees");
+    assert_eq!(report["solvers"].as_array().unwrap().len(), 7);
+    assert_eq!(report["saved"], true);
+
+    let millimetres = write_pairs("mm.jsonl", |cell, index| {
+        let vector = |pose: &Isometry3<f64>| {
+            let (t, r) = (pose.translation.vector * 1000.0, pose.rotation.scaled_axis());
+            json!({"rotation_vector": [r.x, r.y, r.z], "translation": [t.x, t.y, t.z]})
+        };
+        json!({"base_from_gripper": vector(&arm(cell, index)), "camera_from_board": vector(&cell.poses[index])})
+    });
+    let report = check_json(&[&call[..], &["--pairs", &millimetres, "--unit", "mm"]].concat());
+    assert!(off(&report["base_from_camera"], &base_from_camera()).0 < 0.001);
+
+    let pictures = write_pairs(
+        "pictures.jsonl",
+        |cell, index| json!({"base_from_gripper": rows(&arm(cell, index)), "image": format!("board_{index}.png")}),
+    );
+    let with_info = ["--pairs", &pictures, "--camera-info", &info];
+    let report = check_json(&[&call[..], &with_info, &BOARD].concat());
+    let (off_mm, off_deg) = off(&report["base_from_camera"], &base_from_camera());
+    assert!(off_mm < 0.5 && off_deg < 0.05, "{off_mm} mm, {off_deg} degrees");
+    let spread = &report["leave_one_out"];
+    assert!(spread["rms_mm"].as_f64().unwrap() < 1.0, "{spread}");
+
+    // The touch test, with a tool that touches half a millimetre off.
+    let picture = cell.picture(3);
+    let verify = ["verify", "--hand-eye", &out, "--camera-info", &info, "--image", &picture];
+    let target = check_json(&[&verify[..], &BOARD, &["--corner", "8"]].concat());
+    let truth = base_from_camera() * cell.poses[3] * Point3::new(0.09, 0.06, 0.0);
+    let at = |axis: usize| target["base_from_target"][axis][3].as_f64().unwrap();
+    let found = Point3::new(at(0), at(1), at(2));
+    assert!((found - truth).norm() < 0.001, "{found} is not {truth}");
+    let touched = format!("{},{},{}", truth.x + 0.0005, truth.y, truth.z);
+    let touch = ["--corner", "8", "--touched", &touched];
+    let judged = check_json(&[&verify[..], &BOARD, &touch].concat());
+    assert!(judged["distance_mm"].as_f64().unwrap() < 1.5, "{judged}");
+    let far = format!("{},{},{}", truth.x + 0.02, truth.y, truth.z);
+    let far = [&verify[..], &BOARD, &["--corner", "8", "--touched", &far]].concat();
+    check_refused(&far, 1, &["the tool touched it", "more than 3 mm"]);
+
+    // Another lens than the one that the calibration was made with.
+    let mut other = cell.info.clone();
+    other.intrinsics.fx_px += 1.0;
+    write_camera_info(&cell.path("other_info.yaml"), &other).unwrap();
+    let other = cell.arg("other_info.yaml");
+    let verify = ["verify", "--hand-eye", &out, "--camera-info", &other, "--image", &picture];
+    check_refused(&[&verify[..], &BOARD].concat(), 78, &["was made with the camera_info"]);
+}
+
+#[test]
+fn mixed_up_poses_are_named_and_not_saved_unless_forced() {
+    let cell = cell();
+    let out = cell.arg("refused.yaml");
+    std::fs::write(&out, "old").unwrap();
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out, "--pairs"];
+    let check = |pairs: &str, part: &str| {
+        check_refused(&[&call[..], &[pairs]].concat(), 1, &["is not written", part, "--force"]);
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
+    };
+    let inverted = write_pairs(
+        "inverted.jsonl",
+        |cell, index| json!({"base_from_gripper": rows(&arm(cell, index).inverse()), "camera_from_board": rows(&cell.poses[index])}),
+    );
+    check(&inverted, "base_from_gripper is inverted");
+    let large = write_pairs("large.jsonl", |cell, index| {
+        let mut pose = arm(cell, index);
+        pose.translation.vector *= 1000.0;
+        json!({"base_from_gripper": rows(&pose), "camera_from_board": rows(&cell.poses[index])})
+    });
+    check(&large, "base_from_gripper is in millimetres");
+    let degrees = write_pairs("degrees.jsonl", |cell, index| {
+        let (pose, r) = (arm(cell, index), arm(cell, index).rotation.scaled_axis());
+        let (t, r) = (pose.translation.vector, r * (180.0 / std::f64::consts::PI));
+        json!({
+            "base_from_gripper": {"rvec": [r.x, r.y, r.z], "tvec": [t.x, t.y, t.z]},
+            "camera_from_board": rows(&cell.poses[index]),
+        })
+    });
+    check(&degrees, "in degrees: --angle-unit deg");
+    let other_setup = ["hand-eye", "--setup", "eye-in-hand", "--out", &out, "--pairs"];
+    let good = pose_pairs("good.jsonl");
+    check_refused(&[&other_setup[..], &[&good]].concat(), 1, &["--setup eye-to-hand"]);
+    check_done(&[&call[..], &[&inverted, "--force"]].concat());
+    assert!(std::fs::read_to_string(&out).unwrap().contains("base_from_camera"));
+}
+
+#[test]
+fn a_bad_line_of_pairs_is_named_by_its_number() {
+    let cell = cell();
+    let out = cell.arg("never.yaml");
+    let good = std::fs::read_to_string(pose_pairs("all.jsonl")).unwrap();
+    let first = good.lines().next().unwrap();
+    let check = |bad: &str, parts: &[&str]| {
+        let path = cell.arg("bad.jsonl");
+        std::fs::write(&path, format!("{first}\n\n{bad}\n")).unwrap();
+        let call = ["hand-eye", "--setup", "eye-to-hand", "--pairs", &path, "--out", &out];
+        check_refused(&call, 78, parts);
+        assert!(!Path::new(&out).exists());
+    };
+    check("{\"base_from_gripper\": [[1", &["bad.jsonl line 3", "not JSON"]);
+    check("{\"camera_from_board\": []}", &["line 3", "base_from_gripper", "missing"]);
+    check(&first.replace("camera_from_board", "board"), &["line 3", "unknown key \"board\""]);
+    check(&first.replace("0.0,0.0,0.0,1.0]]", "0.0,0.0,1.0]]"), &["line 3", "16 numbers, 15"]);
+    let image = "{\"base_from_gripper\": [0, 0, 0, 0, 0, 0], \"image\": \"board_0.png\"}";
+    check(image, &["line 3", "--camera-info"]);
+    check("", &["1 pairs where at least 4"]);
+}
+
+#[test]
+fn the_support_plane_is_found_from_depth_and_from_a_board_on_it() {
+    let cell = cell();
+    let info = cell.arg("true_info.yaml");
+    let plane = ["plane", "--camera-info", &info];
+    let depth = cell.arg("depth.png");
+    let image = DepthImage::new(480, 360, vec![1100; 480 * 360]).unwrap();
+    write_depth_png(Path::new(&depth), &image).unwrap();
+    let found = check_json(&[&plane[..], &["--depth", &depth]].concat());
+    let number = |index: usize| found["support_plane_in_camera"][index].as_f64().unwrap();
+    assert!((number(2) + 1.0).abs() < 1e-3 && (number(3) + 1.1).abs() < 1e-3, "{found}");
+
+    let picture = cell.picture(0);
+    let found = check_json(&[&plane[..], &["--image", &picture], &BOARD].concat());
+    let normal = -(cell.poses[0].rotation * Vector3::z());
+    let offset = normal.dot(&cell.poses[0].translation.vector);
+    let z = found["support_plane_in_camera"][2].as_f64().unwrap();
+    let found_offset = found["support_plane_in_camera"][3].as_f64().unwrap();
+    assert!((z - normal.z).abs() < 0.01 && (found_offset - offset).abs() < 0.002, "{found}");
+
+    let empty = cell.arg("empty.png");
+    write_depth_png(Path::new(&empty), &DepthImage::new(480, 360, vec![0; 480 * 360]).unwrap())
+        .unwrap();
+    check_refused(&[&plane[..], &["--depth", &empty]].concat(), 78, &["0 depth pixels"]);
+    check_refused(&[&plane[..], &["--depth", &picture]].concat(), 78, &["16 bits"]);
+}
