@@ -18,11 +18,17 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use board_scene::{BoardScene, Noise, lens, look_at};
+use magpie::clock::SystemClock;
+use magpie::config::Config;
+use magpie::failure::one_line;
+use magpie::service;
 use magpie_camera::calibrate::Board;
 use magpie_camera::{write_camera_info, write_depth_png, write_png};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage};
+use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::{Value, json};
 
@@ -78,6 +84,7 @@ const BOARD: [&str; 10] = [
 struct Cell {
     folder: tempfile::TempDir,
     info: CameraInfo,
+    scene: BoardScene,
     poses: Vec<Isometry3<f64>>,
 }
 
@@ -131,9 +138,10 @@ fn cell() -> &'static Cell {
                 )
             })
             .collect();
-        let cell = Cell { folder: tempfile::tempdir().unwrap(), info: scene.info.clone(), poses };
+        let (folder, info) = (tempfile::tempdir().unwrap(), scene.info.clone());
+        let cell = Cell { folder, info, scene, poses };
         for (index, pose) in cell.poses.iter().enumerate() {
-            let picture = scene.picture(pose, &mut noise);
+            let picture = cell.scene.picture(pose, &mut noise);
             write_png(Path::new(&cell.picture(index)), &picture).unwrap();
         }
         write_camera_info(&cell.path("true_info.yaml"), &cell.info).unwrap();
@@ -395,4 +403,116 @@ fn the_support_plane_is_found_from_depth_and_from_a_board_on_it() {
         .unwrap();
     check_refused(&[&plane[..], &["--depth", &empty]].concat(), 78, &["0 depth pixels"]);
     check_refused(&[&plane[..], &["--depth", &picture]].concat(), 78, &["16 bits"]);
+}
+
+#[test]
+fn the_examples_that_are_shipped_are_what_the_commands_read_and_write() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration");
+    let example = |name: &str| examples.join(name).display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("hand_eye.yaml").display().to_string();
+    let pairs = example("pairs.jsonl");
+    check_done(&["hand-eye", "--setup", "eye-to-hand", "--pairs", &pairs, "--out", &out]);
+    let text = "[scene]\ncamera_info = \"camera_info.yaml\"\nhand_eye = \"hand_eye.yaml\"\n\
+                calibration_age_days_max = 0\n[drift]\nreference = \"reference.yaml\"";
+    let config = Config::parse(&examples.join("magpie.toml"), text).unwrap();
+    assert!(config.scene.unwrap().base_from_camera.is_some());
+    assert_eq!(config.drift.unwrap().reference.points.len(), 24);
+}
+
+#[test]
+fn a_calibration_that_is_old_or_of_a_camera_on_the_arm_is_refused_at_start() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(examples.join("camera_info.yaml"), folder.path().join("info.yaml")).unwrap();
+    let check = |from: &str, to: &str, part: &str| {
+        let hand_eye = std::fs::read_to_string(examples.join("hand_eye.yaml")).unwrap();
+        assert!(hand_eye.contains(from));
+        std::fs::write(folder.path().join("he.yaml"), hand_eye.replace(from, to)).unwrap();
+        let text = "[scene]\ncamera_info = \"info.yaml\"\nhand_eye = \"he.yaml\"\n";
+        let error = Config::parse(&folder.path().join("magpie.toml"), text).unwrap_err();
+        let message = one_line(&error.into());
+        assert!(message.contains("scene.hand_eye") && message.contains(part), "{message}");
+    };
+    check("made: \"2026", "made: \"2019", "days old");
+    check("pairs: ", "camera_info_id: 0123\npairs: ", "was made with the camera_info");
+    check(
+        "setup: eye_to_hand\nbase_from_camera",
+        "setup: eye_in_hand\ngripper_from_camera",
+        "on the arm",
+    );
+    check("setup: eye_to_hand", "setup: eye_to_foot", "eye_to_foot");
+}
+
+/// What the daemon says of its drift while it sees this picture.
+fn drift_seen(picture: &BgrImage) -> wire::Status {
+    let cell = cell();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(at("frames")).unwrap();
+    write_png(Path::new(&at("frames/1.png")), picture).unwrap();
+    let (info, first) = (cell.arg("true_info.yaml"), cell.picture(0));
+    let reference = ["reference", "--camera-info", &info, "--image", &first, "--out"];
+    check_done(&[&reference[..], &[&at("reference.yaml")], &BOARD].concat());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("tcp/127.0.0.1:{port}");
+    let zenoh = format!(
+        r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
+            scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
+    );
+    std::fs::write(at("zenoh.json5"), zenoh).unwrap();
+    let text = format!(
+        "cell = \"drifting\"\n[source.image_folder]\npath = \"frames\"\nloop = true\n\
+         [scene]\ncamera_info = \"{info}\"\n[drift]\nreference = \"reference.yaml\"\n\
+         period_s = 0.2\n[limits]\nframe_age_ms_max = 5000\n[zenoh]\nconfig = \"zenoh.json5\"\n"
+    );
+    let config = Config::parse(&folder.path().join("magpie.toml"), &text).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let daemon = std::thread::Builder::new()
+        .name("daemon".into())
+        .spawn(move || {
+            service::run(&config, async {
+                let _ = stopped.await;
+            })
+        })
+        .unwrap();
+    let status = first_status_with_drift(&endpoint);
+    drop(stop);
+    daemon.join().unwrap().unwrap();
+    status
+}
+
+fn first_status_with_drift(endpoint: &str) -> wire::Status {
+    let mut subscriber = None;
+    for _ in 0..600 {
+        std::thread::sleep(Duration::from_millis(100));
+        if subscriber.is_none() {
+            let zenoh = ZenohConfig::Connect(vec![endpoint.to_owned()]);
+            let cell = CellName::new("drifting").unwrap();
+            let options = SubscriberOptions::new(cell, zenoh, SystemClock::start());
+            subscriber = PackagesSubscriber::open(options).ok();
+        }
+        let status = subscriber.as_ref().and_then(PackagesSubscriber::status);
+        if let Some(status) = status.filter(|status| status.drift.is_some()) {
+            return status;
+        }
+    }
+    panic!("no drift in the status within a minute");
+}
+
+#[test]
+fn a_running_daemon_tells_when_its_camera_was_knocked() {
+    let cell = cell();
+    let mut noise = Noise(9);
+    let still = drift_seen(&cell.scene.picture(&cell.poses[0], &mut noise));
+    let drift = still.drift.unwrap();
+    assert!(drift.displacement_mm < 0.5 && drift.points >= 12, "{drift:?}");
+    assert!(still.reasons.iter().all(|reason| !reason.contains("moved")), "{:?}", still.reasons);
+
+    let knocked = Isometry3::translation(0.008, 0.0, 0.0) * cell.poses[0];
+    let moved = drift_seen(&cell.scene.picture(&knocked, &mut noise));
+    let drift = moved.drift.unwrap();
+    assert!((drift.displacement_mm - 8.0).abs() < 0.6, "{drift:?}");
+    assert_eq!(moved.state(), wire::State::Degraded);
+    assert!(moved.reasons.iter().any(|reason| reason.contains("the camera has moved")));
 }
