@@ -166,6 +166,17 @@ fn degrees_for_radians_are_found() {
 }
 
 #[test]
+fn degrees_for_radians_are_found_in_matrices_too() {
+    let spoil = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            pair.0 = RawPose { rotation_vector: None, ..to_degrees(&pair.0) };
+            pair.1.rotation_vector = None;
+        }
+    };
+    check(spoil, &[Mistake::ArmInDegrees]);
+}
+
+#[test]
 fn pictures_that_are_one_line_off_are_found() {
     let late = |pairs: &mut Vec<Pair>| {
         let mut boards: Vec<_> = pairs.iter().map(|pair| pair.1).collect();

@@ -343,3 +343,93 @@ pub(crate) fn refine(gray: &Mat, at: Point2<f64>, reach_px: f64) -> CvResult<Opt
     // OpenCV leaves the corner where it was when the search runs out of its window.
     Ok(((found - at).norm() <= f64::from(half)).then_some(found))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A board that OpenCV itself draws, with 100 px a square and a rim of 40 px.
+    fn check_drawn_by_open_cv(squares_x: usize, squares_y: usize) {
+        let dictionary: Dictionary = "DICT_4X4_50".parse().unwrap();
+        let side = |squares: usize| i32::try_from(squares).unwrap();
+        let mut drawn = aruco::CharucoBoard::create(
+            side(squares_x),
+            side(squares_y),
+            0.03,
+            0.021,
+            &dictionary.open_cv().unwrap(),
+        )
+        .unwrap();
+        let size = Size::new(100 * side(squares_x) + 80, 100 * side(squares_y) + 80);
+        let mut sharp = Mat::default();
+        drawn.draw(size, &mut sharp, 40, 1).unwrap();
+        let mut image = Mat::default();
+        imgproc::gaussian_blur_def(&sharp, &mut image, Size::new(5, 5), 1.0).unwrap();
+        let board = Board::Charuco {
+            squares_x,
+            squares_y,
+            square_length_m: 0.03,
+            marker_length_m: 0.021,
+            dictionary,
+        };
+        let (points, doubt) = detect(&image, &board).unwrap().unwrap();
+        assert_eq!(doubt, None);
+        assert_eq!(points.len(), (squares_x - 1) * (squares_y - 1));
+        for point in points {
+            let expected = point.in_board.xy() / 0.03 * 100.0;
+            let off = point.px - Point2::new(expected.x + 39.5, expected.y + 39.5);
+            assert!(off.norm() < 0.2, "corner {} is off by {off}", point.id);
+        }
+    }
+
+    #[test]
+    fn boards_that_open_cv_drew_are_read_with_odd_and_even_rows() {
+        check_drawn_by_open_cv(7, 5);
+        check_drawn_by_open_cv(7, 6);
+        check_drawn_by_open_cv(8, 6);
+    }
+
+    #[test]
+    fn boards_that_begin_white_are_read_too() {
+        let board = Board::Charuco {
+            squares_x: 5,
+            squares_y: 6,
+            square_length_m: 0.03,
+            marker_length_m: 0.021,
+            dictionary: "DICT_4X4_50".parse().unwrap(),
+        };
+        for starts_white in [false, true] {
+            let sheet =
+                Sheet { squares_x: 5, squares_y: 6, square_m: 0.03, marker_m: 0.021, starts_white };
+            let image = drawn(&sheet);
+            let (points, doubt) = detect(&image, &board).unwrap().unwrap();
+            assert_eq!((points.len(), doubt), (20, None), "starts white: {starts_white}");
+        }
+    }
+
+    /// 60 px a square.
+    fn drawn(sheet: &Sheet) -> Mat {
+        let dictionary: Dictionary = "DICT_4X4_50".parse().unwrap();
+        let squares = sheet.marker_squares();
+        let pixel = |x: usize, y: usize| -> u8 {
+            let (Some(x), Some(y)) = (x.checked_sub(40), y.checked_sub(40)) else { return 230 };
+            let (column, row) = (x / 60, y / 60);
+            if column >= sheet.squares_x || row >= sheet.squares_y {
+                return 230;
+            }
+            let Some(id) = squares.iter().position(|square| *square == (column, row)) else {
+                return 20;
+            };
+            // Markers of 42 px: six modules of 7 px.
+            let inside = |at: usize| (at % 60).checked_sub(9).filter(|at| *at < 42);
+            match (inside(x), inside(y)) {
+                (Some(x), Some(y)) if !dictionary.modules(id).unwrap()[y / 7][x / 7] => 20,
+                _ => 230,
+            }
+        };
+        let (width, height) = (sheet.squares_x * 60 + 80, sheet.squares_y * 60 + 80);
+        let rows: Vec<Vec<u8>> =
+            (0..height).map(|y| (0..width).map(|x| pixel(x, y)).collect()).collect();
+        Mat::from_slice_2d(&rows).unwrap()
+    }
+}

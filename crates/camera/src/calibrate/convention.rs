@@ -9,7 +9,7 @@ use std::fmt;
 use nalgebra::{Isometry3, Vector3};
 
 use super::hand_eye::{HandEye, HandEyePair, Setup};
-use super::{Solver, Spread};
+use super::{Solver, Spread, degrees};
 
 /// A pose as it was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,8 +148,8 @@ fn undo(
             Mistake::Swapped => std::mem::swap(&mut arms, &mut boards),
             Mistake::ArmInMillimetres => arms.iter_mut().for_each(shrink),
             Mistake::BoardInMillimetres => boards.iter_mut().for_each(shrink),
-            Mistake::ArmInDegrees => arms.iter_mut().try_for_each(from_degrees)?,
-            Mistake::BoardInDegrees => boards.iter_mut().try_for_each(from_degrees)?,
+            Mistake::ArmInDegrees => degrees::undo(&mut arms, &boards, mistakes.len() == 1)?,
+            Mistake::BoardInDegrees => degrees::undo(&mut boards, &arms, mistakes.len() == 1)?,
             Mistake::ArmInverted => arms.iter_mut().for_each(invert),
             Mistake::BoardInverted => boards.iter_mut().for_each(invert),
             Mistake::BoardLate => {
@@ -176,13 +176,6 @@ fn shrink(raw: &mut RawPose) {
 
 fn invert(raw: &mut RawPose) {
     raw.pose.inverse_mut();
-}
-
-fn from_degrees(raw: &mut RawPose) -> Option<()> {
-    let degrees = raw.rotation_vector?;
-    let radians = degrees * (std::f64::consts::PI / 180.0);
-    raw.pose = Isometry3::new(raw.pose.translation.vector, radians);
-    Some(())
 }
 
 /// One degree counts as much as two hundredths of the way that the arm moved.
@@ -260,10 +253,12 @@ impl fmt::Display for Mistake {
                 "camera_from_board is in millimetres (--unit mm if both are)"
             }
             Mistake::ArmInDegrees => {
-                "the rotation vectors of base_from_gripper are in degrees: --angle-unit deg"
+                "the rotation vectors of base_from_gripper are (or, for matrices, were) in degrees: \
+                 --angle-unit deg"
             }
             Mistake::BoardInDegrees => {
-                "the rotation vectors of camera_from_board are in degrees: --angle-unit deg"
+                "the rotation vectors of camera_from_board are (or, for matrices, were) in degrees: \
+                 --angle-unit deg"
             }
             Mistake::BoardLate => "each board pose stands one line after its arm pose",
             Mistake::BoardEarly => "each board pose stands one line before its arm pose",

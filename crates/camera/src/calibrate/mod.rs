@@ -18,6 +18,7 @@ mod charuco;
 mod chessboard;
 mod convention;
 mod coverage;
+mod degrees;
 mod detect;
 mod dictionary;
 mod drift;

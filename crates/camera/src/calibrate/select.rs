@@ -30,7 +30,7 @@ pub enum Rejection {
 /// Corners that OpenCV wants, and that say something about a lens.
 const POINTS_MIN: usize = 6;
 /// An edge as wide as this is blurred, however blurred the others are.
-const EDGE_WIDTH_PX_MAX: f64 = 6.0;
+const EDGE_WIDTH_PX_MAX: f64 = 10.0;
 /// No view as sharp as this is blurred.
 const EDGE_WIDTH_PX_SHARP: f64 = 3.0;
 /// A board that moved by less than this share of the image's diagonal was not moved.
