@@ -10,7 +10,7 @@
 use magpie_perception::CameraInfo;
 use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
-use super::refine::{Observation, observe, refine};
+use super::refine::{Observation, Refined, observe, refine};
 use super::{CalibrateError, Solver, View};
 
 /// Where the camera is.
@@ -163,7 +163,9 @@ pub fn calibrate_hand_eye(
         .collect();
     let start = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
-    let refined = refine(&start, &observations).ok_or(CalibrateError::NoSolution)?;
+    // Mixed-up poses may put the board behind the camera, where there is nothing to refine.
+    let unrefined = Refined { hand_eye: start, rms_px: f64::NAN, uncertainty_mm_deg: None };
+    let refined = refine(&start, &observations).unwrap_or(unrefined);
     let center = center_in_board(pairs);
     let pair_errors: Vec<_> = (0..pairs.len())
         .map(|left_out| {
