@@ -29,7 +29,7 @@ use magpie_camera::calibrate::Board;
 use magpie_camera::{write_camera_info, write_depth_png, write_png};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage};
 use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
-use nalgebra::{Isometry3, Point3, Vector3};
+use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
 use serde_json::{Value, json};
 
 fn magpie(arguments: &[&str]) -> Output {
@@ -181,7 +181,7 @@ fn off(found: &Value, truth: &Isometry3<f64>) -> (f64, f64) {
     let rotation = nalgebra::Rotation3::from_matrix(&m.fixed_view::<3, 3>(0, 0).into_owned());
     let place = Vector3::new(m[(0, 3)], m[(1, 3)], m[(2, 3)]);
     let off_mm = 1000.0 * (place - truth.translation.vector).norm();
-    (off_mm, rotation.angle_to(&truth.rotation.to_rotation_matrix()).to_degrees())
+    (off_mm, UnitQuaternion::from_rotation_matrix(&rotation).angle_to(&truth.rotation).to_degrees())
 }
 
 #[test]
