@@ -51,6 +51,23 @@ pub fn calibrate(args: &CalibrateArgs) -> Outcome {
     }
 }
 
+/// `1,2,3`.
+fn list<T: std::str::FromStr + Copy + Default, const N: usize>(
+    text: &str,
+) -> Result<[T; N], String> {
+    let mut values = [T::default(); N];
+    let mut words = text.split(',');
+    for value in &mut values {
+        let parsed = words.next().and_then(|word| word.trim().parse().ok());
+        *value =
+            parsed.ok_or_else(|| format!("{text:?} must be {N} numbers with commas between"))?;
+    }
+    match words.next() {
+        None => Ok(values),
+        Some(_) => Err(format!("{text:?} has more than {N} numbers")),
+    }
+}
+
 /// Whole or not at all: a reader never finds half a file, and a failure leaves the old one.
 fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     let mut name = path.file_name().unwrap_or_default().to_owned();

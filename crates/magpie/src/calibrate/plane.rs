@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::board_args::BoardArgs;
 use super::files::{CameraPlace, HandEyeFile, camera_info_id};
+use super::list;
 use super::live::Live;
 use super::verify::{check_same_lens, check_size};
 use crate::failure::{Failure, Outcome};
@@ -28,8 +29,8 @@ pub(super) struct PlaneArgs {
     #[command(flatten)]
     board: BoardArgs,
     /// Look at this part of the depth image only: x,y,width,height in pixels.
-    #[arg(long, value_delimiter = ',', num_args = 4)]
-    region: Option<Vec<u32>>,
+    #[arg(long, value_parser = list::<u32, 4>)]
+    region: Option<[u32; 4]>,
     /// What `magpie calibrate hand-eye` wrote: gives the plane's height in base.
     #[arg(long)]
     hand_eye: Option<PathBuf>,
@@ -118,8 +119,7 @@ fn from_depth(
             info.height_px
         )));
     }
-    let region = args.region.as_ref().map(|r| [r[0], r[1], r[2], r[3]]);
-    let fit = fit_plane(depth, info, region).map_err(Failure::config)?;
+    let fit = fit_plane(depth, info, args.region).map_err(Failure::config)?;
     let how = format!(
         "{:.0} % of {} depth pixels lie on one plane, within {:.2} mm rms",
         100.0 * fit.inlier_share,

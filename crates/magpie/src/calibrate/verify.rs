@@ -11,6 +11,7 @@ use serde_json::json;
 use super::board_args::BoardArgs;
 use super::files::{CameraPlace, HandEyeFile, camera_info_id};
 use super::hand_eye::LengthUnit;
+use super::list;
 use super::live::PictureArgs;
 use super::pose::{self, Units, rows};
 use crate::failure::{Failure, Outcome};
@@ -37,8 +38,8 @@ pub(super) struct VerifyArgs {
     #[arg(long)]
     corner: Option<usize>,
     /// Where the tip of the tool was in base when it touched the corner: x,y,z.
-    #[arg(long, value_delimiter = ',', num_args = 3, allow_hyphen_values = true)]
-    touched: Option<Vec<f64>>,
+    #[arg(long, value_parser = list::<f64, 3>, allow_hyphen_values = true)]
+    touched: Option<[f64; 3]>,
     /// Of --touched.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
@@ -134,7 +135,7 @@ fn touched_m(args: &VerifyArgs) -> Option<Vector3<f64>> {
         LengthUnit::M => 1.0,
         LengthUnit::Mm => 0.001,
     };
-    args.touched.as_ref().map(|touched| Vector3::from_column_slice(touched) * scale)
+    args.touched.map(|touched| Vector3::from(touched) * scale)
 }
 
 fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, Failure> {
