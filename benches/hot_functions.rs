@@ -9,7 +9,7 @@ use magpie::config::Config;
 use magpie::model;
 use magpie_perception::{
     DecodeScratch, Frame, InferenceSession, InputMut, Instance, Letterbox, Limits, ModelSpec,
-    PreprocessScratch, Scene, Tracks, decode, plan, preprocess,
+    PlanState, PreprocessScratch, Scene, Tracks, decode, plan, preprocess,
 };
 
 const SIZE_PX: (u32, u32) = (1280, 720);
@@ -88,7 +88,8 @@ fn plan_40_packages(bencher: Bencher<'_, '_>) {
     let bench = Bench::new();
     let instances = bench.instances(&mut DecodeScratch::default());
     let ids: Vec<u64> = (1..).take(instances.len()).collect();
+    let (mut state, depth) = (PlanState::default(), bench.frame.depth.as_ref());
     bencher.with_inputs(|| instances.clone()).bench_local_values(|instances| {
-        plan(instances, &ids, bench.frame.depth.as_ref(), Some(&bench.scene))
+        plan(instances, &ids, depth, Some(&bench.scene), &bench.limits.grasps, &mut state)
     });
 }

@@ -117,7 +117,7 @@ fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
     let mut subscriber = daemon.subscriber("whole");
     let clock = SystemClock::start();
     let mut last = fresh(&mut subscriber);
-    let (mut packages, mut grasps, mut sightings) = (0, 0, BTreeMap::new());
+    let (mut packages, mut held, mut sightings) = (0, 0, BTreeMap::new());
     for _ in 0..12 {
         let message = newer(&mut subscriber, &last);
         assert!(message.stamp_ns > last.stamp_ns);
@@ -134,7 +134,11 @@ fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
             assert!(tight.x_min_px >= bbox.x_min_px - 1.0 && tight.x_max_px <= bbox.x_max_px + 1.0);
             assert!(tight.y_min_px >= bbox.y_min_px - 1.0 && tight.y_max_px <= bbox.y_max_px + 1.0);
             packages += 1;
-            grasps += package.grasps.len();
+            held += usize::from(!package.grasps.is_empty());
+            assert!(package.grasps.len() <= 3);
+            // Every package can be held, or says why not.
+            let refused = package.refusal() != wire::GraspRefusal::Unspecified;
+            assert_eq!(refused, package.grasps.is_empty(), "{:?}", package.refusal());
             *sightings.entry(package.track_id).or_insert(0) += 1;
             for grasp in &package.grasps {
                 let p = grasp.pose.unwrap().position_m.unwrap();
@@ -145,7 +149,7 @@ fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
         last = message;
     }
     assert!(packages >= 24, "{packages} packages in 12 frames of a full belt");
-    assert_eq!(grasps, packages, "with depth and calibration every package can be held");
+    assert!(2 * held > packages, "{held} of {packages} packages can be held");
     assert!(sightings.values().any(|count| *count >= 6), "no track lasted: {sightings:?}");
     let status = subscriber.status().unwrap();
     assert_eq!(status.state(), wire::State::Ok, "{:?}", status.reasons);

@@ -12,17 +12,22 @@ use magpie_camera::{
     read_camera_info,
 };
 use magpie_inference::SessionOptions;
-use magpie_perception::{BoxError, DecodeLimits, Limits, Plane, Provider, Scene, Tool};
+use magpie_perception::{
+    BoxError, DecodeLimits, GraspLimits, Limits, Plane, Provider, Scene, Tool, Velocity,
+};
 use magpie_transport::{CellName, ZenohConfig};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3};
 use serde::Deserialize;
 use toml::Table;
 
+use self::tool::{BeltFile, GraspsFile, ToolFile, check_belt, check_grasps, check_tool};
 use crate::calibrate::files::{CameraPlace, HandEyeFile, camera_info_id, short_hash};
 use crate::clock::SystemClock;
 use crate::depth::{self, DepthFile};
 use crate::drift::{self, DriftConfig, DriftFile};
 use crate::record::settings::{self, RecordingConfig, RecordingFile};
+
+mod tool;
 
 /// The list of all settings and their defaults.
 pub const SHIPPED_CONFIG: &str = include_str!("../../../systemd/magpie.toml");
@@ -64,6 +69,8 @@ pub struct Config {
     iou_max: f32,
     nms_class_agnostic: bool,
     packages_max: usize,
+    grasps: GraspLimits,
+    belt_velocity: Option<Velocity>,
     frame_age_max: Duration,
     result_valid: Duration,
     /// `None` while the camera is not calibrated. Recordings bring their own.
@@ -135,6 +142,8 @@ impl Config {
                 nms_class_agnostic: self.nms_class_agnostic,
                 instances_max: self.packages_max,
             },
+            grasps: self.grasps.clone(),
+            belt_velocity: self.belt_velocity,
         }
     }
 }
@@ -168,6 +177,8 @@ struct ConfigFile {
     limits: LimitsFile,
     scene: SceneFile,
     tool: ToolFile,
+    grasps: GraspsFile,
+    belt: BeltFile,
     zenoh: ZenohFile,
     image: ImageFile,
     recording: RecordingFile,
@@ -283,12 +294,6 @@ struct SceneFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct ToolFile {
-    cup_radius_m: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 struct ZenohFile {
     config: Option<PathBuf>,
 }
@@ -363,11 +368,8 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         key: "cell",
         source: error.into(),
     })?;
-    let cup_radius_m = shipped(file.tool.cup_radius_m);
-    if !(0.001..=0.5).contains(&cup_radius_m) {
-        checker.refuse("tool.cup_radius_m", cup_radius_m, "must lie between 0.001 and 0.5 m")?;
-    }
-    let tool = Tool { cup_radius_m };
+    let tool = check_tool(&checker, file.tool)?;
+    let grasps = check_grasps(&checker, &file.grasps)?;
     let quality = shipped(file.image.jpeg_quality_percent);
     if !(1..=100).contains(&quality) {
         checker.refuse("image.jpeg_quality_percent", quality, "must lie between 1 and 100")?;
@@ -379,7 +381,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     }
     let score_min = detection.score_min;
     let source = check_source(&checker, file.source, &file.camera)?;
-    let scene = check_scene(&checker, &file.scene, &source, tool)?;
+    let scene = check_scene(&checker, &file.scene, &source, tool.clone())?;
     let depth = depth::check(&checker, &file.depth, &source, scene.as_ref())?;
     let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
     Ok(Config {
@@ -392,6 +394,8 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         iou_max: checker.share("detection.iou_max", shipped(detection.iou_max))?,
         nms_class_agnostic: shipped(detection.nms_class_agnostic),
         packages_max,
+        grasps,
+        belt_velocity: check_belt(&checker, &file.belt)?,
         frame_age_max: checker
             .time("limits.frame_age_ms_max", shipped(file.limits.frame_age_ms_max))?,
         result_valid: checker
@@ -708,7 +712,11 @@ mod tests {
         check_refused("[limits]\nresult_valid_ms = 0", &["limits.result_valid_ms = 0"]);
         check_refused("[model]\nproviders = [\"gpu\"]", &["gpu", "tensorrt, cuda"]);
         check_refused("cell = \"a/b\"", &["cell"]);
-        check_refused("[tool]\ncup_radius_m = 20.0", &["cup_radius_m = 20"]);
+        let cup = "position_m = [0.0, 0.0, 0.0], radius_m = 20.0, compliance_m = 0.004";
+        check_refused(&format!("[tool]\ncups = [{{ {cup} }}]"), &["radius_m = 20"]);
+        check_refused("[tool]\ncups = []", &["tool.cups = 0", "one to eight"]);
+        check_refused("[belt]\nvelocity_m_s = [300.0, 0.0, 0.0]", &["velocity_m_s", "millimetres"]);
+        check_refused("[grasps]\ntilt_deg_max = 0.8", &["tilt_deg_max = 0.8", "degrees"]);
     }
 
     #[test]

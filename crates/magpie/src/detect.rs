@@ -189,7 +189,7 @@ fn camera_scene(camera_info: CameraInfo, config: &Config) -> Scene {
         camera_info,
         base_from_camera: None,
         support_plane_in_camera: None,
-        tool: config.tool,
+        tool: config.tool.clone(),
         calibration_id: String::new(),
     }
 }
@@ -208,6 +208,7 @@ fn to_json_line(
             "width_px": packages.image_width_px,
             "height_px": packages.image_height_px,
         },
+        "depth_problem": packages.depth_problem.map(|problem| problem.to_string()),
         "packages": found.collect::<Vec<_>>(),
         "model": {"name": spec.name, "sha256": spec.sha256},
         "provider": session.provider().name(),
@@ -227,6 +228,10 @@ fn package_json(package: &Package, class_names: &[String]) -> Value {
         "mask": {"size": [mask.height_px(), mask.width_px()], "counts": mask.to_coco_string()},
         "deepest_px": package.deepest_px,
         "height_m": package.height_m,
+        "position_m": package.position_in_reference.map(|p| [p.x, p.y, p.z]),
+        "size_m": package.size.map(|size| [size.length_m, size.width_m, size.height_m]),
+        "occluded_share": package.occluded_share,
+        "refusal": package.refusal.map(|refusal| table::refusal(refusal.into())),
         "pick_rank": package.pick_rank,
         "grasps": package.grasps.iter().map(grasp_json).collect::<Vec<_>>(),
     })
@@ -247,6 +252,11 @@ fn grasp_json(grasp: &Grasp) -> Value {
         "quality": grasp.quality,
         "clearance": grasp.clearance,
         "seal": grasp.seal,
+        "moment": grasp.moment,
+        "tilt": grasp.tilt,
+        "hold": grasp.hold,
+        "cups": grasp.cups.indices().collect::<Vec<_>>(),
+        "position_sigma_m": grasp.position_sigma_m,
         "depth_hole_fraction": grasp.depth_hole_fraction,
     })
 }

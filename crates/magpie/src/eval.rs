@@ -1,12 +1,16 @@
-//! `magpie eval`: the deployed pipeline over labelled datasets, scored as COCO does.
+//! `magpie eval`: the deployed pipeline over labelled datasets, scored as COCO does, or its
+//! grasps over a simulated one.
 
 mod dataset;
+mod grasp_report;
+mod grasps;
 mod groups;
 mod markdown;
 mod matches;
 mod plots;
 mod score;
 mod scorecard;
+mod truth;
 mod worst;
 
 use std::collections::BTreeMap;
@@ -31,8 +35,14 @@ pub struct EvalArgs {
     #[arg(long)]
     model: Option<PathBuf>,
     /// COCO annotations; `file_name` is relative to this file's folder. May be given again.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "grasps")]
     dataset: Vec<PathBuf>,
+    /// Judge grasps instead, on a folder that `magpie simulate --solids` wrote.
+    #[arg(long, conflicts_with = "dataset")]
+    grasps: Option<PathBuf>,
+    /// Whose masks the grasps are planned on.
+    #[arg(long, value_enum, default_value = "true", requires = "grasps")]
+    masks: grasps::Masks,
     /// Ignore types: any package found counts for any package labelled.
     #[arg(long)]
     class_agnostic: bool,
@@ -86,8 +96,14 @@ struct Prediction {
 }
 
 pub fn eval(args: &EvalArgs) -> Outcome {
-    let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
-    let model_path = args.model.as_deref().or(config.model_path.as_deref());
+    let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    if let Some(model) = &args.model {
+        config.model_path = Some(model.clone());
+    }
+    if let Some(folder) = &args.grasps {
+        return grasps::eval(folder, args.masks, &config, args.json);
+    }
+    let model_path = config.model_path.as_deref();
     let model = model::read(model_path, config.model_sha256.as_deref())?;
     let datasets = (args.dataset.iter())
         .map(|path| LabelledDataset::read(path, args.skip_bad_labels))

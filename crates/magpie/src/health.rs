@@ -12,6 +12,8 @@ pub struct Observation {
     pub camera_lost: Option<String>,
     /// Why the model does not run on the provider that was asked for.
     pub provider_fallback: Option<String>,
+    /// What the planner could not work with.
+    pub plan: Option<String>,
     /// What is wrong with the recording.
     pub recording: Option<String>,
     /// How far the camera has moved.
@@ -48,6 +50,7 @@ impl Health {
         reasons.extend(seen.provider_fallback.clone());
         reasons.extend(self.slow.clone());
         reasons.extend(self.corrupt.clone());
+        reasons.extend(seen.plan.clone());
         reasons.extend(seen.recording.clone());
         reasons.extend(seen.depth.clone());
         reasons.extend(seen.drift.and_then(moved));

@@ -25,4 +25,5 @@ pub mod service;
 pub mod simulate;
 pub mod source;
 pub mod table;
+mod trouble;
 pub mod watch;

@@ -29,6 +29,7 @@ use crate::inspect::{Findings, InspectedPublisher, Inspector};
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::record::{self, identity};
 use crate::source::{OpenSource, SourceWatch};
+use crate::trouble::PlanTrouble;
 use crate::{model, source};
 
 /// How often state is judged and the watchdog considered.
@@ -58,10 +59,12 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let limits = config.limits(model.spec().score_min);
     let origin = record::origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
+    let trouble = Arc::new(PlanTrouble::default());
     let publisher = RecordingPublisher {
         publisher,
         status: transport.status(),
         tap: recorder.as_ref().map(Recorder::tap),
+        trouble: Arc::clone(&trouble),
     };
 
     let (inspector, tap) =
@@ -75,6 +78,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         inspector,
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
+        trouble,
     };
     tracing::info!(
         cell = config.cell.as_str(),
@@ -178,6 +182,7 @@ struct Supervised<'a> {
     inspector: Inspector,
     counters: Arc<Counters>,
     provider_fallback: Option<String>,
+    trouble: Arc<PlanTrouble>,
 }
 
 impl Supervised<'_> {
@@ -245,6 +250,7 @@ impl Supervised<'_> {
             recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
             drift,
             depth: self.watch.depth_trouble().or(depth),
+            plan: self.trouble.reason(),
             fault,
         }
     }

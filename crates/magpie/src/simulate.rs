@@ -29,6 +29,9 @@ pub struct SimulateArgs {
     /// Photographs of surfaces, used as textures.
     #[arg(long)]
     textures: Option<PathBuf>,
+    /// Also write the true surfaces, some megabytes a scene, for `magpie eval --grasps`.
+    #[arg(long)]
+    solids: bool,
     /// Print the recipe's keys and defaults, and end.
     #[arg(long)]
     print_recipe: bool,
@@ -38,8 +41,8 @@ pub struct SimulateArgs {
 const BELT_INTERVAL: Duration = Duration::from_millis(100);
 /// Keeps a recording of some seconds at some megabytes; the channel's metadata says that it is lossy.
 const BELT_JPEG_QUALITY: u8 = 90;
-/// The tool that a belt recording is for.
-const BELT_TOOL: Tool = Tool { cup_radius_m: 0.02 };
+/// The tool that a belt recording is for: one cup.
+const BELT_CUP_RADIUS_M: f64 = 0.02;
 
 pub fn simulate(args: &SimulateArgs) -> Outcome {
     if args.print_recipe {
@@ -56,6 +59,7 @@ pub fn simulate(args: &SimulateArgs) -> Outcome {
         }
         None => Recipe::default(),
     };
+    recipe.solids |= args.solids;
     if args.textures.is_some() {
         recipe.textures.clone_from(&args.textures);
     }
@@ -94,7 +98,7 @@ fn create(path: &Path, truth: &Truth, seed: u64) -> Result<FrameWriter, Failure>
         base_from_camera: Some(base_from_camera),
         // The base frame of the simulated cell lies on its support plane.
         support_plane_in_camera: Some(plane_in_camera(0.0, &base_from_camera)),
-        tool: BELT_TOOL,
+        tool: Tool::single_cup(BELT_CUP_RADIUS_M),
         calibration_id: format!("simulated-{seed}"),
     };
     let identity = [

@@ -125,12 +125,23 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         latency.total_ns as f64 / 1e6,
         latency.inference_ns as f64 / 1e6
     ))?;
+    if !message.depth_problem.is_empty() {
+        output::line(&format!("depth not used: {}", message.depth_problem))?;
+    }
     output::line(&packages_table(message))
 }
 
 fn packages_table(message: &wire::Packages) -> String {
-    let mut table =
-        table::new(&["pick", "track", "type", "score", "grasp x, y, z m", "quality", "from"]);
+    let mut table = table::new(&[
+        "pick",
+        "track",
+        "type",
+        "score",
+        "grasp x, y, z m",
+        "quality",
+        "from",
+        "size mm",
+    ]);
     for package in &message.packages {
         let grasp = package.grasps.first();
         let position = grasp.and_then(|grasp| grasp.pose.as_ref()?.position_m);
@@ -143,7 +154,10 @@ fn packages_table(message: &wire::Packages) -> String {
             table::number(format!("{:.2}", package.score)),
             table::number(position),
             table::decimal(grasp.map(|grasp| grasp.quality), 2),
-            Cell::new(grasp.map_or("-", |grasp| pose_source(grasp))),
+            Cell::new(
+                grasp.map_or_else(|| table::refusal(package.refusal()), |grasp| pose_source(grasp)),
+            ),
+            table::size(package.size),
         ]);
     }
     table.to_string()
@@ -178,6 +192,7 @@ pub(crate) fn to_json(message: &wire::Packages) -> Value {
         "calibration_id": message.calibration_id,
         "provider": message.provider_got,
         "state": message.state().as_str_name(),
+        "depth_problem": message.depth_problem,
         "latency_ms": {
             "wait": latency.wait_ns as f64 / 1e6,
             "preprocess": latency.preprocess_ns as f64 / 1e6,
@@ -204,6 +219,10 @@ fn package_json(package: &wire::Package) -> Value {
         },
         "height_m": package.height_m,
         "pick_rank": package.pick_rank,
+        "position_m": package.position_m.map(|p| [p.x, p.y, p.z]),
+        "size_m": package.size.map(|size| [size.length_m, size.width_m, size.height_m]),
+        "occluded_share": package.occluded_share,
+        "refusal": table::refusal(package.refusal()),
         "grasps": package.grasps.iter().map(grasp_json).collect::<Vec<_>>(),
     })
 }
@@ -217,6 +236,14 @@ fn grasp_json(grasp: &wire::Grasp) -> Value {
         "contact_px": grasp.contact_px.map(|point| [point.x_px, point.y_px]),
         "pose_source": pose_source(grasp),
         "quality": grasp.quality,
+        "clearance": grasp.clearance,
+        "seal": grasp.seal,
+        "moment": grasp.moment,
+        "tilt": grasp.tilt,
+        "hold": grasp.hold,
+        "depth_hole_fraction": grasp.depth_hole_fraction,
+        "cups": grasp.cups,
+        "position_sigma_m": grasp.position_sigma_m,
     })
 }
 

@@ -123,9 +123,21 @@ impl DepthImage {
         &self.data_mm
     }
 
+    /// One row of millimetres.
+    pub(crate) fn row_mm(&self, y_px: u32) -> &[u16] {
+        let width = self.width_px as usize;
+        &self.data_mm[y_px as usize * width..][..width]
+    }
+
+    /// Millimetres along the optical axis, `0` in a hole.
+    #[inline]
+    pub fn mm(&self, x_px: u32, y_px: u32) -> u16 {
+        self.data_mm[y_px as usize * self.width_px as usize + x_px as usize]
+    }
+
     /// Depth along the optical axis; `None` in a hole.
     pub fn depth_m(&self, x_px: u32, y_px: u32) -> Option<f64> {
-        let mm = self.data_mm[y_px as usize * self.width_px as usize + x_px as usize];
+        let mm = self.mm(x_px, y_px);
         (mm != 0).then(|| f64::from(mm) / 1000.0)
     }
 }

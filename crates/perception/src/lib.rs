@@ -19,6 +19,7 @@ mod grasp;
 mod letterbox;
 mod mask;
 mod model;
+mod motion;
 mod number;
 mod outline;
 mod package;
@@ -32,14 +33,16 @@ pub use edges::{
     PublishError, Publisher, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
-pub use grasp::plan;
+pub use grasp::{Cup, CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, Tool, plan};
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, Provider};
+pub use motion::{Motion, Velocity};
 pub use outline::{Outline, outlines};
 pub use package::{
-    BboxPx, Counters, CountersSnapshot, FrameReport, Grasp, Instance, Package, PackageType,
-    Packages, Plane, PoseSource, ReferenceFrame, Scene, StageLatencies, Tool,
+    BboxPx, Counters, CountersSnapshot, CupSet, DepthProblem, FrameReport, Grasp, GraspRefusal,
+    Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame, Scene, SizeM,
+    StageLatencies,
 };
 pub use pipeline::{Edges, Fault, Limits, Pipeline, run};
 pub use track::Tracks;

@@ -87,6 +87,26 @@ impl Mask {
         })
     }
 
+    /// The same pieces as [`columns`](Self::columns), without a division for each.
+    pub(crate) fn for_each_column(&self, mut see: impl FnMut(u32, u32, u32)) {
+        let height = self.height_px;
+        let (mut x, mut column_start) = (0, 0);
+        for (start, length) in self.runs() {
+            let (mut from, end) = (start, start + length);
+            while from >= column_start + height {
+                (x, column_start) = (x + 1, column_start + height);
+            }
+            while from < end {
+                let to = end.min(column_start + height);
+                see(x, from - column_start, to - from);
+                if to == column_start + height {
+                    (x, column_start) = (x + 1, column_start + height);
+                }
+                from = to;
+            }
+        }
+    }
+
     pub fn area_px(&self) -> u32 {
         self.counts.iter().skip(1).step_by(2).sum()
     }
@@ -108,6 +128,16 @@ impl Mask {
             x_max_px: x_max as f32,
             y_max_px: y_max as f32,
         })
+    }
+
+    /// Whether the image may cut the object off.
+    pub fn touches_border(&self) -> bool {
+        let (width, height) = (self.width_px, self.height_px);
+        let mut touches = false;
+        self.for_each_column(|x, y, length| {
+            touches |= x == 0 || x + 1 == width || y == 0 || y + length == height;
+        });
+        touches
     }
 
     pub fn contains(&self, x_px: u32, y_px: u32) -> bool {

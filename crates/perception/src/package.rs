@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 
-use crate::{CameraInfo, Mask, StampNs, StampSource};
+use crate::{CameraInfo, Mask, StampNs, StampSource, Tool, Velocity};
 
 /// Classes of the universal model, in the order of its class ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,12 +87,6 @@ impl Plane {
     }
 }
 
-/// The tool at the end of the arm: one suction cup.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tool {
-    pub cup_radius_m: f64,
-}
-
 /// What is constant about the cell while the process lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
@@ -122,23 +116,96 @@ pub enum PoseSource {
     SupportPlane,
 }
 
+/// Suction cups of a tool, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CupSet(u8);
+
+impl CupSet {
+    /// `index` is below [`Tool::CUPS_MAX`].
+    pub fn of(index: usize) -> CupSet {
+        CupSet::default().with(index)
+    }
+
+    pub fn with(self, index: usize) -> CupSet {
+        assert!(index < Tool::CUPS_MAX, "cup {index} of at most {}", Tool::CUPS_MAX);
+        CupSet(self.0 | 1 << index)
+    }
+
+    pub fn indices(self) -> impl Iterator<Item = usize> {
+        (0..Tool::CUPS_MAX).filter(move |index| self.0 >> index & 1 == 1)
+    }
+}
+
 /// Where and how the tool can hold a package.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grasp {
     /// The contact point in the camera image.
     pub contact_px: [f32; 2],
-    /// Origin at the contact point, z along the approach, into the package; in the reference
-    /// frame that [`Packages::reference_frame`] names.
+    /// The tool's reference frame when its cups touch: for a single cup its origin is the contact
+    /// point. z is the approach, into the package. In the reference frame that
+    /// [`Packages::reference_frame`] names.
     pub reference_from_grasp: Isometry3<f64>,
     pub pose_source: PoseSource,
     /// `0.0..=1.0`, the product of its parts.
     pub quality: f32,
-    /// `0.0..=1.0`: how much of the cup lies inside the mask.
+    /// `0.0..=1.0`: how far the lips stay inside the mask.
     pub clearance: f32,
-    /// `0.0..=1.0`: how flat the surface under the cup is.
+    /// `0.0..=1.0`: how little the lip of the worst cup has to follow, against its compliance.
     pub seal: f32,
-    /// `0.0..=1.0`: share of the cup's pixels without depth.
+    /// `0.0..=1.0`: how near to the centre of mass the cups hold.
+    pub moment: f32,
+    /// `0.0..=1.0`: how little the approach leans.
+    pub tilt: f32,
+    /// `0.0..=1.0`: how much of the tool's suction is in use.
+    pub hold: f32,
+    /// `0.0..=1.0`: share of the cups' pixels without depth.
     pub depth_hole_fraction: f32,
+    /// The cups to switch on.
+    pub cups: CupSet,
+    /// Standard deviation of the contact along the approach, the calibration's share left out.
+    pub position_sigma_m: f64,
+}
+
+/// Why a package has no grasp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GraspRefusal {
+    /// The camera has no calibration.
+    NotCalibrated,
+    /// Neither depth nor a support plane says where its surface is.
+    NoSurface,
+    /// No cup fits on what is seen of it.
+    ToolTooLarge,
+    /// Everywhere beyond the tilt limit.
+    TooSteep,
+    /// Something stands where the tool would have to come from.
+    Blocked,
+    /// Nowhere flat enough for a cup.
+    NoSeal,
+}
+
+/// Outer dimensions. Along the package's own axes, the height above the support plane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizeM {
+    pub length_m: f64,
+    pub width_m: f64,
+    pub height_m: f64,
+}
+
+/// Why the depth of a frame was not used.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum DepthProblem {
+    #[error("no pixel of the depth image has a measurement: is the depth stream covered or off?")]
+    Empty,
+    #[error(
+        "depth says {ratio:.3} times the distance of the support plane: it must be in millimetres, \
+         aligned with the color, and scene.support_plane_z_in_base_m must be right"
+    )]
+    NotTheSupportPlanes { ratio: f32 },
+    #[error(
+        "half of the depth lies beyond {median_m:.3} m: it must be in millimetres, between 0.1 and \
+         12 m"
+    )]
+    OutOfRange { median_m: f32 },
 }
 
 /// An instance with an identity and, in a calibrated cell, a place.
@@ -147,12 +214,20 @@ pub struct Package {
     /// Stays with the package from frame to frame; never reused within a run.
     pub track_id: u64,
     pub instance: Instance,
-    /// Best first; empty without a calibration or a usable surface.
+    /// Best first.
     pub grasps: Vec<Grasp>,
+    /// Why there are no grasps; `None` if there are.
+    pub refusal: Option<GraspRefusal>,
     /// The pixel deepest inside the mask.
     pub deepest_px: [f32; 2],
     /// Height of the contact above the support plane, where both are known.
     pub height_m: Option<f64>,
+    /// Middle of the package; without depth, the point of the support plane seen through it.
+    pub position_in_reference: Option<Point3<f64>>,
+    /// `None` where it was not measured, or where the package is not wholly seen.
+    pub size: Option<SizeM>,
+    /// `0.0..=1.0`: share of its rim where another package is nearer to the camera.
+    pub occluded_share: f32,
     /// `0` is to be picked first.
     pub pick_rank: u32,
 }
@@ -169,6 +244,10 @@ pub struct Packages {
     /// No picking after this moment.
     pub valid_until: StampNs,
     pub packages: Vec<Package>,
+    /// How all packages move together; `None` while nobody knows.
+    pub velocity: Option<Velocity>,
+    /// Why the frame's depth was not used; `None` if it was, or if there is none.
+    pub depth_problem: Option<DepthProblem>,
 }
 
 /// How long each stage of one frame took, in nanoseconds.

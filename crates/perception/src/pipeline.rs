@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::{
-    Clock, Counters, DecodeLimits, DecodeScratch, Frame, FrameReport, FrameSource, InferenceError,
-    InferenceSession, Letterbox, ModelSpec, Packages, PreprocessScratch, PublishError, Publisher,
-    ReferenceFrame, Scene, SourceError, StageLatencies, Tracks, decode, plan, preprocess,
+    Clock, Counters, DecodeLimits, DecodeScratch, Frame, FrameReport, FrameSource, GraspLimits,
+    InferenceError, InferenceSession, Letterbox, ModelSpec, Motion, Packages, Plan, PlanState,
+    PreprocessScratch, PublishError, Publisher, ReferenceFrame, Scene, SourceError, StageLatencies,
+    Tracks, Velocity, decode, plan, preprocess,
 };
 
 /// What the loop may spend and keep.
@@ -16,6 +17,9 @@ pub struct Limits {
     /// How long after its exposure a result may be acted on.
     pub result_valid_ns: u64,
     pub decode: DecodeLimits,
+    pub grasps: GraspLimits,
+    /// Of the belt, if it is known; else it is measured.
+    pub belt_velocity: Option<Velocity>,
 }
 
 /// Everything foreign that the loop touches.
@@ -82,6 +86,8 @@ pub struct Pipeline {
     tracks: Tracks,
     preprocess: PreprocessScratch,
     decode: DecodeScratch,
+    plan: PlanState,
+    motion: Motion,
 }
 
 impl Pipeline {
@@ -91,6 +97,8 @@ impl Pipeline {
             tracks: Tracks::default(),
             preprocess: PreprocessScratch::default(),
             decode: DecodeScratch::default(),
+            plan: PlanState::default(),
+            motion: Motion::default(),
         }
     }
 
@@ -114,7 +122,11 @@ impl Pipeline {
         let instances = decode(outputs, &self.model, &letterbox, &limits.decode, &mut self.decode);
         let decoded = clock.now();
         let track_ids = self.tracks.assign(&instances, frame.stamp);
-        let packages = plan(instances, &track_ids, frame.depth.as_ref(), scene);
+        let depth = frame.depth.as_ref();
+        let Plan { packages, depth_problem } =
+            plan(instances, &track_ids, depth, scene, &limits.grasps, &mut self.plan);
+        let measured = self.motion.follow(&packages, frame.stamp);
+        let velocity = limits.belt_velocity.or(measured);
         let planned = clock.now();
 
         let latencies = StageLatencies {
@@ -135,6 +147,8 @@ impl Pipeline {
             reference_frame: if calibrated { ReferenceFrame::Base } else { ReferenceFrame::Camera },
             valid_until: frame.stamp + std::time::Duration::from_nanos(limits.result_valid_ns),
             packages,
+            velocity,
+            depth_problem,
         };
         Ok((packages, latencies))
     }

@@ -6,7 +6,7 @@ use foxglove::messages::{
     CameraCalibration, FrameTransform, Quaternion as FoxgloveQuaternion, Timestamp,
     Vector3 as FoxgloveVector3,
 };
-use magpie_perception::{CameraInfo, Distortion, Intrinsics, Plane, Scene, StampNs, Tool};
+use magpie_perception::{CameraInfo, Cup, Distortion, Intrinsics, Plane, Scene, StampNs, Tool};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::RecordingError;
@@ -107,7 +107,13 @@ fn scene_fields(scene: &Scene) -> Fields {
     set("fx_fy_cx_cy_px", join(&[k.fx_px, k.fy_px, k.cx_px, k.cy_px]));
     set("distortion_model", "plumb_bob".to_owned());
     set("d", join(&info.distortion.d));
-    set("tool_cup_radius_m", scene.tool.cup_radius_m.to_string());
+    let tool = &scene.tool;
+    let cups = tool.cups.iter().flat_map(|cup| {
+        let [x, y, z] = cup.position_m;
+        [x, y, z, cup.radius_m, cup.compliance_m]
+    });
+    set("tool_cups_xyz_radius_compliance_m", join(&cups.collect::<Vec<f64>>()));
+    set("tool_approach_radius_length_m", join(&[tool.approach_radius_m, tool.approach_length_m]));
     set("calibration_id", scene.calibration_id.clone());
     if let Some(base_from_camera) = &scene.base_from_camera {
         let (t, q) = (base_from_camera.translation.vector, base_from_camera.rotation.coords);
@@ -133,9 +139,26 @@ fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
         },
         base_from_camera: read_base_from_camera(fields)?,
         support_plane_in_camera: read_support_plane(fields)?,
-        tool: Tool { cup_radius_m: fields.parse("tool_cup_radius_m", "a number")? },
+        tool: read_tool(fields)?,
         calibration_id: fields.text("calibration_id"),
     })
+}
+
+fn read_tool(fields: &Reading<'_>) -> Result<Tool, RecordingError> {
+    let key = "tool_cups_xyz_radius_compliance_m";
+    if !fields.has(key) {
+        // Recordings of the time when every tool was one cup.
+        return Ok(Tool::single_cup(fields.parse("tool_cup_radius_m", "a number")?));
+    }
+    let numbers = fields.all_numbers(key)?;
+    let cups: Vec<Cup> = numbers
+        .chunks_exact(5)
+        .map(|n| Cup { position_m: [n[0], n[1], n[2]], radius_m: n[3], compliance_m: n[4] })
+        .collect();
+    let whole = numbers.len() == 5 * cups.len() && (1..=Tool::CUPS_MAX).contains(&cups.len());
+    fields.check(whole, key, "one to eight cups of five numbers each")?;
+    let [approach_radius_m, approach_length_m] = fields.numbers("tool_approach_radius_length_m")?;
+    Ok(Tool { cups, approach_radius_m, approach_length_m })
 }
 
 fn read_base_from_camera(fields: &Reading<'_>) -> Result<Option<Isometry3<f64>>, RecordingError> {
@@ -211,9 +234,14 @@ impl Reading<'_> {
     }
 
     fn numbers<const N: usize>(&self, key: &'static str) -> Result<[f64; N], RecordingError> {
+        let numbers = <[f64; N]>::try_from(self.all_numbers(key)?).ok();
+        self.check(numbers.is_some(), key, "as many finite numbers as its name says")?;
+        Ok(numbers.expect("checked above"))
+    }
+
+    fn all_numbers(&self, key: &'static str) -> Result<Vec<f64>, RecordingError> {
         let text = self.text(key);
         let numbers: Option<Vec<f64>> = text.split(' ').map(|part| part.parse().ok()).collect();
-        let numbers = numbers.and_then(|numbers| <[f64; N]>::try_from(numbers).ok());
         let finite = numbers.filter(|numbers| numbers.iter().all(|number| number.is_finite()));
         self.check(finite.is_some(), key, "as many finite numbers as its name says")?;
         Ok(finite.expect("checked above"))

@@ -242,6 +242,14 @@ pub struct BestGrasp<'a> {
     pub expires_at: StampNs,
 }
 
+/// A pose at a later time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoseAt {
+    pub pose: wire::Pose,
+    /// Standard deviation along each axis, the calibration's error left out.
+    pub position_sigma_m: f64,
+}
+
 /// One result, while it lives.
 ///
 /// It hands out packages and grasps only through methods that look at the clock again, so that a
@@ -269,6 +277,23 @@ impl PackagesView {
             reference_frame: message.reference_frame(),
             expires_at: self.expires_at,
         }))
+    }
+
+    /// Where a grasp of this result will be at `at`, on the publisher's clock: its package moves on
+    /// with the belt, and the longer ago it was seen, the less sure that is. `None` while the
+    /// motion of the packages is not known, even if nothing seems to move.
+    pub fn pose_at(&self, grasp: &wire::Grasp, at: StampNs) -> Result<Option<PoseAt>, Expired> {
+        let message = self.unexpired()?;
+        let (Some(velocity), Some(mut pose)) = (&message.velocity, grasp.pose) else {
+            return Ok(None);
+        };
+        let (Some(v), Some(p)) = (&velocity.linear_m_s, &mut pose.position_m) else {
+            return Ok(None);
+        };
+        let elapsed_s = (i128::from(at.0) - i128::from(message.stamp_ns)) as f64 / 1e9;
+        (p.x, p.y, p.z) = (p.x + v.x * elapsed_s, p.y + v.y * elapsed_s, p.z + v.z * elapsed_s);
+        let drift_m = velocity.sigma_m_s * elapsed_s.abs();
+        Ok(Some(PoseAt { pose, position_sigma_m: grasp.position_sigma_m.hypot(drift_m) }))
     }
 
     /// All packages, in pick order.
@@ -462,6 +487,32 @@ mod tests {
         hand.0.store(1201 * MS, Ordering::Relaxed);
         assert_eq!(view.best_grasp().unwrap_err().by_ns, MS);
         assert_eq!(view.packages().unwrap_err().by_ns, MS);
+    }
+
+    #[test]
+    fn a_pose_goes_with_the_belt_and_grows_less_sure() {
+        let mut moving = message();
+        moving.packages[1].grasps[0].position_sigma_m = 0.003;
+        let still = heard();
+        let Freshness::Fresh(view) = at(&still, 1100) else { panic!() };
+        let unknown = view.pose_at(&moving.packages[1].grasps[0], StampNs(1200 * MS));
+        assert_eq!(unknown.unwrap(), None, "no velocity, no guess");
+        moving.velocity = Some(wire::Velocity {
+            linear_m_s: Some(wire::Vector3 { x: 0.5, y: 0.0, z: 0.0 }),
+            sigma_m_s: 0.04,
+        });
+        let received =
+            Received { message: Arc::new(moving), at: StampNs(1051 * MS), restarted: false };
+        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
+            panic!()
+        };
+        let grasp = view.best_grasp().unwrap().unwrap().grasp;
+        let later = view.pose_at(grasp, StampNs(1100 * MS)).unwrap().unwrap();
+        assert!((later.pose.position_m.unwrap().x - 0.45).abs() < 1e-9, "0.1 s at 0.5 m/s");
+        assert!((later.position_sigma_m - 0.005).abs() < 1e-9, "3 mm and 4 mm");
+        let own = view.pose_at(grasp, StampNs(1000 * MS)).unwrap().unwrap();
+        assert_eq!(own.pose, grasp.pose.unwrap());
+        assert!((own.position_sigma_m - 0.003).abs() < 1e-12);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 pub use error::TransportError;
 pub use freshness::{
-    BestGrasp, Expired, Freshness, LostReason, PackagesView, Refusal, StaleReason,
+    BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
 };
 pub use images::JpegEncoder;
 pub use publisher::{CaptureLimits, Identities, Transport, TransportOptions, ZenohPublisher};

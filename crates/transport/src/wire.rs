@@ -74,6 +74,8 @@ pub fn to_wire(report: &FrameReport, identities: &Identities, envelope: &Envelop
         latencies: Some((&report.latencies).into()),
         counters: Some(counters_to_wire(&report.counters, envelope.results_superseded)),
         packages: found.packages.iter().map(|p| package_to_wire(p, identities)).collect(),
+        velocity: found.velocity.map(Velocity::from),
+        depth_problem: found.depth_problem.map(|problem| problem.to_string()).unwrap_or_default(),
     }
 }
 
@@ -109,8 +111,10 @@ fn package_to_wire(package: &domain::Package, identities: &Identities) -> Packag
         deepest_px: Some(PointPx { x_px, y_px }),
         height_m: package.height_m,
         pick_rank: package.pick_rank,
-        position_m: None,
-        size: None,
+        position_m: package.position_in_reference.map(|p| Vector3 { x: p.x, y: p.y, z: p.z }),
+        size: package.size.map(SizeM::from),
+        occluded_share: package.occluded_share,
+        refusal: package.refusal.map_or(GraspRefusal::Unspecified, Into::into).into(),
     }
 }
 
@@ -146,6 +150,40 @@ impl From<domain::PoseSource> for PoseSource {
             domain::PoseSource::SupportPlane => PoseSource::SupportPlane,
         }
     }
+}
+
+impl From<domain::GraspRefusal> for GraspRefusal {
+    fn from(refusal: domain::GraspRefusal) -> GraspRefusal {
+        match refusal {
+            domain::GraspRefusal::NotCalibrated => GraspRefusal::NotCalibrated,
+            domain::GraspRefusal::NoSurface => GraspRefusal::NoSurface,
+            domain::GraspRefusal::ToolTooLarge => GraspRefusal::ToolTooLarge,
+            domain::GraspRefusal::TooSteep => GraspRefusal::TooSteep,
+            domain::GraspRefusal::Blocked => GraspRefusal::Blocked,
+            domain::GraspRefusal::NoSeal => GraspRefusal::NoSeal,
+        }
+    }
+}
+
+impl From<domain::SizeM> for SizeM {
+    fn from(size: domain::SizeM) -> SizeM {
+        let domain::SizeM { length_m, width_m, height_m } = size;
+        SizeM { length_m, width_m, height_m }
+    }
+}
+
+impl From<domain::Velocity> for Velocity {
+    fn from(velocity: domain::Velocity) -> Velocity {
+        let linear = velocity.linear_m_s;
+        Velocity {
+            linear_m_s: Some(Vector3 { x: linear.x, y: linear.y, z: linear.z }),
+            sigma_m_s: velocity.sigma_m_s,
+        }
+    }
+}
+
+fn small(index: usize) -> u32 {
+    u32::try_from(index).expect("a tool has a handful of cups")
 }
 
 impl From<&domain::StageLatencies> for StageLatencies {
@@ -213,8 +251,11 @@ impl From<&domain::Grasp> for Grasp {
             seal: grasp.seal,
             pose_source: PoseSource::from(grasp.pose_source).into(),
             depth_hole_fraction: grasp.depth_hole_fraction,
-            // The tool has one cup.
-            cups: vec![0],
+            cups: grasp.cups.indices().map(small).collect(),
+            moment: grasp.moment,
+            tilt: grasp.tilt,
+            hold: grasp.hold,
+            position_sigma_m: grasp.position_sigma_m,
         }
     }
 }
@@ -281,7 +322,12 @@ mod tests {
                 quality: 0.5,
                 clearance: 1.0,
                 seal: 0.5,
+                moment: 1.0,
+                tilt: 1.0,
+                hold: 1.0,
                 depth_hole_fraction: 0.0,
+                cups: domain::CupSet::of(0),
+                position_sigma_m: 0.001,
             });
             let sent = Grasp::decode(&grasp.encode_to_vec()[..]).unwrap().pose.unwrap();
             let (p, q) = (sent.position_m.unwrap(), sent.orientation.unwrap());

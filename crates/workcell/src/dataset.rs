@@ -1,7 +1,8 @@
 //! A COCO dataset with depth and full truth, written to a folder.
 //!
 //! `annotations.json` (COCO, masks as compressed RLE), `color/NNNNNN.png`, `depth/NNNNNN.png`
-//! (16 bit, millimetres, 0 = hole) and `truth.jsonl` (one line per frame).
+//! (16 bit, millimetres, 0 = hole), `truth.jsonl` (one line per frame) and, if the recipe asks for
+//! them, `solids/NNNNNN.ply`, the true surfaces of each scene.
 //! Packages of which too little is visible share one annotation with `iscrowd` 1, in category 1 for
 //! want of one of their own: evaluators then neither ask for them nor punish finding them.
 
@@ -17,10 +18,10 @@ use nalgebra::Isometry3;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::WorkcellError;
 use crate::recipe::Recipe;
 use crate::simulate::{SimulatedFrame, Simulator};
 use crate::truth::Truth;
+use crate::{Solids, WorkcellError};
 
 /// Writes frames `0..frames` of `seed` into `out_dir`, which must be new or empty.
 ///
@@ -34,7 +35,7 @@ pub fn write_dataset(
     progress: impl Fn(u64) + Sync,
 ) -> Result<(), WorkcellError> {
     let simulator = Simulator::new(recipe.clone())?;
-    create_folders(out_dir)?;
+    create_folders(out_dir, recipe.solids)?;
     let views = u64::from(recipe.views_per_scene);
     let done = AtomicU64::new(0);
     let records: Vec<Vec<Record>> = (0..frames.div_ceil(views))
@@ -42,10 +43,14 @@ pub fn write_dataset(
         .map(|scene_index| {
             let scene = simulator.scene(seed, scene_index);
             let first = scene_index * views;
+            let solids_name = recipe.solids.then(|| format!("solids/{scene_index:06}.ply"));
+            if let Some(name) = &solids_name {
+                Solids::new(&scene.scene, &scene.soup).write(&out_dir.join(name))?;
+            }
             (first..(first + views).min(frames))
                 .map(|index| {
                     let simulated = simulator.view(&scene, seed, index);
-                    let record = write_frame(out_dir, index, &simulated)?;
+                    let record = write_frame(out_dir, index, &simulated, solids_name.as_deref())?;
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1);
                     Ok(record)
                 })
@@ -64,12 +69,13 @@ struct Record {
     truth: String,
 }
 
-fn create_folders(out_dir: &Path) -> Result<(), WorkcellError> {
+fn create_folders(out_dir: &Path, with_solids: bool) -> Result<(), WorkcellError> {
     let occupied = fs::read_dir(out_dir).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
         return Err(WorkcellError::NotEmpty { folder: out_dir.to_owned() });
     }
-    for folder in ["color", "depth"] {
+    let folders = if with_solids { &["color", "depth", "solids"][..] } else { &["color", "depth"] };
+    for folder in folders {
         let path = out_dir.join(folder);
         fs::create_dir_all(&path).map_err(|source| WorkcellError::Write { path, source })?;
     }
@@ -80,6 +86,7 @@ fn write_frame(
     out_dir: &Path,
     index: u64,
     simulated: &SimulatedFrame,
+    solids_name: Option<&str>,
 ) -> Result<Record, WorkcellError> {
     let (color_name, depth_name) =
         (format!("color/{index:06}.png"), format!("depth/{index:06}.png"));
@@ -106,8 +113,11 @@ fn write_frame(
         "distance_m": rounded(truth.distance_m),
         "background": truth.background,
     });
-    let line = truth_json(index, &color_name, &depth_name, truth).to_string();
-    Ok(Record { image, annotations: annotations(index + 1, truth), truth: line })
+    let mut line = truth_json(index, &color_name, &depth_name, truth);
+    if let Some(name) = solids_name {
+        line["solids_file_name"] = json!(name);
+    }
+    Ok(Record { image, annotations: annotations(index + 1, truth), truth: line.to_string() })
 }
 
 /// Ids follow once all frames are known.
@@ -172,6 +182,7 @@ fn truth_json(index: u64, color_name: &str, depth_name: &str, truth: &Truth) -> 
         "background": truth.background,
         "tilt_deg": rounded(truth.tilt_deg),
         "distance_m": rounded(truth.distance_m),
+        "depth_sigma_m": truth.depth_sigma_m,
         "camera_info": {
             "camera_name": info.camera_name,
             "frame_id": info.frame_id,

@@ -40,6 +40,11 @@ impl DepthSensor {
         DepthSensor { noise_scale: 0.8, hole_scale: 0.8, shadow_px_m: 15.0 }
     }
 
+    /// Standard deviation of a depth value.
+    pub(crate) fn sigma_m(&self, z_m: f32) -> f32 {
+        self.noise_scale * (0.0006 + 0.0012 * z_m * z_m)
+    }
+
     pub(crate) fn measure(
         &self,
         width: u32,
@@ -78,7 +83,7 @@ impl DepthSensor {
             let risk =
                 self.hole_scale * (0.002 + edge_risk + doubt * (patch * 1.6 - 0.25).max(0.0));
             let chance = dice.unit();
-            let sigma_m = self.noise_scale * (0.0006 + 0.0012 * z * z);
+            let sigma_m = self.sigma_m(z);
             let measured_m = z + sigma_m * dice.normal();
             if RANGE_M.contains(&z) && !shadowed && chance >= risk {
                 row[x] = (1000.0 * measured_m + 0.5) as u16;

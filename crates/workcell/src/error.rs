@@ -18,6 +18,13 @@ pub enum WorkcellError {
     NoTextures { folder: PathBuf },
     #[error("{folder:?} already holds a dataset or other files; choose a new or empty folder")]
     NotEmpty { folder: PathBuf },
+    #[error("{path:?} holds no whole mesh of true surfaces; make the dataset again")]
+    NotSolids { path: PathBuf },
+    #[error("build a search tree over the true surfaces; make the dataset again")]
+    Mesh {
+        #[source]
+        source: magpie_perception::BoxError,
+    },
     #[error("read {path:?}")]
     Read {
         path: PathBuf,

@@ -17,6 +17,7 @@ pub struct Recipe {
     pub views_per_scene: u32,
     pub packages_min: u32,
     pub packages_max: u32,
+    pub solids: bool,
     pub distractor_share: f32,
     pub visible_px_min: u32,
     pub visible_fraction_min: f32,

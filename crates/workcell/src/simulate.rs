@@ -5,7 +5,6 @@ use std::sync::Arc;
 use magpie_perception::{BgrImage, DepthImage, Frame, Mask, StampNs, StampSource};
 use rapier3d::math::Vec3;
 
-use crate::WorkcellError;
 use crate::depth::{DepthSensor, ExactDepth};
 use crate::light::Lighting;
 use crate::print::Picture;
@@ -18,6 +17,7 @@ use crate::shade::shade;
 use crate::textures;
 use crate::truth::{TruePackage, Truth, isometry, support_plane};
 use crate::view::{View, Warp};
+use crate::{Solids, WorkcellError};
 
 /// What the camera delivers, and the truth about it.
 #[derive(Clone, Debug)]
@@ -51,6 +51,12 @@ impl Simulator {
         let views = u64::from(self.recipe.views_per_scene);
         let scene = self.scene(seed, index / views);
         self.view(&scene, seed, index)
+    }
+
+    /// The true surfaces of frame `index`; frames of one scene share them.
+    pub fn solids(&self, seed: u64, index: u64) -> Solids {
+        let setup = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
+        Solids::new(&setup.scene, &setup.soup)
     }
 
     pub(crate) fn scene(&self, seed: u64, scene_index: u64) -> Setup {
@@ -133,7 +139,8 @@ pub(crate) fn render(recipe: &Recipe, setup: &Setup, shot: &Shot) -> SimulatedFr
     }
     let color: BgrImage = shot.sensor.expose(width, height, light, shot.noise_seed);
     let depth: DepthImage = shot.depth_sensor.measure(width, height, &exact, shot.noise_seed);
-    let truth = truth(recipe, setup, shot.view, &owner, &seen_px, &coverage);
+    let mut truth = truth(recipe, setup, shot.view, &owner, &seen_px, &coverage);
+    truth.depth_sigma_m = f64::from(shot.depth_sensor.sigma_m(1.0));
     let frame = Frame {
         sequence: shot.sequence,
         stamp: shot.stamp,
@@ -189,5 +196,6 @@ fn truth(
         background: setup.scene.kind.name(),
         tilt_deg: f64::from(view.tilt_deg),
         distance_m: f64::from(view.distance_m),
+        depth_sigma_m: 0.0,
     }
 }

@@ -21,6 +21,8 @@ pub struct Truth {
     pub tilt_deg: f64,
     /// From the camera to the middle of the picture's subject.
     pub distance_m: f64,
+    /// Standard deviation of single depth values at one metre.
+    pub depth_sigma_m: f64,
 }
 
 #[derive(Clone, Debug)]

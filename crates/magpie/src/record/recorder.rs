@@ -24,6 +24,7 @@ use super::settings::{RecordingConfig, RecordingTarget, RingConfig};
 use super::writer::{FileOutput, Output, Writer};
 use crate::clock::SharedClock;
 use crate::failure::Failure;
+use crate::trouble::PlanTrouble;
 
 /// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
 /// 1280x720 px with depth.
@@ -291,11 +292,13 @@ pub(crate) struct RecordingPublisher<P> {
     pub(crate) publisher: P,
     pub(crate) status: StatusHandle,
     pub(crate) tap: Option<Tap>,
+    pub(crate) trouble: Arc<PlanTrouble>,
 }
 
 impl<P: Publisher> Publisher for RecordingPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
+        self.trouble.look(&report.packages);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame, report, self.status.current().state);
         }
@@ -352,6 +355,8 @@ mod tests {
             reference_frame: ReferenceFrame::Camera,
             valid_until: stamp,
             packages: Vec::new(),
+            velocity: None,
+            depth_problem: None,
         };
         let counters = CountersSnapshot { results_published: sequence + 1, ..Default::default() };
         let report = FrameReport { packages, latencies: StageLatencies::default(), counters };

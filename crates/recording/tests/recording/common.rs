@@ -33,7 +33,7 @@ pub(crate) fn scene() -> Scene {
             normal: Unit::new_normalize(Vector3::new(0.1, 0.2, -1.0)),
             offset_m: -1.2,
         }),
-        tool: Tool { cup_radius_m: 0.02 },
+        tool: Tool::single_cup(0.02),
         calibration_id: "belt 2026-11-20".into(),
     }
 }

@@ -4,13 +4,13 @@ use foxglove::Encode;
 use foxglove::messages::points_annotation::Type;
 use foxglove::messages::{ImageAnnotations, Log, PosesInFrame};
 use magpie_perception::{
-    BboxPx, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource, ReferenceFrame,
-    StampNs, StampSource,
+    BboxPx, CupSet, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource,
+    ReferenceFrame, SizeM, StampNs, StampSource,
 };
 use magpie_recording::{
     ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, Results, WriteOptions,
 };
-use nalgebra::{Isometry3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
 use prost::Message;
 use tempfile::TempDir;
 
@@ -33,13 +33,22 @@ fn packages(sequence: u64) -> Packages {
         clearance: 1.0,
         seal: 0.9,
         depth_hole_fraction: 0.0,
+        moment: 1.0,
+        tilt: 1.0,
+        hold: 1.0,
+        cups: CupSet::of(0),
+        position_sigma_m: 0.001,
     };
     let package = Package {
         track_id: 7,
         instance: Instance { class_id: 1, score: 0.875, bbox, mask },
         grasps: vec![grasp],
         deepest_px: [4.0, 5.0],
+        refusal: None,
         height_m: None,
+        position_in_reference: Some(Point3::new(0.3, 0.2, 0.05)),
+        size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 }),
+        occluded_share: 0.0,
         pick_rank: 0,
     };
     Packages {
@@ -51,6 +60,8 @@ fn packages(sequence: u64) -> Packages {
         reference_frame: ReferenceFrame::Base,
         valid_until: frame(sequence).stamp,
         packages: vec![package],
+        velocity: None,
+        depth_problem: None,
     }
 }
 

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use magpie_perception::{
-    BboxPx, BgrImage, CameraInfo, Clock, Counters, CountersSnapshot, Distortion, Frame,
+    BboxPx, BgrImage, CameraInfo, Clock, Counters, CountersSnapshot, CupSet, Distortion, Frame,
     FrameReport, Grasp, Instance, Intrinsics, Mask, Package, Packages, PoseSource, Provider,
-    Publisher, ReferenceFrame, StageLatencies, StampNs, StampSource,
+    Publisher, ReferenceFrame, SizeM, StageLatencies, StampNs, StampSource,
 };
 use magpie_transport::{
     CaptureLimits, CellName, Identities, PackagesSubscriber, SharedClock, SubscriberOptions,
     Transport, TransportError, TransportOptions, ZenohConfig, ZenohPublisher,
 };
-use nalgebra::{Isometry3, Translation3, UnitQuaternion};
+use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion};
 use tokio::runtime::Runtime;
 use zenoh::Wait;
 
@@ -177,6 +177,8 @@ pub fn report(frame: &Frame, count: u32) -> FrameReport {
             reference_frame: ReferenceFrame::Base,
             valid_until: frame.stamp + VALIDITY,
             packages,
+            velocity: None,
+            depth_problem: None,
         },
         latencies: StageLatencies { total_ns: 42_000_000, ..Default::default() },
         counters: CountersSnapshot { frames: frame.sequence, ..Default::default() },
@@ -218,9 +220,18 @@ fn package(index: u32, width_px: u32, height_px: u32) -> Package {
             clearance: 1.0,
             seal: 0.8,
             depth_hole_fraction: 0.05,
+            moment: 1.0,
+            tilt: 1.0,
+            hold: 1.0,
+            cups: CupSet::of(0),
+            position_sigma_m: 0.001,
         }],
         deepest_px: contact_px,
+        refusal: None,
         height_m: Some(0.12),
+        position_in_reference: Some(Point3::new(0.4, 0.0, 0.06)),
+        size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.12 }),
+        occluded_share: 0.0,
         pick_rank: index,
     }
 }

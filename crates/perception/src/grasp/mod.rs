@@ -1,0 +1,339 @@
+//! Where and how a suction tool can hold each package, and which package comes first.
+//!
+//! ```text
+//! mask -> grid of a few hundred cells -> size, centre of mass
+//!                |                              |
+//!                +-> candidates: clear of edges, near the centre of mass
+//!                        -> contact: plane under the cup, what its lip must follow
+//!                        -> tool: tilt, cups that seal, moment; is the approach free?
+//!                               -> best K, the last frame's first if it is still as good
+//! ```
+//!
+//! # Conventions
+//! Everything is computed in the optical frame, in `f32` metres, and moved to the reference frame
+//! at the end. Normals point out of the surface, towards the camera; the approach is against them.
+
+mod candidates;
+mod contact;
+mod grid;
+mod hold;
+mod memory;
+mod on_plane;
+mod order;
+mod overview;
+mod rays;
+mod size;
+mod tool;
+
+use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
+
+use self::candidates::Candidates;
+use self::contact::{Patch, STEP_SIGMA_M, View};
+use self::grid::Grid;
+use self::hold::{Held, Load};
+use self::memory::Memory;
+use self::overview::{Owners, check_depth};
+use self::rays::Rays;
+use self::size::{Body, Ground, Sizing};
+use crate::number::to_f32;
+use crate::{DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Package, PoseSource, Scene};
+
+pub use self::tool::{Cup, Tool};
+
+/// A package of which less is measured than this is placed on the support plane.
+const MEASURED_SHARE_MIN: f32 = 0.3;
+/// A visible part that is hidden more, or cut by the image's border, tells no size.
+const SIZE_OCCLUDED_SHARE_MAX: f32 = 0.1;
+
+/// What the image's border cuts off, as a share of the rim.
+const CUT_SHARE: f32 = 0.3;
+
+/// What the planner may propose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraspLimits {
+    /// Grasps published for one package.
+    pub per_package_max: usize,
+    /// Between the approach and straight down on the support plane.
+    pub tilt_deg_max: f64,
+    /// Grasps of lower quality are not published.
+    pub quality_min: f32,
+}
+
+/// What one frame gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In pick order.
+    pub packages: Vec<Package>,
+    /// Why the frame's depth was not used.
+    pub depth_problem: Option<DepthProblem>,
+}
+
+/// What the planner keeps from frame to frame: buffers, the lens, and which grasps it chose.
+#[derive(Debug, Default)]
+pub struct PlanState {
+    rays: Option<Rays>,
+    owners: Owners,
+    grid: Grid,
+    sizing: Sizing,
+    patch: Patch,
+    candidates: Candidates,
+    scatter_mm: Vec<u16>,
+    memory: Memory,
+}
+
+/// Plans grasps for every instance and puts the packages in pick order.
+pub fn plan(
+    instances: Vec<Instance>,
+    track_ids: &[u64],
+    depth: Option<&DepthImage>,
+    scene: Option<&Scene>,
+    limits: &GraspLimits,
+    state: &mut PlanState,
+) -> Plan {
+    assert_eq!(instances.len(), track_ids.len());
+    let rays = scene.map(|scene| match state.rays.take() {
+        Some(rays) if rays.are_of(&scene.camera_info) => rays,
+        _ => Rays::new(&scene.camera_info),
+    });
+    let plane = scene.and_then(|scene| scene.support_plane_in_camera.as_ref());
+    let depth_problem =
+        depth.zip(rays.as_ref()).and_then(|(depth, rays)| check_depth(depth, rays, plane));
+    let view = depth
+        .filter(|_| depth_problem.is_none())
+        .zip(rays.as_ref())
+        .map(|(depth, rays)| View { depth, rays });
+    if view.is_some() {
+        state.owners.fill(&instances);
+    }
+    let context =
+        scene.map(|scene| Context { scene, limits, ground: plane.map(Ground::new), view });
+    let mut packages: Vec<Package> = instances
+        .into_iter()
+        .zip(track_ids)
+        .enumerate()
+        .map(|(index, (instance, &track_id))| {
+            plan_package(index, instance, track_id, context.as_ref(), state)
+        })
+        .collect();
+    order::sort(&mut packages, state.memory.first_track());
+    state.memory.keep(&packages);
+    state.rays = rays;
+    Plan { packages, depth_problem }
+}
+
+/// What is the same for all packages of a frame.
+struct Context<'a> {
+    scene: &'a Scene,
+    limits: &'a GraspLimits,
+    ground: Option<Ground>,
+    /// `None` without usable depth.
+    view: Option<View<'a>>,
+}
+
+fn plan_package(
+    index: usize,
+    instance: Instance,
+    track_id: u64,
+    context: Option<&Context<'_>>,
+    state: &mut PlanState,
+) -> Package {
+    state.grid.fill(&instance.mask);
+    let deepest = state.grid.deepest();
+    let deepest_px = match deepest {
+        Some(cell) => state.grid.px(cell).map(|px| px as f32),
+        None => state.grid.centroid_px,
+    };
+    let mut package = Package {
+        track_id,
+        instance,
+        grasps: Vec::new(),
+        refusal: Some(GraspRefusal::NotCalibrated),
+        deepest_px,
+        height_m: None,
+        position_in_reference: None,
+        size: None,
+        occluded_share: 0.0,
+        pick_rank: 0,
+    };
+    let Some(context) = context else { return package };
+    if let Some(view) = context.view {
+        let height_m = |point: &Vector3<f32>| {
+            context.ground.as_ref().map_or(0.0, |ground| ground.height_m(point))
+        };
+        state.grid.measure(view.depth, view.rays, height_m);
+        let measured = state.grid.cells.len() as f32 / state.grid.inside_cells.max(1) as f32;
+        if measured >= MEASURED_SHARE_MIN {
+            plan_on_depth(index, &mut package, context, view, state);
+            return package;
+        }
+    }
+    on_plane::plan(&mut package, &state.grid, deepest, context.scene);
+    package
+}
+
+fn plan_on_depth(
+    index: usize,
+    package: &mut Package,
+    context: &Context<'_>,
+    view: View<'_>,
+    state: &mut PlanState,
+) {
+    let noise_m = noise_m(view, &state.grid, &mut state.scatter_mm);
+    package.occluded_share = state.owners.occluded_share(&state.grid, index, view, noise_m);
+    let body = context
+        .ground
+        .as_ref()
+        .and_then(|ground| state.sizing.measure(&state.grid, view.rays, ground, noise_m));
+    if let Some(body) = &body {
+        let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX
+            && !package.instance.mask.touches_border();
+        package.size = whole.then_some(body.size);
+        package.position_in_reference = Some(in_reference(context.scene, &body.middle));
+    }
+    let is_cut = package.instance.mask.touches_border();
+    let hidden = package.occluded_share + if is_cut { CUT_SHARE } else { 0.0 };
+    let load = load(&state.grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden);
+    let remembered =
+        state.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
+    let PlanState { candidates, grid, patch, .. } = state;
+    let chosen = candidates.choose(
+        grid,
+        patch,
+        view,
+        &context.scene.tool,
+        &load,
+        context.limits,
+        remembered,
+    );
+    match chosen {
+        Ok(held) => {
+            package.refusal = None;
+            package.grasps = held.iter().map(|held| grasp(context.scene, held)).collect();
+        }
+        Err(refusal) => package.refusal = Some(refusal),
+    }
+    let above = body.map_or(load.center, |body| body.top);
+    let top = chosen.ok().and_then(|held| held.first()).map_or(above, |held| held.origin);
+    package.height_m = context.ground.as_ref().map(|ground| f64::from(ground.height_m(&top)));
+}
+
+/// The centre of mass is guessed to lie in the middle of the body.
+fn load(
+    grid: &Grid,
+    body: Option<&Body>,
+    ground: Option<&Ground>,
+    noise_m: f32,
+    hidden: f32,
+) -> Load {
+    let mean = || {
+        let sum: Vector3<f32> = grid.cells.iter().map(|cell| cell.point_in_camera).sum();
+        sum / grid.cells.len().max(1) as f32
+    };
+    Load {
+        center: body.map_or_else(mean, |body| body.center),
+        // Half of the seen length, if as much is hidden as is seen.
+        center_sigma_m: body.map_or(0.0, |body| 0.5 * hidden * to_f32(body.size.length_m)),
+        up: ground.map(|ground| ground.up),
+        long_axis: body.map_or_else(Vector3::x, |body| body.long_axis),
+        noise_m,
+    }
+}
+
+/// Scatter of single depth values, from second differences along rows, which neither planes nor
+/// the slow curves of packages have.
+fn noise_m(view: View<'_>, grid: &Grid, scatter_mm: &mut Vec<u16>) -> f32 {
+    scatter_mm.clear();
+    let every = (grid.cells.len() / 64).max(1);
+    for cell in grid.cells.iter().step_by(every) {
+        let [x, y] = grid.px(cell.index as usize);
+        if x == 0 || x + 1 >= view.depth.width_px() {
+            continue;
+        }
+        let [left, own, right] = [x - 1, x, x + 1].map(|x| i32::from(view.depth.mm(x, y)));
+        if left != 0 && right != 0 {
+            let bend = (left - 2 * own + right).unsigned_abs();
+            scatter_mm.push(crate::number::to_u16(bend.min(1000)));
+        }
+    }
+    let Some(middle) = scatter_mm.len().checked_sub(1).map(|last| last / 2) else {
+        return STEP_SIGMA_M;
+    };
+    let median_mm = f32::from(*scatter_mm.select_nth_unstable(middle).1);
+    // Variance of a second difference: 1 + 4 + 1; median of a normal deviation: 0.6745 sigma.
+    (median_mm * 0.001 / (0.6745 * 6.0f32.sqrt())).max(STEP_SIGMA_M)
+}
+
+fn in_reference(scene: &Scene, point_in_camera: &Point3<f64>) -> Point3<f64> {
+    match &scene.base_from_camera {
+        Some(base_from_camera) => base_from_camera * point_in_camera,
+        None => *point_in_camera,
+    }
+}
+
+fn grasp(scene: &Scene, held: &Held) -> Grasp {
+    let z = -held.normal.cast::<f64>().normalize();
+    let x = held.tool_x.cast::<f64>();
+    let x = (x - z * z.dot(&x)).normalize();
+    let rotation = Rotation3::from_matrix_unchecked(Matrix3::from_columns(&[x, z.cross(&x), z]));
+    let camera_from_grasp = Isometry3::from_parts(
+        Translation3::from(held.origin.cast::<f64>()),
+        UnitQuaternion::from_rotation_matrix(&rotation),
+    );
+    Grasp {
+        contact_px: held.at_px,
+        reference_from_grasp: match &scene.base_from_camera {
+            Some(base_from_camera) => base_from_camera * camera_from_grasp,
+            None => camera_from_grasp,
+        },
+        pose_source: PoseSource::Depth,
+        quality: held.quality(),
+        clearance: held.clearance,
+        seal: held.seal,
+        moment: held.moment,
+        tilt: held.tilt,
+        hold: held.hold,
+        depth_hole_fraction: held.depth_hole_fraction,
+        cups: held.cups,
+        position_sigma_m: f64::from(held.sigma_m),
+    }
+}
+
+/// The surface under a cup as the planner sees it, anywhere: for pictures, and for evaluations that
+/// compare other ways to choose a contact.
+pub struct CupProbe<'a> {
+    depth: &'a DepthImage,
+    rays: Rays,
+    patch: Patch,
+}
+
+/// See [`CupProbe`].
+#[derive(Clone, Copy, Debug)]
+pub struct SurfaceUnderCup {
+    pub point_in_camera: Point3<f64>,
+    /// Towards the camera.
+    pub normal_in_camera: Vector3<f64>,
+    /// Highest against lowest place under the lip.
+    pub deviation_m: f64,
+}
+
+impl<'a> CupProbe<'a> {
+    pub fn new(depth: &'a DepthImage, scene: &Scene) -> CupProbe<'a> {
+        CupProbe { depth, rays: Rays::new(&scene.camera_info), patch: Patch::default() }
+    }
+
+    /// `None` in a hole, and where too little around it was measured.
+    pub fn touch(&mut self, at_px: [f32; 2], radius_m: f64) -> Option<SurfaceUnderCup> {
+        let view = View { depth: self.depth, rays: &self.rays };
+        let [x, y] = at_px.map(crate::number::round_px);
+        let z_m = to_f32(self.depth.depth_m(x, y)?);
+        let contact = self.patch.touch(view, at_px, z_m, to_f32(radius_m), STEP_SIGMA_M)?;
+        Some(SurfaceUnderCup {
+            point_in_camera: Point3::from(contact.point_in_camera.cast::<f64>()),
+            normal_in_camera: contact.normal_in_camera.cast::<f64>(),
+            deviation_m: f64::from(contact.deviation_m),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! Which package comes first.
+//!
+//! What another package lies on or hides comes after everything that is free, because lifting it
+//! would throw the other one. Then come the packages that can be held well, the highest first.
+
+use crate::Package;
+
+/// A rim hidden by more than this is no accident of two masks that touch.
+pub(crate) const OCCLUDED_SHARE_MAX: f32 = 0.08;
+/// Held well enough not to wait for a better one.
+const GOOD_QUALITY: f32 = 0.6;
+/// What was first stays first against anything that is not higher by more than this.
+const STAY_FIRST_M: f64 = 0.02;
+
+/// Sorts packages and numbers them. `first_track` was first in the last frame.
+pub(crate) fn sort(packages: &mut [Package], first_track: Option<u64>) {
+    packages.sort_by(|a, b| key(b, first_track).partial_cmp(&key(a, first_track)).expect("no NaN"));
+    for (rank, package) in (0..).zip(packages) {
+        package.pick_rank = rank;
+    }
+}
+
+/// Larger comes first.
+fn key(package: &Package, first_track: Option<u64>) -> (bool, bool, bool, f64, f32, f32) {
+    let quality = package.grasps.first().map_or(0.0, |grasp| grasp.quality);
+    let is_free = package.occluded_share <= OCCLUDED_SHARE_MAX;
+    let stays = first_track == Some(package.track_id);
+    let height_m = package.height_m.unwrap_or(f64::MIN / 2.0);
+    let height_m = height_m + if stays { STAY_FIRST_M } else { 0.0 };
+    let hidden = if is_free { 0.0 } else { package.occluded_share };
+    (
+        quality > 0.0,
+        is_free,
+        quality >= if stays { 0.7 * GOOD_QUALITY } else { GOOD_QUALITY },
+        height_m,
+        -hidden,
+        package.instance.score,
+    )
+}

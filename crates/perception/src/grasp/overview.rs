@@ -1,0 +1,193 @@
+//! The whole frame at a glance: whose pixel it is, what is in the way, whether depth is usable.
+
+use nalgebra::Vector3;
+
+use super::contact::View;
+use super::grid::Grid;
+use super::rays::Rays;
+use crate::number::{floor_px, to_f32, to_u16};
+use crate::{DepthImage, DepthProblem, Instance, Plane, Tool};
+
+/// Columns of the map of owners.
+const COLUMNS: u32 = 320;
+/// Nearer by this much than a rim beside it: on top of it, or at least in its way.
+const STEP_ON_TOP_M: f32 = 0.012;
+/// Depth is a few pixels off at the edges of walls, and an arm a little off its way.
+const ASIDE_M: f32 = 0.004;
+/// Depth samples that decide whether depth is usable.
+const PROBES: (u32, u32) = (24, 18);
+/// Depth over what the support plane says: packages are in front of it, not ten times nearer.
+const PLAUSIBLE_RATIO: std::ops::Range<f32> = 0.2..2.5;
+/// Without a support plane: where cameras over cells measure.
+const PLAUSIBLE_M: std::ops::Range<f32> = 0.1..12.0;
+
+/// Which package owns each pixel, on a coarse map stored column by column.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    step_px: u32,
+    rows: usize,
+    /// Index of the instance plus one.
+    owner: Vec<u16>,
+}
+
+impl Owners {
+    pub(crate) fn fill(&mut self, instances: &[Instance]) {
+        self.owner.clear();
+        let Some(first) = instances.first() else { return };
+        let (width, height) = (first.mask.width_px(), first.mask.height_px());
+        self.step_px = width.div_ceil(COLUMNS);
+        self.rows = height.div_ceil(self.step_px) as usize;
+        self.owner.resize(width.div_ceil(self.step_px) as usize * self.rows, 0);
+        // The surest come first, and what is painted last stays.
+        for (index, instance) in instances.iter().enumerate().rev() {
+            let label = u16::try_from(index + 1).expect("a few hundred packages at most");
+            let step = self.step_px;
+            let (mut x_next, mut column) = (0, 0);
+            instance.mask.for_each_column(|x, y, length| {
+                while x_next < x {
+                    (x_next, column) = (x_next + step, column + 1);
+                }
+                if x == x_next {
+                    let (from, to) = (y.div_ceil(step), (y + length).div_ceil(step));
+                    let line = &mut self.owner[column * self.rows..][..self.rows];
+                    line[from as usize..to as usize].fill(label);
+                }
+            });
+        }
+    }
+
+    fn at(&self, x_px: i64, y_px: i64) -> u16 {
+        let step = i64::from(self.step_px);
+        let (Ok(column), Ok(row)) =
+            (usize::try_from(x_px.div_euclid(step)), usize::try_from(y_px.div_euclid(step)))
+        else {
+            return 0;
+        };
+        if row < self.rows {
+            self.owner.get(column * self.rows + row).copied().unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
+    /// Share of a package's rim where another package is nearer to the camera.
+    pub(crate) fn occluded_share(
+        &self,
+        grid: &Grid,
+        index: usize,
+        view: View<'_>,
+        noise_m: f32,
+    ) -> f32 {
+        let (mut rim, mut covered) = (0u32, 0u32);
+        grid.for_each_rim(|cell, [x, y]| {
+            rim += 1;
+            let other = self.at(x, y);
+            if other == 0 || usize::from(other) == index + 1 {
+                return;
+            }
+            let [own_x, own_y] = grid.px(cell);
+            let own = view.depth.mm(own_x, own_y);
+            let (Some(point), true) = (view.point(x, y), own != 0) else { return };
+            let nearer_m = f32::from(own) * 0.001 - point.z;
+            covered += u32::from(nearer_m > STEP_ON_TOP_M + 3.0 * noise_m);
+        });
+        covered as f32 / rim.max(1) as f32
+    }
+}
+
+/// Whether something measured stands in the cylinder that the tool takes on its way to a contact.
+pub(crate) fn is_blocked(
+    view: View<'_>,
+    contact: &Vector3<f32>,
+    normal: &Vector3<f32>,
+    tool: &Tool,
+    noise_m: f32,
+) -> bool {
+    let radius_m = to_f32(tool.approach_radius_m) + ASIDE_M;
+    let length_m = to_f32(tool.approach_length_m);
+    // What a cup pushes aside, or may touch: as high as half a finger.
+    let margin_m = 0.008 + 4.0 * noise_m;
+    let far = contact + normal * length_m;
+    let (near_px, far_px) = (on_screen(view.rays, contact), on_screen(view.rays, &far));
+    let Some((near_px, far_px)) = near_px.zip(far_px) else { return false };
+    // What stands near the far end is seen near it; its radius there bounds the nearer ones.
+    let reach = view.pixels(radius_m, contact.z.min(far.z).max(0.1));
+    let low = [near_px[0].min(far_px[0]) - reach, near_px[1].min(far_px[1]) - reach];
+    let high = [near_px[0].max(far_px[0]) + reach, near_px[1].max(far_px[1]) + reach];
+    let step = floor_px(2.0 * reach / 16.0).max(1);
+    let last = [view.depth.width_px() - 1, view.depth.height_px() - 1];
+    let near = view.rays.near(near_px.map(|px| px.max(0.0)));
+    // Deeper than this nothing in the cylinder can be, whichever way it leans.
+    let lean = normal.x.hypot(normal.y);
+    let z_max_m = contact.z + margin_m * normal.z + radius_m * lean;
+    let mm_max = to_u16(floor_px(1000.0 * z_max_m.max(0.0)).min(u32::from(u16::MAX)));
+    let mut hits = 0;
+    for y in (floor_px(low[1])..=floor_px(high[1]).min(last[1])).step_by(step as usize) {
+        let line = view.depth.row_mm(y);
+        for x in (floor_px(low[0])..=floor_px(high[0]).min(last[0])).step_by(step as usize) {
+            let mm = line[x as usize];
+            if mm == 0 || mm > mm_max {
+                continue;
+            }
+            let d = near.at(x as f32, y as f32) * (f32::from(mm) * 0.001) - contact;
+            // What is seen above the cylinder's end stands on something inside of it.
+            let above = normal.dot(&d);
+            let aside = d.norm_squared() - above * above;
+            hits += u32::from(above > margin_m && aside < radius_m * radius_m);
+        }
+    }
+    // One may be a flying pixel.
+    hits >= 2
+}
+
+fn on_screen(rays: &Rays, point: &Vector3<f32>) -> Option<[f32; 2]> {
+    if point.z < 0.05 {
+        return None;
+    }
+    Some(rays.project(point.x / point.z, point.y / point.z))
+}
+
+/// Whether the frame's depth can be meant in millimetres at all.
+pub(crate) fn check_depth(
+    depth: &DepthImage,
+    rays: &Rays,
+    plane: Option<&Plane>,
+) -> Option<DepthProblem> {
+    let mut ratios: Vec<f32> = Vec::with_capacity((PROBES.0 * PROBES.1) as usize);
+    for row in 0..PROBES.1 {
+        for column in 0..PROBES.0 {
+            let x = (2 * column + 1) * depth.width_px() / (2 * PROBES.0);
+            let y = (2 * row + 1) * depth.height_px() / (2 * PROBES.1);
+            let mm = depth.mm(x, y);
+            if mm == 0 {
+                continue;
+            }
+            let z_m = f32::from(mm) * 0.001;
+            let expected_m = match plane {
+                None => 1.0,
+                Some(plane) => {
+                    let ray = rays.at(x as f32, y as f32).cast::<f64>();
+                    match plane.intersect_ray(&ray) {
+                        Some(point) if point.z < 12.0 => to_f32(point.z),
+                        // The horizon says nothing.
+                        _ => continue,
+                    }
+                }
+            };
+            ratios.push(z_m / expected_m);
+        }
+    }
+    let Some(middle) = ratios.len().checked_sub(1).map(|last| last / 2) else {
+        return depth.data_mm().iter().all(|mm| *mm == 0).then_some(DepthProblem::Empty);
+    };
+    let median = *ratios.select_nth_unstable_by(middle, f32::total_cmp).1;
+    match plane {
+        Some(_) if !PLAUSIBLE_RATIO.contains(&median) => {
+            Some(DepthProblem::NotTheSupportPlanes { ratio: median })
+        }
+        None if !PLAUSIBLE_M.contains(&median) => {
+            Some(DepthProblem::OutOfRange { median_m: median })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,315 @@
+//! Length, width and height of a package: its top face by a robust plane, its outline by moments.
+//!
+//! # Conventions
+//! Heights are along the support plane's normal; `u` and `v` are the other two directions.
+
+use nalgebra::{Point3, Unit, Vector3};
+
+use super::grid::Grid;
+use super::rays::Rays;
+use crate::number::to_f32;
+use crate::{Plane, SizeM};
+
+/// Fewer cells show no face.
+const CELLS_MIN: usize = 12;
+/// A top face that holds less of what is seen is not what the package is bounded by.
+const FLAT_SHARE_MIN: f32 = 0.5;
+
+/// The support plane, and two directions in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground {
+    pub(crate) up: Vector3<f32>,
+    pub(crate) offset_m: f32,
+    u: Vector3<f32>,
+    v: Vector3<f32>,
+}
+
+impl Ground {
+    pub(crate) fn new(plane: &Plane) -> Ground {
+        Ground::upwards(&plane.normal, to_f32(plane.offset_m))
+    }
+
+    pub(crate) fn upwards(normal: &Unit<Vector3<f64>>, offset_m: f32) -> Ground {
+        let up = normal.into_inner().cast::<f32>();
+        let u = super::contact::tangent(&up);
+        Ground { up, offset_m, u, v: up.cross(&u) }
+    }
+
+    pub(crate) fn height_m(&self, point: &Vector3<f32>) -> f32 {
+        self.up.dot(point) - self.offset_m
+    }
+
+    fn point(&self, u: f32, v: f32, height_m: f32) -> Vector3<f32> {
+        self.u * u + self.v * v + self.up * (height_m + self.offset_m)
+    }
+}
+
+/// What the visible surface says about the whole package.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body {
+    pub(crate) size: SizeM,
+    /// Middle of the top.
+    pub(crate) top: Vector3<f32>,
+    /// Guess of the middle of the package itself: below the top, against the top's normal, by half
+    /// of its thickness, which is no more than its height above the support and than its width.
+    pub(crate) center: Vector3<f32>,
+    /// Half-way between top and support.
+    pub(crate) middle: Point3<f64>,
+    /// Direction of the length, along the surface.
+    pub(crate) long_axis: Vector3<f32>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sizing {
+    heights_m: Vec<f32>,
+    on_top: Vec<bool>,
+    /// By grid index: 0 is unseen or outside, 1 on the top, 2 off it.
+    state: Vec<u8>,
+}
+
+/// `height = at + u_slope * u + v_slope * v`.
+#[derive(Clone, Copy, Debug)]
+struct Top {
+    at_m: f32,
+    u_slope: f32,
+    v_slope: f32,
+}
+
+impl Top {
+    fn height_m(&self, u: f32, v: f32) -> f32 {
+        self.at_m + self.u_slope * u + self.v_slope * v
+    }
+}
+
+impl Sizing {
+    pub(crate) fn measure(
+        &mut self,
+        grid: &Grid,
+        rays: &Rays,
+        ground: &Ground,
+        noise_m: f32,
+    ) -> Option<Body> {
+        if grid.cells.len() < CELLS_MIN {
+            return None;
+        }
+        let origin = grid.cells[grid.cells.len() / 2].point_in_camera;
+        let top = self.find_top(grid, ground, &origin, noise_m);
+        let share = self.on_top.iter().filter(|on| **on).count() as f32 / self.on_top.len() as f32;
+        let is_flat = share >= FLAT_SHARE_MIN && top.is_some();
+        if !is_flat {
+            self.on_top.iter_mut().for_each(|on| *on = true);
+        }
+        let moments = self.outline(grid, rays, ground, &origin, top.filter(|_| is_flat));
+        let (mean_u, mean_v) = (moments.u, moments.v);
+        let (long, short, [axis_u, axis_v]) = moments.axes();
+        let z_m = origin.z;
+        let cell_m = grid.step_px as f32 * z_m / rays.focal_px;
+        let extent_m = |variance: f32| (12.0 * variance.max(0.0) + cell_m * cell_m).sqrt();
+        let (mut length_m, mut width_m) = (extent_m(long), extent_m(short));
+        let (height_m, slope) = match top.filter(|_| is_flat) {
+            Some(top) => {
+                let along = top.u_slope * axis_u + top.v_slope * axis_v;
+                let across = top.v_slope * axis_u - top.u_slope * axis_v;
+                let rise_m = 0.5 * (along.abs() * length_m + across.abs() * width_m);
+                (length_m, width_m) = (length_m * along.hypot(1.0), width_m * across.hypot(1.0));
+                // Noise tilts every face a little.
+                let rise_m = if along.hypot(across) > 0.06 { rise_m } else { 0.0 };
+                (top.height_m(mean_u, mean_v) + rise_m, along)
+            }
+            None => (self.quantile_m(0.97), 0.0),
+        };
+        let (length_m, width_m) = (length_m.max(width_m), length_m.min(width_m));
+        let (base_u, base_v) = (ground.u.dot(&origin), ground.v.dot(&origin));
+        let center = |height_m| ground.point(mean_u + base_u, mean_v + base_v, height_m);
+        let top_m = top.filter(|_| is_flat).map_or(height_m, |top| top.height_m(mean_u, mean_v));
+        let tilted = top.filter(|_| is_flat).map_or(ground.up, |top| {
+            (ground.up - ground.u * top.u_slope - ground.v * top.v_slope).normalize()
+        });
+        let thickness_m = top_m.max(0.0).min(width_m);
+        let long_axis = (ground.u * axis_u + ground.v * axis_v + ground.up * slope).normalize();
+        Some(Body {
+            size: SizeM {
+                length_m: f64::from(length_m),
+                width_m: f64::from(width_m),
+                height_m: f64::from(height_m.max(0.0)),
+            },
+            top: center(top_m),
+            center: center(top_m) - tilted * (0.5 * thickness_m),
+            middle: Point3::from(center(0.5 * height_m).cast::<f64>()),
+            long_axis,
+        })
+    }
+
+    fn quantile_m(&mut self, share: f32) -> f32 {
+        let at = crate::number::floor_index(share * (self.heights_m.len() - 1) as f32);
+        *self.heights_m.select_nth_unstable_by(at, f32::total_cmp).1
+    }
+
+    /// A plane through the upper half, narrowed to what lies on it.
+    fn find_top(
+        &mut self,
+        grid: &Grid,
+        ground: &Ground,
+        origin: &Vector3<f32>,
+        noise_m: f32,
+    ) -> Option<Top> {
+        self.heights_m.clear();
+        self.heights_m.extend(grid.cells.iter().map(|cell| cell.height_m));
+        let median_m = self.quantile_m(0.5);
+        self.on_top.clear();
+        self.on_top.extend(grid.cells.iter().map(|cell| cell.height_m >= median_m));
+        let mut top = None;
+        for limit_m in [0.02, 0.008, 0.004] {
+            let fitted = fit_top(grid, ground, origin, &self.on_top)?;
+            let limit_m = limit_m + 3.0 * noise_m;
+            for (on, cell) in self.on_top.iter_mut().zip(&grid.cells) {
+                let d = cell.point_in_camera - origin;
+                let expected_m = fitted.height_m(ground.u.dot(&d), ground.v.dot(&d));
+                *on = (cell.height_m - expected_m).abs() < limit_m;
+            }
+            top = Some(fitted);
+        }
+        top
+    }
+
+    /// Moments of the face, holes in it included.
+    fn outline(
+        &mut self,
+        grid: &Grid,
+        rays: &Rays,
+        ground: &Ground,
+        origin: &Vector3<f32>,
+        top: Option<Top>,
+    ) -> Moments {
+        let (mut moments, mut span) = (Moments::default(), Span::default());
+        let cell_m = grid.step_px as f32 * origin.z / rays.focal_px;
+        self.state.clear();
+        self.state.resize(grid.edge.len(), 0);
+        for (cell, on) in grid.cells.iter().zip(&self.on_top) {
+            self.state[cell.index as usize] = if *on { 1 } else { 2 };
+            if *on {
+                let d = cell.point_in_camera - origin;
+                // A cell shows the more of the face the farther away it is.
+                let weight = cell.point_in_camera.z.powi(2);
+                let (u, v) = (ground.u.dot(&d), ground.v.dot(&d));
+                moments.add(u, v, weight);
+                span = span.with(u, v);
+            }
+        }
+        let Some(top) = top else { return moments.centered() };
+        let normal = ground.up - ground.u * top.u_slope - ground.v * top.v_slope;
+        let offset_m = normal.dot(origin) - ground.height_m(origin) + top.at_m;
+        for index in grid.rows + 1..grid.edge.len() - grid.rows - 1 {
+            if grid.edge[index] == 0 || self.state[index] != 0 {
+                continue;
+            }
+            let beside = [index - 1, index + 1, index - grid.rows, index + grid.rows];
+            let count = |of| beside.iter().filter(|at| self.state[**at] == of).count();
+            if count(1) <= count(2) {
+                continue;
+            }
+            let [x, y] = grid.px(index);
+            let ray = rays.at(x as f32, y as f32);
+            let z_m = offset_m / normal.dot(&ray);
+            let d = ray * z_m - origin;
+            let (u, v) = (ground.u.dot(&d), ground.v.dot(&d));
+            // A face seen edge-on would be met anywhere.
+            if z_m > 0.0 && span.holds(u, v, cell_m) {
+                moments.add(u, v, z_m * z_m);
+            }
+        }
+        moments.centered()
+    }
+}
+
+fn fit_top(grid: &Grid, ground: &Ground, origin: &Vector3<f32>, on_top: &[bool]) -> Option<Top> {
+    let (mut n, mut mean, mut squares) = (0.0f32, [0.0f32; 3], [0.0f32; 5]);
+    for (cell, _) in grid.cells.iter().zip(on_top).filter(|(_, on)| **on) {
+        let d = cell.point_in_camera - origin;
+        let (u, v, h) = (ground.u.dot(&d), ground.v.dot(&d), cell.height_m);
+        n += 1.0;
+        mean = [mean[0] + u, mean[1] + v, mean[2] + h];
+        let products = [u * u, u * v, v * v, u * h, v * h];
+        squares.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+    }
+    if n < CELLS_MIN as f32 {
+        return None;
+    }
+    let [u, v, h] = mean.map(|sum| sum / n);
+    let [uu, uv, vv, uh, vh] = squares.map(|sum| sum / n);
+    let (uu, uv, vv, uh, vh) = (uu - u * u, uv - u * v, vv - v * v, uh - u * h, vh - v * h);
+    let determinant = uu * vv - uv * uv;
+    if determinant <= 1e-6 * uu * vv {
+        return None;
+    }
+    let u_slope = (uh * vv - vh * uv) / determinant;
+    let v_slope = (vh * uu - uh * uv) / determinant;
+    Some(Top { at_m: h - u_slope * u - v_slope * v, u_slope, v_slope })
+}
+
+/// Smallest and largest `u` and `v`.
+#[derive(Clone, Copy, Debug)]
+struct Span([f32; 4]);
+
+impl Default for Span {
+    fn default() -> Span {
+        Span([f32::MAX, f32::MIN, f32::MAX, f32::MIN])
+    }
+}
+
+impl Span {
+    fn with(self, u: f32, v: f32) -> Span {
+        let Span([u_min, u_max, v_min, v_max]) = self;
+        Span([u_min.min(u), u_max.max(u), v_min.min(v), v_max.max(v)])
+    }
+
+    /// Whether a point lies in it, or beside it by no more than `reach`.
+    fn holds(&self, u: f32, v: f32, reach: f32) -> bool {
+        let Span([u_min, u_max, v_min, v_max]) = self;
+        (u_min - reach..=u_max + reach).contains(&u) && (v_min - reach..=v_max + reach).contains(&v)
+    }
+}
+
+/// Of an area: weight, mean and second moments.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    weight: f32,
+    u: f32,
+    v: f32,
+    uu: f32,
+    uv: f32,
+    vv: f32,
+}
+
+impl Moments {
+    fn add(&mut self, u: f32, v: f32, weight: f32) {
+        self.weight += weight;
+        self.u += weight * u;
+        self.v += weight * v;
+        self.uu += weight * u * u;
+        self.uv += weight * u * v;
+        self.vv += weight * v * v;
+    }
+
+    fn centered(self) -> Moments {
+        let w = self.weight.max(f32::MIN_POSITIVE);
+        let (u, v) = (self.u / w, self.v / w);
+        Moments {
+            weight: w,
+            u,
+            v,
+            uu: self.uu / w - u * u,
+            uv: self.uv / w - u * v,
+            vv: self.vv / w - v * v,
+        }
+    }
+
+    /// Variance along the longer and the shorter axis, and the longer one's direction. A rectangle
+    /// has a twelfth of its squared length, whichever way it lies.
+    fn axes(&self) -> (f32, f32, [f32; 2]) {
+        let half = 0.5 * (self.uu + self.vv);
+        let apart = (0.5 * (self.uu - self.vv)).hypot(self.uv);
+        let angle = 0.5 * (2.0 * self.uv).atan2(self.uu - self.vv);
+        (half + apart, half - apart, [angle.cos(), angle.sin()])
+    }
+}

@@ -1,0 +1,399 @@
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+
+use nalgebra::{Isometry3, Unit};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{CameraInfo, Distortion, Intrinsics, Mask, Plane};
+
+const LIMITS: GraspLimits =
+    GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 };
+
+fn scene() -> Scene {
+    Scene {
+        camera_info: CameraInfo {
+            camera_name: "test".into(),
+            frame_id: "camera_optical_frame".into(),
+            width_px: 320,
+            height_px: 240,
+            intrinsics: Intrinsics { fx_px: 300.0, fy_px: 300.0, cx_px: 160.0, cy_px: 120.0 },
+            distortion: Distortion::default(),
+        },
+        base_from_camera: None,
+        support_plane_in_camera: Some(Plane { normal: -Vector3::z_axis(), offset_m: -1.0 }),
+        tool: Tool::single_cup(0.02),
+        calibration_id: "test".into(),
+    }
+}
+
+fn rectangle(x: u32, y: u32, w: u32, h: u32) -> Mask {
+    let mut bitmap = vec![0; 320 * 240];
+    for row in y..y + h {
+        bitmap[(row * 320 + x) as usize..][..w as usize].fill(1);
+    }
+    Mask::from_bitmap(320, 240, &bitmap)
+}
+
+fn instance(mask: Mask) -> Instance {
+    let bbox = mask.bbox().unwrap();
+    Instance { class_id: 0, score: 0.9, bbox, mask }
+}
+
+/// Millimetres of a floor at 1 m with blocks on it: x, y, width, height in pixels, depth.
+fn blocks(blocks: &[(u32, u32, u32, u32, u16)]) -> DepthImage {
+    let mut data = vec![1000; 320 * 240];
+    for &(x, y, w, h, mm) in blocks {
+        for row in y..y + h {
+            data[(row * 320 + x) as usize..][..w as usize].fill(mm);
+        }
+    }
+    DepthImage::new(320, 240, data).unwrap()
+}
+
+/// Depth of a plane through `(0, 0, z_m)` with the given normal, quantised to 1 mm.
+fn plane_depth(z_m: f64, normal: Vector3<f64>, info: &CameraInfo) -> DepthImage {
+    let mut data = Vec::new();
+    for y in 0..240 {
+        for x in 0..320 {
+            let ray = info.ray(f64::from(x), f64::from(y));
+            data.push((1000.0 * z_m * normal.z / normal.dot(&ray)).round() as u16);
+        }
+    }
+    DepthImage::new(320, 240, data).unwrap()
+}
+
+fn plan_once(masks: Vec<Mask>, depth: Option<&DepthImage>, scene: &Scene) -> Plan {
+    plan_again(masks, depth, scene, &mut PlanState::default())
+}
+
+/// Track ids count from 1 in the order of the masks.
+fn plan_again(
+    masks: Vec<Mask>,
+    depth: Option<&DepthImage>,
+    scene: &Scene,
+    state: &mut PlanState,
+) -> Plan {
+    let ids: Vec<u64> = (1..).take(masks.len()).collect();
+    let instances = masks.into_iter().map(instance).collect();
+    plan(instances, &ids, depth, Some(scene), &LIMITS, state)
+}
+
+fn order(plan: &Plan) -> Vec<u64> {
+    plan.packages.iter().map(|package| package.track_id).collect()
+}
+
+#[test]
+fn without_depth_the_pose_lies_on_the_support_plane_and_says_so() {
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], None, &scene());
+    let package = &found.packages[0];
+    assert_eq!(package.grasps[0].pose_source, PoseSource::SupportPlane);
+    assert_eq!((package.height_m, package.size, found.depth_problem), (None, None, None));
+    let contact = package.grasps[0].reference_from_grasp.translation.vector;
+    assert!((contact - Vector3::new(0.0, 0.0, 1.0)).norm() < 0.01, "{contact}");
+}
+
+#[test]
+fn without_a_calibration_there_is_no_grasp_and_it_says_why() {
+    let instances = vec![instance(rectangle(140, 100, 40, 40))];
+    let found = plan(instances, &[1], None, None, &LIMITS, &mut PlanState::default());
+    assert!(found.packages[0].grasps.is_empty());
+    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::NotCalibrated));
+}
+
+#[test]
+fn depth_without_a_single_measurement_is_named_and_not_used() {
+    let holes = DepthImage::new(320, 240, vec![0; 320 * 240]).unwrap();
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&holes), &scene());
+    assert_eq!(found.depth_problem, Some(DepthProblem::Empty));
+    let grasp = &found.packages[0].grasps[0];
+    assert_eq!((grasp.pose_source, grasp.depth_hole_fraction), (PoseSource::SupportPlane, 1.0));
+}
+
+#[test]
+fn depth_in_another_unit_is_named_and_not_used() {
+    // Tenths of a millimetre, and metres.
+    for factor in [10.0, 0.001] {
+        let mm = (1000.0 * factor) as u16;
+        let depth = DepthImage::new(320, 240, vec![mm; 320 * 240]).unwrap();
+        let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &scene());
+        let Some(DepthProblem::NotTheSupportPlanes { ratio }) = found.depth_problem else {
+            panic!("{:?} at factor {factor}", found.depth_problem)
+        };
+        assert!((ratio / factor as f32 - 1.0).abs() < 0.01, "{ratio} for {factor}");
+        assert_eq!(found.packages[0].grasps[0].pose_source, PoseSource::SupportPlane);
+    }
+    let blind = Scene { support_plane_in_camera: None, ..scene() };
+    let depth = DepthImage::new(320, 240, vec![20_000; 320 * 240]).unwrap();
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &blind);
+    assert_eq!(found.depth_problem, Some(DepthProblem::OutOfRange { median_m: 20.0 }));
+    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::NoSurface));
+}
+
+#[test]
+fn a_package_over_a_hole_in_the_depth_falls_back_to_the_support_plane() {
+    let depth = blocks(&[(140, 100, 40, 40, 0)]);
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &scene());
+    assert_eq!(found.depth_problem, None);
+    assert_eq!(found.packages[0].grasps[0].pose_source, PoseSource::SupportPlane);
+}
+
+#[test]
+fn a_tool_larger_than_the_package_is_refused_by_name() {
+    let large = Scene { tool: Tool::single_cup(0.1), ..scene() };
+    for depth in [None, Some(&blocks(&[(140, 100, 40, 40, 900)]))] {
+        let found = plan_once(vec![rectangle(140, 100, 40, 40)], depth, &large);
+        assert_eq!(found.packages[0].refusal, Some(GraspRefusal::ToolTooLarge));
+        assert!(found.packages[0].grasps.is_empty());
+    }
+}
+
+#[test]
+fn the_topmost_package_is_picked_first() {
+    let depth = blocks(&[(40, 100, 40, 40, 900), (160, 100, 40, 40, 700)]);
+    let masks = vec![rectangle(40, 100, 40, 40), rectangle(160, 100, 40, 40)];
+    let found = plan_once(masks, Some(&depth), &scene());
+    assert_eq!(order(&found), [2, 1]);
+    assert!((found.packages[0].height_m.unwrap() - 0.3).abs() < 0.001);
+    assert_eq!((found.packages[0].pick_rank, found.packages[1].pick_rank), (0, 1));
+}
+
+#[test]
+fn poses_are_in_base_where_the_cell_is_calibrated() {
+    let base_from_camera =
+        Isometry3::new(Vector3::new(0.5, 0.0, 1.0), Vector3::new(std::f64::consts::PI, 0.0, 0.0));
+    let calibrated = Scene { base_from_camera: Some(base_from_camera), ..scene() };
+    let depth = blocks(&[(140, 100, 40, 40, 900)]);
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &calibrated);
+    let package = &found.packages[0];
+    let base_from_grasp = package.grasps[0].reference_from_grasp;
+    let off = base_from_grasp.translation.vector - Vector3::new(0.5, 0.0, 0.1);
+    assert!(off.norm() < 0.01, "{base_from_grasp}");
+    let approach_in_base = base_from_grasp * Vector3::z();
+    assert!((approach_in_base + Vector3::z()).norm() < 1e-3, "down: {approach_in_base}");
+    let middle = package.position_in_reference.unwrap();
+    assert!((middle - Point3::new(0.5, 0.0, 0.05)).norm() < 0.01, "{middle}");
+}
+
+#[test]
+fn the_size_of_a_box_is_that_of_its_top_face() {
+    // 60 x 40 px at 0.9 m: 180 x 120 mm, 100 mm high.
+    let depth = blocks(&[(130, 100, 60, 40, 900)]);
+    let found = plan_once(vec![rectangle(130, 100, 60, 40)], Some(&depth), &scene());
+    let size = found.packages[0].size.unwrap();
+    for (found, expected) in [(size.length_m, 0.18), (size.width_m, 0.12), (size.height_m, 0.1)] {
+        assert!((found / expected - 1.0).abs() < 0.03, "{size:?}");
+    }
+}
+
+#[test]
+fn a_package_cut_by_the_image_s_border_has_no_size() {
+    let depth = blocks(&[(0, 100, 60, 40, 900)]);
+    let found = plan_once(vec![rectangle(0, 100, 60, 40)], Some(&depth), &scene());
+    assert_eq!(found.packages[0].size, None);
+    assert!(!found.packages[0].grasps.is_empty());
+}
+
+#[test]
+fn a_wall_beside_the_contact_blocks_the_approach() {
+    // A package of 50 mm between two walls that rise 150 mm above it.
+    let narrow = [(140, 60, 17, 120, 950), (120, 60, 20, 120, 800), (157, 60, 20, 120, 800)];
+    let depth = blocks(&narrow);
+    let found = plan_once(vec![rectangle(140, 60, 17, 120)], Some(&depth), &scene());
+    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::Blocked));
+    let slim = Tool { approach_radius_m: 0.01, ..Tool::single_cup(0.01) };
+    let found = plan_once(
+        vec![rectangle(140, 60, 17, 120)],
+        Some(&depth),
+        &Scene { tool: slim, ..scene() },
+    );
+    assert_eq!(found.packages[0].refusal, None);
+}
+
+#[test]
+fn a_steep_face_is_refused() {
+    let normal = Vector3::new(1.5, 0.0, -1.0).normalize();
+    let depth = plane_depth(0.8, normal, &scene().camera_info);
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &scene());
+    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::TooSteep));
+}
+
+#[test]
+fn a_lens_that_changes_is_taken_up() {
+    let mut state = PlanState::default();
+    let depth = blocks(&[(140, 100, 40, 40, 900)]);
+    let masks = || vec![rectangle(140, 100, 40, 40)];
+    let near = plan_again(masks(), Some(&depth), &scene(), &mut state);
+    let mut tele = scene();
+    tele.camera_info.intrinsics.fx_px = 600.0;
+    tele.camera_info.intrinsics.fy_px = 600.0;
+    let far = plan_again(masks(), Some(&depth), &tele, &mut state);
+    let length_m = |plan: &Plan| plan.packages[0].size.unwrap().length_m;
+    assert!((length_m(&near) / length_m(&far) - 2.0).abs() < 0.05);
+}
+
+fn four_cups() -> Tool {
+    let cup =
+        |x: f64, y: f64| Cup { position_m: [x, y, 0.0], radius_m: 0.012, compliance_m: 0.003 };
+    let cups = vec![cup(-0.03, -0.03), cup(0.03, -0.03), cup(-0.03, 0.03), cup(0.03, 0.03)];
+    Tool { cups, approach_radius_m: 0.05, approach_length_m: 0.1 }
+}
+
+#[test]
+fn a_tool_of_four_cups_uses_all_on_a_large_box_and_one_on_a_small_one() {
+    let tool = Scene { tool: four_cups(), ..scene() };
+    let depth = blocks(&[(100, 80, 80, 60, 900), (230, 150, 14, 14, 900)]);
+    let found = plan_once(vec![rectangle(100, 80, 80, 60)], Some(&depth), &tool);
+    let large = &found.packages[0].grasps[0];
+    assert_eq!(large.cups.indices().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let found = plan_once(vec![rectangle(230, 150, 14, 14)], Some(&depth), &tool);
+    let small = &found.packages[0].grasps[0];
+    assert_eq!(small.cups.indices().count(), 1);
+    // The tool's axis is a cup's distance away from the package's middle.
+    let axis = small.reference_from_grasp.translation.vector;
+    let contact = tool.camera_info.ray(236.5, 156.5) * 0.9;
+    assert!(((axis - contact).norm() - 0.03 * 2.0f64.sqrt()).abs() < 0.008, "{axis} {contact}");
+}
+
+#[test]
+fn a_step_under_the_cup_costs_its_seal() {
+    let flat = blocks(&[(120, 90, 80, 60, 900)]);
+    let stepped = blocks(&[(120, 90, 80, 60, 900), (155, 90, 8, 60, 906)]);
+    let scene = scene();
+    let deviation_mm = |depth: &DepthImage| {
+        1000.0 * CupProbe::new(depth, &scene).touch([159.0, 119.0], 0.02).unwrap().deviation_m
+    };
+    assert!(deviation_mm(&flat) < 0.5, "{}", deviation_mm(&flat));
+    assert!((3.0..12.0).contains(&deviation_mm(&stepped)), "{}", deviation_mm(&stepped));
+}
+
+/// Depth noise that is the same for the same seed.
+fn noisy(depth: &DepthImage, seed: u64, amplitude_mm: i64) -> DepthImage {
+    let mut word = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let data = depth
+        .data_mm()
+        .iter()
+        .map(|mm| {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            let off = (word % (2 * amplitude_mm as u64 + 1)) as i64 - amplitude_mm;
+            (i64::from(*mm) + off).max(1) as u16
+        })
+        .collect();
+    DepthImage::new(320, 240, data).unwrap()
+}
+
+#[test]
+fn on_a_still_scene_the_chosen_grasps_and_the_order_stay() {
+    let still = blocks(&[(40, 80, 90, 60, 900), (180, 80, 90, 60, 902)]);
+    let masks = || vec![rectangle(40, 80, 90, 60), rectangle(180, 80, 90, 60)];
+    let mut state = PlanState::default();
+    let first = plan_again(masks(), Some(&noisy(&still, 1, 2)), &scene(), &mut state);
+    for seed in 2..40 {
+        let next = plan_again(masks(), Some(&noisy(&still, seed, 2)), &scene(), &mut state);
+        assert_eq!(order(&next), order(&first), "frame {seed}");
+        for (package, before) in next.packages.iter().zip(&first.packages) {
+            assert_eq!(package.grasps[0].contact_px, before.grasps[0].contact_px, "frame {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_grasp_goes_with_its_package() {
+    let mut state = PlanState::default();
+    let mut at = |x: u32| {
+        let depth = blocks(&[(x, 80, 90, 60, 900)]);
+        let found = plan_again(vec![rectangle(x, 80, 90, 60)], Some(&depth), &scene(), &mut state);
+        found.packages[0].grasps[0].contact_px[0] - x as f32
+    };
+    let first = at(40);
+    for x in [47, 54, 61, 100] {
+        assert_eq!(at(x), first);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_normal_of_a_tilted_plane_is_found_despite_outliers(
+        tilt_x in -0.7f64..0.7, tilt_y in -0.7f64..0.7, z_m in 0.5f64..1.5, seed in 0usize..50,
+    ) {
+        let normal = Vector3::new(tilt_x, tilt_y, -1.0).normalize();
+        let plane = Plane { normal: Unit::new_unchecked(-Vector3::z()), offset_m: -z_m };
+        let scene = Scene { support_plane_in_camera: Some(plane), ..scene() };
+        let depth = plane_depth(z_m, normal, &scene.camera_info);
+        let mut data = depth.data_mm().to_vec();
+        for i in (seed..data.len()).step_by(41) {
+            data[i] += 150;
+        }
+        let depth = DepthImage::new(320, 240, data).unwrap();
+        let size = (60.0 / z_m) as u32;
+        let mask = rectangle(160 - size / 2, 120 - size / 2, size, size);
+        let found = CupProbe::new(&depth, &scene).touch([160.0, 120.0], 0.03).unwrap();
+        let error_deg = found.normal_in_camera.angle(&normal).to_degrees();
+        prop_assert!(error_deg < 3.0, "{} degrees off", error_deg);
+        // And the planner makes of it what it can.
+        plan_once(vec![mask], Some(&depth), &scene);
+    }
+
+    /// A package that another one covers, wherever that lies, is never first while there is one
+    /// that is free.
+    #[test]
+    fn what_lies_under_another_package_is_never_first(
+        x in 70u32..130, y in 50u32..90, dx in -30i32..30, dy in -30i32..30,
+        thick_mm in 30u16..200, under_score in 0.3f32..1.0,
+    ) {
+        let (over_x, over_y) = (x.saturating_add_signed(dx), y.saturating_add_signed(dy));
+        let under_mm = 900;
+        let depth = blocks(&[
+            (x, y, 80, 60, under_mm),
+            (over_x, over_y, 60, 50, under_mm - thick_mm),
+        ]);
+        let over = rectangle(over_x, over_y, 60, 50);
+        let whole = rectangle(x, y, 80, 60).to_bitmap();
+        let bitmap: Vec<u8> =
+            whole.iter().zip(over.to_bitmap()).map(|(a, b)| a & (1 - b)).collect();
+        let under = Mask::from_bitmap(320, 240, &bitmap);
+        prop_assume!(under.area_px() > 200);
+        let mut instances = vec![instance(under), instance(over)];
+        instances[0].score = under_score;
+        let mut state = PlanState::default();
+        let found = plan(instances, &[1, 2], Some(&depth), Some(&scene()), &LIMITS, &mut state);
+        prop_assert_eq!(order(&found), vec![2, 1]);
+    }
+
+    /// Whatever the masks and the depth are, what comes out is whole.
+    #[test]
+    fn any_scene_gives_sound_grasps(
+        seed in 1u64..u64::MAX, x in 0u32..280, y in 0u32..200, w in 1u32..40, h in 1u32..40,
+        amplitude_mm in 0i64..400, holes in 0u32..100, cups in 1usize..3,
+    ) {
+        let depth = noisy(&blocks(&[(x, y, w, h, 800)]), seed, amplitude_mm);
+        let data = depth.data_mm().iter().enumerate().map(|(at, mm)| {
+            if (at as u64).wrapping_mul(seed | 1) % 100 < u64::from(holes) { 0 } else { *mm }
+        });
+        let depth = DepthImage::new(320, 240, data.collect()).unwrap();
+        let tool = if cups == 1 { Tool::single_cup(0.01) } else { four_cups() };
+        let scene = Scene { tool, ..scene() };
+        let mut state = PlanState::default();
+        let masks = || vec![rectangle(x, y, w, h), rectangle(100, 100, 50, 30)];
+        for _ in 0..2 {
+            let found = plan_again(masks(), Some(&depth), &scene, &mut state);
+            for package in &found.packages {
+                prop_assert_eq!(package.grasps.is_empty(), package.refusal.is_some());
+                prop_assert!(package.grasps.len() <= LIMITS.per_package_max);
+                prop_assert!((0.0..=1.0).contains(&package.occluded_share));
+                for grasp in &package.grasps {
+                    prop_assert!(grasp.quality.is_finite() && grasp.quality <= 1.0);
+                    prop_assert!(grasp.cups.indices().next().is_some());
+                    let pose = &grasp.reference_from_grasp;
+                    prop_assert!(pose.translation.vector.iter().all(|v| v.is_finite()));
+                    prop_assert!((pose.rotation.norm() - 1.0).abs() < 1e-6);
+                    let [px, py] = grasp.contact_px.map(|v| v as u32);
+                    prop_assert!(package.instance.mask.contains(px, py), "{:?}", grasp.contact_px);
+                }
+                let best = package.grasps.iter().map(|grasp| grasp.quality);
+                prop_assert!(best.clone().skip(1).zip(best).all(|(b, a)| b <= 1.35 * a + 1e-6));
+            }
+        }
+    }
+}

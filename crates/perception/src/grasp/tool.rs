@@ -1,0 +1,56 @@
+//! What holds the packages: suction cups on one rigid head.
+
+use nalgebra::Vector3;
+
+/// One suction cup.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cup {
+    /// Middle of the lip in the tool's reference frame, whose z points along the approach.
+    pub position_m: [f64; 3],
+    pub radius_m: f64,
+    /// Differences of height under its lip that the cup can follow.
+    pub compliance_m: f64,
+}
+
+/// The tool at the end of the arm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// At most [`Tool::CUPS_MAX`]; never empty.
+    pub cups: Vec<Cup>,
+    /// The cylinder around the approach that must be free of everything: the tool's own thickness.
+    pub approach_radius_m: f64,
+    /// How far back from the contact that cylinder reaches.
+    pub approach_length_m: f64,
+}
+
+impl Tool {
+    /// All subsets of the cups are tried, so there are few.
+    pub const CUPS_MAX: usize = 8;
+
+    /// One cup on the tool's axis, of the usual soft kind with one and a half bellows.
+    pub fn single_cup(radius_m: f64) -> Tool {
+        let cup = Cup { position_m: [0.0; 3], radius_m, compliance_m: 0.004 };
+        Tool { cups: vec![cup], approach_radius_m: 1.5 * radius_m, approach_length_m: 0.15 }
+    }
+
+    /// From the tool's axis to the outermost lip.
+    pub fn reach_m(&self) -> f64 {
+        let reach = |cup: &Cup| cup.position_m[0].hypot(cup.position_m[1]) + cup.radius_m;
+        self.cups.iter().map(reach).fold(0.0, f64::max)
+    }
+
+    /// Where a single cup sits on the axis, the turn of the tool does not matter.
+    pub(crate) fn is_round(&self) -> bool {
+        self.cups.iter().all(|cup| cup.position_m[0].hypot(cup.position_m[1]) < 1e-6)
+    }
+
+    pub(crate) fn smallest_radius_m(&self) -> f64 {
+        self.cups.iter().map(|cup| cup.radius_m).fold(f64::MAX, f64::min)
+    }
+}
+
+impl Cup {
+    pub(crate) fn position(&self) -> Vector3<f64> {
+        Vector3::from(self.position_m)
+    }
+}
