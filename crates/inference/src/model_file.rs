@@ -70,7 +70,7 @@ impl ModelFile {
         &self.ports
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
