@@ -44,6 +44,6 @@ pub use frames::Losses;
 pub use messages::{MessageReader, RecordedMessage};
 pub use playback::{Pace, Playback, SharedClock, StopHandle};
 pub use reader::FrameReader;
-pub use ring::{Ring, RingLimits, check_free_bytes};
+pub use ring::{Kept, Ring, RingLimits, check_free_bytes};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
 pub use writer::{ForeignMessage, FrameWriter, Results, StoredFile, WriteOptions};

@@ -87,17 +87,18 @@ impl Ring {
 
     /// Moves everything, the segment being written included, to where nothing is removed.
     ///
-    /// Returns how many files moved: none while the present segment has been kept already, or when
-    /// there is no room for more.
-    pub fn keep(&mut self) -> Result<usize, RecordingError> {
+    /// Nothing moves while the present segment has been kept already.
+    pub fn keep(&mut self) -> Result<Kept, RecordingError> {
         if self.current.as_ref().is_some_and(|segment| segment.is_kept) {
-            return Ok(0);
+            return Ok(Kept::default());
         }
         let (folder, kept) = (self.folder.clone(), self.folder.join(KEPT));
         let mut kept_bytes: u64 = self.files_in(&kept)?.iter().map(|file| file.bytes).sum();
+        let files = self.files_in(&folder)?;
+        let count = files.len();
         let mut moved = 0;
         // The newest matter most, should there be no room for all.
-        for file in self.files_in(&folder)?.into_iter().rev() {
+        for file in files.into_iter().rev() {
             kept_bytes += file.bytes;
             if kept_bytes > self.limits.kept_bytes_max {
                 break;
@@ -109,7 +110,7 @@ impl Ring {
                 segment.is_kept = true;
             }
         }
-        Ok(moved)
+        Ok(Kept { moved, left: count - moved })
     }
 
     /// Closes the segment being written.
@@ -185,6 +186,15 @@ impl Ring {
     fn in_folder<T>(&self, act: impl FnOnce() -> io::Result<T>) -> Result<T, RecordingError> {
         act().map_err(|source| RecordingError::Folder { path: self.folder.clone(), source })
     }
+}
+
+/// What [`Ring::keep`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Files that nothing will remove any more.
+    pub moved: usize,
+    /// Files for which there was no room: the ring will overwrite them.
+    pub left: usize,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

@@ -29,8 +29,10 @@ use crate::trouble::PlanTrouble;
 /// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
 /// 1280x720 px with depth.
 pub(crate) const QUEUE_FRAMES_MAX: usize = 8;
-/// How long a gap is worth a reason in the status.
-const GAP_TOLD_NS: u64 = 10_000_000_000;
+/// How long a gap, or what could not be kept, is worth a reason in the status.
+pub(super) const TOLD_NS: u64 = 10_000_000_000;
+pub(super) const KEPT_FULL: &str = "recordings that were to be kept are not: the folder kept is \
+     full; move away what is in it, or raise recording.kept_size_mb_max";
 
 /// What a recording says about where its results come from.
 pub(crate) struct Origin {
@@ -67,6 +69,8 @@ pub(super) struct Shared {
     /// When a frame was last left out.
     pub(super) missed_stamp_ns: AtomicU64,
     pub(super) keep_wanted: AtomicBool,
+    /// When there was last no room for what was to be kept.
+    pub(super) unkept_stamp_ns: AtomicU64,
     pub(super) end: Mutex<Option<End>>,
 }
 
@@ -164,13 +168,16 @@ impl Recorder {
         if let Some(End::Failed(why)) = self.shared.end() {
             return Some(format!("recording stopped: {why}"));
         }
-        let missed = self.shared.frames_missed.load(Ordering::Relaxed);
-        let newest = StampNs(self.shared.missed_stamp_ns.load(Ordering::Relaxed));
-        (missed > 0 && self.clock.now().since_ns(newest) < GAP_TOLD_NS).then(|| {
-            "the recording cannot keep up and leaves frames out: see recording.color, or use a \
-             faster disk"
-                .to_owned()
-        })
+        let is_fresh = |stamp_ns: &AtomicU64| {
+            let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
+            stamp != StampNs(0) && self.clock.now().since_ns(stamp) < TOLD_NS
+        };
+        if is_fresh(&self.shared.missed_stamp_ns) {
+            let slow = "the recording cannot keep up and leaves frames out: see recording.color, \
+                        or use a faster disk";
+            return Some(slow.to_owned());
+        }
+        is_fresh(&self.shared.unkept_stamp_ns).then(|| KEPT_FULL.to_owned())
     }
 
     /// The run has no more to do.
@@ -416,6 +423,23 @@ mod tests {
         let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
         let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
         assert_eq!(statuses, 3, "every change is recorded");
+    }
+
+    #[test]
+    fn what_finds_no_room_to_be_kept_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        std::fs::create_dir(&kept).unwrap();
+        std::fs::write(kept.join("dock_1.mcap"), vec![0; 1_000_000]).unwrap();
+        let config = format!("[recording]\nfolder = {:?}\nkept_size_mb_max = 1", folder.path());
+        let mut recorder = start(&config);
+        recorder.take_status(status(wire::State::Degraded, "camera lost"));
+        while recorder.trouble().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(recorder.trouble().unwrap().contains("recording.kept_size_mb_max"));
+        recorder.finish().unwrap();
+        assert_eq!((recordings(folder.path()).len(), recordings(&kept).len()), (1, 1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use magpie_transport::wire;
 use prost::Message;
 
 use super::messages;
-use super::recorder::{End, FrameItem, Item, Origin, Shared};
+use super::recorder::{End, FrameItem, Item, KEPT_FULL, Origin, Shared, TOLD_NS};
 use super::settings::FileLimits;
 use crate::failure::one_line;
 
@@ -62,26 +62,28 @@ impl Writer {
     /// Until everybody who could send something is gone, or the recording is full.
     fn write_all(&mut self, receiver: &Receiver<Item>) -> Result<Option<End>, RecordingError> {
         let mut newest = StampNs(0);
+        let mut now = StampNs(0);
         while let Ok(item) = receiver.recv() {
             match item {
                 Item::Frame(item) => {
-                    newest = item.frame.stamp;
+                    (newest, now) = (item.frame.stamp, item.handed_over);
                     self.write_frame(&item)?;
                     self.shared.frames.fetch_add(1, Ordering::Relaxed);
                 }
                 Item::Status { stamp, status } => {
+                    now = stamp;
                     let data = status.encode_to_vec();
                     self.output.writer(stamp)?.write_message(stamp, &messages::status(&data))?;
                 }
             }
             // After the item, so that what is kept shows what it is kept for.
-            self.keep_if_wanted()?;
+            self.keep_if_wanted(now)?;
             if self.output.is_full(newest) {
                 return Ok(Some(End::Full));
             }
         }
         self.note_rest(newest)?;
-        self.keep_if_wanted()?;
+        self.keep_if_wanted(now)?;
         Ok(None)
     }
 
@@ -130,14 +132,20 @@ impl Writer {
         self.output.writer(newest)?.note_gap(newest, rest, TOO_SLOW)
     }
 
-    fn keep_if_wanted(&mut self) -> Result<(), RecordingError> {
+    fn keep_if_wanted(&mut self, now: StampNs) -> Result<(), RecordingError> {
         let Output::Ring(ring) = &mut self.output else { return Ok(()) };
         if !self.shared.keep_wanted.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let files = ring.keep()?;
-        if files > 0 {
-            tracing::info!(files, "recordings kept");
+        let kept = ring.keep()?;
+        if kept.moved > 0 {
+            tracing::info!(files = kept.moved, "recordings kept");
+        }
+        if kept.left > 0 {
+            let before = StampNs(self.shared.unkept_stamp_ns.swap(now.0, Ordering::Relaxed));
+            if now.since_ns(before) > TOLD_NS {
+                tracing::warn!(files = kept.left, "{KEPT_FULL}");
+            }
         }
         Ok(())
     }

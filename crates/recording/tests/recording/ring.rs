@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use magpie_recording::{
-    FrameReader, Playback, RecordingError, Ring, RingLimits, StoredFile, WriteOptions,
+    FrameReader, Kept, Playback, RecordingError, Ring, RingLimits, StoredFile, WriteOptions,
 };
 use tempfile::TempDir;
 
@@ -85,8 +85,8 @@ fn what_is_kept_stays_and_the_segment_being_written_goes_on() {
     let folder = folder();
     let mut ring = ring(folder.path(), LIMITS);
     write(&mut ring, 0..5);
-    assert_eq!(ring.keep().unwrap(), 2);
-    assert_eq!(ring.keep().unwrap(), 0, "kept already");
+    assert_eq!(ring.keep().unwrap(), Kept { moved: 2, left: 0 });
+    assert_eq!(ring.keep().unwrap(), Kept::default(), "kept already");
     write(&mut ring, 5..30);
     ring.finish().unwrap();
     assert_eq!(segments(&folder.path().join("kept")), [&[0, 1, 2], &[3, 4, 5]]);
@@ -107,7 +107,7 @@ fn no_more_is_kept_than_there_is_room_for_and_the_newest_comes_first() {
         .len();
     let limits = RingLimits { kept_bytes_max: one * 3 / 2, ..LIMITS };
     let mut ring = self::ring(folder.path(), limits);
-    assert_eq!(ring.keep().unwrap(), 1);
+    assert_eq!(ring.keep().unwrap(), Kept { moved: 1, left: 2 });
     assert_eq!(segments(&folder.path().join("kept")), [[6, 7, 8]]);
 }
 
