@@ -7,6 +7,8 @@
 //! changes are found corner by corner and written straight into runs: the work per column grows
 //! with the prototypes' rows and the outline, not with the camera's pixels.
 
+use std::collections::BinaryHeap;
+
 use crate::mask::MaskBuilder;
 use crate::number::{ceil_px, floor_index};
 use crate::{BboxPx, Instance, Letterbox, Mask, ModelSpec, Outputs};
@@ -28,11 +30,22 @@ pub struct DecodeLimits {
 #[derive(Debug, Default)]
 pub struct DecodeScratch {
     best_score: Vec<f32>,
-    best_class: Vec<u32>,
-    candidates: Vec<Candidate>,
+    /// Anchors worth a look, as [`rank`]s.
+    ranked: BinaryHeap<u64>,
     kept: Vec<Candidate>,
-    patch: Vec<f32>,
+    masks: MaskScratch,
+}
+
+#[derive(Debug, Default)]
+struct MaskScratch {
+    /// Logits of the prototype pixels that a box sees: by rows, then by columns.
+    straight: Vec<f32>,
+    turned: Vec<f32>,
+    /// Logits of one image column at the prototypes' rows, and whether they are positive: one flag
+    /// more than rows, the last one twice.
     column: Vec<f32>,
+    inside: Vec<u8>,
+    runs: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,82 +70,123 @@ pub fn decode(
 ) -> Vec<Instance> {
     let classes = model.class_names.len();
     assert_eq!(outputs.predictions.len(), (4 + classes + model.coefficients) * model.anchors);
-    let prototypes = Prototypes::new(outputs.prototypes, model, letterbox);
-    find_candidates(outputs.predictions, model, limits, scratch);
-    suppress(limits, scratch);
-    let DecodeScratch { kept, patch, column, .. } = scratch;
-    kept.iter()
-        .filter_map(|candidate| {
-            let bbox = letterbox.bbox_to_image(&candidate.bbox);
-            let coefficients = |k: usize| {
-                outputs.predictions[(4 + classes + k) * model.anchors + candidate.anchor]
-            };
-            let mask = prototypes.mask(coefficients, &bbox, patch, column)?;
-            let Candidate { class_id, score, .. } = *candidate;
-            Some(Instance { class_id, score, bbox, mask })
-        })
-        .collect()
+    pulp::Arch::new().dispatch(Decode { outputs, model, letterbox, limits, scratch })
 }
 
-/// Anchors whose best class reaches the limit, best first.
-fn find_candidates(
+/// Compiled for several instruction sets, of which the processor's best is taken: what it calls
+/// has to be inlined.
+struct Decode<'a> {
+    outputs: Outputs<'a>,
+    model: &'a ModelSpec,
+    letterbox: &'a Letterbox,
+    limits: &'a DecodeLimits,
+    scratch: &'a mut DecodeScratch,
+}
+
+impl pulp::WithSimd for Decode<'_> {
+    type Output = Vec<Instance>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Vec<Instance> {
+        let Decode { outputs: Outputs { predictions, prototypes }, model, scratch, .. } = self;
+        rank_anchors(predictions, model, self.limits, scratch);
+        suppress(predictions, model, self.limits, scratch);
+        let prototypes = Prototypes::new(prototypes, model, self.letterbox);
+        let first_row = 4 + model.class_names.len();
+        let DecodeScratch { kept, masks, .. } = scratch;
+        let mut instances = Vec::with_capacity(kept.len());
+        for &Candidate { anchor, class_id, score, bbox } in kept.iter() {
+            let bbox = self.letterbox.bbox_to_image(&bbox);
+            let coefficient = |k: usize| predictions[(first_row + k) * model.anchors + anchor];
+            if let Some(mask) = prototypes.mask(coefficient, &bbox, masks) {
+                instances.push(Instance { class_id, score, bbox, mask });
+            }
+        }
+        instances
+    }
+}
+
+/// Orders anchors by score, and those of the same score by their own order.
+fn rank(score: f32, anchor: usize) -> u64 {
+    let anchor = u32::try_from(anchor).expect("anchors are thousands");
+    // Bits of floats that are not negative sort as the floats do; the sum turns -0 into 0.
+    u64::from((score + 0.0).to_bits()) << 32 | u64::from(!anchor)
+}
+
+fn anchor_of(rank: u64) -> usize {
+    let [low @ .., _, _, _, _] = rank.to_le_bytes();
+    !u32::from_le_bytes(low) as usize
+}
+
+/// The anchors whose best class reaches the limit.
+#[inline(always)]
+fn rank_anchors(
     predictions: &[f32],
     model: &ModelSpec,
     limits: &DecodeLimits,
     scratch: &mut DecodeScratch,
 ) {
     let anchors = model.anchors;
-    let row = |k: usize| &predictions[k * anchors..(k + 1) * anchors];
-    let DecodeScratch { best_score, best_class, candidates, .. } = scratch;
+    let scores = &predictions[4 * anchors..(4 + model.class_names.len()) * anchors];
+    let DecodeScratch { best_score, ranked, .. } = scratch;
     best_score.clear();
-    best_score.extend_from_slice(row(4));
-    best_class.clear();
-    best_class.resize(anchors, 0);
-    for class_id in 1..model.class_names.len() {
-        let class = u32::try_from(class_id).expect("a class id");
-        let scores = row(4 + class_id);
-        for ((best, id), &score) in best_score.iter_mut().zip(best_class.iter_mut()).zip(scores) {
-            let better = score > *best;
-            *best = if better { score } else { *best };
-            *id = if better { class } else { *id };
+    best_score.extend_from_slice(&scores[..anchors]);
+    for scores in scores[anchors..].chunks_exact(anchors) {
+        for (best, &score) in best_score.iter_mut().zip(scores) {
+            *best = if score > *best { score } else { *best };
         }
     }
-    candidates.clear();
-    for (anchor, &score) in best_score.iter().enumerate() {
-        // Also false for a NaN, which no score is.
-        if score >= limits.score_min {
-            let [cx, cy, w, h] = std::array::from_fn(|k| row(k)[anchor]);
-            let bbox = BboxPx {
-                x_min_px: cx - 0.5 * w,
-                y_min_px: cy - 0.5 * h,
-                x_max_px: cx + 0.5 * w,
-                y_max_px: cy + 0.5 * h,
-            };
-            let class_id = best_class[anchor] as usize;
-            candidates.push(Candidate { anchor, class_id, score, bbox });
-        }
-    }
-    // The anchor breaks ties, so that the order never depends on the sort.
-    candidates
-        .sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.anchor.cmp(&b.anchor)));
-    candidates.truncate(CANDIDATES_MAX);
+    let score_min = limits.score_min.max(0.0);
+    // Also false for a NaN, which no score is.
+    let passing = best_score.iter().enumerate().filter(|(_, score)| **score >= score_min);
+    ranked.clear();
+    ranked.extend(passing.map(|(anchor, &score)| rank(score, anchor)));
 }
 
-/// Greedy NMS.
-fn suppress(limits: &DecodeLimits, scratch: &mut DecodeScratch) {
-    let DecodeScratch { candidates, kept, .. } = scratch;
+/// Greedy NMS, from the best anchor on.
+#[inline(always)]
+fn suppress(
+    predictions: &[f32],
+    model: &ModelSpec,
+    limits: &DecodeLimits,
+    scratch: &mut DecodeScratch,
+) {
+    let DecodeScratch { ranked, kept, .. } = scratch;
     kept.clear();
-    for candidate in candidates.iter() {
+    for _ in 0..CANDIDATES_MAX {
+        if kept.len() == limits.instances_max {
+            return;
+        }
+        let Some(rank) = ranked.pop() else { return };
+        let anchor = anchor_of(rank);
+        let candidate = Candidate::read(predictions, model, anchor);
         let suppressed = kept.iter().any(|better| {
             (limits.nms_class_agnostic || better.class_id == candidate.class_id)
                 && better.bbox.iou(&candidate.bbox) > limits.iou_max
         });
         if !suppressed {
-            kept.push(*candidate);
-            if kept.len() == limits.instances_max {
-                return;
+            kept.push(candidate);
+        }
+    }
+}
+
+impl Candidate {
+    fn read(predictions: &[f32], model: &ModelSpec, anchor: usize) -> Candidate {
+        let value = |row: usize| predictions[row * model.anchors + anchor];
+        let (mut class_id, mut score) = (0, value(4));
+        for other in 1..model.class_names.len() {
+            if value(4 + other) > score {
+                (class_id, score) = (other, value(4 + other));
             }
         }
+        let [cx, cy, w, h] = std::array::from_fn(value);
+        let bbox = BboxPx {
+            x_min_px: cx - 0.5 * w,
+            y_min_px: cy - 0.5 * h,
+            x_max_px: cx + 0.5 * w,
+            y_max_px: cy + 0.5 * h,
+        };
+        Candidate { anchor, class_id, score, bbox }
     }
 }
 
@@ -169,12 +223,12 @@ impl<'a> Prototypes<'a> {
     }
 
     /// The mask inside `bbox` (image pixels); `None` if it shows no pixel.
+    #[inline(always)]
     fn mask(
         &self,
         coefficient: impl Fn(usize) -> f32,
         bbox: &BboxPx,
-        patch: &mut Vec<f32>,
-        column: &mut Vec<f32>,
+        scratch: &mut MaskScratch,
     ) -> Option<Mask> {
         // A pixel belongs to the box when its index lies in [min, max), as in the reference.
         let x_range = pixel_range(bbox.x_min_px, bbox.x_max_px, self.image_width_px);
@@ -182,54 +236,63 @@ impl<'a> Prototypes<'a> {
         if x_range.is_empty() || y_range.is_empty() {
             return None;
         }
-        let columns = samples(self.x_map, &x_range, self.width);
-        let rows = samples(self.y_map, &y_range, self.height);
-        self.logits(coefficient, columns.clone(), rows.clone(), patch);
+        let columns = widened(&samples(self.x_map, &x_range, self.width), self.width);
+        let rows = widened(&samples(self.y_map, &y_range, self.height), self.height);
+        self.logits(coefficient, &columns, &rows, scratch);
+        let MaskScratch { turned, column, inside, runs, .. } = scratch;
 
-        let mut builder = MaskBuilder::new(self.image_width_px, self.image_height_px);
+        let mut builder = MaskBuilder::new(self.image_width_px, self.image_height_px, runs);
         builder.push(false, x_range.start * self.image_height_px);
         let row_count = rows.len();
+        column.resize(row_count, 0.0);
+        inside.resize(row_count + 1, 0);
         let mut any = false;
         for x in x_range.clone() {
-            let u = (self.x_map.0 * x as f32 + self.x_map.1)
-                .clamp(columns.start as f32, (columns.end - 1) as f32);
-            let left = floor_index(u).min(columns.end.saturating_sub(2).max(columns.start));
+            let u = (self.x_map.0 * x as f32 + self.x_map.1).clamp(0.0, (self.width - 1) as f32);
+            let left = floor_index(u).min(self.width.saturating_sub(2));
             let weight = u - left as f32;
-            let left_logits = &patch[(left - columns.start) * row_count..][..row_count];
-            let right = (left + 1).min(columns.end - 1);
-            let right_logits = &patch[(right - columns.start) * row_count..][..row_count];
-            column.clear();
-            column.extend(left_logits.iter().zip(right_logits).map(|(l, r)| l + weight * (r - l)));
+            let left_logits = &turned[(left - columns.start) * row_count..][..row_count];
+            let right = (left + 1).min(self.width - 1);
+            let right_logits = &turned[(right - columns.start) * row_count..][..row_count];
+            mix(left_logits, right_logits, weight, column, inside);
+            inside[row_count] = inside[row_count - 1];
 
             builder.push(false, y_range.start);
-            any |= push_column(&mut builder, column, rows.start, self.y_map, &y_range);
+            any |= push_column(&mut builder, (column, inside), rows.start, self.y_map, &y_range);
             builder.push(false, self.image_height_px - y_range.end);
         }
         builder.push(false, (self.image_width_px - x_range.end) * self.image_height_px);
         any.then(|| builder.finish())
     }
 
-    /// Mask logits of a patch of prototype pixels, column-major.
+    /// Mask logits of a patch of prototype pixels, into `turned`.
+    #[inline(always)]
     fn logits(
         &self,
         coefficient: impl Fn(usize) -> f32,
-        columns: std::ops::Range<usize>,
-        rows: std::ops::Range<usize>,
-        patch: &mut Vec<f32>,
+        columns: &std::ops::Range<usize>,
+        rows: &std::ops::Range<usize>,
+        scratch: &mut MaskScratch,
     ) {
         let (width, height) = (columns.len(), rows.len());
-        patch.clear();
-        patch.resize(2 * width * height, 0.0);
-        // Summed row by row, along memory, then turned.
-        let (turned, straight) = patch.split_at_mut(width * height);
-        for k in 0..self.coefficients {
-            let weight = coefficient(k);
-            let plane = &self.values[k * self.width * self.height..][..self.width * self.height];
+        let MaskScratch { straight, turned, .. } = scratch;
+        straight.clear();
+        straight.resize(width * height, 0.0);
+        turned.resize(width * height, 0.0);
+        // Summed row by row, along memory, some prototypes at a time; then turned.
+        let plane = self.width * self.height;
+        let mut planes = self.values.chunks_exact(PLANES * plane);
+        for (i, planes) in planes.by_ref().enumerate() {
+            let weights = std::array::from_fn(|k| coefficient(PLANES * i + k));
+            let lines: [&[f32]; PLANES] = std::array::from_fn(|k| &planes[k * plane..][..plane]);
             for (sums, y) in straight.chunks_exact_mut(width).zip(rows.clone()) {
-                let line = &plane[y * self.width + columns.start..][..width];
-                for (sum, value) in sums.iter_mut().zip(line) {
-                    *sum += weight * value;
-                }
+                add_lines(sums, weights, lines.map(|line| &line[y * self.width + columns.start..]));
+            }
+        }
+        let whole = self.coefficients / PLANES * PLANES;
+        for (k, line) in (whole..).zip(planes.remainder().chunks_exact(plane)) {
+            for (sums, y) in straight.chunks_exact_mut(width).zip(rows.clone()) {
+                add_lines(sums, [coefficient(k)], [&line[y * self.width + columns.start..]]);
             }
         }
         for (y, line) in straight.chunks_exact(width).enumerate() {
@@ -237,8 +300,57 @@ impl<'a> Prototypes<'a> {
                 turned[x * height + y] = *value;
             }
         }
-        patch.truncate(width * height);
     }
+}
+
+/// Prototypes that are summed together: as many as a processor has registers for.
+const PLANES: usize = 4;
+
+/// Floats that are worked on together.
+const LANES: usize = 8;
+
+/// Adds weighted lines, the first one first: sums of floats depend on their order.
+#[inline(always)]
+fn add_lines<const N: usize>(sums: &mut [f32], weights: [f32; N], lines: [&[f32]; N]) {
+    let lines = lines.map(|line| line[..sums.len()].as_chunks::<LANES>());
+    let (sums, rest) = sums.as_chunks_mut::<LANES>();
+    for (at, sums) in sums.iter_mut().enumerate() {
+        let mut added = *sums;
+        for (weight, (line, _)) in weights.iter().zip(&lines) {
+            let line = line[at];
+            added = std::array::from_fn(|i| added[i] + weight * line[i]);
+        }
+        *sums = added;
+    }
+    for (i, sum) in rest.iter_mut().enumerate() {
+        for (weight, (_, line)) in weights.iter().zip(&lines) {
+            *sum += weight * line[i];
+        }
+    }
+}
+
+/// One image column between two columns of prototypes, and where it is positive.
+#[inline(always)]
+fn mix(left: &[f32], right: &[f32], weight: f32, column: &mut [f32], inside: &mut [u8]) {
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks(), right.as_chunks());
+    let (column, column_rest) = column.as_chunks_mut::<LANES>();
+    let (inside, inside_rest) = inside.as_chunks_mut::<LANES>();
+    for (((column, inside), left), right) in column.iter_mut().zip(inside).zip(left).zip(right) {
+        let (left, right): ([f32; LANES], [f32; LANES]) = (*left, *right);
+        let mixed: [f32; LANES] = std::array::from_fn(|i| left[i] + weight * (right[i] - left[i]));
+        *inside = mixed.map(|value| u8::from(value > 0.0));
+        *column = mixed;
+    }
+    let rest = left_rest.iter().zip(right_rest).zip(column_rest.iter_mut().zip(inside_rest));
+    for ((left, right), (column, inside)) in rest {
+        *column = left + weight * (right - left);
+        *inside = u8::from(*column > 0.0);
+    }
+}
+
+/// Whole groups of [`LANES`], as far as there are so many.
+fn widened(range: &std::ops::Range<usize>, size: usize) -> std::ops::Range<usize> {
+    range.start / LANES * LANES..range.end.next_multiple_of(LANES).min(size)
 }
 
 /// Pixels whose index lies in `[min, max)`.
@@ -253,10 +365,11 @@ fn samples(map: (f32, f32), range: &std::ops::Range<u32>, size: usize) -> std::o
 }
 
 /// Writes the pixels of `y_range` of one column, whose logits are `values` at the prototype rows
-/// from `first_row` on. Returns whether any is foreground.
+/// from `first_row` on; `inside` says which are positive. Returns whether any is foreground.
+#[inline(always)]
 fn push_column(
-    builder: &mut MaskBuilder,
-    values: &[f32],
+    builder: &mut MaskBuilder<'_>,
+    (values, inside): (&[f32], &[u8]),
     first_row: usize,
     (slope, offset): (f32, f32),
     y_range: &std::ops::Range<u32>,
@@ -273,17 +386,39 @@ fn push_column(
         }
     };
     // Above the first row and below the last the logit is constant.
-    let mut inside = values[0] > 0.0;
-    for (i, pair) in values.windows(2).enumerate() {
-        let next_inside = pair[1] > 0.0;
-        if next_inside != inside {
-            let row = (first_row + i) as f32;
-            push_until(pixel_at(row + pair[0] / (pair[0] - pair[1])), inside);
-            inside = next_inside;
+    let mut foreground = inside[0] == 1;
+    for_each_change(inside, |i| {
+        let (above, below) = (values[i], values[i + 1]);
+        let row = (first_row + i) as f32;
+        push_until(pixel_at(row + above / (above - below)), foreground);
+        foreground = !foreground;
+    });
+    push_until(y_range.end, foreground);
+    any
+}
+
+/// Calls for each `i` whose flag differs from the next one. Flags are 0 or 1.
+#[inline(always)]
+fn for_each_change(flags: &[u8], mut call: impl FnMut(usize)) {
+    const WORD: usize = size_of::<u64>();
+    let mut start = 0;
+    // Eight at a time: nearly all of them are alike.
+    while let Some(flags) = flags.get(start..start + WORD + 1) {
+        let word = |from: usize| {
+            u64::from_le_bytes(flags[from..from + WORD].try_into().expect("eight flags"))
+        };
+        let mut changes = word(0) ^ word(1);
+        while changes != 0 {
+            call(start + changes.trailing_zeros() as usize / 8);
+            changes &= changes - 1;
+        }
+        start += WORD;
+    }
+    for (i, pair) in flags.windows(2).enumerate().skip(start) {
+        if pair[0] != pair[1] {
+            call(i);
         }
     }
-    push_until(y_range.end, inside);
-    any
 }
 
 #[cfg(test)]
@@ -416,7 +551,7 @@ mod tests {
             let bbox = letterbox.bbox_to_image(
                 &BboxPx { x_min_px: x, y_min_px: y, x_max_px: x + bw, y_max_px: y + bh });
             let prototypes = Prototypes::new(&logits, &model, &letterbox);
-            let mask = prototypes.mask(|_| 1.0, &bbox, &mut Vec::new(), &mut Vec::new());
+            let mask = prototypes.mask(|_| 1.0, &bbox, &mut MaskScratch::default());
             let found = mask.unwrap_or_else(|| Mask::empty(w, h)).to_bitmap();
             let (expected, values) = reference_mask(&logits, &letterbox, &bbox, 16);
             for i in 0..found.len() {

@@ -6,7 +6,10 @@
 //! rest. Resampling is bilinear with half-pixel centres and equals OpenCV's `INTER_LINEAR` for
 //! bytes (imgproc/src/resize.cpp) bit for bit, so that a model sees what it saw in training.
 
-use crate::number::{floor_px, round_even_px, to_byte, to_f32, to_u16, to_u32};
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+use crate::number::{floor_px, round_even_px, to_byte, to_f32, to_i16, to_u16, to_u32};
 use crate::{BboxPx, BgrImage, InputMut};
 
 /// Value of the padding in each channel (Ultralytics' choice).
@@ -94,9 +97,11 @@ pub struct PreprocessScratch {
     columns_of: Option<(u32, u32)>,
     /// Two source rows, shrunk along x.
     rows: [ShrunkRow; 2],
+    /// u8 `[content_width_px, 3]`, on its way to floats.
+    line: Vec<u8>,
 }
 
-/// u16 `[content_width_px, 3]`, 8.7 fixed point.
+/// u16 `[content_width_px, 3]` and some to spare, 8.7 fixed point.
 #[derive(Debug, Default)]
 struct ShrunkRow {
     source_y: Option<u32>,
@@ -106,14 +111,17 @@ struct ShrunkRow {
 /// How source columns make content columns, laid out for arithmetic on many at once.
 #[derive(Debug, Default)]
 struct Columns {
-    /// For each content column, where its two neighbours begin in a source row.
-    offsets: Vec<[u32; 2]>,
-    /// `[content_width_px, 3]`, of 2048.
-    first_weights: Vec<u16>,
-    second_weights: Vec<u16>,
+    /// For each content column, where its left neighbour begins in a source row; the right one
+    /// follows it.
+    offsets: Vec<u32>,
+    /// `[content_width_px, 3]`, of 2048. Signed, so that the compiler sees 16-bit products.
+    first_weights: Vec<i16>,
+    second_weights: Vec<i16>,
     /// `[content_width_px, 3]`: the neighbours of one source row, gathered.
     first: Vec<u8>,
     second: Vec<u8>,
+    #[cfg(target_arch = "x86_64")]
+    taps: avx2::Taps,
 }
 
 /// Two neighbours and their weights, of 2048.
@@ -137,18 +145,38 @@ pub fn preprocess(
         (letterbox.image_width_px, letterbox.image_height_px)
     );
     let pixels = letterbox.input_width_px as usize * letterbox.input_height_px as usize;
-    match input {
-        InputMut::Bgr8Nhwc(values) => {
-            assert_eq!(values.len(), 3 * pixels);
-            fill_bgr8(image, letterbox, values, scratch);
-        }
-        InputMut::RgbF32Nchw(values) => {
-            assert_eq!(values.len(), 3 * pixels);
-            fill_rgb_f32(image, letterbox, values, scratch);
+    let values = match &input {
+        InputMut::Bgr8Nhwc(values) => values.len(),
+        InputMut::RgbF32Nchw(values) => values.len(),
+    };
+    assert_eq!(values, 3 * pixels);
+    let fill = Fill { image, letterbox, input, scratch };
+    pulp::Arch::new().dispatch(fill);
+}
+
+/// Compiled for several instruction sets, of which the processor's best is taken: what it calls
+/// has to be inlined.
+struct Fill<'a> {
+    image: &'a BgrImage,
+    letterbox: &'a Letterbox,
+    input: InputMut<'a>,
+    scratch: &'a mut PreprocessScratch,
+}
+
+impl pulp::WithSimd for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Fill { image, letterbox, input, scratch } = self;
+        match input {
+            InputMut::Bgr8Nhwc(values) => fill_bgr8(image, letterbox, values, scratch),
+            InputMut::RgbF32Nchw(values) => fill_rgb_f32(image, letterbox, values, scratch),
         }
     }
 }
 
+#[inline(always)]
 fn fill_bgr8(
     image: &BgrImage,
     letterbox: &Letterbox,
@@ -166,13 +194,11 @@ fn fill_bgr8(
     for (y, line) in (0..).zip(values[top * stride..bottom * stride].chunks_exact_mut(stride)) {
         line[..left].fill(PAD_VALUE);
         line[right..].fill(PAD_VALUE);
-        let rows = scratch.shrink_rows(image, letterbox, y);
-        for (value, byte) in line[left..right].iter_mut().zip(rows.bytes()) {
-            *value = byte;
-        }
+        scratch.write_row(image, letterbox, y, &mut line[left..right]);
     }
 }
 
+#[inline(always)]
 fn fill_rgb_f32(
     image: &BgrImage,
     letterbox: &Letterbox,
@@ -186,19 +212,22 @@ fn fill_rgb_f32(
     let (red, rest) = values.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
     scratch.start(letterbox);
+    let mut line = std::mem::take(&mut scratch.line);
+    line.resize(3 * letterbox.content_width_px as usize, 0);
     for y in 0..letterbox.content_height_px {
         let at = (top + y as usize) * width + left;
         let content = at..at + letterbox.content_width_px as usize;
-        let mut bytes = scratch.shrink_rows(image, letterbox, y).bytes();
-        let mut next = || f32::from(bytes.next().expect("three bytes a pixel")) / 255.0;
+        scratch.write_row(image, letterbox, y, &mut line);
         let planes = red[content.clone()]
             .iter_mut()
             .zip(green[content.clone()].iter_mut())
             .zip(blue[content].iter_mut());
-        for ((r, g), b) in planes {
-            (*b, *g, *r) = (next(), next(), next());
+        for (((r, g), b), bgr) in planes.zip(line.chunks_exact(3)) {
+            let share = |byte: u8| f32::from(byte) / 255.0;
+            (*b, *g, *r) = (share(bgr[0]), share(bgr[1]), share(bgr[2]));
         }
     }
+    scratch.line = line;
 }
 
 impl PreprocessScratch {
@@ -211,12 +240,13 @@ impl PreprocessScratch {
         }
         for row in &mut self.rows {
             row.source_y = None;
-            row.values.resize(3 * letterbox.content_width_px as usize, 0);
+            row.values.resize(self.columns.room(), 0);
         }
     }
 
-    /// The two source rows around content row `y`; those of the row before are used again.
-    fn shrink_rows(&mut self, image: &BgrImage, letterbox: &Letterbox, y: u32) -> RowPair<'_> {
+    /// Content row `y`. Of its two source rows, one that the row before had is used again.
+    #[inline(always)]
+    fn write_row(&mut self, image: &BgrImage, letterbox: &Letterbox, y: u32, bytes: &mut [u8]) {
         let tap = row_tap(y, letterbox.image_height_px, letterbox.content_height_px);
         if self.rows[1].source_y == Some(tap.first) {
             self.rows.swap(0, 1);
@@ -224,74 +254,103 @@ impl PreprocessScratch {
         let stride = 3 * letterbox.image_width_px as usize;
         for (row, source_y) in self.rows.iter_mut().zip([tap.first, tap.second]) {
             if row.source_y != Some(source_y) {
-                let source = &image.data()[source_y as usize * stride..][..stride];
-                self.columns.shrink(source, &mut row.values);
+                self.columns.shrink(&image.data()[source_y as usize * stride..], &mut row.values);
                 row.source_y = Some(source_y);
             }
         }
-        RowPair { first: &self.rows[0].values, second: &self.rows[1].values, tap }
+        let [first, second] = &self.rows;
+        interpolate(&first.values, &second.values, tap, bytes);
     }
 }
 
-struct RowPair<'a> {
-    first: &'a [u16],
-    second: &'a [u16],
-    tap: Tap,
-}
-
-impl<'a> RowPair<'a> {
-    /// Interpolated along y, rounded as OpenCV's `VResizeLinear` rounds.
-    fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
-        // As u16, so that the compiler sees the high half of a 16-bit product.
-        let [first_weight, second_weight] =
-            [self.tap.first_weight, self.tap.second_weight].map(|w| u32::from(to_u16(w)));
-        self.first.iter().zip(self.second).map(move |(&first, &second)| {
-            let sum = ((u32::from(first) * first_weight) >> 16)
-                + ((u32::from(second) * second_weight) >> 16);
-            to_byte((sum + 2) >> 2)
-        })
+/// Along y, rounded as OpenCV's `VResizeLinear` rounds.
+#[inline(always)]
+fn interpolate(first: &[u16], second: &[u16], tap: Tap, bytes: &mut [u8]) {
+    // As u16, so that the compiler sees the high half of a 16-bit product.
+    let [first_weight, second_weight] =
+        [tap.first_weight, tap.second_weight].map(|weight| u32::from(to_u16(weight)));
+    let high = |value: u16, weight: u32| to_u16((u32::from(value) * weight) >> 16);
+    for (byte, (&first, &second)) in bytes.iter_mut().zip(first.iter().zip(second)) {
+        let sum = high(first, first_weight).wrapping_add(high(second, second_weight));
+        *byte = to_byte(u32::from(sum.wrapping_add(2) >> 2));
     }
 }
 
 impl Columns {
     fn new(source_size: u32, target_size: u32) -> Columns {
-        let mut columns = Columns::default();
-        for x in 0..target_size {
-            let tap = column_tap(x, source_size, target_size);
-            columns.offsets.push([tap.first, tap.second]);
-            columns.first_weights.extend([to_u16(tap.first_weight); 3]);
-            columns.second_weights.extend([to_u16(tap.second_weight); 3]);
+        let taps: Vec<(u32, i16, i16)> = (0..target_size)
+            .map(|x| column_tap(x, source_size, target_size))
+            .map(|tap| (tap.first, to_i16(tap.first_weight), to_i16(tap.second_weight)))
+            .collect();
+        Columns {
+            offsets: taps.iter().map(|tap| tap.0).collect(),
+            first_weights: taps.iter().flat_map(|tap| [tap.1; 3]).collect(),
+            second_weights: taps.iter().flat_map(|tap| [tap.2; 3]).collect(),
+            first: vec![0; 3 * taps.len()],
+            second: vec![0; 3 * taps.len()],
+            #[cfg(target_arch = "x86_64")]
+            taps: avx2::Taps::new(&taps),
         }
-        columns.first.resize(columns.first_weights.len(), 0);
-        columns.second.resize(columns.first_weights.len(), 0);
-        columns
     }
 
-    /// One source row to `u16 [content_width_px, 3]`, 8.7 fixed point.
+    /// How many values a shrunk row needs room for.
+    fn room(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        return self.taps.room();
+        #[cfg(not(target_arch = "x86_64"))]
+        self.first.len()
+    }
+
+    /// One source row to `u16 [content_width_px, 3]`, 8.7 fixed point. `source` goes on behind the
+    /// row, up to the end of the image.
+    #[inline(always)]
     fn shrink(&mut self, source: &[u8], values: &mut [u16]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            return avx2::shrink(simd, &self.taps, source, values);
+        }
+        self.shrink_portably(source, values);
+    }
+
+    #[inline(always)]
+    fn shrink_portably(&mut self, source: &[u8], values: &mut [u16]) {
         let gathered = self.first.chunks_exact_mut(3).zip(self.second.chunks_exact_mut(3));
-        for (offsets, (first, second)) in self.offsets.iter().zip(gathered) {
-            let [at_first, at_second] = offsets.map(|offset| offset as usize);
-            first.copy_from_slice(&source[at_first..at_first + 3]);
-            second.copy_from_slice(&source[at_second..at_second + 3]);
+        for (&offset, (first, second)) in self.offsets.iter().zip(gathered) {
+            let pair = pair_at(source, offset as usize);
+            first.copy_from_slice(&pair[..3]);
+            second.copy_from_slice(&pair[3..6]);
         }
         let first = self.first.iter().zip(&self.first_weights);
         let second = self.second.iter().zip(&self.second_weights);
         for (value, ((a, a_weight), (b, b_weight))) in values.iter_mut().zip(first.zip(second)) {
-            let sum = u32::from(*a) * u32::from(*a_weight) + u32::from(*b) * u32::from(*b_weight);
+            let sum = i32::from(*a) * i32::from(*a_weight) + i32::from(*b) * i32::from(*b_weight);
             // Four of the eleven fractional bits go, as in OpenCV.
-            *value = to_u16(sum >> 4);
+            *value = to_u16(sum.cast_unsigned() >> 4);
         }
     }
 }
 
-/// The columns around a content column's centre, as offsets of their first bytes.
+/// Two pixels side by side in one read; zeros behind the end of the image.
+#[inline(always)]
+fn pair_at(source: &[u8], at: usize) -> [u8; 8] {
+    match source.get(at..at + 8) {
+        Some(pair) => pair.try_into().expect("eight bytes"),
+        None => last_pair(&source[at..]),
+    }
+}
+
+#[cold]
+fn last_pair(rest: &[u8]) -> [u8; 8] {
+    std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0))
+}
+
+/// The columns around a content column's centre, as offsets of their first bytes. What is right of
+/// the last column has no weight.
 fn column_tap(target: u32, source_size: u32, target_size: u32) -> Tap {
     let center = source_position(target, source_size, target_size).max(0.0);
     let first = floor_px(center).min(source_size - 1);
-    let second = (first + 1).min(source_size - 1);
-    let share = if first == second { 0.0 } else { center - first as f32 };
-    Tap { first: 3 * first, second: 3 * second, ..weights(share) }
+    let share = if first == source_size - 1 { 0.0 } else { center - first as f32 };
+    Tap { first: 3 * first, second: 3 * (first + 1), ..weights(share) }
 }
 
 /// The rows around a content row's centre.
@@ -412,6 +471,21 @@ mod tests {
                     }
                 }
             }
+        }
+
+        #[test]
+        fn every_instruction_set_gives_the_same_row(
+            source in 1u32..70, target in 1u32..40, seed in 1usize..251, rest in 0usize..9,
+        ) {
+            let bytes: Vec<u8> = (0..3 * source as usize + rest)
+                .map(|i| (i * i * seed + i * 89) as u8)
+                .collect();
+            let mut columns = Columns::new(source, target);
+            let mut rows = [vec![0; columns.room()], vec![0; columns.room()]];
+            columns.shrink(&bytes, &mut rows[0]);
+            columns.shrink_portably(&bytes, &mut rows[1]);
+            let values = 3 * target as usize;
+            prop_assert_eq!(&rows[0][..values], &rows[1][..values]);
         }
 
         #[test]

@@ -42,7 +42,8 @@ impl Mask {
     /// From a row-major bitmap; any value but zero is foreground.
     pub fn from_bitmap(width_px: u32, height_px: u32, bitmap: &[u8]) -> Mask {
         assert_eq!(bitmap.len(), width_px as usize * height_px as usize);
-        let mut builder = MaskBuilder::new(width_px, height_px);
+        let mut counts = Vec::new();
+        let mut builder = MaskBuilder::new(width_px, height_px, &mut counts);
         for x in 0..width_px as usize {
             for y in 0..height_px as usize {
                 builder.push(bitmap[y * width_px as usize + x] != 0, 1);
@@ -178,7 +179,12 @@ impl Mask {
 
     /// COCO's compressed `counts`.
     pub fn to_coco_string(&self) -> String {
-        let mut coded = String::with_capacity(2 * self.counts.len());
+        String::from_utf8(self.to_coco_bytes()).expect("groups of bits are coded as ASCII")
+    }
+
+    /// [`Mask::to_coco_string`], as bytes.
+    pub fn to_coco_bytes(&self) -> Vec<u8> {
+        let mut coded = Vec::with_capacity(2 * self.counts.len());
         for (i, &count) in self.counts.iter().enumerate() {
             let earlier = if i > 2 { i64::from(self.counts[i - 2]) } else { 0 };
             push_varint(&mut coded, i64::from(count) - earlier);
@@ -202,12 +208,12 @@ impl Mask {
     }
 }
 
-fn push_varint(coded: &mut String, mut value: i64) {
+fn push_varint(coded: &mut Vec<u8>, mut value: i64) {
     loop {
-        let group = u8::try_from(value & 0x1f).expect("five bits");
+        let group = value.to_le_bytes()[0] & 0x1f;
         value >>= 5;
         let done = if group & 0x10 == 0 { value == 0 } else { value == -1 };
-        coded.push(char::from(48 + if done { group } else { group | 0x20 }));
+        coded.push(48 + if done { group } else { group | 0x20 });
         if done {
             return;
         }
@@ -234,19 +240,20 @@ fn read_varint(bytes: &[u8], mut at: usize) -> Option<(i64, usize)> {
     }
 }
 
-/// Collects runs in column-major order; equal neighbours merge.
+/// Collects runs in column-major order, in a buffer that is used again; equal neighbours merge.
 #[derive(Debug)]
-pub(crate) struct MaskBuilder {
+pub(crate) struct MaskBuilder<'a> {
     width_px: u32,
     height_px: u32,
-    counts: Vec<u32>,
+    counts: &'a mut Vec<u32>,
     foreground: bool,
     length: u32,
 }
 
-impl MaskBuilder {
-    pub(crate) fn new(width_px: u32, height_px: u32) -> MaskBuilder {
-        MaskBuilder { width_px, height_px, counts: Vec::new(), foreground: false, length: 0 }
+impl<'a> MaskBuilder<'a> {
+    pub(crate) fn new(width_px: u32, height_px: u32, counts: &'a mut Vec<u32>) -> MaskBuilder<'a> {
+        counts.clear();
+        MaskBuilder { width_px, height_px, counts, foreground: false, length: 0 }
     }
 
     #[inline]
@@ -259,11 +266,11 @@ impl MaskBuilder {
     }
 
     /// Panics unless the runs cover the image: they are ours.
-    pub(crate) fn finish(mut self) -> Mask {
+    pub(crate) fn finish(self) -> Mask {
         if self.length > 0 {
             self.counts.push(self.length);
         }
-        Mask::from_counts(self.width_px, self.height_px, self.counts)
+        Mask::from_counts(self.width_px, self.height_px, self.counts.clone())
             .expect("the builder's caller covers the image")
     }
 }

@@ -282,6 +282,8 @@ pub struct Counters {
     /// Dropped: could not be decoded, or changed size in mid-stream.
     pub frames_corrupt: AtomicU64,
     pub results_published: AtomicU64,
+    /// Published, but later after the exposure than [`Limits::deadline_ns`](crate::Limits).
+    pub deadline_misses: AtomicU64,
 }
 
 /// [`Counters`] at one moment.
@@ -292,6 +294,7 @@ pub struct CountersSnapshot {
     pub frames_superseded: u64,
     pub frames_corrupt: u64,
     pub results_published: u64,
+    pub deadline_misses: u64,
 }
 
 impl Counters {
@@ -303,6 +306,7 @@ impl Counters {
             frames_superseded: read(&self.frames_superseded),
             frames_corrupt: read(&self.frames_corrupt),
             results_published: read(&self.results_published),
+            deadline_misses: read(&self.deadline_misses),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 pub struct Limits {
     /// An older frame is dropped and counted, never published.
     pub frame_age_ns_max: u64,
+    /// A result that is published later after its exposure is counted.
+    pub deadline_ns: u64,
     /// How long after its exposure a result may be acted on.
     pub result_valid_ns: u64,
     pub decode: DecodeLimits,
@@ -73,6 +75,9 @@ pub fn run(
         let (packages, latencies) =
             pipeline.process(&frame, edges.session, edges.clock, scene, limits)?;
         counters.results_published.fetch_add(1, Relaxed);
+        counters
+            .deadline_misses
+            .fetch_add(u64::from(latencies.total_ns > limits.deadline_ns), Relaxed);
         let report = FrameReport { packages, latencies, counters: counters.snapshot() };
         edges.publisher.publish(&frame, &report)?;
     }

@@ -56,30 +56,85 @@ impl Tracks {
 
     /// For each instance the index of its track.
     fn partners(&self, instances: &[Instance], stamp: StampNs) -> Vec<Option<usize>> {
-        let mut partners = vec![None; instances.len()];
-        if instances.is_empty() || self.tracks.is_empty() {
-            return partners;
-        }
         let predictions: Vec<BboxPx> =
             self.tracks.iter().map(|track| track.predicted(stamp)).collect();
-        let weight = |instance: usize, track: usize| {
-            let iou = predictions[track].iou(&instances[instance].bbox);
-            if iou < IOU_MIN { 0 } else { millionths(iou) }
-        };
-        // The solver wants no more rows than columns.
-        let (n, m) = (instances.len(), self.tracks.len());
-        if n <= m {
-            let weights = Matrix::from_fn(n, m, |(row, column)| weight(row, column));
-            for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
-                partners[row] = (weight(row, column) > 0).then_some(column);
-            }
-        } else {
-            let weights = Matrix::from_fn(m, n, |(row, column)| weight(column, row));
-            for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
-                partners[column] = (weight(column, row) > 0).then_some(row);
+        let mut pairs = Vec::new();
+        for (instance, found) in instances.iter().enumerate() {
+            for (track, predicted) in predictions.iter().enumerate() {
+                let iou = predicted.iou(&found.bbox);
+                if iou >= IOU_MIN {
+                    pairs.push(Pair { instance, track, weight: millionths(iou) });
+                }
             }
         }
+        let mut partners = vec![None; instances.len()];
+        for group in groups(pairs, instances.len()) {
+            match_group(&group, &mut partners);
+        }
         partners
+    }
+}
+
+/// An instance and a track that may be the same package.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    instance: usize,
+    track: usize,
+    /// Positive.
+    weight: i64,
+}
+
+/// Pairs that compete with each other for an instance or a track, together: what happens in one
+/// heap of packages is no matter of another one, and small problems are solved quickly.
+fn groups(mut pairs: Vec<Pair>, instance_count: usize) -> Vec<Vec<Pair>> {
+    // The lowest instance of its group that each instance knows of.
+    let mut lowest: Vec<usize> = (0..instance_count).collect();
+    pairs.sort_unstable_by_key(|pair| (pair.track, pair.instance));
+    for two in pairs.windows(2).filter(|two| two[0].track == two[1].track) {
+        let [a, b] = [two[0].instance, two[1].instance].map(|at| group_of(&lowest, at));
+        lowest[a.max(b)] = a.min(b);
+    }
+    pairs.sort_by_key(|pair| group_of(&lowest, pair.instance));
+    pairs
+        .chunk_by(|a, b| group_of(&lowest, a.instance) == group_of(&lowest, b.instance))
+        .map(<[Pair]>::to_vec)
+        .collect()
+}
+
+fn group_of(lowest: &[usize], mut instance: usize) -> usize {
+    while lowest[instance] != instance {
+        instance = lowest[instance];
+    }
+    instance
+}
+
+fn match_group(pairs: &[Pair], partners: &mut [Option<usize>]) {
+    if let [pair] = pairs {
+        partners[pair.instance] = Some(pair.track);
+        return;
+    }
+    let sorted = |index: fn(&Pair) -> usize| {
+        let mut all: Vec<usize> = pairs.iter().map(index).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let (instances, tracks) = (sorted(|pair| pair.instance), sorted(|pair| pair.track));
+    // The solver wants no more rows than columns.
+    let flipped = instances.len() > tracks.len();
+    let (rows, columns) = if flipped { (&tracks, &instances) } else { (&instances, &tracks) };
+    let mut weights = Matrix::new(rows.len(), columns.len(), 0);
+    for pair in pairs {
+        let at = |all: &[usize], index| all.binary_search(&index).expect("listed above");
+        let (instance, track) = (at(&instances, pair.instance), at(&tracks, pair.track));
+        weights[if flipped { (track, instance) } else { (instance, track) }] = pair.weight;
+    }
+    for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
+        if weights[(row, column)] > 0 {
+            let (instance, track) =
+                if flipped { (columns[column], rows[row]) } else { (rows[row], columns[column]) };
+            partners[instance] = Some(track);
+        }
     }
 }
 

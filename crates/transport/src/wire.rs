@@ -94,6 +94,7 @@ pub(crate) fn counters_to_wire(
         frames_corrupt: counters.frames_corrupt,
         results_published: counters.results_published,
         results_superseded,
+        deadline_misses: counters.deadline_misses,
     }
 }
 
@@ -215,7 +216,7 @@ impl From<&domain::Mask> for Mask {
         Mask {
             width_px: mask.width_px(),
             height_px: mask.height_px(),
-            counts: mask.to_coco_string().into_bytes(),
+            counts: mask.to_coco_bytes(),
         }
     }
 }

@@ -1,0 +1,221 @@
+//! What a frame allocates on its way, once everything is warm.
+//!
+//! From the frame to the message that goes to zenoh, without a scene and so without grasps.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(unsafe_code, reason = "an allocator cannot be written without; this one only counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use magpie_perception::{
+    BgrImage, CountersSnapshot, DecodeLimits, DecodeScratch, FrameReport, InputForm, InputMut,
+    Letterbox, ModelSpec, Outputs, Packages, PreprocessScratch, Provider, ReferenceFrame,
+    StageLatencies, StampNs, StampSource, Tracks, decode, plan, preprocess,
+};
+use magpie_transport::{Identities, wire};
+
+/// Largest allocation of a warm frame: results are values, and a list of 40 of them is not small.
+/// Pictures, tensors and masks without coding are a hundred times larger.
+const LARGEST_BYTES_MAX: usize = 32 << 10;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Count {
+    allocations: usize,
+    largest_bytes: usize,
+    /// Allocated and not given back.
+    live_bytes: isize,
+}
+
+thread_local! {
+    static COUNT: Cell<Count> = const { Cell::new(Count {
+        allocations: 0,
+        largest_bytes: 0,
+        live_bytes: 0,
+    }) };
+}
+
+/// The system's allocator; each thread knows what it took.
+struct Counting;
+
+fn note(taken: usize, given_back: usize) {
+    // A thread that is ending has no count any more.
+    let _ = COUNT.try_with(|count| {
+        let mut now = count.get();
+        now.allocations += usize::from(taken > 0);
+        now.largest_bytes = now.largest_bytes.max(taken);
+        now.live_bytes += isize::try_from(taken).unwrap() - isize::try_from(given_back).unwrap();
+        count.set(now);
+    });
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size(), 0);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(0, layout.size());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        note(new_size, layout.size());
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const IMAGE_PX: (u32, u32) = (1280, 720);
+const INPUT_PX: u32 = 512;
+const ANCHORS: usize = 5376;
+const COEFFICIENTS: usize = 32;
+const PACKAGES: usize = 40;
+
+fn spec() -> ModelSpec {
+    ModelSpec {
+        name: "made up".into(),
+        sha256: String::new(),
+        input_form: InputForm::Bgr8Nhwc,
+        width_px: INPUT_PX,
+        height_px: INPUT_PX,
+        class_names: vec!["box".into()],
+        coefficients: COEFFICIENTS,
+        anchors: ANCHORS,
+        prototype_width_px: INPUT_PX / 4,
+        prototype_height_px: INPUT_PX / 4,
+        score_min: None,
+    }
+}
+
+/// Packages in eight columns and five rows, which a belt carries on by a pixel a frame.
+fn predictions(frame: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; (5 + COEFFICIENTS) * ANCHORS];
+    for package in 0..PACKAGES {
+        let mut set = |row: usize, value: f32| rows[row * ANCHORS + 10 + 131 * package] = value;
+        set(0, 24.0 + 60.0 * (package % 8) as f32 + frame as f32);
+        set(1, 140.0 + 56.0 * (package / 8) as f32);
+        set(2, 50.0);
+        set(3, 40.0);
+        set(4, 0.9);
+        set(5, 1.0);
+    }
+    rows
+}
+
+fn identities() -> Identities {
+    Identities {
+        model_name: "made up".into(),
+        model_sha256: String::new(),
+        class_names: vec!["box".into()],
+        calibration_id: String::new(),
+        providers_asked: vec![Provider::Cpu],
+        provider_got: Provider::Cpu,
+        base_frame_id: "base".into(),
+        camera_frame_id: "camera".into(),
+    }
+}
+
+/// What lives from frame to frame.
+struct Way {
+    spec: ModelSpec,
+    image: BgrImage,
+    input: Vec<u8>,
+    predictions: Vec<Vec<f32>>,
+    prototypes: Vec<f32>,
+    preprocess: PreprocessScratch,
+    decode: DecodeScratch,
+    tracks: Tracks,
+    identities: Identities,
+}
+
+impl Way {
+    fn new(frames: usize) -> Way {
+        let pixels = 3 * IMAGE_PX.0 as usize * IMAGE_PX.1 as usize;
+        let side = INPUT_PX as usize / 4;
+        // Wavy outlines, as of crumpled bags.
+        let wave = |i: usize| 0.2 + ((i % side) as f32 * 0.3).sin() * ((i / side) as f32).cos();
+        Way {
+            spec: spec(),
+            image: BgrImage::new(IMAGE_PX.0, IMAGE_PX.1, vec![9; pixels]).unwrap(),
+            input: vec![0; 3 * (INPUT_PX * INPUT_PX) as usize],
+            predictions: (0..frames).map(predictions).collect(),
+            prototypes: (0..COEFFICIENTS * side * side).map(wave).collect(),
+            preprocess: PreprocessScratch::default(),
+            decode: DecodeScratch::default(),
+            tracks: Tracks::default(),
+            identities: identities(),
+        }
+    }
+
+    fn frame(&mut self, sequence: usize) -> wire::Packages {
+        let letterbox = Letterbox::new(IMAGE_PX, (INPUT_PX, INPUT_PX));
+        let input = InputMut::Bgr8Nhwc(&mut self.input);
+        preprocess(&self.image, &letterbox, input, &mut self.preprocess);
+        let outputs =
+            Outputs { predictions: &self.predictions[sequence], prototypes: &self.prototypes };
+        let limits = DecodeLimits {
+            score_min: 0.25,
+            iou_max: 0.6,
+            nms_class_agnostic: true,
+            instances_max: 100,
+        };
+        let instances = decode(outputs, &self.spec, &letterbox, &limits, &mut self.decode);
+        let stamp = StampNs(sequence as u64 * 50_000_000);
+        let track_ids = self.tracks.assign(&instances, stamp);
+        let packages = Packages {
+            sequence: sequence as u64,
+            stamp,
+            stamp_source: StampSource::Exposure,
+            image_width_px: IMAGE_PX.0,
+            image_height_px: IMAGE_PX.1,
+            reference_frame: ReferenceFrame::Camera,
+            valid_until: stamp,
+            packages: plan(instances, &track_ids, None, None),
+        };
+        let report = FrameReport {
+            packages,
+            latencies: StageLatencies::default(),
+            counters: CountersSnapshot::default(),
+        };
+        let envelope = wire::Envelope {
+            cell: "dock",
+            instance_id: "1",
+            publication: 1,
+            published: stamp,
+            state: wire::State::Ok,
+            results_superseded: 0,
+        };
+        wire::to_wire(&report, &self.identities, &envelope)
+    }
+}
+
+#[test]
+fn a_warm_frame_allocates_little_and_leaves_nothing_behind() {
+    const WARM_UP: usize = 5;
+    const FRAMES: usize = 25;
+    let mut way = Way::new(FRAMES);
+    let mut counts = Vec::new();
+    for sequence in 0..FRAMES {
+        COUNT.set(Count::default());
+        let message = way.frame(sequence);
+        assert_eq!(message.packages.len(), PACKAGES);
+        drop(message);
+        counts.push(COUNT.get());
+    }
+    let warm = &counts[WARM_UP..];
+    let largest = warm.iter().map(|count| count.largest_bytes).max().unwrap();
+    assert!(largest <= LARGEST_BYTES_MAX, "{largest} bytes at once");
+    let most = warm.iter().map(|count| count.allocations).max().unwrap();
+    assert!(most <= 30 * PACKAGES, "{most} allocations for {PACKAGES} packages");
+    let left: isize = warm.iter().map(|count| count.live_bytes).sum();
+    assert_eq!(left, 0, "bytes that no frame gave back: {counts:?}");
+    assert!(counts[0].largest_bytes > 0, "the counting allocator is not used");
+}
