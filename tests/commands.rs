@@ -261,6 +261,7 @@ fn wrong_configurations_end_with_78_and_name_the_place() {
         check_refused(&["check", "--config", config], 78, parts);
     };
     refused("[limits]\nresult_valid_sm = 3", &["line 2", "result_valid_sm"]);
+    refused("[scheduling]\nfifo_priority = 100", &["scheduling.fifo_priority = 100"]);
     refused("[detection]\niou_max = 7.0", &["detection.iou_max = 7"]);
     refused("[model]\npath = \"nowhere.onnx\"", &["nowhere.onnx"]);
     refused("[model]\nproviders = [\"cuda\"]", &["cuda"]);
@@ -300,6 +301,44 @@ fn broken_pictures_and_models_are_refused_by_name() {
         78,
         &["truncated.onnx"],
     );
+}
+
+#[test]
+fn a_bench_of_nothing_or_of_broken_things_says_so_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let empty = folder.path().to_str().unwrap();
+    check_refused(&["bench", "--frames", empty], 1, &[empty, "no frames", ".png"]);
+    check_refused(&["bench", "--frames", "/nowhere"], 78, &["/nowhere"]);
+    std::fs::write(path("cut.png"), "no picture").unwrap();
+    check_refused(&["bench", "--frames", empty], 1, &["cut.png"]);
+    std::fs::write(path("cut.mcap"), "no recording").unwrap();
+    check_refused(&["bench", "--frames", &path("cut.mcap")], 78, &["cut.mcap"]);
+    check_refused(&["bench", "--model", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
+    check_refused(&["bench", "--curves", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
+    check_refused(&["bench", "--against", &path("cut.png")], 1, &["cut.png", "--json"]);
+}
+
+#[test]
+fn a_short_bench_measures_and_records_and_a_soak_of_a_small_model_stays_flat() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json").display().to_string();
+    let recordings = folder.path().join("ring");
+    let ring = recordings.to_str().unwrap();
+    let tiny = model("crates/inference/tests/data/tiny_bgr8.onnx");
+    let small = ["--model", &tiny, "--size", "64x48", "--json", &json];
+    let output = magpie(&[&["bench", "--rounds", "20", "--record", ring], &small[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["rounds"], 20);
+    assert!(report["allocations_per_frame"].as_f64().unwrap() > 0.0, "{report}");
+    let files = std::fs::read_dir(&recordings).unwrap();
+    assert!(files.filter(|file| file.as_ref().unwrap().path().is_file()).count() > 0);
+
+    let output = magpie(&[&["bench", "--soak", "200"], &small[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let soak: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(soak["parts"].as_array().unwrap().len(), 10);
 }
 
 #[test]

@@ -4,40 +4,38 @@
 //! subscriber has it, and runs the bare model once more, before or after by turns: what the
 //! machine does to one it does to the other.
 
+mod curves;
 mod frames;
 mod html;
+mod process;
+mod reader;
 mod report;
+mod soak;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::anyhow;
-use magpie_inference::OnnxSession;
+use magpie_inference::{ModelFile, OnnxSession};
 use magpie_perception::{
-    Counters, FrameReport, InferenceSession, Limits, Pipeline, Publisher, StageLatencies, StampNs,
+    Counters, FrameReport, InferenceSession, Limits, Pipeline, Publisher, StageLatencies,
 };
-use magpie_transport::{
-    CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig, ZenohPublisher,
-};
-use rustix::time::{ClockId, clock_gettime};
+use magpie_transport::{CellName, ZenohConfig, ZenohPublisher};
 
 pub use self::frames::BenchFrames;
+use self::reader::Reader;
 use self::report::{Report, Run};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
-use crate::service::{ended_by, open_transport};
+use crate::record;
+use crate::record::recorder::{Recorder, RecordingPublisher};
+use crate::service::{ended_by, load_scheduled, open_transport};
 use crate::{model, output, progress};
 
 /// Rounds that are run and not counted.
 const WARM_UP_ROUNDS: usize = 10;
-/// A result that took longer than this to arrive is lost.
-const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
@@ -56,6 +54,16 @@ pub struct BenchArgs {
     /// Frames to measure.
     #[arg(long, default_value_t = 300)]
     rounds: usize,
+    /// Record into this folder meanwhile, as [recording] would.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Measure how cost grows: with packages, with the size of the frames, and with each model
+    /// named here (and --model).
+    #[arg(long, num_args = 0.., value_name = "MODEL", conflicts_with_all = ["against", "size", "packages"])]
+    curves: Option<Vec<PathBuf>>,
+    /// Run this many frames without the bare model between them, and say whether anything grew.
+    #[arg(long, value_name = "FRAMES", conflicts_with_all = ["against", "curves", "html", "rounds"])]
+    soak: Option<u64>,
     /// Write the numbers here.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -72,25 +80,32 @@ pub struct BenchArgs {
 
 pub fn bench(args: &BenchArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    config.cell = CellName::new("bench").expect("a valid name");
+    config.recording = config.recording.into_ring(args.record.clone());
+    config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
     let mut frames = BenchFrames::load(args.frames.as_deref(), &config)?;
+    let path = args.model.clone().or_else(|| config.model_path.clone());
+    let file = model::read(path.as_deref(), config.model_sha256.as_deref())?;
+    if let Some(models) = &args.curves {
+        let curves = curves::measure(&config, &file, models, &frames, args.rounds.max(1))?;
+        output::line(&curves.table())?;
+        write(args.json.as_deref(), || curves.to_json())?;
+        return write(args.html.as_deref(), || curves.page());
+    }
     if let Some(size) = args.size {
         frames.scale(size);
     }
-    let path = args.model.as_deref().or(config.model_path.as_deref());
-    let file = model::read(path, config.model_sha256.as_deref())?;
-    let mut limits = config.limits(file.spec().score_min);
-    // Results of a slow model on a busy machine are to be measured, not refused.
-    limits.result_valid_ns = 60_000_000_000;
-    if let Some(packages) = args.packages {
-        take_exactly(&mut limits, packages);
+    let limits = limits(&config, &file, args.packages);
+    let mut run = Run::default();
+    if let Some(count) = args.soak {
+        let mut soak = soak::Soak::new(count);
+        with_bench(&config, &file, &mut frames, &limits, |bench| soak.run(bench))?;
+        output::line(&soak.table())?;
+        write(args.json.as_deref(), || soak.to_json())?;
+        return soak.verdict();
     }
-    let session = model::load(&file, &config.session)?;
-    let endpoint = free_endpoint()?;
-    config.cell = CellName::new("bench").expect("a valid name");
-    config.zenoh = ZenohConfig::Listen(vec![endpoint.clone()]);
-
-    let run = measure(&config, &endpoint, session, &mut frames, &limits, args.rounds.max(1))?;
+    with_bench(&config, &file, &mut frames, &limits, |bench| bench.rounds(args.rounds, &mut run))?;
     let report = Report::new(&run, file.spec(), &frames);
     output::line(&report.table())?;
     if let Some(earlier) = &earlier {
@@ -98,6 +113,16 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     }
     write(args.json.as_deref(), || report.to_json())?;
     write(args.html.as_deref(), || html::page(&report, &run))
+}
+
+fn limits(config: &Config, model: &ModelFile, packages: Option<usize>) -> Limits {
+    let mut limits = config.limits(model.spec().score_min);
+    // Results of a slow model on a busy machine are to be measured, not refused.
+    limits.result_valid_ns = 60_000_000_000;
+    if let Some(packages) = packages {
+        take_exactly(&mut limits, packages);
+    }
+    limits
 }
 
 /// The N best candidates of each frame, whatever their scores and overlap.
@@ -120,25 +145,37 @@ fn free_endpoint() -> Result<String, Failure> {
     Ok(format!("tcp/{address}"))
 }
 
-fn measure(
+/// Everything that a frame passes, warm.
+fn with_bench(
     config: &Config,
-    endpoint: &str,
-    mut session: OnnxSession,
+    model: &ModelFile,
     frames: &mut BenchFrames,
     limits: &Limits,
-    rounds: usize,
-) -> Result<Run, Failure> {
+    measure: impl FnOnce(&mut Bench<'_>) -> Outcome,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
+    let endpoint = free_endpoint()?;
+    let mut config = config.clone();
+    config.zenoh = ZenohConfig::Listen(vec![endpoint.clone()]);
+    let mut session = load_scheduled(model, &config)?;
     let clock = SystemClock::start();
     let counters = Arc::new(Counters::default());
     let scene = frames.scene.clone();
     let (transport, publisher) =
-        open_transport(&runtime, config, scene.as_ref(), &session, &clock, &counters)?;
-    let reader = Reader::start(config.cell.clone(), endpoint, Arc::clone(&clock))?;
+        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters)?;
+    let origin = record::origin(&config, scene.as_ref(), &session, limits, &transport);
+    let recorder = Recorder::start(&config.recording, origin, &clock)?;
+    let publisher = RecordingPublisher {
+        publisher,
+        status: transport.status(),
+        tap: recorder.as_ref().map(Recorder::tap),
+    };
+    let reader = Reader::start(config.cell.clone(), &endpoint, Arc::clone(&clock))?;
+    config.scheduling.enter().map_err(Failure::config)?;
     let mut bench = Bench {
         pipeline: Pipeline::new(session.spec().clone()),
         session: &mut session,
@@ -147,22 +184,17 @@ fn measure(
         frames,
         limits,
         counters: &counters,
-        arrivals: &reader.arrivals,
+        reader: &reader,
+        sequence: 0,
     };
-    for round in 0..WARM_UP_ROUNDS {
-        bench.round(round)?;
+    for _ in 0..WARM_UP_ROUNDS {
+        bench.round()?;
     }
-    let mut run = Run { rss_start_bytes: rss_bytes(), ..Run::default() };
-    let bar = progress::bar(rounds as u64, "frames");
-    for round in WARM_UP_ROUNDS..WARM_UP_ROUNDS + rounds {
-        run.rounds.push(bench.round(round)?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    run.rss_end_bytes = rss_bytes();
+    let outcome = measure(&mut bench);
+    drop(bench);
     reader.stop();
     drop(transport);
-    Ok(run)
+    outcome.and(recorder.map_or(Ok(()), Recorder::finish))
 }
 
 /// What one round took, in nanoseconds.
@@ -176,25 +208,41 @@ struct Round {
     pub bare_run_ns: u64,
     /// Processor time of the whole process for the frame, without the bare run.
     pub cpu_ns: u64,
+    /// Of the whole process, from the frame in memory to the publisher having taken the result.
+    pub allocations: u64,
+    pub allocated_bytes: u64,
     pub packages: usize,
 }
 
 struct Bench<'a> {
     pipeline: Pipeline,
     session: &'a mut OnnxSession,
-    publisher: ZenohPublisher,
+    publisher: RecordingPublisher<ZenohPublisher>,
     clock: &'a dyn magpie_perception::Clock,
     frames: &'a mut BenchFrames,
     limits: &'a Limits,
     counters: &'a Counters,
-    arrivals: &'a Receiver<(u64, StampNs)>,
+    reader: &'a Reader,
+    sequence: u64,
 }
 
 impl Bench<'_> {
-    fn round(&mut self, round: usize) -> Result<Round, Failure> {
-        let bare_first = round.is_multiple_of(2);
+    fn rounds(&mut self, rounds: usize, run: &mut Run) -> Outcome {
+        run.rss_start_bytes = process::rss_bytes();
+        let bar = progress::bar(rounds as u64, "frames");
+        for _ in 0..rounds {
+            run.rounds.push(self.round()?);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        run.rss_end_bytes = process::rss_bytes();
+        Ok(())
+    }
+
+    fn round(&mut self) -> Result<Round, Failure> {
+        let bare_first = self.sequence.is_multiple_of(2);
         let mut bare_run_ns = if bare_first { self.bare_run()? } else { 0 };
-        let mut measured = self.frame(round)?;
+        let mut measured = self.frame()?;
         if !bare_first {
             bare_run_ns = self.bare_run()?;
         }
@@ -208,13 +256,17 @@ impl Bench<'_> {
         Ok(self.clock.now().since_ns(start))
     }
 
-    fn frame(&mut self, round: usize) -> Result<Round, Failure> {
+    fn frame(&mut self) -> Result<Round, Failure> {
         let scene = self.frames.scene.as_ref();
-        let at = round % self.frames.frames.len();
+        let sequence = self.sequence;
+        self.sequence += 1;
+        let count = self.frames.frames.len() as u64;
+        let at = usize::try_from(sequence % count).expect("an index");
         let frame = &mut self.frames.frames[at];
-        let cpu_start_ns = process_cpu_ns();
+        let allocated = process::allocations();
+        let cpu_start_ns = process::cpu_ns();
         let start = self.clock.now();
-        frame.sequence = round as u64;
+        frame.sequence = sequence;
         frame.stamp = start;
         let (packages, stages) = self
             .pipeline
@@ -225,87 +277,17 @@ impl Bench<'_> {
         let report = FrameReport { packages, latencies: stages, counters };
         self.publisher.publish(frame, &report).map_err(Failure::fault)?;
         let published_ns = self.clock.now().since_ns(start);
-        let received_ns = self.arrival(round as u64).map(|stamp| stamp.since_ns(start));
+        let allocations = process::allocations();
+        let received_ns = self.reader.arrival(sequence).map(|stamp| stamp.since_ns(start));
         Ok(Round {
             stages,
             published_ns,
             received_ns,
             bare_run_ns: 0,
-            cpu_ns: process_cpu_ns() - cpu_start_ns,
+            cpu_ns: process::cpu_ns() - cpu_start_ns,
+            allocations: allocations.count - allocated.count,
+            allocated_bytes: allocations.bytes - allocated.bytes,
             packages: found,
         })
     }
-
-    fn arrival(&self, sequence: u64) -> Option<StampNs> {
-        loop {
-            match self.arrivals.recv_timeout(ARRIVAL_TIME_MAX) {
-                Ok((arrived, stamp)) if arrived == sequence => return Some(stamp),
-                // An older one that came late.
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-    }
-}
-
-/// A subscriber on a thread of its own, as a controller would have it.
-struct Reader {
-    arrivals: Receiver<(u64, StampNs)>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Reader {
-    fn start(cell: CellName, endpoint: &str, clock: SharedClock) -> Result<Reader, Failure> {
-        let zenoh = ZenohConfig::Connect(vec![endpoint.to_owned()]);
-        let options = SubscriberOptions::new(cell, zenoh, Arc::clone(&clock));
-        let subscriber = PackagesSubscriber::open(options).map_err(Failure::fault)?;
-        // Every round waits for its own arrival: more than a few never queue up.
-        let (sender, arrivals) = sync_channel(16);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("bench-reader".into())
-            .spawn(move || receive(subscriber, &sender, &clock, &stopped))
-            .map_err(Failure::fault)?;
-        Ok(Reader { arrivals, stop, thread })
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        drop(self.arrivals);
-        // A reader that panicked has lost its arrivals, which the report tells.
-        let _ = self.thread.join();
-    }
-}
-
-fn receive(
-    mut subscriber: PackagesSubscriber,
-    arrivals: &SyncSender<(u64, StampNs)>,
-    clock: &SharedClock,
-    stop: &AtomicBool,
-) {
-    let mut last = None;
-    while !stop.load(Ordering::Relaxed) {
-        let Freshness::Fresh(view) = subscriber.next(Duration::from_millis(100)) else { continue };
-        let stamp = clock.now();
-        let sequence = view.for_display().sequence;
-        if last.replace(sequence) != Some(sequence) && arrivals.send((sequence, stamp)).is_err() {
-            return;
-        }
-    }
-}
-
-fn process_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let part = |value: i64| u64::try_from(value).expect("processor time is not negative");
-    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
-}
-
-/// Memory of this process that is in RAM; `None` where the kernel does not tell.
-fn rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }

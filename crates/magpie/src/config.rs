@@ -26,6 +26,7 @@ use crate::clock::SystemClock;
 use crate::depth::{self, DepthFile};
 use crate::drift::{self, DriftConfig, DriftFile};
 use crate::record::settings::{self, RecordingConfig, RecordingFile};
+use crate::scheduling::{self, Scheduling, SchedulingFile};
 
 mod tool;
 
@@ -72,6 +73,7 @@ pub struct Config {
     grasps: GraspLimits,
     belt_velocity: Option<Velocity>,
     frame_age_max: Duration,
+    deadline: Duration,
     result_valid: Duration,
     /// `None` while the camera is not calibrated. Recordings bring their own.
     pub scene: Option<Scene>,
@@ -85,6 +87,7 @@ pub struct Config {
     pub depth: Option<DepthConfig>,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
+    pub scheduling: Scheduling,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -135,6 +138,7 @@ impl Config {
     pub fn limits(&self, model_score_min: Option<f32>) -> Limits {
         Limits {
             frame_age_ns_max: nanoseconds(self.frame_age_max),
+            deadline_ns: nanoseconds(self.deadline),
             result_valid_ns: nanoseconds(self.result_valid),
             decode: DecodeLimits {
                 score_min: self.score_min.or(model_score_min).unwrap_or(SCORE_MIN_UNADVISED),
@@ -184,6 +188,7 @@ struct ConfigFile {
     recording: RecordingFile,
     drift: DriftFile,
     depth: DepthFile,
+    scheduling: SchedulingFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -277,6 +282,7 @@ struct DetectionFile {
 #[serde(default, deny_unknown_fields)]
 struct LimitsFile {
     frame_age_ms_max: Option<u64>,
+    deadline_ms: Option<u64>,
     result_valid_ms: Option<u64>,
 }
 
@@ -398,6 +404,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         belt_velocity: check_belt(&checker, &file.belt)?,
         frame_age_max: checker
             .time("limits.frame_age_ms_max", shipped(file.limits.frame_age_ms_max))?,
+        deadline: checker.time("limits.deadline_ms", shipped(file.limits.deadline_ms))?,
         result_valid: checker
             .time("limits.result_valid_ms", shipped(file.limits.result_valid_ms))?,
         scene,
@@ -412,6 +419,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         image_period: checker.time("image.period_ms", shipped(file.image.period_ms))?,
         jpeg_quality_percent: quality,
         recording: settings::check(&checker, file.recording)?,
+        scheduling: scheduling::check(&checker, file.scheduling)?,
         written: String::new(),
     })
 }

@@ -21,6 +21,7 @@ pub mod progress;
 pub mod record;
 pub mod replay;
 pub mod run;
+pub mod scheduling;
 pub mod service;
 pub mod simulate;
 pub mod source;

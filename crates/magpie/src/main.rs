@@ -1,5 +1,6 @@
 //! See `magpie --help`.
 
+use std::alloc::System;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
@@ -7,9 +8,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use magpie::failure::Outcome;
 use magpie::{bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Counts, so that a bench can say what a frame allocates; costs a few nanoseconds each time.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The eyes of a picking arm: finds packages and where to hold them, and publishes both on zenoh.
 ///

@@ -28,6 +28,7 @@ use crate::health::{Health, Observation};
 use crate::inspect::{Findings, InspectedPublisher, Inspector};
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::record::{self, identity};
+use crate::scheduling::Scheduling;
 use crate::source::{OpenSource, SourceWatch};
 use crate::trouble::PlanTrouble;
 use crate::{model, source};
@@ -53,6 +54,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     if source.scene.is_none() {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");
     }
+    config.scheduling.lock_memory().map_err(Failure::config)?;
     let session = load(&runtime, &model, config)?;
     let (transport, publisher) =
         open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters)?;
@@ -86,7 +88,8 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         provider = session.provider().name(),
         "running"
     );
-    let ended = start_pipeline(source, session, publisher, clock, limits, counters)?;
+    let scheduling = config.scheduling.clone();
+    let ended = start_pipeline(source, session, publisher, clock, limits, counters, scheduling)?;
     let outcome = runtime.block_on(supervised.until_end(ended, shutdown));
     drop(transport);
     // The fault that ended the loop matters more than what it did to the recording.
@@ -109,9 +112,22 @@ fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSes
             tracing::info!(model = name, "still loading the model");
         }
     });
-    let session = model::load(model, &config.session);
+    let session = load_scheduled(model, config);
     patience.abort();
     session
+}
+
+/// On a thread of its own, from which the model's threads inherit their scheduling.
+pub(crate) fn load_scheduled(model: &ModelFile, config: &Config) -> Result<OnnxSession, Failure> {
+    std::thread::scope(|scope| {
+        let load = || {
+            config.scheduling.enter().map_err(Failure::config)?;
+            model::load(model, &config.session)
+        };
+        let loader = std::thread::Builder::new().name("magpie-load".into());
+        let loader = loader.spawn_scoped(scope, load).map_err(Failure::fault)?;
+        loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Joins zenoh as the cell that the configuration names.
@@ -154,10 +170,15 @@ fn start_pipeline(
     clock: SharedClock,
     limits: Limits,
     counters: Arc<Counters>,
+    scheduling: Scheduling,
 ) -> Result<oneshot::Receiver<Result<(), Fault>>, Failure> {
     let (ended, receiver) = oneshot::channel();
     let OpenSource { mut frames, scene, .. } = source;
     let pipeline = move || {
+        // The model's thread could, so this one can.
+        if let Err(error) = scheduling.enter() {
+            tracing::error!("{error}");
+        }
         let mut edges = Edges {
             source: frames.as_mut(),
             session: &mut session,

@@ -18,6 +18,7 @@ use crate::source::DEMO_RECORDING;
 /// More would only fill memory.
 const FRAMES_MAX: usize = 64;
 
+#[derive(Clone)]
 pub struct BenchFrames {
     pub name: String,
     pub frames: Vec<Frame>,

@@ -1,32 +1,52 @@
 //! The bench as one page that needs nothing beside it.
 
-use std::fmt::Write;
-
 use plotters::prelude::*;
 
 use super::report::{Report, Run};
 
 const SIZE_PX: (u32, u32) = (900, 340);
+/// Told apart by most eyes (Okabe and Ito).
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
+/// A line of a plot: x, and milliseconds.
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
+    pub(super) points: Vec<(f64, f64)>,
+}
 
 /// Everything a browser needs, plots as inline SVG.
 pub(super) fn page(report: &Report, run: &Run) -> String {
-    let end_to_end = run.stage_ms("end_to_end");
-    let bare = run.stage_ms("bare_run");
-    let mut html = String::from(
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>magpie bench</title>\n\
-         <style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}\
-         pre{overflow-x:auto;background:#f4f4f4;padding:1em}svg{max-width:100%;height:auto}</style>\n",
-    );
-    let _ = write!(
-        html,
-        "<h1>magpie bench</h1>\n<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Frame by frame</h2>\n{}\n\
-         <h2>Numbers</h2>\n<pre>{}</pre>\n",
+    let lines = |shape: fn(&[f64]) -> Vec<(f64, f64)>| {
+        [("end to end", "end_to_end"), ("bare session.run", "bare_run")]
+            .map(|(name, stage)| Series { name, points: shape(&run.stage_ms(stage)) })
+    };
+    let share = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
+    let body = format!(
+        "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Frame by frame</h2>\n{}\n",
         escape(&report.headline()),
-        percentiles(&end_to_end, &bare),
-        in_time(&end_to_end, &bare),
-        escape(&report.table()),
+        plot("share of frames", &share, &lines(percentiles)),
+        plot("frame", &|frame| format!("{frame:.0}"), &lines(in_time)),
     );
-    html
+    document("magpie bench", &report.table(), &body)
+}
+
+/// `body` is HTML, `numbers` is text.
+pub(super) fn document(title: &str, numbers: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
+         <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}\
+         pre{{overflow-x:auto;background:#f4f4f4;padding:1em}}svg{{max-width:100%;height:auto}}\
+         </style>\n<h1>{title}</h1>\n{body}<h2>Numbers</h2>\n<pre>{}</pre>\n",
+        escape(numbers)
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -34,41 +54,24 @@ fn escape(text: &str) -> String {
 }
 
 /// Latency over the share of frames that were quicker; the axis stretches towards the slow end.
-fn percentiles(end_to_end_ms: &[f64], bare_ms: &[f64]) -> String {
-    let curve = |values: &[f64]| -> Vec<(f64, f64)> {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let n = sorted.len() as f64;
-        // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9.
-        let decade = |i: usize| -(1.0 - i as f64 / n).log10();
-        sorted.into_iter().enumerate().map(|(i, value)| (decade(i), value)).collect()
-    };
-    let label = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
-    let x_max = (end_to_end_ms.len().max(2) as f64).log10();
-    plot(x_max, "share of frames", &label, &curve(end_to_end_ms), &curve(bare_ms))
+fn percentiles(values_ms: &[f64]) -> Vec<(f64, f64)> {
+    let mut sorted = values_ms.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len() as f64;
+    // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9.
+    let decade = |i: usize| -(1.0 - i as f64 / n).log10();
+    sorted.into_iter().enumerate().map(|(i, value)| (decade(i), value)).collect()
 }
 
-fn in_time(end_to_end_ms: &[f64], bare_ms: &[f64]) -> String {
-    let series = |values: &[f64]| -> Vec<(f64, f64)> {
-        values.iter().enumerate().map(|(i, value)| (i as f64, *value)).collect()
-    };
-    let label = |frame: &f64| format!("{frame:.0}");
-    let x_max = end_to_end_ms.len().max(1) as f64;
-    plot(x_max, "frame", &label, &series(end_to_end_ms), &series(bare_ms))
+fn in_time(values_ms: &[f64]) -> Vec<(f64, f64)> {
+    values_ms.iter().enumerate().map(|(i, value)| (i as f64, *value)).collect()
 }
 
-fn plot(
-    x_max: f64,
-    x_name: &str,
-    x_label: &dyn Fn(&f64) -> String,
-    end_to_end: &[(f64, f64)],
-    bare: &[(f64, f64)],
-) -> String {
-    let y_max = end_to_end.iter().chain(bare).map(|point| point.1).fold(1e-3, f64::max) * 1.05;
+/// SVG.
+pub(super) fn plot(x_name: &str, x_label: &dyn Fn(&f64) -> String, series: &[Series]) -> String {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE_PX).into_drawing_area();
-    draw(&root, (x_max, y_max), (x_name, x_label), [end_to_end, bare])
-        .expect("a string takes every drawing");
+    draw(&root, x_name, x_label, series).expect("a string takes every drawing");
     drop(root);
     svg
 }
@@ -77,10 +80,13 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn draw(
     root: &Area<'_>,
-    (x_max, y_max): (f64, f64),
-    (x_name, x_label): (&str, &dyn Fn(&f64) -> String),
-    [end_to_end, bare]: [&[(f64, f64)]; 2],
+    x_name: &str,
+    x_label: &dyn Fn(&f64) -> String,
+    series: &[Series],
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let all = || series.iter().flat_map(|series| &series.points);
+    let x_max = all().map(|point| point.0).fold(1e-3, f64::max);
+    let y_max = all().map(|point| point.1).fold(1e-3, f64::max) * 1.05;
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(root)
         .margin(12)
@@ -95,16 +101,18 @@ fn draw(
         .x_label_formatter(x_label)
         .light_line_style(WHITE)
         .draw()?;
-    for (points, color, name) in [
-        (end_to_end, RGBColor(0, 90, 181), "end to end"),
-        (bare, RGBColor(220, 50, 32), "bare session.run"),
-    ] {
+    for (Series { name, points }, color) in series.iter().zip(COLORS) {
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color))?
-            .label(name)
+            .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
     root.present()?;
     Ok(())
 }

@@ -25,7 +25,7 @@ const NOISE_SIGMAS: f64 = 3.0;
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
 /// Stages in the order of the frame's way, and what they mean.
-const STAGES: [(&str, &str); 9] = [
+pub(super) const STAGES: [(&str, &str); 9] = [
     ("preprocess", "letterbox into the model's input"),
     ("inference", "session.run within the frame"),
     ("decode", "boxes, NMS, masks"),
@@ -102,9 +102,14 @@ pub(super) struct Report {
     pub throughput_fps: f64,
     /// Standard deviation of `end_to_end`.
     pub jitter_ms: f64,
-    /// Results that no subscriber received.
+    /// Results that no subscriber received: dropped on the way.
     pub lost: usize,
     pub cpu_ms_per_frame: f64,
+    /// Medians: what other threads allocate now and then is not the frame's.
+    #[serde(default)]
+    pub allocations_per_frame: f64,
+    #[serde(default)]
+    pub allocated_kib_per_frame: f64,
     pub rss_start_mib: Option<f64>,
     pub rss_end_mib: Option<f64>,
     pub stages: BTreeMap<String, StageReport>,
@@ -119,6 +124,8 @@ impl Report {
         let rounds = run.rounds.len();
         let mean =
             |value: fn(&Round) -> f64| run.rounds.iter().map(value).sum::<f64>() / rounds as f64;
+        let middle =
+            |value: fn(&Round) -> f64| median(&run.rounds.iter().map(value).collect::<Vec<_>>());
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let color = &frames.frames[0].color;
         Report {
@@ -135,6 +142,8 @@ impl Report {
             jitter_ms: deviation(&run.stage_ms("end_to_end")),
             lost: run.rounds.iter().filter(|round| round.received_ns.is_none()).count(),
             cpu_ms_per_frame: mean(|round| ms(round.cpu_ns)),
+            allocations_per_frame: middle(|round| round.allocations as f64),
+            allocated_kib_per_frame: middle(|round| round.allocated_bytes as f64 / 1024.0),
             rss_start_mib: mib(run.rss_start_bytes),
             rss_end_mib: mib(run.rss_end_bytes),
             stages,
@@ -194,12 +203,14 @@ impl Report {
             value.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib:.0} MiB"))
         };
         format!(
-            "{:.1} frames a second, jitter {:.2} ms, {} lost, {:.1} ms of processor time a frame, \
-             memory {} at the start and {} at the end",
+            "{:.1} frames a second, jitter {:.2} ms, {} dropped, {:.1} ms of processor time and \
+             {:.0} allocations of {:.1} KiB a frame, memory {} at the start and {} at the end",
             self.throughput_fps,
             self.jitter_ms,
             self.lost,
             self.cpu_ms_per_frame,
+            self.allocations_per_frame,
+            self.allocated_kib_per_frame,
             mib(self.rss_start_mib),
             mib(self.rss_end_mib)
         )
@@ -257,7 +268,7 @@ impl Report {
     }
 }
 
-fn stage_report(values_ms: &[f64]) -> StageReport {
+pub(super) fn stage_report(values_ms: &[f64]) -> StageReport {
     let mut histogram = Histogram::<u64>::new_with_bounds(1, LATENCY_NS_MAX, 3)
         .expect("bounds in order and three digits are allowed");
     for value_ms in values_ms {
@@ -289,7 +300,7 @@ fn median_error(values: &[f64]) -> f64 {
     deviation(&medians) / (medians.len() as f64).sqrt()
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
@@ -326,6 +337,8 @@ mod tests {
             received_ns: Some(ns(model_ms + 5)),
             bare_run_ns: ns(*model_ms),
             cpu_ns: ns(7),
+            allocations: 3,
+            allocated_bytes: 2048,
             packages: 2,
         };
         Run { rounds: inference_ms.iter().map(round).collect(), ..Run::default() }

@@ -29,6 +29,8 @@ pub(crate) struct RecordingFile {
 pub struct RecordingConfig {
     /// `None`: nothing is recorded.
     pub target: Option<RecordingTarget>,
+    /// How a ring is kept, should there be one.
+    ring: RingConfig,
     pub color: ColorCoding,
     /// The disk is left this much for others.
     pub free_bytes_min: u64,
@@ -70,6 +72,13 @@ impl RecordingConfig {
         let target = Some(RecordingTarget::File { path: path.to_owned(), limits });
         RecordingConfig { target, ..self }
     }
+
+    /// The same, into a ring in this folder, or nowhere.
+    pub(crate) fn into_ring(self, folder: Option<PathBuf>) -> RecordingConfig {
+        let ring = self.ring;
+        let target = folder.map(|folder| RecordingTarget::Ring { folder, ring });
+        RecordingConfig { target, ..self }
+    }
 }
 
 pub(crate) fn check(
@@ -109,6 +118,7 @@ pub(crate) fn check(
     let folder = file.folder.map(|folder| checker.resolve(&folder));
     Ok(RecordingConfig {
         target: folder.map(|folder| RecordingTarget::Ring { folder, ring }),
+        ring,
         color: check_color(checker, file.color.as_deref(), file.jpeg_quality_percent)?,
         free_bytes_min: megabytes("recording.free_space_mb_min", file.free_space_mb_min)?,
     })

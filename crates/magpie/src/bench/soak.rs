@@ -1,0 +1,150 @@
+//! `magpie bench --soak`: many frames, and whether anything grew or slowed down on the way.
+
+use anyhow::anyhow;
+use serde::Serialize;
+
+use super::report::{StageReport, stage_report};
+use super::{Bench, process};
+use crate::failure::{Failure, Outcome};
+use crate::{progress, table};
+
+const PARTS: u64 = 10;
+/// Resident memory may differ by this much between the first part and the last: allocators return
+/// memory when it suits them.
+const RSS_GROWTH_MAX: f64 = 0.02;
+const RSS_GROWTH_MIB_MAX: f64 = 1.0;
+
+/// A tenth of the frames, and what the process used when they were done.
+#[derive(Clone, Debug, Serialize)]
+struct Part {
+    end_to_end: StageReport,
+    dropped: usize,
+    rss_mib: Option<f64>,
+    /// What our own code and its crates hold; ONNX Runtime's memory is not among it.
+    heap_mib: f64,
+    descriptors: Option<u64>,
+    threads: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Soak {
+    frames: u64,
+    parts: Vec<Part>,
+}
+
+impl Soak {
+    pub(super) fn new(frames: u64) -> Soak {
+        Soak { frames: frames.max(PARTS) / PARTS * PARTS, parts: Vec::new() }
+    }
+
+    pub(super) fn run(&mut self, bench: &mut Bench<'_>) -> Outcome {
+        let length = self.frames / PARTS;
+        // Filled again and again: what a soak keeps must not look like a leak.
+        let mut latencies_ms = Vec::with_capacity(usize::try_from(length).expect("a count"));
+        let bar = progress::bar(self.frames, "frames");
+        for _ in 0..PARTS {
+            latencies_ms.clear();
+            for _ in 0..length {
+                let round = bench.frame()?;
+                latencies_ms.extend(round.received_ns.map(|ns| ns as f64 / 1e6));
+                bar.inc(1);
+            }
+            self.parts.push(Part {
+                end_to_end: stage_report(&latencies_ms),
+                dropped: latencies_ms.capacity() - latencies_ms.len(),
+                rss_mib: process::rss_bytes().map(|bytes| bytes as f64 / f64::from(1 << 20)),
+                heap_mib: process::allocations().live_bytes as f64 / f64::from(1 << 20),
+                descriptors: process::descriptors(),
+                threads: process::threads(),
+            });
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = table::new(&[
+            "tenth",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "max ms",
+            "dropped",
+            "RSS MiB",
+            "heap MiB",
+            "descriptors",
+            "threads",
+        ]);
+        for (i, part) in self.parts.iter().enumerate() {
+            let latency = &part.end_to_end;
+            let count = |value: Option<u64>| table::decimal(value.map(|v| v as f64), 0);
+            table.add_row([
+                table::number(i + 1),
+                table::decimal(Some(latency.p50_ms), 3),
+                table::decimal(Some(latency.p90_ms), 3),
+                table::decimal(Some(latency.p99_ms), 3),
+                table::decimal(Some(latency.p999_ms), 3),
+                table::decimal(Some(latency.max_ms), 3),
+                table::number(part.dropped),
+                table::decimal(part.rss_mib, 1),
+                table::decimal(Some(part.heap_mib), 2),
+                count(part.descriptors),
+                count(part.threads),
+            ]);
+        }
+        format!("{} frames, end to end\n\n{table}", self.frames)
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers and names serialize") + "\n"
+    }
+
+    /// A fault if memory, descriptors or threads grew. Latencies are for people to judge: they are
+    /// the machine's, too.
+    pub(super) fn verdict(&self) -> Outcome {
+        let (Some(first), Some(last)) = (self.parts.first(), self.parts.last()) else {
+            return Ok(());
+        };
+        let mut grown = Vec::new();
+        if last.descriptors > first.descriptors {
+            grown.push("open descriptors");
+        }
+        if last.threads > first.threads {
+            grown.push("threads");
+        }
+        if let (Some(first), Some(last)) = (first.rss_mib, last.rss_mib)
+            && last - first > RSS_GROWTH_MAX * first + RSS_GROWTH_MIB_MAX
+        {
+            grown.push("resident memory");
+        }
+        if grown.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::fault(anyhow!("soak: {} grew: see the table", grown.join(" and "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soaked(rss_mib: [f64; 2], threads: [u64; 2]) -> Soak {
+        let part = |i: usize| Part {
+            end_to_end: stage_report(&[1.0]),
+            dropped: 0,
+            rss_mib: Some(rss_mib[i]),
+            heap_mib: 1.0,
+            descriptors: Some(9),
+            threads: Some(threads[i]),
+        };
+        Soak { frames: 2, parts: vec![part(0), part(1)] }
+    }
+
+    #[test]
+    fn growth_is_a_fault_that_names_what_grew() {
+        assert!(soaked([100.0, 102.5], [8, 8]).verdict().is_ok());
+        let grown = soaked([100.0, 110.0], [8, 9]).verdict().unwrap_err().message();
+        assert!(grown.contains("threads and resident memory"), "{grown}");
+    }
+}
