@@ -316,7 +316,7 @@ impl Columns {
     fn shrink_portably(&mut self, source: &[u8], values: &mut [u16]) {
         let gathered = self.first.chunks_exact_mut(3).zip(self.second.chunks_exact_mut(3));
         for (&offset, (first, second)) in self.offsets.iter().zip(gathered) {
-            let pair = pair_at(source, offset as usize);
+            let pair = pair_at(source, offset).to_le_bytes();
             first.copy_from_slice(&pair[..3]);
             second.copy_from_slice(&pair[3..6]);
         }
@@ -330,18 +330,20 @@ impl Columns {
     }
 }
 
-/// Two pixels side by side in one read; zeros behind the end of the image.
+/// Two pixels side by side in one read, the first byte lowest; zeros behind the end of the image.
 #[inline(always)]
-fn pair_at(source: &[u8], at: usize) -> [u8; 8] {
+fn pair_at(source: &[u8], offset: u32) -> u64 {
+    let at = offset as usize;
     match source.get(at..at + 8) {
-        Some(pair) => pair.try_into().expect("eight bytes"),
+        Some(pair) => u64::from_le_bytes(pair.try_into().expect("eight bytes")),
         None => last_pair(&source[at..]),
     }
 }
 
 #[cold]
-fn last_pair(rest: &[u8]) -> [u8; 8] {
-    std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0))
+#[inline(never)]
+fn last_pair(rest: &[u8]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0)))
 }
 
 /// The columns around a content column's centre, as offsets of their first bytes. What is right of

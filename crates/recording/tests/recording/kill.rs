@@ -67,7 +67,8 @@ fn no_kill_costs_more_than_the_open_chunk() {
     for kill in 0..kills {
         let path = folder.path().join(format!("{kill}.mcap"));
         // Steps that no rhythm of the recorder divides.
-        let handed_over = record_and_kill(&path, Duration::from_micros(kill % KILLS * 1733 + kill / KILLS * 577));
+        let handed_over =
+            record_and_kill(&path, Duration::from_micros(kill % KILLS * 1733 + kill / KILLS * 577));
         most = most.max(handed_over);
         let mut reader = match FrameReader::open(&path, Playback::default()) {
             Ok(reader) => reader,
