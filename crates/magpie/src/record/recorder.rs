@@ -433,7 +433,9 @@ mod tests {
         std::fs::write(kept.join("dock_1.mcap"), vec![0; 1_000_000]).unwrap();
         let config = format!("[recording]\nfolder = {:?}\nkept_size_mb_max = 1", folder.path());
         let mut recorder = start(&config);
-        recorder.take_status(status(wire::State::Degraded, "camera lost"));
+        let mut lost = status(wire::State::Degraded, "camera lost");
+        lost.sent_ns = recorder.clock.now().0;
+        recorder.take_status(lost);
         while recorder.trouble().is_none() {
             std::thread::yield_now();
         }
