@@ -9,9 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use magpie_perception::{
-    BgrImage, CountersSnapshot, DecodeLimits, DecodeScratch, FrameReport, InputForm, InputMut,
-    Letterbox, ModelSpec, Outputs, Packages, PreprocessScratch, Provider, ReferenceFrame,
-    StageLatencies, StampNs, StampSource, Tracks, decode, plan, preprocess,
+    BgrImage, CountersSnapshot, DecodeLimits, DecodeScratch, FrameReport, GraspLimits, InputForm,
+    InputMut, Letterbox, ModelSpec, Outputs, Packages, PlanState, PreprocessScratch, Provider,
+    ReferenceFrame, StageLatencies, StampNs, StampSource, Tracks, decode, plan, preprocess,
 };
 use magpie_transport::{Identities, wire};
 
@@ -133,6 +133,7 @@ struct Way {
     preprocess: PreprocessScratch,
     decode: DecodeScratch,
     tracks: Tracks,
+    plan: PlanState,
     identities: Identities,
 }
 
@@ -151,6 +152,7 @@ impl Way {
             preprocess: PreprocessScratch::default(),
             decode: DecodeScratch::default(),
             tracks: Tracks::default(),
+            plan: PlanState::default(),
             identities: identities(),
         }
     }
@@ -177,8 +179,18 @@ impl Way {
             image_width_px: IMAGE_PX.0,
             image_height_px: IMAGE_PX.1,
             reference_frame: ReferenceFrame::Camera,
+            depth_problem: None,
+            velocity: None,
             valid_until: stamp,
-            packages: plan(instances, &track_ids, None, None),
+            packages: plan(
+                instances,
+                &track_ids,
+                None,
+                None,
+                &GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 },
+                &mut self.plan,
+            )
+            .packages,
         };
         let report = FrameReport {
             packages,
