@@ -53,7 +53,7 @@ class Options:
     data_source: str = ""
     data_licence: str = ""
     magpie: str | None = None
-    lr: float = 6e-4
+    lr: float = 1.5e-4
     lr_backbone: float = 0.0  # 0: frozen
     seed: int = 1
     batch: int = 8
