@@ -53,9 +53,6 @@ pub struct EvalArgs {
     /// Draw this many pictures of each dataset, those with most missed or wrong, into the scorecard.
     #[arg(long, value_name = "PICTURES", default_value_t = 0, requires = "scorecard")]
     worst: usize,
-    /// Leave out labels that enclose nothing, instead of ending there.
-    #[arg(long)]
-    skip_bad_labels: bool,
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
@@ -106,7 +103,7 @@ pub fn eval(args: &EvalArgs) -> Outcome {
     let model_path = config.model_path.as_deref();
     let model = model::read(model_path, config.model_sha256.as_deref())?;
     let datasets = (args.dataset.iter())
-        .map(|path| LabelledDataset::read(path, args.skip_bad_labels))
+        .map(|path| LabelledDataset::read(path))
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(folder) = &args.scorecard {
         scorecard::create_folder(folder)?;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotcoco::{Annotation, COCO, Image};
+use hotcoco::{Annotation, COCO, Image, Segmentation};
 
 use crate::failure::Failure;
 
@@ -25,13 +25,12 @@ pub(super) struct LabelledDataset {
     labelled_throughout: HashSet<u64>,
 }
 
-/// Bad labels beyond these are only counted.
-const PROBLEMS_TOLD_MAX: usize = 20;
+/// Empty outlines beyond these are only counted.
+const EMPTY_TOLD_MAX: usize = 20;
 
 impl LabelledDataset {
-    pub(super) fn read(path: &Path, skip_bad_labels: bool) -> Result<LabelledDataset, Failure> {
-        let coco = read_coco(path).map_err(Failure::Fault)?;
-        let coco = without_bad_labels(coco, path, skip_bad_labels).map_err(Failure::Fault)?;
+    pub(super) fn read(path: &Path) -> Result<LabelledDataset, Failure> {
+        let coco = without_empty_outlines(read_coco(path).map_err(Failure::Fault)?, path);
         let says_where = coco.dataset.images.iter().any(|image| says_all(image).is_some())
             || coco.dataset.annotations.iter().any(is_rectangle);
         let images = coco.dataset.images.iter();
@@ -95,30 +94,36 @@ fn read_coco(path: &Path) -> anyhow::Result<COCO> {
     Ok(coco)
 }
 
-fn without_bad_labels(coco: COCO, path: &Path, skip: bool) -> anyhow::Result<COCO> {
-    let bad: Vec<usize> = (coco.dataset.annotations.iter().enumerate())
-        .filter(|(_, annotation)| is_outlined(annotation) && !encloses_something(&coco, annotation))
-        .map(|(at, _)| at)
-        .collect();
-    for at in bad.iter().take(PROBLEMS_TOLD_MAX) {
-        let annotation = &coco.dataset.annotations[*at];
-        let file = coco.get_img(annotation.image_id).map_or("", |image| &image.file_name);
-        tracing::warn!("annotation {} of {file} encloses nothing in the picture", annotation.id);
-    }
-    anyhow::ensure!(
-        skip || bad.is_empty(),
-        "{}: {} labels enclose nothing in their pictures; correct them, or leave them out by \
-         --skip-bad-labels",
-        path.display(),
-        bad.len()
-    );
+/// An outline that encloses no pixel is none: its label is scored by its box alone.
+fn without_empty_outlines(coco: COCO, path: &Path) -> COCO {
     let mut dataset = coco.dataset.clone();
-    let mut at = 0..;
-    dataset.annotations.retain(|_| !bad.contains(&at.next().expect("numbers do not end")));
-    for (id, annotation) in (1..).zip(&mut dataset.annotations) {
-        annotation.id = id;
+    let mut empty = 0;
+    for annotation in &mut dataset.annotations {
+        if !is_outlined(annotation) || encloses_something(&coco, annotation) {
+            continue;
+        }
+        // COCO's way of saying that nothing was drawn.
+        let was_drawn =
+            !matches!(&annotation.segmentation, Some(Segmentation::Polygon(p)) if p.is_empty());
+        annotation.segmentation = None;
+        if was_drawn {
+            empty += 1;
+            if empty <= EMPTY_TOLD_MAX {
+                let file = coco.get_img(annotation.image_id).map_or("", |image| &image.file_name);
+                tracing::warn!(
+                    "the outline of label {} in {file} encloses no pixel",
+                    annotation.id
+                );
+            }
+        }
     }
-    Ok(COCO::from_dataset(dataset))
+    if empty > 0 {
+        tracing::warn!(
+            "{}: {empty} outlines enclose no pixel; their labels are scored by their boxes alone",
+            path.display()
+        );
+    }
+    COCO::from_dataset(dataset)
 }
 
 fn encloses_something(coco: &COCO, annotation: &Annotation) -> bool {

@@ -147,7 +147,7 @@ mod tests {
             "categories": [{"id": 7, "name": "box"}, {"id": 8, "name": "item"}],
         });
         std::fs::write(&path, document.to_string()).unwrap();
-        LabelledDataset::read(&path, false).unwrap_or_else(|e| panic!("{}", e.message()))
+        LabelledDataset::read(&path).unwrap_or_else(|e| panic!("{}", e.message()))
     }
 
     fn categories(dataset: &LabelledDataset) -> CategoryIds {

@@ -1,36 +1,11 @@
 //! The program as its users call it: exit codes, output, messages.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-fn magpie(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie"))
-        .args(arguments)
-        .env("RUST_LOG", "info")
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs and expects the exit code and every part of the message, which is one line.
-fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
-    let output = magpie(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
-    assert_eq!(errors.len(), 1, "{message}");
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
-}
+use super::{check_refused, magpie, root, succeed, text};
 
 /// Three frames of the simulated cell, made once.
 static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -41,9 +16,7 @@ static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fn simulate(out: &Path) {
-    let output =
-        magpie(&["simulate", "--seed", "3", "--frames", "3", "--out", out.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    succeed(&["simulate", "--seed", "3", "--frames", "3", "--out", out.to_str().unwrap()]);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -81,8 +54,7 @@ impl Simulated {
 }
 
 fn model(name: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.join(name).display().to_string()
+    root().join(name).display().to_string()
 }
 
 #[test]
@@ -216,18 +188,29 @@ fn labels_that_cannot_be_scored_against_are_named() {
     refused(&|d| d["images"][1]["width"] = 320.into(), &["000001.png", "640x480", "320x480"]);
     refused(&|d| d["annotations"][0]["image_id"] = 99.into(), &["annotation 1", "image 99"]);
     refused(&|d| d["images"] = serde_json::json!([]), &["lists no images"]);
+}
+
+#[test]
+fn outlines_that_enclose_nothing_are_told_and_their_labels_scored_by_their_boxes() {
+    let simulated = Simulated::new();
+    let dataset = simulated.arg("annotations.json");
     let outside = serde_json::json!([[900.0, 10.0, 950.0, 10.0, 950.0, 60.0]]);
     let line = serde_json::json!([[10.0, 10.0, 60.0, 10.0, 110.0, 10.0]]);
-    let spoil = |d: &mut Value| {
+    let (mut labels, mut single) = (0, 0);
+    edit(&simulated.path("annotations.json"), |d| {
+        let annotations = d["annotations"].as_array().unwrap();
+        labels = annotations.len();
+        single = annotations.iter().filter(|label| label["iscrowd"] == 0).count();
         d["annotations"][0]["segmentation"] = outside.clone();
         d["annotations"][1]["segmentation"] = line.clone();
-    };
-    refused(&spoil, &["2 labels enclose nothing", "--skip-bad-labels"]);
-    let output = magpie(&["eval", "--dataset", &dataset, "--skip-bad-labels", "--json"]);
+        d["annotations"][2]["segmentation"] = serde_json::json!([]);
+    });
+    let output = magpie(&["eval", "--dataset", &dataset, "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("2 outlines enclose no pixel"));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let all: Value = serde_json::from_slice(&whole).unwrap();
-    assert_eq!(report["instances"], all["annotations"].as_array().unwrap().len() - 2);
+    assert_eq!(report["instances"], labels);
+    assert_eq!(report["instances_outlined"], single - 3);
 }
 
 #[test]

@@ -1,42 +1,24 @@
 //! `magpie export`: labels that annotation tools open, and that nobody's work is lost to.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use magpie_perception::Mask;
 use serde_json::Value;
 
+use super::{magpie, root, succeed, text};
+
 const WIDTH_PX: u32 = 640;
 const HEIGHT_PX: u32 = 480;
-
-fn magpie(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie"))
-        .args(arguments)
-        .env("RUST_LOG", "info")
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn run(arguments: &[&str]) -> String {
-    let output = magpie(arguments);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
 
 /// Four frames of the simulated cell, made once.
 static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("export");
     let _ = fs::remove_dir_all(&folder);
-    run(&["simulate", "--seed", "9001", "--frames", "4", "--out", folder.to_str().unwrap()]);
+    succeed(&["simulate", "--seed", "9001", "--frames", "4", "--out", folder.to_str().unwrap()]);
     folder
 });
 
@@ -81,7 +63,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// What `magpie detect` finds, by picture: type and mask.
 fn found(pictures: &str) -> BTreeMap<String, Vec<(String, Mask)>> {
-    let lines = run(&["detect", pictures, "--json"]);
+    let lines = text(&succeed(&["detect", pictures, "--json"]).stdout);
     let picture = |line: &str| {
         let document: Value = serde_json::from_str(line).unwrap();
         let packages = document["packages"].as_array().unwrap().iter().map(|package| {
@@ -98,8 +80,8 @@ fn found(pictures: &str) -> BTreeMap<String, Vec<(String, Mask)>> {
 fn the_tools_own_libraries_see_every_package_that_was_found_and_nothing_else() {
     let cell = Cell::new();
     let (pictures, labels) = (cell.arg("pictures"), cell.path("labels"));
-    run(&["export", &pictures, "--out", labels.to_str().unwrap()]);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    succeed(&["export", &pictures, "--out", labels.to_str().unwrap()]);
+    let root = root();
     let output = Command::new(root.join(".cache/annotation_tools/bin/python"))
         .arg(root.join("tests/annotation_tools/read_back.py"))
         .arg(&labels)
@@ -138,7 +120,7 @@ fn the_tools_own_libraries_see_every_package_that_was_found_and_nothing_else() {
 fn the_least_sure_picture_comes_first_everywhere() {
     let cell = Cell::new();
     let labels = cell.path("labels");
-    run(&["export", &cell.arg("pictures"), "--out", labels.to_str().unwrap()]);
+    succeed(&["export", &cell.arg("pictures"), "--out", labels.to_str().unwrap()]);
     let rows = order(&labels);
     let unsure: Vec<f64> = rows.iter().map(|row| row[2].parse().unwrap()).collect();
     assert_eq!(unsure.len(), 4);
@@ -158,14 +140,9 @@ fn the_least_sure_picture_comes_first_everywhere() {
     }
 
     let few = cell.path("few");
-    let printed = run(&[
-        "export",
-        &cell.arg("pictures"),
-        "--out",
-        few.to_str().unwrap(),
-        "--pictures-max",
-        "2",
-    ]);
+    let (pictures, out) = (cell.arg("pictures"), few.to_str().unwrap());
+    let two = ["export", &pictures, "--out", out, "--pictures-max", "2"];
+    let printed = text(&succeed(&two).stdout);
     assert!(printed.starts_with("2 pictures (of 4)"), "{printed}");
     assert_eq!(names(&few.join("images")), names(&labels.join("images"))[..2]);
 }
@@ -177,7 +154,7 @@ fn frames_of_a_recording_become_pictures_beside_their_labels() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.mcap");
     let demo = demo.to_str().unwrap();
     let labels = cell.path("labels");
-    run(&["export", demo, "--interval-s", "1", "--out", labels.to_str().unwrap()]);
+    succeed(&["export", demo, "--interval-s", "1", "--out", labels.to_str().unwrap()]);
     let images = names(&labels.join("images"));
     assert_eq!(images.len(), 3, "{images:?}");
     for image in &images {
@@ -186,7 +163,7 @@ fn frames_of_a_recording_become_pictures_beside_their_labels() {
         assert!(labels.join("labelme").join(image).with_extension("json").is_file());
     }
     let few = cell.path("few");
-    run(&["export", demo, "--pictures-max", "1", "--out", few.to_str().unwrap()]);
+    succeed(&["export", demo, "--pictures-max", "1", "--out", few.to_str().unwrap()]);
     assert_eq!(names(&few.join("images")).len(), 1, "what was left over is gone");
 }
 
@@ -194,7 +171,7 @@ fn frames_of_a_recording_become_pictures_beside_their_labels() {
 fn corrected_labels_are_never_written_over() {
     let cell = Cell::new();
     let labels = cell.arg("labels");
-    run(&["export", &cell.arg("pictures/000000.png"), "--out", &labels]);
+    succeed(&["export", &cell.arg("pictures/000000.png"), "--out", &labels]);
     let corrected = cell.path("labels/labelme/0001_000000.json");
     fs::write(&corrected, "a person's work").unwrap();
     let output = magpie(&["export", &cell.arg("pictures"), "--out", &labels]);

@@ -1,8 +1,5 @@
 //! Recordings of the running daemon: complete or loud, bounded, and never in its way.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -14,9 +11,7 @@ use magpie_transport::{CellName, State, WatchEvent, WatchOptions, Watcher, Zenoh
 use prost::Message;
 use tempfile::TempDir;
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use super::{free_endpoint, program, succeed, text, write_zenoh_config};
 
 /// A cell on a port of its own, playing the demo.
 struct Cell {
@@ -27,13 +22,8 @@ struct Cell {
 impl Cell {
     fn new(more: &str) -> Cell {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let endpoint = format!("tcp/127.0.0.1:{port}");
-        let zenoh = format!(
-            r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
-                scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
-        );
-        std::fs::write(folder.path().join("zenoh.json5"), zenoh).unwrap();
+        let endpoint = free_endpoint();
+        write_zenoh_config(folder.path(), &endpoint);
         let config = format!(
             "[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n\
              [zenoh]\nconfig = \"zenoh.json5\"\n[model]\nspinning = false\n{more}"
@@ -52,9 +42,8 @@ impl Cell {
 
     fn record(&self, arguments: &[&str]) -> Output {
         let (config, out) = (self.arg("magpie.toml"), self.arg("cell.mcap"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));
-        command.args(["record", "--config", &config, "--out", &out]).args(arguments);
-        command.env("RUST_LOG", "info").output().unwrap()
+        let record = ["record", "--config", &config, "--out", &out];
+        program().args(record).args(arguments).output().unwrap()
     }
 
     /// The program with a limit on the size of any file it writes, which stands for a full disk.
@@ -140,11 +129,7 @@ fn a_recording_holds_frames_results_status_and_what_made_them_and_replays_as_it_
     let config = reader.attachment("magpie.toml").unwrap().unwrap();
     assert!(text(&config).contains("spinning = false"));
 
-    let replay = Command::new(env!("CARGO_BIN_EXE_magpie"))
-        .args(["replay", "--compare", path.to_str().unwrap()])
-        .output()
-        .unwrap();
-    assert!(replay.status.success(), "{}{}", text(&replay.stdout), text(&replay.stderr));
+    succeed(&["replay", "--compare", path.to_str().unwrap()]);
 }
 
 #[test]
@@ -245,7 +230,7 @@ async fn a_replay_publishes_to_a_controller_under_test_as_if_it_were_now() {
     let name = CellName::new("demo").unwrap();
     let arguments =
         ["replay", "--publish", "--config", &cell.arg("magpie.toml"), &cell.arg("demo.mcap")];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_magpie")).args(arguments).spawn().unwrap();
+    let mut child = program().args(arguments).spawn().unwrap();
     let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
     let mut opened = None;
     for _ in 0..600 {
@@ -271,9 +256,10 @@ async fn a_replay_publishes_to_a_controller_under_test_as_if_it_were_now() {
 #[test]
 fn a_run_keeps_its_ring_when_it_is_told_to() {
     let cell = Cell::new("[recording]\nfolder = \"ring\"\nsegment_s = 1\n");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));
-    command.args(["run", "--config", &cell.arg("magpie.toml")]).stderr(Stdio::piped());
-    let daemon = Daemon { child: command.env("RUST_LOG", "info").spawn().unwrap() };
+    let config = cell.arg("magpie.toml");
+    let mut command = program();
+    command.args(["run", "--config", &config]).stderr(Stdio::piped());
+    let daemon = Daemon { child: command.spawn().unwrap() };
     let files = |folder: &str| {
         let entries = std::fs::read_dir(cell.path(folder));
         let names = entries.into_iter().flatten().map(|entry| entry.unwrap().path());

@@ -1,9 +1,6 @@
 //! Recordings through the program: the same bytes twice, differences told, bad files refused.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use magpie::source::DEMO_RECORDING;
 use magpie_perception::{FrameSource, Scene};
@@ -15,39 +12,9 @@ use magpie_transport::wire;
 use prost::Message;
 use tempfile::TempDir;
 
+use super::{check_refused, magpie, succeed, text};
+
 const FRAMES: usize = 3;
-
-fn magpie(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie"))
-        .args(arguments)
-        .env("RUST_LOG", "info")
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[track_caller]
-fn succeed(arguments: &[&str]) -> Output {
-    let output = magpie(arguments);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    output
-}
-
-/// Expects the exit code and one line of error with every part.
-#[track_caller]
-fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
-    let output = magpie(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
-    assert_eq!(errors.len(), 1, "{message}");
-    for part in parts {
-        assert!(errors[0].contains(part), "{part:?} is not in {message:?}");
-    }
-}
 
 /// The first frames of the demo, as a recording of their own.
 struct Belt {

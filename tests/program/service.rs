@@ -1,10 +1,6 @@
 //! The daemon in this process, on the demo recording, seen from another zenoh session.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,6 +16,8 @@ use magpie_transport::{
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use super::{free_endpoint, root, write_zenoh_config};
+
 /// A daemon on its own thread. Dropping it asks it to stop and waits.
 struct Daemon {
     endpoint: String,
@@ -30,17 +28,12 @@ struct Daemon {
 
 impl Daemon {
     fn start(cell: &str, more: &str) -> Daemon {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Daemon::start_on(&format!("tcp/127.0.0.1:{port}"), cell, more)
+        Daemon::start_on(&free_endpoint(), cell, more)
     }
 
     fn start_on(endpoint: &str, cell: &str, more: &str) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
-        let zenoh = format!(
-            r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
-                scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
-        );
-        std::fs::write(folder.path().join("zenoh.json5"), zenoh).unwrap();
+        write_zenoh_config(folder.path(), endpoint);
         let text = format!(
             "cell = \"{cell}\"\n{more}\n[limits]\nframe_age_ms_max = 5000\nresult_valid_ms = 5000\n\
              [zenoh]\nconfig = \"zenoh.json5\"\n"
@@ -194,7 +187,7 @@ fn a_subscriber_that_never_reads_takes_nothing_from_the_loop() {
 
 #[test]
 fn the_python_example_reads_what_the_daemon_publishes() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let daemon = Daemon::start("python", "");
     drop(daemon.subscriber("python"));
     let output = Command::new(root.join(".cache/python/bin/python"))
@@ -260,6 +253,6 @@ fn frames_of_another_size_than_the_calibration_end_the_run_as_wrong_configuratio
 
 #[test]
 fn the_example_configuration_is_the_shipped_one() {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd/magpie.toml");
+    let shipped = root().join("systemd/magpie.toml");
     assert!(Config::load(Some(&shipped)).is_ok());
 }

@@ -1,22 +1,8 @@
 //! `magpie calibrate` as technicians and their scripts call it, on pictures of simulated boards and
 //! poses with known truth.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
-    unreachable_pub,
-    dead_code,
-    reason = "a test that cannot set itself up has failed; its numbers are small"
-)]
-
-#[path = "../crates/camera/tests/board_scene/mod.rs"]
-mod board_scene;
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -32,39 +18,19 @@ use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohCon
 use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
 use serde_json::{Value, json};
 
-fn magpie(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie"))
-        .arg("calibrate")
-        .args(arguments)
-        .env("RUST_LOG", "info")
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use super::{board_scene, free_endpoint, magpie, root, succeed, text, write_zenoh_config};
 
 fn check_done(arguments: &[&str]) -> String {
-    let output = magpie(arguments);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
+    text(&succeed(&[&["calibrate"], arguments].concat()).stdout)
+}
+
+#[track_caller]
+fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
+    super::check_refused(&[&["calibrate"], arguments].concat(), code, parts);
 }
 
 fn check_json(arguments: &[&str]) -> Value {
     serde_json::from_str(&check_done(&[arguments, &["--json"]].concat())).unwrap()
-}
-
-/// Runs and expects the exit code and every part of the message, which is one line.
-fn check_refused(arguments: &[&str], code: i32, parts: &[&str]) {
-    let output = magpie(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    let errors: Vec<&str> = message.lines().filter(|line| line.contains("ERROR")).collect();
-    assert_eq!(errors.len(), 1, "{message}");
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
 }
 
 const BOARD: [&str; 10] = [
@@ -407,7 +373,7 @@ fn the_support_plane_is_found_from_depth_and_from_a_board_on_it() {
 
 #[test]
 fn the_examples_that_are_shipped_are_what_the_commands_read_and_write() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration");
+    let examples = root().join("calibration");
     let example = |name: &str| examples.join(name).display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("hand_eye.yaml").display().to_string();
@@ -422,7 +388,7 @@ fn the_examples_that_are_shipped_are_what_the_commands_read_and_write() {
 
 #[test]
 fn a_calibration_that_is_old_or_of_a_camera_on_the_arm_is_refused_at_start() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration");
+    let examples = root().join("calibration");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(examples.join("camera_info.yaml"), folder.path().join("info.yaml")).unwrap();
     let check = |from: &str, to: &str, part: &str| {
@@ -454,13 +420,8 @@ fn drift_seen(picture: &BgrImage) -> wire::Status {
     let (info, first) = (cell.arg("true_info.yaml"), cell.picture(0));
     let reference = ["reference", "--camera-info", &info, "--image", &first, "--out"];
     check_done(&[&reference[..], &[&at("reference.yaml")], &BOARD].concat());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let endpoint = format!("tcp/127.0.0.1:{port}");
-    let zenoh = format!(
-        r#"{{mode: "peer", listen: {{endpoints: ["{endpoint}"]}},
-            scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}}}"#
-    );
-    std::fs::write(at("zenoh.json5"), zenoh).unwrap();
+    let endpoint = free_endpoint();
+    write_zenoh_config(folder.path(), &endpoint);
     let text = format!(
         "cell = \"drifting\"\n[source.image_folder]\npath = \"frames\"\nloop = true\n\
          [scene]\ncamera_info = \"{info}\"\n[drift]\nreference = \"reference.yaml\"\n\
