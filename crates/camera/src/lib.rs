@@ -31,7 +31,6 @@ mod capture;
 mod config;
 mod container;
 mod depth;
-mod depth_check;
 mod device;
 mod draw;
 mod errors;
@@ -59,7 +58,6 @@ pub use camera_info_file::{
 };
 pub use config::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
 pub use depth::{DepthCamera, DepthConfig, DepthHandle, Paired, pair_depth};
-pub use depth_check::judge_depth;
 pub use draw::Canvas;
 pub use errors::{OpenError, VideoFileError};
 pub use image_file::{

@@ -173,7 +173,6 @@ fn with_bench(
         publisher,
         status: transport.status(),
         tap: recorder.as_ref().map(Recorder::tap),
-        trouble: Arc::default(),
     };
     let reader = Reader::start(config.cell.clone(), &endpoint, Arc::clone(&clock))?;
     config.scheduling.enter().map_err(Failure::config)?;

@@ -207,9 +207,9 @@ struct SourceFile {
 #[serde(deny_unknown_fields)]
 struct DemoFile {}
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct V4l2File {
+pub(crate) struct V4l2File {
     device: PathBuf,
     width_px: Option<u32>,
     height_px: Option<u32>,
@@ -217,10 +217,29 @@ struct V4l2File {
     fourcc: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+impl V4l2File {
+    /// `fourcc` is what the device is asked for where the file does not say.
+    pub(crate) fn source(self, fourcc: Option<&str>) -> SourceKind {
+        SourceKind::V4l2(V4l2Config {
+            device: self.device,
+            width_px: self.width_px,
+            height_px: self.height_px,
+            fps: self.fps,
+            fourcc: self.fourcc.or_else(|| fourcc.map(str::to_owned)),
+        })
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GstreamerFile {
+pub(crate) struct GstreamerFile {
     pipeline: String,
+}
+
+impl GstreamerFile {
+    pub(crate) fn source(self) -> SourceKind {
+        SourceKind::GStreamer { pipeline: self.pipeline }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -441,18 +460,8 @@ fn check_source(
     let live = |source| Source::Camera(CameraConfig { source, paced: true, limits });
     let mut sources = Vec::new();
     sources.extend(file.demo.map(|_| Source::Demo));
-    sources.extend(file.v4l2.map(|v4l2| {
-        live(SourceKind::V4l2(V4l2Config {
-            device: v4l2.device,
-            width_px: v4l2.width_px,
-            height_px: v4l2.height_px,
-            fps: v4l2.fps,
-            fourcc: v4l2.fourcc,
-        }))
-    }));
-    sources.extend(
-        file.gstreamer.map(|source| live(SourceKind::GStreamer { pipeline: source.pipeline })),
-    );
+    sources.extend(file.v4l2.map(|v4l2| live(v4l2.source(None))));
+    sources.extend(file.gstreamer.map(|gstreamer| live(gstreamer.source())));
     sources.extend(file.rtsp.map(|source| live(SourceKind::Rtsp { url: source.url })));
     sources.extend(file.video_file.map(|video| {
         live(SourceKind::VideoFile { path: checker.resolve(&video.path), loop_: video.r#loop })

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use magpie_camera::{DepthCamera, DepthConfig, SourceKind, V4l2Config, read_camera_info};
+use magpie_camera::{DepthCamera, DepthConfig, SourceKind, read_camera_info};
 use magpie_perception::Scene;
 use serde::Deserialize;
 
-use crate::config::{Checker, ConfigError, Source};
+use crate::config::{Checker, ConfigError, GstreamerFile, Source, V4l2File};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,21 +17,6 @@ pub(crate) struct DepthFile {
     pairing_ms_max: Option<u64>,
     camera_info: Option<PathBuf>,
     color_from_depth: Option<[[f64; 4]; 4]>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GstreamerFile {
-    pipeline: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct V4l2File {
-    device: PathBuf,
-    width_px: Option<u32>,
-    height_px: Option<u32>,
-    fps: Option<f64>,
 }
 
 /// `None` without a depth stream.
@@ -59,14 +44,8 @@ pub(crate) fn check(
             let why = "and depth.v4l2 are two streams; leave one of them";
             return checker.refuse("depth.gstreamer", "...", why);
         }
-        (Some(stream), None) => SourceKind::GStreamer { pipeline: stream.pipeline.clone() },
-        (None, Some(stream)) => SourceKind::V4l2(V4l2Config {
-            device: stream.device.clone(),
-            width_px: stream.width_px,
-            height_px: stream.height_px,
-            fps: stream.fps,
-            fourcc: Some("Z16 ".into()),
-        }),
+        (Some(stream), None) => stream.clone().source(),
+        (None, Some(stream)) => stream.clone().source(Some("Z16 ")),
     };
     let limits = match source {
         Source::Camera(camera) if is_live(&camera.source) => camera.limits,

@@ -1,7 +1,7 @@
-//! Looks at a frame now and then: has the camera moved, does its depth make sense?
+//! Looks at what was published: could it be planned, and, now and then, has the camera moved?
 //!
 //! ```text
-//! pipeline -> InspectedPublisher -> one copied frame -> tokio (blocking thread) -> findings
+//! pipeline -> InspectedPublisher -> one copied frame -> tokio (blocking thread) -> drift
 //! ```
 //!
 //! A frame is copied after its result went out, at most once a period, and only while no earlier
@@ -10,38 +10,19 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use magpie_camera::calibrate::measure_drift;
-use magpie_camera::judge_depth;
-use magpie_perception::{
-    BgrImage, DepthImage, Frame, FrameReport, PublishError, Publisher, Scene, StampNs,
-};
+use magpie_perception::{BgrImage, Frame, FrameReport, PublishError, Publisher, StampNs};
 use magpie_transport::DriftStatus;
 use tokio::runtime::Handle;
 
 use crate::drift::DriftConfig;
+use crate::trouble::PlanTrouble;
 
-/// How often depth is looked at where no drift is.
-const DEPTH_PERIOD: Duration = Duration::from_secs(2);
 /// One measurement may be off: a hand before the board, a blurred frame.
 const MEASUREMENTS: usize = 3;
 
-/// What was found so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) drift: Option<DriftStatus>,
-    /// Why depth cannot be what it should be.
-    pub(crate) depth: Option<String>,
-}
-
-#[derive(Default)]
-struct Shared {
-    findings: Mutex<Findings>,
-    is_busy: AtomicBool,
-}
-
-/// Watches the frames of one run.
+/// Measures how far the camera has moved since its reference was taken.
 pub(crate) struct Inspector {
     shared: Arc<Shared>,
 }
@@ -49,88 +30,56 @@ pub(crate) struct Inspector {
 /// The loop's side: hands a frame over when one is due.
 pub(crate) struct Tap {
     shared: Arc<Shared>,
-    looking: Arc<Looking>,
     runtime: Handle,
-    period: Duration,
     due: StampNs,
 }
 
-/// What frames are compared with.
-struct Looking {
-    drift: Option<DriftConfig>,
-    scene: Option<Scene>,
+struct Shared {
+    config: DriftConfig,
+    /// What was last measured stands while the fiducials are out of view.
+    drift: Mutex<Option<DriftStatus>>,
     measured: Mutex<VecDeque<DriftStatus>>,
-}
-
-/// A copied frame.
-struct Copied {
-    stamp: StampNs,
-    color: Option<BgrImage>,
-    depth: Option<DepthImage>,
+    is_busy: AtomicBool,
 }
 
 impl Inspector {
-    pub(crate) fn start(
-        drift: Option<DriftConfig>,
-        scene: Option<Scene>,
-        runtime: &Handle,
-    ) -> (Inspector, Tap) {
-        let shared = Arc::new(Shared::default());
-        let period = drift.as_ref().map_or(DEPTH_PERIOD, |drift| drift.period);
-        let looking = Looking { drift, scene, measured: Mutex::default() };
-        let tap = Tap {
-            shared: Arc::clone(&shared),
-            looking: Arc::new(looking),
-            runtime: runtime.clone(),
-            period,
-            due: StampNs(0),
-        };
+    pub(crate) fn start(config: DriftConfig, runtime: &Handle) -> (Inspector, Tap) {
+        let shared = Arc::new(Shared {
+            config,
+            drift: Mutex::default(),
+            measured: Mutex::default(),
+            is_busy: AtomicBool::new(false),
+        });
+        let tap = Tap { shared: Arc::clone(&shared), runtime: runtime.clone(), due: StampNs(0) };
         (Inspector { shared }, tap)
     }
 
-    pub(crate) fn findings(&self) -> Findings {
-        self.shared.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn drift(&self) -> Option<DriftStatus> {
+        *self.shared.drift.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tap {
     fn offer(&mut self, frame: &Frame) {
-        let wanted = self.looking.drift.is_some() || frame.depth.is_some();
-        if !wanted || frame.stamp < self.due || self.shared.is_busy.swap(true, Ordering::Acquire) {
+        if frame.stamp < self.due || self.shared.is_busy.swap(true, Ordering::Acquire) {
             return;
         }
-        self.due = frame.stamp + self.period;
-        let copied = Copied {
-            stamp: frame.stamp,
-            color: self.looking.drift.is_some().then(|| frame.color.clone()),
-            depth: frame.depth.clone(),
-        };
-        let (shared, looking) = (Arc::clone(&self.shared), Arc::clone(&self.looking));
+        self.due = frame.stamp + self.shared.config.period;
+        let (color, stamp) = (frame.color.clone(), frame.stamp);
+        let shared = Arc::clone(&self.shared);
         self.runtime.spawn_blocking(move || {
-            let depth = looking.judge_depth(&copied);
-            let drift = looking.measure(&copied);
-            {
-                let mut findings = shared.findings.lock().unwrap_or_else(PoisonError::into_inner);
-                findings.depth = depth;
-                // What was last measured stands while the fiducials are out of view.
-                findings.drift = drift.or_else(|| findings.drift.take());
+            if let Some(drift) = shared.measure(&color, stamp) {
+                *shared.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift);
             }
             shared.is_busy.store(false, Ordering::Release);
         });
     }
 }
 
-impl Looking {
-    fn judge_depth(&self, copied: &Copied) -> Option<String> {
-        let scene = self.scene.as_ref();
-        let expected = scene
-            .and_then(|scene| Some((&scene.camera_info, scene.support_plane_in_camera.as_ref()?)));
-        judge_depth(copied.depth.as_ref()?, expected)
-    }
-
+impl Shared {
     /// The median of the last measurements; `None` if this frame gives none.
-    fn measure(&self, copied: &Copied) -> Option<DriftStatus> {
-        let (config, color) = (self.drift.as_ref()?, copied.color.as_ref()?);
+    fn measure(&self, color: &BgrImage, stamp: StampNs) -> Option<DriftStatus> {
+        let config = &self.config;
         let drift = match measure_drift(color, &config.reference, &config.camera_info) {
             Ok(drift) => drift?,
             Err(error) => {
@@ -146,25 +95,30 @@ impl Looking {
             displacement_mm: drift.displacement_mm,
             rotation_deg: drift.rotation_deg,
             points: u32::try_from(drift.points).expect("a few hundred"),
-            stamp: copied.stamp,
+            stamp,
             limit_mm: config.limit_mm,
         });
         let mut sorted: Vec<DriftStatus> = measured.iter().copied().collect();
         sorted.sort_by(|a, b| a.displacement_mm.total_cmp(&b.displacement_mm));
-        Some(DriftStatus { stamp: copied.stamp, ..sorted[(sorted.len() - 1) / 2] })
+        Some(DriftStatus { stamp, ..sorted[(sorted.len() - 1) / 2] })
     }
 }
 
-/// A publisher whose frames are looked at after they were published.
+/// A publisher whose frames and results are looked at after they were published.
 pub(crate) struct InspectedPublisher<P> {
     pub(crate) publisher: P,
-    pub(crate) tap: Tap,
+    /// `None` where no drift is watched.
+    pub(crate) tap: Option<Tap>,
+    pub(crate) trouble: Arc<PlanTrouble>,
 }
 
 impl<P: Publisher> Publisher for InspectedPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
-        self.tap.offer(frame);
+        self.trouble.look(&report.packages);
+        if let Some(tap) = &mut self.tap {
+            tap.offer(frame);
+        }
         Ok(())
     }
 }

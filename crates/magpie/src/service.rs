@@ -25,7 +25,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::health::{Health, Observation};
-use crate::inspect::{Findings, InspectedPublisher, Inspector};
+use crate::inspect::{InspectedPublisher, Inspector};
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::record::{self, identity};
 use crate::scheduling::Scheduling;
@@ -61,17 +61,16 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let limits = config.limits(model.spec().score_min);
     let origin = record::origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
-    let trouble = Arc::new(PlanTrouble::default());
     let publisher = RecordingPublisher {
         publisher,
         status: transport.status(),
         tap: recorder.as_ref().map(Recorder::tap),
-        trouble: Arc::clone(&trouble),
     };
 
-    let (inspector, tap) =
-        Inspector::start(config.drift.clone(), source.scene.clone(), runtime.handle());
-    let publisher = InspectedPublisher { publisher, tap };
+    let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
+    let (inspector, tap) = drift.unzip();
+    let trouble = Arc::new(PlanTrouble::default());
+    let publisher = InspectedPublisher { publisher, tap, trouble: Arc::clone(&trouble) };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -200,7 +199,7 @@ struct Supervised<'a> {
     watch: SourceWatch,
     transport: &'a Transport,
     recorder: Option<&'a mut Recorder>,
-    inspector: Inspector,
+    inspector: Option<Inspector>,
     counters: Arc<Counters>,
     provider_fallback: Option<String>,
     trouble: Arc<PlanTrouble>,
@@ -262,15 +261,14 @@ impl Supervised<'_> {
     }
 
     fn observe(&self, fault: Option<String>) -> Observation {
-        let Findings { drift, depth } = self.inspector.findings();
         Observation {
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
             camera_lost: self.watch.lost(),
             provider_fallback: self.provider_fallback.clone(),
             recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
-            drift,
-            depth: self.watch.depth_trouble().or(depth),
+            drift: self.inspector.as_ref().and_then(Inspector::drift),
+            depth: self.watch.depth_trouble(),
             plan: self.trouble.reason(),
             fault,
         }

@@ -2,38 +2,46 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use magpie_perception::{GraspRefusal, Packages};
+use magpie_perception::{DepthProblem, GraspRefusal, Packages};
 
 /// The newest frame's trouble. Written once a frame, read ten times a second: nobody waits long.
 #[derive(Debug, Default)]
-pub(crate) struct PlanTrouble(Mutex<Option<String>>);
+pub(crate) struct PlanTrouble(Mutex<Option<Trouble>>);
 
 impl PlanTrouble {
     pub(crate) fn look(&self, packages: &Packages) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble(packages);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Trouble::of(packages);
     }
 
     pub(crate) fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.map(|trouble| trouble.to_string())
     }
 }
 
-fn trouble(packages: &Packages) -> Option<String> {
-    if let Some(problem) = packages.depth_problem {
-        return Some(format!("depth not used: {problem}"));
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Trouble {
+    #[error("depth not used: {0}")]
+    Depth(DepthProblem),
+    #[error("the tool is too large for each of the {packages} packages in view: see [tool]")]
+    Tool { packages: usize },
+}
+
+impl Trouble {
+    fn of(packages: &Packages) -> Option<Trouble> {
+        let depth = packages.depth_problem.map(Trouble::Depth);
+        let packages = &packages.packages;
+        let too_large = Some(GraspRefusal::ToolTooLarge);
+        let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal == too_large);
+        depth.or_else(|| is_none_held.then_some(Trouble::Tool { packages: packages.len() }))
     }
-    let refused = |why: GraspRefusal| packages.packages.iter().all(|p| p.refusal == Some(why));
-    let all = packages.packages.len();
-    (all > 0 && refused(GraspRefusal::ToolTooLarge)).then(|| {
-        format!("the tool is too large for each of the {all} packages in view: see [tool]")
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use magpie_perception::{
-        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, StampNs, StampSource,
+        BboxPx, Instance, Mask, Package, ReferenceFrame, StampNs, StampSource,
     };
 
     fn frame(refusals: &[Option<GraspRefusal>], depth_problem: Option<DepthProblem>) -> Packages {

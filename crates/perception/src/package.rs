@@ -202,8 +202,7 @@ pub enum DepthProblem {
     )]
     NotTheSupportPlanes { ratio: f32 },
     #[error(
-        "half of the depth lies beyond {median_m:.3} m: it must be in millimetres, between 0.1 and \
-         12 m"
+        "depth is {median_m:.3} m at the median: it must be in millimetres, between 0.1 and 12 m"
     )]
     OutOfRange { median_m: f32 },
 }

@@ -22,6 +22,16 @@ pub fn detect(image: &BgrImage, board: &Board) -> Result<Option<View>, Calibrate
     Ok(Some(View { width_px, height_px, points, edge_width_px, doubt }))
 }
 
+/// The board, which has to be in the picture and as it was described.
+pub fn view_of(image: &BgrImage, board: &Board) -> Result<View, CalibrateError> {
+    let view = detect(image, board)?;
+    let view = view.ok_or_else(|| CalibrateError::NotInView { board: board.to_string() })?;
+    match view.doubt {
+        Some(doubt) => Err(CalibrateError::Doubtful { doubt }),
+        None => Ok(view),
+    }
+}
+
 /// The inner corners each way of a chessboard that is in the picture, when the one that was described
 /// is not: usually squares were counted for corners. Slow.
 pub fn chessboard_of_other_size(

@@ -4,7 +4,7 @@
 use magpie_perception::{BgrImage, CameraInfo};
 use nalgebra::{Isometry3, Point3, Vector3};
 
-use super::{Board, BoardPoint, CalibrateError, board_pose, detect};
+use super::{Board, BoardPoint, CalibrateError, board_pose, detect, view_of};
 
 /// Where a fiducial point was when the reference was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub fn reference_points(
     board: &Board,
     info: &CameraInfo,
 ) -> Result<Vec<ReferencePoint>, CalibrateError> {
-    let view = detect(image, board)?.ok_or(CalibrateError::NotInView { points: 0 })?;
+    let view = view_of(image, board)?;
     let mut points = Vec::new();
     for body in bodies(board, &view.points) {
         let camera_from_board = board_pose(body, info)?.camera_from_board;

@@ -41,8 +41,10 @@ pub enum CalibrateError {
          {tolerance_mm:.1} mm); clear the surface"
     )]
     NoPlane { share_percent: f64, tolerance_mm: f64 },
-    #[error("none of the reference's {points} fiducial points is in view")]
-    NotInView { points: usize },
+    #[error("no {board} in the picture")]
+    NotInView { board: String },
+    #[error("the board is not as it was described: {doubt}")]
+    Doubtful { doubt: String },
     #[error("use the image")]
     Image(#[from] ImageProblem),
     #[error("call OpenCV")]

@@ -8,7 +8,7 @@
 //! | eye to hand | base | gripper | `base_from_gripper^-1 * base_from_camera * camera_from_board` |
 
 use magpie_perception::CameraInfo;
-use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Matrix3, Point3, Translation3, UnitQuaternion, Vector3};
 
 use super::refine::{Observation, Refined, observe, refine};
 use super::{CalibrateError, Solver, View};
@@ -200,17 +200,10 @@ pub(crate) fn best_of(solvers: &[(Solver, Option<(HandEye, Spread)>)]) -> Option
 
 /// The largest turn and the cone of axes, in degrees; refused when the problem has no one answer.
 fn check_motion(pairs: &[HandEyePair]) -> Result<(f64, f64), CalibrateError> {
-    let mut turns = Vec::new();
-    for (index, a) in pairs.iter().enumerate() {
-        for b in &pairs[index + 1..] {
-            let turn = a.base_from_gripper.rotation.rotation_to(&b.base_from_gripper.rotation);
-            // In the gripper's frame of the first pose, so that axes can be compared.
-            let local =
-                a.base_from_gripper.rotation.inverse() * turn * a.base_from_gripper.rotation;
-            turns.push(local.scaled_axis());
-        }
-    }
-    let turned_deg = turns.iter().map(|turn| turn.norm()).fold(0.0, f64::max).to_degrees();
+    let rotations: Vec<_> = pairs.iter().map(|pair| pair.base_from_gripper.rotation).collect();
+    let turns = (rotations.iter().enumerate())
+        .flat_map(|(index, a)| rotations[index + 1..].iter().map(|b| a.angle_to(b)));
+    let turned_deg = turns.fold(0.0, f64::max).to_degrees();
     if turned_deg < TURNED_DEG_MIN {
         return Err(CalibrateError::HardlyTurned { turned_deg });
     }
@@ -235,22 +228,10 @@ fn axes_cone_deg(pairs: &[HandEyePair]) -> f64 {
     sorted[1].atan2(sorted[2]).to_degrees()
 }
 
-/// The chordal mean of rotations and the mean of places.
+/// The mean of rotations, as quaternions, and of places.
 pub(crate) fn mean_pose(poses: &[Isometry3<f64>]) -> Isometry3<f64> {
     let count = poses.len() as f64;
     let place = poses.iter().map(|pose| pose.translation.vector).sum::<Vector3<f64>>() / count;
-    let sum: Matrix3<f64> =
-        poses.iter().map(|pose| pose.rotation.to_rotation_matrix().into_inner()).sum();
-    let rotation = UnitQuaternion::from_rotation_matrix(&nearest_rotation(&sum));
+    let rotation = UnitQuaternion::mean_of(poses.iter().map(|pose| pose.rotation));
     Isometry3::from_parts(Translation3::from(place), rotation)
-}
-
-/// By singular values, with the sign that makes it a rotation.
-pub(crate) fn nearest_rotation(matrix: &Matrix3<f64>) -> Rotation3<f64> {
-    let svd = matrix.svd(true, true);
-    let (Some(u), Some(v_t)) = (svd.u, svd.v_t) else { return Rotation3::identity() };
-    let sign = (u * v_t).determinant().signum();
-    // nalgebra sorts singular values, so the last is the smallest.
-    let flip = Matrix3::from_diagonal(&Vector3::new(1.0, 1.0, sign));
-    Rotation3::from_matrix_unchecked(u * flip * v_t)
 }

@@ -38,7 +38,7 @@ mod solvers;
 pub use board::{Board, BoardPoint, View};
 pub use convention::{Mistake, RawPose, Suspicion, find_mistake};
 pub use coverage::Coverage;
-pub use detect::{chessboard_of_other_size, detect, dictionary_in_view};
+pub use detect::{chessboard_of_other_size, detect, dictionary_in_view, view_of};
 pub use dictionary::Dictionary;
 pub use drift::{Drift, Reference, ReferencePoint, measure_drift, reference_points};
 pub use errors::CalibrateError;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use magpie_camera::calibrate::{Board, Dictionary, Reference, ReferencePoint, Setup};
+use magpie_camera::calibrate::{Board, Reference, ReferencePoint, Setup};
 use magpie_perception::{CameraInfo, StampNs};
 use nalgebra::{Isometry3, Point3};
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,7 @@ type Row = FlowSeq<Vec<f64>>;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HandEyeFile {
-    /// `eye_to_hand` or `eye_in_hand`.
-    pub(crate) setup: String,
+    setup: SetupName,
     /// T_base_camera, 4x4 in metres: with `eye_to_hand`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base_from_camera: Option<Vec<Row>>,
@@ -51,6 +50,13 @@ pub(crate) struct HandEyeFile {
     pub(crate) camera_info_id: Option<String>,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum SetupName {
+    EyeToHand,
+    EyeInHand,
+}
+
 /// Where the camera is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CameraPlace {
@@ -68,7 +74,7 @@ impl HandEyeFile {
         let matrix = |pose| Some(pose::rows(pose).map(|row| FlowSeq(row.to_vec())).to_vec());
         let (camera, board) = (matrix(parent_from_camera), matrix(parent_from_board));
         let empty = HandEyeFile {
-            setup: "eye_to_hand".into(),
+            setup: SetupName::EyeToHand,
             base_from_camera: None,
             gripper_from_board: None,
             gripper_from_camera: None,
@@ -84,7 +90,7 @@ impl HandEyeFile {
                 HandEyeFile { base_from_camera: camera, gripper_from_board: board, ..empty }
             }
             Setup::EyeInHand => HandEyeFile {
-                setup: "eye_in_hand".into(),
+                setup: SetupName::EyeInHand,
                 gripper_from_camera: camera,
                 base_from_board: board,
                 ..empty
@@ -102,20 +108,18 @@ impl HandEyeFile {
     pub(crate) fn place(&self, path: &Path) -> Result<CameraPlace, CalibrationFileError> {
         let refuse =
             |message: String| CalibrationFileError::Parse { path: path.to_owned(), message };
-        let (key, rows) = match self.setup.as_str() {
-            "eye_to_hand" => ("base_from_camera", &self.base_from_camera),
-            "eye_in_hand" => ("gripper_from_camera", &self.gripper_from_camera),
-            other => {
-                let message = format!("setup {other:?} is neither eye_to_hand nor eye_in_hand");
-                return Err(refuse(message));
-            }
+        let matrix = |key: &str, rows: &Option<Vec<Row>>| {
+            let rows = rows.as_ref().ok_or_else(|| refuse(format!("{key} is missing")))?;
+            isometry(rows).map_err(|why| refuse(format!("{key}: {why}")))
         };
-        let rows = rows.as_ref().ok_or_else(|| refuse(format!("{key} is missing")))?;
-        let pose = isometry(rows).map_err(|why| refuse(format!("{key}: {why}")))?;
-        Ok(match key {
-            "base_from_camera" => CameraPlace::InBase(pose),
-            _ => CameraPlace::InGripper(pose),
-        })
+        match self.setup {
+            SetupName::EyeToHand => {
+                matrix("base_from_camera", &self.base_from_camera).map(CameraPlace::InBase)
+            }
+            SetupName::EyeInHand => {
+                matrix("gripper_from_camera", &self.gripper_from_camera).map(CameraPlace::InGripper)
+            }
+        }
     }
 
     /// `None` if the date cannot be read.
@@ -136,19 +140,24 @@ pub(crate) struct ReferenceFile {
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct BoardFile {
-    /// `charuco`, `chessboard` or `markers`.
-    kind: String,
-    /// Squares of a ChArUco board or inner corners of a chessboard: columns, rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    size: Option<FlowSeq<Vec<usize>>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    square_length_m: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    marker_length_m: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dictionary: Option<String>,
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum BoardFile {
+    Charuco {
+        /// Squares: columns, rows.
+        size: FlowSeq<[usize; 2]>,
+        square_length_m: f64,
+        marker_length_m: f64,
+        dictionary: String,
+    },
+    Chessboard {
+        /// Inner corners: columns, rows.
+        size: FlowSeq<[usize; 2]>,
+        square_length_m: f64,
+    },
+    Markers {
+        marker_length_m: f64,
+        dictionary: String,
+    },
 }
 
 impl ReferenceFile {
@@ -192,7 +201,6 @@ impl ReferenceFile {
 
 impl From<&Board> for BoardFile {
     fn from(board: &Board) -> BoardFile {
-        let size = |x: usize, y: usize| Some(FlowSeq(vec![x, y]));
         match *board {
             Board::Charuco {
                 squares_x,
@@ -200,57 +208,43 @@ impl From<&Board> for BoardFile {
                 square_length_m,
                 marker_length_m,
                 dictionary,
-            } => BoardFile {
-                kind: "charuco".into(),
-                size: size(squares_x, squares_y),
-                square_length_m: Some(square_length_m),
-                marker_length_m: Some(marker_length_m),
-                dictionary: Some(dictionary.to_string()),
+            } => BoardFile::Charuco {
+                size: FlowSeq([squares_x, squares_y]),
+                square_length_m,
+                marker_length_m,
+                dictionary: dictionary.to_string(),
             },
-            Board::Chessboard { corners_x, corners_y, square_length_m } => BoardFile {
-                kind: "chessboard".into(),
-                size: size(corners_x, corners_y),
-                square_length_m: Some(square_length_m),
-                marker_length_m: None,
-                dictionary: None,
-            },
-            Board::Markers { marker_length_m, dictionary } => BoardFile {
-                kind: "markers".into(),
-                size: None,
-                square_length_m: None,
-                marker_length_m: Some(marker_length_m),
-                dictionary: Some(dictionary.to_string()),
-            },
+            Board::Chessboard { corners_x, corners_y, square_length_m } => {
+                BoardFile::Chessboard { size: FlowSeq([corners_x, corners_y]), square_length_m }
+            }
+            Board::Markers { marker_length_m, dictionary } => {
+                BoardFile::Markers { marker_length_m, dictionary: dictionary.to_string() }
+            }
         }
     }
 }
 
 impl BoardFile {
     fn board(&self) -> Result<Board, String> {
-        let dictionary = || -> Result<Dictionary, String> {
-            self.dictionary.as_ref().ok_or("board.dictionary is missing")?.parse()
-        };
-        let size = || match self.size.as_ref().map(|size| size.0.as_slice()) {
-            Some(&[x, y]) => Ok((x, y)),
-            _ => Err("board.size must be [columns, rows]".to_owned()),
-        };
-        let square = || self.square_length_m.ok_or("board.square_length_m is missing");
-        let marker = || self.marker_length_m.ok_or("board.marker_length_m is missing");
-        let board = match self.kind.as_str() {
-            "charuco" => Board::Charuco {
-                squares_x: size()?.0,
-                squares_y: size()?.1,
-                square_length_m: square()?,
-                marker_length_m: marker()?,
-                dictionary: dictionary()?,
+        let board = match self {
+            BoardFile::Charuco { size, square_length_m, marker_length_m, dictionary } => {
+                let [squares_x, squares_y] = size.0;
+                Board::Charuco {
+                    squares_x,
+                    squares_y,
+                    square_length_m: *square_length_m,
+                    marker_length_m: *marker_length_m,
+                    dictionary: dictionary.parse()?,
+                }
+            }
+            BoardFile::Chessboard { size, square_length_m } => {
+                let [corners_x, corners_y] = size.0;
+                Board::Chessboard { corners_x, corners_y, square_length_m: *square_length_m }
+            }
+            BoardFile::Markers { marker_length_m, dictionary } => Board::Markers {
+                marker_length_m: *marker_length_m,
+                dictionary: dictionary.parse()?,
             },
-            "chessboard" => Board::Chessboard {
-                corners_x: size()?.0,
-                corners_y: size()?.1,
-                square_length_m: square()?,
-            },
-            "markers" => Board::Markers { marker_length_m: marker()?, dictionary: dictionary()? },
-            other => return Err(format!("board.kind {other:?} is no board")),
         };
         board.check().map_err(|error| error.to_string())?;
         Ok(board)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use magpie_perception::{Counters, Frame};
+use magpie_perception::{BgrImage, CameraInfo, Counters, Frame};
 
+use super::verify::check_size;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Source};
 use crate::failure::Failure;
@@ -39,6 +40,11 @@ impl Live {
         Ok(Live { source, clock, device_name: config.device_name() })
     }
 
+    /// For one who needs just one.
+    pub(super) fn frame(&mut self) -> Result<Frame, Failure> {
+        Ok(self.next()?.ok_or_else(|| anyhow!("the source ended without a frame"))?)
+    }
+
     /// `None` at the end of a recording or a folder.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
         self.source.frames.next_frame().map_err(Failure::fault)
@@ -53,8 +59,17 @@ impl Drop for Live {
 
 /// One picture: a file, or the cell's camera.
 #[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 pub(super) struct PictureArgs {
+    #[command(flatten)]
+    from: PictureFrom,
+    /// Configuration with the camera, for --live.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct PictureFrom {
     /// A picture, JPEG or PNG.
     #[arg(long)]
     image: Option<PathBuf>,
@@ -64,17 +79,13 @@ pub(super) struct PictureArgs {
 }
 
 impl PictureArgs {
-    pub(super) fn take(
-        &self,
-        config: Option<&Path>,
-    ) -> Result<magpie_perception::BgrImage, Failure> {
-        match &self.image {
-            Some(path) => magpie_camera::read_image(path).map_err(Failure::config),
-            None => {
-                let frame = Live::open(config)?.next()?;
-                let frame = frame.ok_or_else(|| anyhow!("the source ended without a frame"))?;
-                Ok(frame.color)
-            }
-        }
+    /// Refuses a picture of another size than the calibration's.
+    pub(super) fn take(&self, info: &CameraInfo) -> Result<BgrImage, Failure> {
+        let picture = match &self.from.image {
+            Some(path) => magpie_camera::read_image(path).map_err(Failure::config)?,
+            None => Live::open(self.config.as_deref())?.frame()?.color,
+        };
+        check_size(&picture, info)?;
+        Ok(picture)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use magpie_camera::calibrate::{board_pose, detect, fit_plane};
+use magpie_camera::calibrate::{board_pose, fit_plane, view_of};
 use magpie_camera::{read_camera_info, read_depth_png, read_image};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
@@ -96,8 +96,7 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
     if let Some(path) = &args.from.image {
         return from_board(args, info, &read_image(path).map_err(Failure::config)?);
     }
-    let frame = Live::open(args.config.as_deref())?.next()?;
-    let frame = frame.ok_or_else(|| anyhow!("the source ended without a frame"))?;
+    let frame = Live::open(args.config.as_deref())?.frame()?;
     match &frame.depth {
         Some(depth) => from_depth(args, info, depth),
         None => from_board(args, info, &frame.color),
@@ -136,11 +135,7 @@ fn from_board(
 ) -> Result<(Plane, String), Failure> {
     let board = args.board.board_to_scale()?;
     check_size(picture, info)?;
-    let view = detect(picture, &board).map_err(Failure::fault)?;
-    let view = view.ok_or_else(|| Failure::Config(anyhow!("no {board} in the picture")))?;
-    if let Some(doubt) = &view.doubt {
-        return Err(Failure::Config(anyhow!("the board is not as it was described: {doubt}")));
-    }
+    let view = view_of(picture, &board).map_err(Failure::config)?;
     let pose = board_pose(&view.points, info).map_err(Failure::config)?;
     let normal = pose.camera_from_board.rotation * Vector3::z_axis();
     let place = pose.camera_from_board.translation.vector;

@@ -10,7 +10,6 @@ use magpie_camera::read_camera_info;
 use super::board_args::{BoardArgs, BoardKind};
 use super::files::ReferenceFile;
 use super::live::PictureArgs;
-use super::verify::check_size;
 use super::write_whole;
 use crate::clock::SystemClock;
 use crate::failure::{Failure, Outcome};
@@ -25,8 +24,6 @@ pub(super) struct ReferenceArgs {
     board: BoardArgs,
     #[command(flatten)]
     picture: PictureArgs,
-    #[arg(long)]
-    config: Option<PathBuf>,
     /// Where to write the reference, as YAML.
     #[arg(long)]
     out: PathBuf,
@@ -38,8 +35,7 @@ pub(super) fn reference(args: &ReferenceArgs) -> Outcome {
         _ => args.board.board_to_scale()?,
     };
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
-    let picture = args.picture.take(args.config.as_deref())?;
-    check_size(&picture, &info)?;
+    let picture = args.picture.take(&info)?;
     let points = reference_points(&picture, &board, &info).map_err(Failure::config)?;
     let count = points.len();
     let reference = Reference { board, points };

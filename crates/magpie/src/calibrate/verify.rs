@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use magpie_camera::calibrate::{board_pose, detect};
+use magpie_camera::calibrate::{board_pose, view_of};
 use magpie_camera::read_camera_info;
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::json;
@@ -29,8 +29,6 @@ pub(super) struct VerifyArgs {
     board: BoardArgs,
     #[command(flatten)]
     picture: PictureArgs,
-    #[arg(long)]
-    config: Option<PathBuf>,
     /// With the eye in hand: a file with the arm's pose at the picture, 16 numbers in metres.
     #[arg(long)]
     base_from_gripper: Option<PathBuf>,
@@ -57,13 +55,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Outcome {
     };
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
     let base_from_camera = base_from_camera(args, &camera_info_id(&info))?;
-    let picture = args.picture.take(args.config.as_deref())?;
-    check_size(&picture, &info)?;
-    let view = detect(&picture, &board).map_err(Failure::fault)?;
-    let view = view.ok_or_else(|| Failure::Config(anyhow!("no {board} in the picture")))?;
-    if let Some(doubt) = &view.doubt {
-        return Err(Failure::Config(anyhow!("the board is not as it was described: {doubt}")));
-    }
+    let picture = args.picture.take(&info)?;
+    let view = view_of(&picture, &board).map_err(Failure::config)?;
     let camera_from_board = board_pose(&view.points, &info).map_err(Failure::config)?;
     let middle = view.points.iter().map(|point| point.in_board.coords).sum::<Vector3<f64>>()
         / view.points.len() as f64;

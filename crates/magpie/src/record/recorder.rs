@@ -24,7 +24,6 @@ use super::settings::{RecordingConfig, RecordingTarget, RingConfig};
 use super::writer::{FileOutput, Output, Writer};
 use crate::clock::SharedClock;
 use crate::failure::Failure;
-use crate::trouble::PlanTrouble;
 
 /// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
 /// 1280x720 px with depth.
@@ -299,13 +298,11 @@ pub(crate) struct RecordingPublisher<P> {
     pub(crate) publisher: P,
     pub(crate) status: StatusHandle,
     pub(crate) tap: Option<Tap>,
-    pub(crate) trouble: Arc<PlanTrouble>,
 }
 
 impl<P: Publisher> Publisher for RecordingPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
-        self.trouble.look(&report.packages);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame, report, self.status.current().state);
         }

@@ -1,13 +1,13 @@
 //! From the cells of a package to its best grasps.
 
-use super::contact::{Contact, Patch, View};
+use super::contact::Patch;
 use super::grid::{Cell, Grid};
 use super::hold::{
-    Held, Load, clearance_share, hold_with_many, hold_with_one, moment_share, seal_share,
+    Held, Site, clearance_share, hold_with_many, hold_with_one, moment_share, seal_share,
 };
 use super::overview::is_blocked;
+use crate::GraspRefusal;
 use crate::number::{floor_index, to_f32};
-use crate::{GraspLimits, GraspRefusal, Tool};
 
 /// The best cell of each of so many by so many blocks is looked at closer.
 const BLOCKS: usize = 4;
@@ -37,34 +37,26 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// At most [`GraspLimits::per_package_max`], best first, or why there is none.
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the question")]
+    ///
+    /// [`GraspLimits::per_package_max`]: crate::GraspLimits::per_package_max
     pub(crate) fn choose(
         &mut self,
-        grid: &Grid,
-        patch: &mut Patch,
-        view: View<'_>,
-        tool: &Tool,
-        load: &Load,
-        limits: &GraspLimits,
+        site: &Site<'_>,
         remembered_px: Option<[f32; 2]>,
+        patch: &mut Patch,
     ) -> Result<&[Held], GraspRefusal> {
-        self.find(grid, view, tool, load, remembered_px);
+        self.find(site);
+        self.remember(site, remembered_px);
         if self.candidates.is_empty() {
             return Err(GraspRefusal::ToolTooLarge);
         }
-        self.hold_all(grid, patch, view, tool, load, limits)?;
-        self.pick(view, tool, load, limits)
+        self.hold_all(site, patch)?;
+        self.pick(site)
     }
 
     /// The most promising cell of each block, the most promising first.
-    fn find(
-        &mut self,
-        grid: &Grid,
-        view: View<'_>,
-        tool: &Tool,
-        load: &Load,
-        remembered_px: Option<[f32; 2]>,
-    ) {
+    fn find(&mut self, site: &Site<'_>) {
+        let Site { grid, view, load, tool, .. } = *site;
         let radius_m = to_f32(tool.smallest_radius_m());
         let reach_m = to_f32(tool.reach_m());
         let mut best = [None::<Candidate>; BLOCKS * BLOCKS];
@@ -102,16 +94,12 @@ impl Candidates {
         self.candidates.sort_unstable_by(|a, b| b.promise.total_cmp(&a.promise));
         let many = if tool.cups.len() > 1 { CONTACTS_MAX_MANY } else { CONTACTS_MAX };
         self.candidates.truncate(many);
-        self.remember(grid, view, radius_m, remembered_px);
     }
 
-    fn remember(
-        &mut self,
-        grid: &Grid,
-        view: View<'_>,
-        radius_m: f32,
-        remembered_px: Option<[f32; 2]>,
-    ) {
+    /// Adds the last frame's choice, where the tool still fits.
+    fn remember(&mut self, site: &Site<'_>, remembered_px: Option<[f32; 2]>) {
+        let Site { grid, view, tool, .. } = *site;
+        let radius_m = to_f32(tool.smallest_radius_m());
         let Some(at_px) = remembered_px else { return };
         let Some(index) = grid.cell_at(at_px) else { return };
         let Some(z_m) = grid
@@ -130,15 +118,8 @@ impl Candidates {
         }
     }
 
-    fn hold_all(
-        &mut self,
-        grid: &Grid,
-        patch: &mut Patch,
-        view: View<'_>,
-        tool: &Tool,
-        load: &Load,
-        limits: &GraspLimits,
-    ) -> Result<(), GraspRefusal> {
+    fn hold_all(&mut self, site: &Site<'_>, patch: &mut Patch) -> Result<(), GraspRefusal> {
+        let Site { view, tool, load, .. } = *site;
         self.held.clear();
         let mut steep = false;
         for candidate in &self.candidates {
@@ -152,7 +133,11 @@ impl Candidates {
             };
             let touched = patch.touch(view, candidate.at_px, candidate.z_m, radius_m, load.noise_m);
             let Some(contact) = touched else { continue };
-            let held = hold(grid, patch, view, &contact, candidate, tool, load, limits);
+            let held = if tool.is_round() {
+                hold_with_one(site, &contact, candidate.clearance_m)
+            } else {
+                hold_with_many(site, &contact, patch)
+            };
             steep |= held.is_none();
             if let Some(held) = held {
                 let gain = if candidate.remembered { STAY_GAIN } else { 1.0 };
@@ -167,13 +152,8 @@ impl Candidates {
     }
 
     /// The best ones that the tool can reach, a tool's reach apart.
-    fn pick(
-        &mut self,
-        view: View<'_>,
-        tool: &Tool,
-        load: &Load,
-        limits: &GraspLimits,
-    ) -> Result<&[Held], GraspRefusal> {
+    fn pick(&mut self, site: &Site<'_>) -> Result<&[Held], GraspRefusal> {
+        let Site { view, tool, load, limits, .. } = *site;
         self.held.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
         self.chosen.clear();
         let apart_m = to_f32(tool.smallest_radius_m());
@@ -200,24 +180,6 @@ impl Candidates {
             (true, true) => Err(GraspRefusal::Blocked),
             (true, false) => Err(GraspRefusal::NoSeal),
         }
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "each is one part of the question")]
-fn hold(
-    grid: &Grid,
-    patch: &mut Patch,
-    view: View<'_>,
-    contact: &Contact,
-    candidate: &Candidate,
-    tool: &Tool,
-    load: &Load,
-    limits: &GraspLimits,
-) -> Option<Held> {
-    if tool.is_round() {
-        hold_with_one(contact, candidate.clearance_m, tool, load, limits)
-    } else {
-        hold_with_many(patch, view, grid, contact, tool, load, limits)
     }
 }
 

@@ -33,6 +33,16 @@ pub(crate) struct Load {
     pub(crate) noise_m: f32,
 }
 
+/// A package, what is seen of it, and what is to hold it.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) grid: &'a Grid,
+    pub(crate) view: View<'a>,
+    pub(crate) load: &'a Load,
+    pub(crate) tool: &'a Tool,
+    pub(crate) limits: &'a GraspLimits,
+}
+
 /// A tool in place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Held {
@@ -87,14 +97,10 @@ pub(crate) fn moment_share(lever_m: f32, reach_m: f32) -> f32 {
 }
 
 /// `None` beyond the limit.
-fn tilt_share(
-    normal: &Vector3<f32>,
-    up: Option<&Vector3<f32>>,
-    limits: &GraspLimits,
-) -> Option<f32> {
-    let Some(up) = up else { return Some(1.0) };
+fn tilt_share(site: &Site<'_>, normal: &Vector3<f32>) -> Option<f32> {
+    let Some(up) = &site.load.up else { return Some(1.0) };
     let tilt_deg = normal.dot(up).clamp(-1.0, 1.0).acos().to_degrees();
-    let share = tilt_deg / to_f32(limits.tilt_deg_max);
+    let share = tilt_deg / to_f32(site.limits.tilt_deg_max);
     (share <= 1.0).then_some(1.0 - 0.5 * share * share)
 }
 
@@ -104,15 +110,9 @@ fn lever_m(load: &Load, at: &Vector3<f32>, normal: &Vector3<f32>) -> f32 {
     (d.norm_squared() - up.dot(&d).powi(2)).max(0.0).sqrt().hypot(load.center_sigma_m)
 }
 
-/// A single cup on the axis: the contact is the tool's. `Err` where the surface is too steep.
-pub(crate) fn hold_with_one(
-    contact: &Contact,
-    clearance_m: f32,
-    tool: &Tool,
-    load: &Load,
-    limits: &GraspLimits,
-) -> Option<Held> {
-    let cup = &tool.cups[0];
+/// A single cup on the axis: the contact is the tool's. `None` where the surface is too steep.
+pub(crate) fn hold_with_one(site: &Site<'_>, contact: &Contact, clearance_m: f32) -> Option<Held> {
+    let cup = &site.tool.cups[0];
     let radius_m = to_f32(cup.radius_m);
     let normal = contact.normal_in_camera;
     Some(Held {
@@ -123,8 +123,8 @@ pub(crate) fn hold_with_one(
         cups: CupSet::of(0),
         clearance: clearance_share(clearance_m, radius_m),
         seal: seal_share(contact.deviation_m, to_f32(cup.compliance_m)),
-        moment: moment_share(lever_m(load, &contact.point_in_camera, &normal), radius_m),
-        tilt: tilt_share(&normal, load.up.as_ref(), limits)?,
+        moment: moment_share(lever_m(site.load, &contact.point_in_camera, &normal), radius_m),
+        tilt: tilt_share(site, &normal)?,
         hold: 1.0,
         depth_hole_fraction: contact.depth_hole_fraction,
         sigma_m: contact.sigma_m,
@@ -134,16 +134,13 @@ pub(crate) fn hold_with_one(
 /// The best turn and subset of a tool of several cups, put down with its axis, or else with one of
 /// its cups, on the contact.
 pub(crate) fn hold_with_many(
-    patch: &mut Patch,
-    view: View<'_>,
-    grid: &Grid,
+    site: &Site<'_>,
     contact: &Contact,
-    tool: &Tool,
-    load: &Load,
-    limits: &GraspLimits,
+    patch: &mut Patch,
 ) -> Option<Held> {
+    let Site { load, tool, .. } = *site;
     let normal = contact.normal_in_camera;
-    let tilt = tilt_share(&normal, load.up.as_ref(), limits)?;
+    let tilt = tilt_share(site, &normal)?;
     let along = load.long_axis - normal * normal.dot(&load.long_axis);
     let along = along.try_normalize(1e-3).unwrap_or_else(|| tangent(&-normal));
     let across = normal.cross(&along);
@@ -162,8 +159,8 @@ pub(crate) fn hold_with_many(
             let tool_y = (-normal).cross(&tool_x);
             let origin = contact.point_in_camera - tool_x * anchor.x - tool_y * anchor.y;
             let place = Place { origin, normal, tool_x, tool_y };
-            let sealed = seal_cups(patch, view, grid, contact, tool, &place, load.noise_m);
-            let held = best_subset(&sealed, &place, contact, tool, load, tilt);
+            let sealed = seal_cups(site, contact, &place, patch);
+            let held = best_subset(site, &sealed, &place, contact, tilt);
             if held.is_some_and(|held| best.is_none_or(|b| b.quality() < held.quality())) {
                 best = held;
             }
@@ -179,15 +176,8 @@ struct Place {
     tool_y: Vector3<f32>,
 }
 
-fn seal_cups(
-    patch: &mut Patch,
-    view: View<'_>,
-    grid: &Grid,
-    contact: &Contact,
-    tool: &Tool,
-    place: &Place,
-    noise_m: f32,
-) -> Vec<Sealed> {
+fn seal_cups(site: &Site<'_>, contact: &Contact, place: &Place, patch: &mut Patch) -> Vec<Sealed> {
+    let Site { grid, view, tool, load: &Load { noise_m, .. }, .. } = *site;
     let mut all = Vec::with_capacity(tool.cups.len());
     for (index, cup) in tool.cups.iter().enumerate() {
         let position: Vector3<f32> = cup.position().cast();
@@ -222,13 +212,13 @@ fn seal_cups(
 
 /// Tries every subset: more cups hold more, but the worst of them decides about the vacuum.
 fn best_subset(
+    site: &Site<'_>,
     sealed: &[Sealed],
     place: &Place,
     contact: &Contact,
-    tool: &Tool,
-    load: &Load,
     tilt: f32,
 ) -> Option<Held> {
+    let Site { load, tool, .. } = *site;
     let area_all: f32 = tool.cups.iter().map(|cup| to_f32(cup.radius_m).powi(2)).sum();
     let mut best: Option<Held> = None;
     for subset in 1u32..1 << sealed.len() {

@@ -30,7 +30,7 @@ use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaterni
 use self::candidates::Candidates;
 use self::contact::{Patch, STEP_SIGMA_M, View};
 use self::grid::Grid;
-use self::hold::{Held, Load};
+use self::hold::{Held, Load, Site};
 use self::memory::Memory;
 use self::overview::{Owners, check_depth};
 use self::rays::Rays;
@@ -195,16 +195,9 @@ fn plan_on_depth(
     let load = load(&state.grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden);
     let remembered =
         state.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
-    let PlanState { candidates, grid, patch, .. } = state;
-    let chosen = candidates.choose(
-        grid,
-        patch,
-        view,
-        &context.scene.tool,
-        &load,
-        context.limits,
-        remembered,
-    );
+    let (tool, limits) = (&context.scene.tool, context.limits);
+    let site = Site { grid: &state.grid, view, load: &load, tool, limits };
+    let chosen = state.candidates.choose(&site, remembered, &mut state.patch);
     match chosen {
         Ok(held) => {
             package.refusal = None;
