@@ -33,6 +33,7 @@ pub fn refusal(refusal: wire::GraspRefusal) -> &'static str {
         wire::GraspRefusal::TooSteep => "too steep",
         wire::GraspRefusal::Blocked => "approach blocked",
         wire::GraspRefusal::NoSeal => "nowhere flat enough",
+        wire::GraspRefusal::OffBalance => "off balance",
     }
 }
 

@@ -181,6 +181,8 @@ pub enum GraspRefusal {
     Blocked,
     /// Nowhere flat enough for a cup.
     NoSeal,
+    /// Too heavy, or too much of it unseen, to be held where it can be reached.
+    OffBalance,
 }
 
 /// Outer dimensions. Along the package's own axes, the height above the support plane.

@@ -98,11 +98,11 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn new(model: ModelSpec) -> Pipeline {
         Pipeline {
+            plan: PlanState::for_classes(&model.class_names),
             model,
             tracks: Tracks::default(),
             preprocess: PreprocessScratch::default(),
             decode: DecodeScratch::default(),
-            plan: PlanState::default(),
             motion: Motion::default(),
         }
     }

@@ -162,6 +162,7 @@ impl From<domain::GraspRefusal> for GraspRefusal {
             domain::GraspRefusal::TooSteep => GraspRefusal::TooSteep,
             domain::GraspRefusal::Blocked => GraspRefusal::Blocked,
             domain::GraspRefusal::NoSeal => GraspRefusal::NoSeal,
+            domain::GraspRefusal::OffBalance => GraspRefusal::OffBalance,
         }
     }
 }

@@ -72,8 +72,10 @@ fn planned(frame: &TrueFrame, image: &Frame, limits: &Limits) -> Vec<Package> {
     let instances: Vec<Instance> = frame.packages.iter().map(instance).collect();
     let ids: Vec<u64> = (1..).take(instances.len()).collect();
     let depth = image.depth.as_ref();
+    let names = PackageType::ALL.map(|each| each.name().to_owned());
+    let mut state = PlanState::for_classes(&names);
     let Plan { packages, .. } =
-        plan(instances, &ids, depth, Some(&frame.scene), &limits.grasps, &mut PlanState::default());
+        plan(instances, &ids, depth, Some(&frame.scene), &limits.grasps, &mut state);
     packages
 }
 

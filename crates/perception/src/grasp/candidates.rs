@@ -1,7 +1,7 @@
 //! From the cells of a package to its best grasps.
 
-use super::contact::Patch;
-use super::grid::{Cell, Grid};
+use super::contact::{Care, Patch, Spot};
+use super::grid::{CELL_NOISE, Cell, Grid};
 use super::hold::{
     Held, Site, clearance_share, hold_with_many, hold_with_one, moment_share, seal_share,
 };
@@ -16,23 +16,47 @@ const CONTACTS_MAX: usize = 7;
 const CONTACTS_MAX_MANY: usize = 3;
 /// Flatness of a place beside a hole.
 const BEND_UNKNOWN: f32 = 0.6;
+/// The median of the larger of two bends that noise alone makes: each has its variance times one and
+/// a half, and half of all pairs stay below 1.05 of their deviations.
+const NOISE_BEND: f32 = 1.29;
+/// From the median bend to trough and crest under a lip.
+const ROUGH_BENDS: f32 = 4.0;
 /// The last frame's choice stays unless another is better by more than this.
 const STAY_GAIN: f32 = 1.35;
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
-    at_px: [f32; 2],
-    z_m: f32,
-    clearance_m: f32,
+    spot: Spot,
     promise: f32,
     remembered: bool,
+}
+
+/// A candidate, and how the tool would be held there.
+#[derive(Clone, Copy, Debug)]
+struct Rated {
+    candidate: Candidate,
+    held: Held,
+}
+
+impl Rated {
+    fn value(&self) -> f32 {
+        let gain = if self.candidate.remembered { STAY_GAIN } else { 1.0 };
+        gain * self.held.quality()
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     candidates: Vec<Candidate>,
-    held: Vec<(Held, f32)>,
-    chosen: Vec<Held>,
+    bends_m: Vec<f32>,
+    rated: Vec<Rated>,
+    picked: Vec<Rated>,
+}
+
+/// Why a tool would not be held.
+enum Unheld {
+    NoSurface,
+    TooSteep,
 }
 
 impl Candidates {
@@ -44,21 +68,23 @@ impl Candidates {
         site: &Site<'_>,
         remembered_px: Option<[f32; 2]>,
         patch: &mut Patch,
-    ) -> Result<&[Held], GraspRefusal> {
+    ) -> Result<impl Iterator<Item = &Held> + Clone, GraspRefusal> {
         self.find(site);
         self.remember(site, remembered_px);
         if self.candidates.is_empty() {
             return Err(GraspRefusal::ToolTooLarge);
         }
-        self.hold_all(site, patch)?;
-        self.pick(site)
+        let rough_m = self.rough_m(CELL_NOISE * site.load.noise_m).max(site.load.rough_min_m);
+        self.rate(site, rough_m, patch)?;
+        self.pick(site, rough_m, patch)?;
+        Ok(self.picked.iter().map(|rated| &rated.held))
     }
 
     /// The most promising cell of each block, the most promising first.
     fn find(&mut self, site: &Site<'_>) {
         let Site { grid, view, load, tool, .. } = *site;
         let radius_m = to_f32(tool.smallest_radius_m());
-        let reach_m = to_f32(tool.reach_m());
+        let lever_max_m = load.lever_max_m(tool, to_f32(tool.reach_m()));
         let mut best = [None::<Candidate>; BLOCKS * BLOCKS];
         let (wide, high) = (grid.columns - 2, grid.rows - 2);
         let per_px_m = 1.0 / view.rays.focal_px;
@@ -67,6 +93,8 @@ impl Candidates {
         let reach = view.pixels(radius_m, load.center.z.max(0.05)) / grid.step_px as f32;
         let reach = round_index(reach).max(1);
         self.candidates.clear();
+        self.bends_m.clear();
+        let cell_noise_m = CELL_NOISE * load.noise_m;
         for cell in &grid.cells {
             let (column, row) = (cell.column as usize, cell.row as usize);
             let clearance_m =
@@ -81,10 +109,11 @@ impl Candidates {
                 None => d.x * d.x + d.y * d.y,
             };
             let flat = grid.bend_m(cell, reach).map_or(BEND_UNKNOWN, |bend_m| {
+                self.bends_m.push(bend_m);
                 // Noise bends, too: by as much as its variance times one and a half.
-                seal_share((bend_m - 1.2 * load.noise_m).max(0.0), compliance_m)
+                seal_share((bend_m - 1.2 * cell_noise_m).max(0.0), compliance_m)
             });
-            let promise = room * flat * moment_share(aside2.max(0.0).sqrt(), reach_m);
+            let promise = room * flat * moment_share(aside2.max(0.0).sqrt(), lever_max_m);
             let block = (column - 1) * BLOCKS / wide * BLOCKS + (row - 1) * BLOCKS / high;
             if best[block].is_none_or(|other| other.promise < promise) {
                 best[block] = Some(candidate(grid, cell, clearance_m, promise, false));
@@ -112,75 +141,107 @@ impl Candidates {
         };
         let clearance_m = grid.clearance_px(index) * z_m / view.rays.focal_px;
         if clearance_share(clearance_m, radius_m) > 0.0 {
-            let promise = f32::MAX;
-            let remembered = true;
-            self.candidates.push(Candidate { at_px, z_m, clearance_m, promise, remembered });
+            let spot = Spot { at_px, z_m, clearance_m };
+            self.candidates.push(Candidate { spot, promise: f32::MAX, remembered: true });
         }
     }
 
-    fn hold_all(&mut self, site: &Site<'_>, patch: &mut Patch) -> Result<(), GraspRefusal> {
-        let Site { view, tool, load, .. } = *site;
-        self.held.clear();
-        let mut steep = false;
+    /// Compares all candidates at a glance.
+    fn rate(
+        &mut self,
+        site: &Site<'_>,
+        rough_m: f32,
+        patch: &mut Patch,
+    ) -> Result<(), GraspRefusal> {
+        self.rated.clear();
+        let mut refusal = GraspRefusal::NoSurface;
         for candidate in &self.candidates {
-            // Several cups lie on what is under all of them, as far as the package reaches.
-            let radius_m = if tool.is_round() {
-                to_f32(tool.smallest_radius_m())
-            } else {
-                to_f32(tool.reach_m())
-                    .min(candidate.clearance_m)
-                    .max(to_f32(tool.smallest_radius_m()))
-            };
-            let touched = patch.touch(view, candidate.at_px, candidate.z_m, radius_m, load.noise_m);
-            let Some(contact) = touched else { continue };
-            let held = if tool.is_round() {
-                hold_with_one(site, &contact, candidate.clearance_m)
-            } else {
-                hold_with_many(site, &contact, patch)
-            };
-            steep |= held.is_none();
-            if let Some(held) = held {
-                let gain = if candidate.remembered { STAY_GAIN } else { 1.0 };
-                self.held.push((held, gain * held.quality()));
+            match hold(site, &candidate.spot, rough_m, Care::Glance, patch) {
+                Ok(held) => self.rated.push(Rated { candidate: *candidate, held }),
+                Err(Unheld::TooSteep) => refusal = GraspRefusal::TooSteep,
+                Err(Unheld::NoSurface) => {}
             }
         }
-        match (self.held.is_empty(), steep) {
-            (false, _) => Ok(()),
-            (true, true) => Err(GraspRefusal::TooSteep),
-            (true, false) => Err(GraspRefusal::NoSurface),
-        }
+        self.rated.sort_unstable_by(|a, b| b.value().total_cmp(&a.value()));
+        if self.rated.is_empty() { Err(refusal) } else { Ok(()) }
     }
 
-    /// The best ones that the tool can reach, a tool's reach apart.
-    fn pick(&mut self, site: &Site<'_>) -> Result<&[Held], GraspRefusal> {
+    /// How rough the package is all over, from trough to crest under a lip.
+    fn rough_m(&mut self, cell_noise_m: f32) -> f32 {
+        let Some(middle) = self.bends_m.len().checked_sub(1).map(|last| last / 2) else {
+            return 0.0;
+        };
+        let bend_m = *self.bends_m.select_nth_unstable_by(middle, f32::total_cmp).1;
+        (bend_m * bend_m - (NOISE_BEND * cell_noise_m).powi(2)).max(0.0).sqrt() * ROUGH_BENDS
+    }
+
+    /// The best ones that the tool can reach, looked at closely, a tool's reach apart.
+    fn pick(
+        &mut self,
+        site: &Site<'_>,
+        rough_m: f32,
+        patch: &mut Patch,
+    ) -> Result<(), GraspRefusal> {
         let Site { view, tool, load, limits, .. } = *site;
-        self.held.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
-        self.chosen.clear();
+        self.picked.clear();
         let apart_m = to_f32(tool.smallest_radius_m());
-        let mut blocked = false;
-        for (held, _) in &self.held {
-            if self.chosen.len() == limits.per_package_max {
+        let mut refusal = None;
+        for rated in &self.rated {
+            if self.picked.len() == limits.per_package_max {
                 break;
             }
+            let near = |other: &Rated| (other.held.origin - rated.held.origin).norm() < apart_m;
+            if rated.held.quality() < limits.quality_min || self.picked.iter().any(near) {
+                continue;
+            }
+            let Ok(held) = hold(site, &rated.candidate.spot, rough_m, Care::Close, patch) else {
+                continue;
+            };
             if held.quality() < limits.quality_min {
                 continue;
             }
-            let near = |other: &Held| (other.origin - held.origin).norm() < apart_m;
-            if self.chosen.iter().any(near) {
-                continue;
-            }
             if is_blocked(view, &held.origin, &held.normal, tool, load.noise_m) {
-                blocked = true;
+                refusal = Some(GraspRefusal::Blocked);
                 continue;
             }
-            self.chosen.push(*held);
+            self.picked.push(Rated { held, ..*rated });
         }
-        match (self.chosen.is_empty(), blocked) {
-            (false, _) => Ok(&self.chosen),
-            (true, true) => Err(GraspRefusal::Blocked),
-            (true, false) => Err(GraspRefusal::NoSeal),
+        self.picked.sort_by(|a, b| b.value().total_cmp(&a.value()));
+        if !self.picked.is_empty() {
+            return Ok(());
         }
+        Err(refusal.unwrap_or_else(|| {
+            let best = &self.rated[0].held;
+            let hangs_askew = best.moment < best.seal.min(best.clearance);
+            if hangs_askew { GraspRefusal::OffBalance } else { GraspRefusal::NoSeal }
+        }))
     }
+}
+
+/// The tool on a spot of a package that is as rough as this all over.
+fn hold(
+    site: &Site<'_>,
+    spot: &Spot,
+    rough_m: f32,
+    care: Care,
+    patch: &mut Patch,
+) -> Result<Held, Unheld> {
+    let Site { view, tool, load, .. } = *site;
+    let smallest_m = to_f32(tool.smallest_radius_m());
+    // Several cups lie on what is under all of them, as far as the package reaches.
+    let radius_m = if tool.is_round() {
+        smallest_m
+    } else {
+        to_f32(tool.reach_m()).min(spot.clearance_m).max(smallest_m)
+    };
+    let contact = patch.touch(view, spot, radius_m, load.noise_m, care);
+    let contact = contact.ok_or(Unheld::NoSurface)?.on_surface(rough_m);
+    let held = if tool.is_round() {
+        hold_with_one(site, &contact, spot.clearance_m)
+    } else {
+        hold_with_many(site, &contact, patch)
+    };
+    held.ok_or(Unheld::TooSteep)
 }
 
 fn round_index(value: f32) -> usize {
@@ -195,5 +256,6 @@ fn candidate(
     remembered: bool,
 ) -> Candidate {
     let at_px = grid.px(cell.index as usize).map(|px| px as f32);
-    Candidate { at_px, z_m: cell.point_in_camera.z, clearance_m, promise, remembered }
+    let spot = Spot { at_px, z_m: cell.point_in_camera.z, clearance_m };
+    Candidate { spot, promise, remembered }
 }

@@ -24,6 +24,39 @@ struct Run {
     length_px: u32,
 }
 
+/// Noise of a cell's depth, as a share of a pixel's: the mean of up to nine.
+pub(crate) const CELL_NOISE: f32 = 0.35;
+
+/// The mean of what lies about a pixel, as far as it is of the same surface; `None` in a hole.
+pub(crate) fn smooth_depth_m(
+    depth: &DepthImage,
+    x_px: u32,
+    y_px: u32,
+    apart_px: u32,
+) -> Option<f32> {
+    let own = i32::from(depth.mm(x_px, y_px));
+    if own == 0 {
+        return None;
+    }
+    // Farther off is another face.
+    let limit = 10 + own / 64;
+    let (left, right) =
+        (x_px.saturating_sub(apart_px), (x_px + apart_px).min(depth.width_px() - 1));
+    let (above, below) =
+        (y_px.saturating_sub(apart_px), (y_px + apart_px).min(depth.height_px() - 1));
+    let (mut sum, mut count) = (0, 0);
+    for y in [above, y_px, below] {
+        let line = depth.row_mm(y);
+        for x in [left, x_px, right] {
+            let mm = i32::from(line[x as usize]);
+            if (mm - own).abs() <= limit {
+                (sum, count) = (sum + mm, count + 1);
+            }
+        }
+    }
+    Some(sum as f32 * 0.001 / count as f32)
+}
+
 /// A cell inside the mask with depth.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
@@ -147,13 +180,12 @@ impl Grid {
                     continue;
                 }
                 let y_px = self.y_px(row);
-                let mm = depth.mm(x_px, y_px);
-                if mm == 0 {
+                let Some(z_m) = smooth_depth_m(depth, x_px, y_px, (self.step_px / 3).max(1)) else {
                     continue;
-                }
-                let point_in_camera = rays.at(x_px as f32, y_px as f32) * (f32::from(mm) * 0.001);
+                };
+                let point_in_camera = rays.at(x_px as f32, y_px as f32) * z_m;
                 let height_m = height_m(&point_in_camera);
-                self.inverse_depth[index] = 1000.0 / f32::from(mm);
+                self.inverse_depth[index] = 1.0 / z_m;
                 let index = u32::try_from(index).expect("a thousand cells");
                 let [column, row] =
                     [column, row].map(|at| u8::try_from(at).expect("thirty cells a side"));

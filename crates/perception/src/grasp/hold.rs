@@ -2,23 +2,26 @@
 
 use nalgebra::Vector3;
 
-use super::contact::{Contact, Patch, View, tangent};
+use super::contact::{Care, Contact, Patch, Spot, View, tangent};
 use super::grid::Grid;
 use crate::number::to_f32;
 use crate::{CupSet, GraspLimits, Tool};
 
 /// A lip needs its radius; twice the error of a mask's edge more is better.
-const CLEARANCE: std::ops::Range<f32> = 0.85..1.35;
+const CLEARANCE: std::ops::Range<f32> = 0.95..1.5;
 /// Share of its compliance at which half of the seal is lost.
-const SEAL_HALF: f32 = 0.6;
+const SEAL_HALF: f32 = 0.85;
 /// A cup below this is better switched off.
 const SEAL_MIN: f32 = 0.2;
 /// Turns of a tool of several cups that are tried.
 const TURNS: usize = 4;
-/// A cup's moment is weak: half the quality is gone where the package hangs this many reaches from
-/// it. A cup of 20 mm radius at 0.4 bar bears 50 N but turns at about half of that times its
-/// radius, 0.5 N m: a kilogram at 50 mm.
-const LEVER_REACHES: f32 = 3.0;
+/// 0.6 bar below the atmosphere: what ejectors reach on cardboard.
+const VACUUM_PA: f32 = 60_000.0;
+/// What carriers reckon a parcel weighs by its volume: 6000 cm3 are a kilogram.
+const DENSITY_KG_M3: f32 = 167.0;
+const GRAVITY_M_S2: f32 = 9.81;
+/// The tool was chosen for the goods: nothing weighs more than this share of what it lifts.
+const LOAD_SHARE_MAX: f32 = 1.0 / 3.0;
 
 /// What the package asks of the tool.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,32 @@ pub(crate) struct Load {
     /// Against gravity; `None` where nobody knows.
     pub(crate) up: Option<Vector3<f32>>,
     pub(crate) long_axis: Vector3<f32>,
+    /// `None` where the size is unknown.
+    pub(crate) volume_m3: Option<f32>,
+    /// From trough to crest under a lip, where nothing smoother was seen.
+    pub(crate) rough_min_m: f32,
     pub(crate) noise_m: f32,
+}
+
+impl Load {
+    /// Share of what a whole tool lifts, `0.0..=1.0`.
+    fn weight_share(&self, tool: &Tool) -> f32 {
+        let lifts_n =
+            VACUUM_PA * tool.cups.iter().map(|cup| area_m2(to_f32(cup.radius_m))).sum::<f32>();
+        self.volume_m3.map_or(LOAD_SHARE_MAX, |volume_m3| {
+            (DENSITY_KG_M3 * GRAVITY_M_S2 * volume_m3 / lifts_n).min(LOAD_SHARE_MAX)
+        })
+    }
+
+    /// How far from the middle of a tool of this reach the centre of mass may hang: there the
+    /// weight's moment lifts the far side of the lip off, against what the vacuum has to spare.
+    pub(crate) fn lever_max_m(&self, tool: &Tool, reach_m: f32) -> f32 {
+        reach_m * (1.0 / self.weight_share(tool).max(0.02) - 1.0)
+    }
+}
+
+fn area_m2(radius_m: f32) -> f32 {
+    std::f32::consts::PI * radius_m * radius_m
 }
 
 /// A package, what is seen of it, and what is to hold it.
@@ -92,8 +120,9 @@ pub(crate) fn seal_share(deviation_m: f32, compliance_m: f32) -> f32 {
     1.0 / (1.0 + (deviation_m / (SEAL_HALF * compliance_m)).powi(4))
 }
 
-pub(crate) fn moment_share(lever_m: f32, reach_m: f32) -> f32 {
-    1.0 / (1.0 + (lever_m / (LEVER_REACHES * reach_m)).powi(2))
+/// Half at the limit, and soon nothing beyond it.
+pub(crate) fn moment_share(lever_m: f32, lever_max_m: f32) -> f32 {
+    1.0 / (1.0 + (lever_m / lever_max_m).powi(4))
 }
 
 /// `None` beyond the limit.
@@ -123,7 +152,10 @@ pub(crate) fn hold_with_one(site: &Site<'_>, contact: &Contact, clearance_m: f32
         cups: CupSet::of(0),
         clearance: clearance_share(clearance_m, radius_m),
         seal: seal_share(contact.deviation_m, to_f32(cup.compliance_m)),
-        moment: moment_share(lever_m(site.load, &contact.point_in_camera, &normal), radius_m),
+        moment: moment_share(
+            lever_m(site.load, &contact.point_in_camera, &normal),
+            site.load.lever_max_m(site.tool, radius_m),
+        ),
         tilt: tilt_share(site, &normal)?,
         hold: 1.0,
         depth_hole_fraction: contact.depth_hole_fraction,
@@ -194,7 +226,10 @@ fn seal_cups(site: &Site<'_>, contact: &Contact, place: &Place, patch: &mut Patc
         if clearance <= 0.0 {
             continue;
         }
-        let Some(under) = patch.touch(view, at_px, center.z, radius_m, noise_m) else { continue };
+        let spot = Spot { at_px, z_m: center.z, clearance_m };
+        let Some(under) = patch.touch(view, &spot, radius_m, noise_m, Care::Glance) else {
+            continue;
+        };
         // A cup that stands askew or off the surface has to give way by as much.
         let askew = place.normal.cross(&under.normal_in_camera).norm();
         let off_m = place.normal.dot(&(under.point_in_camera - center)).abs();
@@ -245,7 +280,10 @@ fn best_subset(
             cups,
             clearance,
             seal,
-            moment: moment_share(lever_m(load, &middle, &place.normal), reach_m),
+            moment: moment_share(
+                lever_m(load, &middle, &place.normal),
+                load.lever_max_m(tool, reach_m),
+            ),
             tilt,
             hold: 0.5 + 0.5 * area / area_all,
             depth_hole_fraction: holes,

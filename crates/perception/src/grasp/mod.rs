@@ -28,15 +28,18 @@ mod tool;
 use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use self::candidates::Candidates;
-use self::contact::{Patch, STEP_SIGMA_M, View};
-use self::grid::Grid;
+use self::contact::{Care, Patch, STEP_SIGMA_M, Spot, View};
+use self::grid::{CELL_NOISE, Grid};
 use self::hold::{Held, Load, Site};
 use self::memory::Memory;
 use self::overview::{Owners, check_depth};
 use self::rays::Rays;
 use self::size::{Body, Ground, Sizing};
 use crate::number::to_f32;
-use crate::{DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Package, PoseSource, Scene};
+use crate::{
+    DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Package, PackageType, PoseSource,
+    Scene,
+};
 
 pub use self::tool::{Cup, Tool};
 
@@ -45,8 +48,11 @@ const MEASURED_SHARE_MIN: f32 = 0.3;
 /// A visible part that is hidden more, or cut by the image's border, tells no size.
 const SIZE_OCCLUDED_SHARE_MAX: f32 = 0.1;
 
+/// From trough to crest under a lip, where film was not seen to be smoother: its wrinkles are finer
+/// than what depth shows from afar.
+const FILM_ROUGH_M: f32 = 0.006;
 /// What the image's border cuts off, as a share of the rim.
-const CUT_SHARE: f32 = 0.3;
+const CUT_SHARE: f32 = 0.4;
 
 /// What the planner may propose.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +85,17 @@ pub struct PlanState {
     candidates: Candidates,
     scatter_mm: Vec<u16>,
     memory: Memory,
+    /// By class: whether packages of it are wrapped in loose film.
+    is_film: Vec<bool>,
+}
+
+impl PlanState {
+    /// For instances of these classes; by [`PackageType::name`] it is known which wrinkle.
+    pub fn for_classes(class_names: &[String]) -> PlanState {
+        let film = PackageType::PolyBag.name();
+        let is_film = class_names.iter().map(|name| name == film).collect();
+        PlanState { is_film, ..PlanState::default() }
+    }
 }
 
 /// Plans grasps for every instance and puts the packages in pick order.
@@ -180,10 +197,9 @@ fn plan_on_depth(
 ) {
     let noise_m = noise_m(view, &state.grid, &mut state.scatter_mm);
     package.occluded_share = state.owners.occluded_share(&state.grid, index, view, noise_m);
-    let body = context
-        .ground
-        .as_ref()
-        .and_then(|ground| state.sizing.measure(&state.grid, view.rays, ground, noise_m));
+    let body = context.ground.as_ref().and_then(|ground| {
+        state.sizing.measure(&state.grid, view.rays, ground, CELL_NOISE * noise_m)
+    });
     if let Some(body) = &body {
         let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX
             && !package.instance.mask.touches_border();
@@ -192,21 +208,25 @@ fn plan_on_depth(
     }
     let is_cut = package.instance.mask.touches_border();
     let hidden = package.occluded_share + if is_cut { CUT_SHARE } else { 0.0 };
-    let load = load(&state.grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden);
+    let is_film = state.is_film.get(package.instance.class_id).copied().unwrap_or_default();
+    let load = Load {
+        rough_min_m: if is_film { FILM_ROUGH_M } else { 0.0 },
+        ..load(&state.grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
+    };
     let remembered =
         state.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
     let (tool, limits) = (&context.scene.tool, context.limits);
     let site = Site { grid: &state.grid, view, load: &load, tool, limits };
     let chosen = state.candidates.choose(&site, remembered, &mut state.patch);
+    let above = body.map_or(load.center, |body| body.top);
+    let top = chosen.as_ref().ok().and_then(|held| held.clone().next()).map_or(above, |h| h.origin);
     match chosen {
         Ok(held) => {
             package.refusal = None;
-            package.grasps = held.iter().map(|held| grasp(context.scene, held)).collect();
+            package.grasps = held.map(|held| grasp(context.scene, held)).collect();
         }
         Err(refusal) => package.refusal = Some(refusal),
     }
-    let above = body.map_or(load.center, |body| body.top);
-    let top = chosen.ok().and_then(|held| held.first()).map_or(above, |held| held.origin);
     package.height_m = context.ground.as_ref().map(|ground| f64::from(ground.height_m(&top)));
 }
 
@@ -224,10 +244,15 @@ fn load(
     };
     Load {
         center: body.map_or_else(mean, |body| body.center),
-        // Half of the seen length, if as much is hidden as is seen.
-        center_sigma_m: body.map_or(0.0, |body| 0.5 * hidden * to_f32(body.size.length_m)),
+        // All of the seen length, if twice as much is hidden as is seen.
+        center_sigma_m: body.map_or(0.0, |body| hidden * to_f32(body.size.length_m)),
         up: ground.map(|ground| ground.up),
         long_axis: body.map_or_else(Vector3::x, |body| body.long_axis),
+        volume_m3: body.map(|body| {
+            let size = &body.size;
+            to_f32(size.length_m * size.width_m * size.height_m) * (1.0 + 2.0 * hidden)
+        }),
+        rough_min_m: 0.0,
         noise_m,
     }
 }
@@ -319,7 +344,8 @@ impl<'a> CupProbe<'a> {
         let view = View { depth: self.depth, rays: &self.rays };
         let [x, y] = at_px.map(crate::number::round_px);
         let z_m = to_f32(self.depth.depth_m(x, y)?);
-        let contact = self.patch.touch(view, at_px, z_m, to_f32(radius_m), STEP_SIGMA_M)?;
+        let (spot, radius_m) = (Spot { at_px, z_m, clearance_m: 0.0 }, to_f32(radius_m));
+        let contact = self.patch.touch(view, &spot, radius_m, STEP_SIGMA_M, Care::Glance)?;
         Some(SurfaceUnderCup {
             point_in_camera: Point3::from(contact.point_in_camera.cast::<f64>()),
             normal_in_camera: contact.normal_in_camera.cast::<f64>(),

@@ -3,7 +3,7 @@
 use nalgebra::Vector3;
 
 use super::contact::View;
-use super::grid::Grid;
+use super::grid::{CELL_NOISE, Grid, smooth_depth_m};
 use super::rays::Rays;
 use crate::number::{floor_px, to_f32, to_u16};
 use crate::{DepthImage, DepthProblem, Instance, Plane, Tool};
@@ -86,10 +86,13 @@ impl Owners {
                 return;
             }
             let [own_x, own_y] = grid.px(cell);
-            let own = view.depth.mm(own_x, own_y);
-            let (Some(point), true) = (view.point(x, y), own != 0) else { return };
-            let nearer_m = f32::from(own) * 0.001 - point.z;
-            covered += u32::from(nearer_m > STEP_ON_TOP_M + 3.0 * noise_m);
+            let beside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
+            let near = |x_px, y_px| smooth_depth_m(view.depth, x_px, y_px, 1);
+            let own_m = near(own_x, own_y);
+            let Some((own_m, other_m)) = own_m.zip(beside.and_then(|(x, y)| near(x, y))) else {
+                return;
+            };
+            covered += u32::from(own_m - other_m > STEP_ON_TOP_M + 3.0 * CELL_NOISE * noise_m);
         });
         covered as f32 / rim.max(1) as f32
     }
@@ -106,7 +109,7 @@ pub(crate) fn is_blocked(
     let radius_m = to_f32(tool.approach_radius_m) + ASIDE_M;
     let length_m = to_f32(tool.approach_length_m);
     // What a cup pushes aside, or may touch: as high as half a finger.
-    let margin_m = 0.008 + 4.0 * noise_m;
+    let margin_m = 0.008 + 4.0 * CELL_NOISE * noise_m;
     let far = contact + normal * length_m;
     let (near_px, far_px) = (on_screen(view.rays, contact), on_screen(view.rays, &far));
     let Some((near_px, far_px)) = near_px.zip(far_px) else { return false };
@@ -119,7 +122,7 @@ pub(crate) fn is_blocked(
     let near = view.rays.near(near_px.map(|px| px.max(0.0)));
     // Deeper than this nothing in the cylinder can be, whichever way it leans.
     let lean = normal.x.hypot(normal.y);
-    let z_max_m = contact.z + margin_m * normal.z + radius_m * lean;
+    let z_max_m = contact.z + margin_m * normal.z + radius_m * lean + 3.0 * noise_m;
     let mm_max = to_u16(floor_px(1000.0 * z_max_m.max(0.0)).min(u32::from(u16::MAX)));
     let mut hits = 0;
     for y in (floor_px(low[1])..=floor_px(high[1]).min(last[1])).step_by(step as usize) {
@@ -129,7 +132,8 @@ pub(crate) fn is_blocked(
             if mm == 0 || mm > mm_max {
                 continue;
             }
-            let d = near.at(x as f32, y as f32) * (f32::from(mm) * 0.001) - contact;
+            let Some(z_m) = smooth_depth_m(view.depth, x, y, 1) else { continue };
+            let d = near.at(x as f32, y as f32) * z_m - contact;
             // What is seen above the cylinder's end stands on something inside of it.
             let above = normal.dot(&d);
             let aside = d.norm_squared() - above * above;

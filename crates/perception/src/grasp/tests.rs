@@ -397,3 +397,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn noise_tilts_a_grasp_by_little_where_the_face_around_the_cup_is_flat() {
+    let flat = blocks(&[(90, 60, 140, 120, 900)]);
+    let mut worst_deg = 0.0f64;
+    for seed in 1..20 {
+        let depth = noisy(&flat, seed, 8);
+        let found = plan_once(vec![rectangle(90, 60, 140, 120)], Some(&depth), &scene());
+        let approach = found.packages[0].grasps[0].reference_from_grasp * Vector3::z();
+        worst_deg = worst_deg.max(approach.angle(&Vector3::z()).to_degrees());
+    }
+    // The cup alone covers a tenth of the face: its slope is off by some degrees.
+    assert!(worst_deg < 1.5, "{worst_deg}");
+}
+
+#[test]
+fn film_is_trusted_less_where_noise_hides_its_wrinkles() {
+    let flat = blocks(&[(120, 80, 80, 80, 900)]);
+    let quality = |depth: &DepthImage, class: &str| {
+        let mut state = PlanState::for_classes(&[class.to_owned()]);
+        let found = plan_again(vec![rectangle(120, 80, 80, 80)], Some(depth), &scene(), &mut state);
+        found.packages[0].grasps.first().map_or(0.0, |grasp| grasp.quality)
+    };
+    let (quiet, noisy) = (noisy(&flat, 3, 1), noisy(&flat, 3, 12));
+    assert!(quality(&quiet, "poly_bag") > 0.8 * quality(&quiet, "box"));
+    assert!(quality(&noisy, "poly_bag") < 0.5 * quality(&noisy, "box"));
+}
+
+#[test]
+fn a_heavy_box_that_the_border_cuts_is_off_balance_and_a_light_one_is_not() {
+    let limits = GraspLimits { quality_min: 0.4, ..LIMITS };
+    let refusal = |(x, y, w, h): (u32, u32, u32, u32), mm: u16| {
+        let depth = blocks(&[(x, y, w, h, mm)]);
+        let instances = vec![instance(rectangle(x, y, w, h))];
+        let state = &mut PlanState::default();
+        plan(instances, &[1], Some(&depth), Some(&scene()), &limits, state).packages[0].refusal
+    };
+    assert_eq!(refusal((200, 50, 120, 140), 700), Some(GraspRefusal::OffBalance));
+    assert_eq!(refusal((260, 90, 60, 60), 975), None);
+}
