@@ -133,12 +133,20 @@ impl Mask {
 
     /// Whether the image may cut the object off.
     pub fn touches_border(&self) -> bool {
+        self.border_px() > 0
+    }
+
+    /// Pixels along the image's border: how much of its outline the image may cut off.
+    pub fn border_px(&self) -> u32 {
         let (width, height) = (self.width_px, self.height_px);
-        let mut touches = false;
+        let mut border_px = 0;
         self.for_each_column(|x, y, length| {
-            touches |= x == 0 || x + 1 == width || y == 0 || y + length == height;
+            border_px += u32::from(y == 0) + u32::from(y + length == height);
+            if x == 0 || x + 1 == width {
+                border_px += length;
+            }
         });
-        touches
+        border_px
     }
 
     pub fn contains(&self, x_px: u32, y_px: u32) -> bool {

@@ -18,7 +18,7 @@ const CONTACTS_MAX_MANY: usize = 3;
 const BEND_UNKNOWN: f32 = 0.6;
 /// The median of the larger of two bends that noise alone makes: each has its variance times one and
 /// a half, and half of all pairs stay below 1.05 of their deviations.
-const NOISE_BEND: f32 = 1.29;
+const NOISE_BEND: f32 = 1.5;
 /// From the median bend to trough and crest under a lip.
 const ROUGH_BENDS: f32 = 4.0;
 /// The last frame's choice stays unless another is better by more than this.
@@ -84,7 +84,8 @@ impl Candidates {
     fn find(&mut self, site: &Site<'_>) {
         let Site { grid, view, load, tool, .. } = *site;
         let radius_m = to_f32(tool.smallest_radius_m());
-        let lever_max_m = load.lever_max_m(tool, to_f32(tool.reach_m()));
+        let reach_m = to_f32(tool.reach_m());
+        let lever_max_m = load.lever_max_m(tool, reach_m);
         let mut best = [None::<Candidate>; BLOCKS * BLOCKS];
         let (wide, high) = (grid.columns - 2, grid.rows - 2);
         let per_px_m = 1.0 / view.rays.focal_px;
@@ -113,7 +114,7 @@ impl Candidates {
                 // Noise bends, too: by as much as its variance times one and a half.
                 seal_share((bend_m - 1.2 * cell_noise_m).max(0.0), compliance_m)
             });
-            let promise = room * flat * moment_share(aside2.max(0.0).sqrt(), lever_max_m);
+            let promise = room * flat * moment_share(aside2.max(0.0).sqrt(), lever_max_m, reach_m);
             let block = (column - 1) * BLOCKS / wide * BLOCKS + (row - 1) * BLOCKS / high;
             if best[block].is_none_or(|other| other.promise < promise) {
                 best[block] = Some(candidate(grid, cell, clearance_m, promise, false));

@@ -8,7 +8,7 @@ use crate::number::to_f32;
 use crate::{CupSet, GraspLimits, Tool};
 
 /// A lip needs its radius; twice the error of a mask's edge more is better.
-const CLEARANCE: std::ops::Range<f32> = 0.95..1.5;
+const CLEARANCE: std::ops::Range<f32> = 0.9..1.3;
 /// Share of its compliance at which half of the seal is lost.
 const SEAL_HALF: f32 = 0.85;
 /// A cup below this is better switched off.
@@ -18,8 +18,10 @@ const TURNS: usize = 4;
 /// 0.6 bar below the atmosphere: what ejectors reach on cardboard.
 const VACUUM_PA: f32 = 60_000.0;
 /// What carriers reckon a parcel weighs by its volume: 6000 cm3 are a kilogram.
-const DENSITY_KG_M3: f32 = 167.0;
+const DENSITY_KG_M3: f32 = 120.0;
 const GRAVITY_M_S2: f32 = 9.81;
+/// Hanging so many reaches from the tool's middle, a package swings twice as much as is good.
+const SWING_REACHES: f32 = 8.0;
 /// The tool was chosen for the goods: nothing weighs more than this share of what it lifts.
 const LOAD_SHARE_MAX: f32 = 1.0 / 3.0;
 
@@ -120,9 +122,11 @@ pub(crate) fn seal_share(deviation_m: f32, compliance_m: f32) -> f32 {
     1.0 / (1.0 + (deviation_m / (SEAL_HALF * compliance_m)).powi(4))
 }
 
-/// Half at the limit, and soon nothing beyond it.
-pub(crate) fn moment_share(lever_m: f32, lever_max_m: f32) -> f32 {
-    1.0 / (1.0 + (lever_m / lever_max_m).powi(4))
+/// Half at the limit, and soon nothing beyond it; less, too, where a light package would swing.
+pub(crate) fn moment_share(lever_m: f32, lever_max_m: f32, reach_m: f32) -> f32 {
+    let tears = (lever_m / lever_max_m).powi(4);
+    let swings = (lever_m / (SWING_REACHES * reach_m)).powi(2);
+    1.0 / ((1.0 + tears) * (1.0 + swings))
 }
 
 /// `None` beyond the limit.
@@ -155,6 +159,7 @@ pub(crate) fn hold_with_one(site: &Site<'_>, contact: &Contact, clearance_m: f32
         moment: moment_share(
             lever_m(site.load, &contact.point_in_camera, &normal),
             site.load.lever_max_m(site.tool, radius_m),
+            radius_m,
         ),
         tilt: tilt_share(site, &normal)?,
         hold: 1.0,
@@ -283,6 +288,7 @@ fn best_subset(
             moment: moment_share(
                 lever_m(load, &middle, &place.normal),
                 load.lever_max_m(tool, reach_m),
+                reach_m,
             ),
             tilt,
             hold: 0.5 + 0.5 * area / area_all,

@@ -51,8 +51,8 @@ const SIZE_OCCLUDED_SHARE_MAX: f32 = 0.1;
 /// From trough to crest under a lip, where film was not seen to be smoother: its wrinkles are finer
 /// than what depth shows from afar.
 const FILM_ROUGH_M: f32 = 0.006;
-/// What the image's border cuts off, as a share of the rim.
-const CUT_SHARE: f32 = 0.4;
+/// What the image's border hides of a package that it cuts across, as a share of what is seen.
+const CUT_SHARE: f32 = 0.35;
 
 /// What the planner may propose.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,8 +206,10 @@ fn plan_on_depth(
         package.size = whole.then_some(body.size);
         package.position_in_reference = Some(in_reference(context.scene, &body.middle));
     }
-    let is_cut = package.instance.mask.touches_border();
-    let hidden = package.occluded_share + if is_cut { CUT_SHARE } else { 0.0 };
+    let bbox = &package.instance.bbox;
+    let sides_px = bbox.x_max_px - bbox.x_min_px + bbox.y_max_px - bbox.y_min_px;
+    let cut = 2.0 * package.instance.mask.border_px() as f32 / sides_px.max(1.0);
+    let hidden = package.occluded_share + CUT_SHARE * cut.min(1.0);
     let is_film = state.is_film.get(package.instance.class_id).copied().unwrap_or_default();
     let load = Load {
         rough_min_m: if is_film { FILM_ROUGH_M } else { 0.0 },
@@ -245,7 +247,7 @@ fn load(
     Load {
         center: body.map_or_else(mean, |body| body.center),
         // All of the seen length, if twice as much is hidden as is seen.
-        center_sigma_m: body.map_or(0.0, |body| hidden * to_f32(body.size.length_m)),
+        center_sigma_m: body.map_or(0.0, |body| 0.7 * hidden * to_f32(body.size.length_m)),
         up: ground.map(|ground| ground.up),
         long_axis: body.map_or_else(Vector3::x, |body| body.long_axis),
         volume_m3: body.map(|body| {
