@@ -30,6 +30,17 @@ impl Canvas {
         Ok(())
     }
 
+    /// Through all points, with a dark rim.
+    pub fn line(&mut self, points_px: &[[f32; 2]], color: [u8; 3]) -> Result<(), ImageProblem> {
+        for (thickness, color) in [(3, scalar([0; 3])), (1, scalar(color))] {
+            for ends in points_px.windows(2) {
+                let (from, to) = (point(ends[0]), point(ends[1]));
+                imgproc::line(&mut self.mat, from, to, color, thickness, imgproc::LINE_AA, 0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Letters with a dark rim; `at_px` is the middle of the line of text.
     pub fn text(
         &mut self,

@@ -2,6 +2,7 @@
 //! grasps over a simulated one.
 
 mod dataset;
+mod grasp_pictures;
 mod grasp_report;
 mod grasps;
 mod groups;
@@ -43,6 +44,10 @@ pub struct EvalArgs {
     /// Whose masks the grasps are planned on.
     #[arg(long, value_enum, default_value = "true", requires = "grasps")]
     masks: grasps::Masks,
+    /// Draw where cups would seal, what was chosen and how it was judged into this new or empty
+    /// folder.
+    #[arg(long, value_name = "FOLDER", requires = "grasps")]
+    pictures: Option<PathBuf>,
     /// Ignore types: any package found counts for any package labelled.
     #[arg(long)]
     class_agnostic: bool,
@@ -98,7 +103,7 @@ pub fn eval(args: &EvalArgs) -> Outcome {
         config.model_path = Some(model.clone());
     }
     if let Some(folder) = &args.grasps {
-        return grasps::eval(folder, args.masks, &config, args.json);
+        return grasps::eval(folder, args, &config);
     }
     let model_path = config.model_path.as_deref();
     let model = model::read(model_path, config.model_sha256.as_deref())?;

@@ -15,7 +15,9 @@ use magpie_workcell::{Judge, Solids, TruePackage, Verdict};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use super::grasp_report::{Report, Sizes, Trial};
+use super::scorecard::create_folder;
 use super::truth::{self, TrueFrame};
+use super::{EvalArgs, grasp_pictures};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::detect::read_frame;
@@ -39,10 +41,13 @@ pub(super) enum Masks {
     Model,
 }
 
-pub(super) fn eval(folder: &Path, masks: Masks, config: &Config, json: bool) -> Outcome {
+pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let frames = truth::read(folder, &config.tool).map_err(Failure::Fault)?;
     let limits = config.limits(None);
-    let mut detector = match masks {
+    if let Some(pictures) = &args.pictures {
+        create_folder(pictures)?;
+    }
+    let mut detector = match args.masks {
         Masks::True => None,
         Masks::Model => Some(Detector::load(config)?),
     };
@@ -57,14 +62,26 @@ pub(super) fn eval(folder: &Path, masks: Masks, config: &Config, json: bool) -> 
         let solids = Solids::read(&frame.solids).map_err(Failure::fault)?;
         let judge = Judge::new(&solids).map_err(Failure::fault)?;
         let depth = image.depth.as_ref().expect("read with depth");
-        judge_frame(frame, &packages, depth, &judge, &solids, &mut report);
+        let first = report.trials.len();
+        let seen = judge_frame(frame, &packages, depth, &judge, &solids, &mut report);
+        if let Some(pictures) = &args.pictures {
+            let verdicts = report.trials[first..].iter().map(|trial| trial.ours);
+            let judged: Vec<_> = seen.into_iter().zip(verdicts).collect();
+            let name = frame.color.file_stem().unwrap_or_default();
+            let path = pictures.join(name).with_extension("png");
+            grasp_pictures::write(&path, &image, &frame.scene, &judged)?;
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
     if report.is_empty() {
         return Err(Failure::fault(anyhow!("{}: no package was seen", folder.display())));
     }
-    if json { output::line(&report.to_json().to_string()) } else { output::line(&report.tables()) }
+    if args.json {
+        output::line(&report.to_json().to_string())
+    } else {
+        output::line(&report.tables())
+    }
 }
 
 /// Plans on the true masks.
@@ -115,18 +132,21 @@ impl Detector {
     }
 }
 
-fn judge_frame(
+/// The packages that were judged, one trial each.
+fn judge_frame<'a>(
     frame: &TrueFrame,
-    packages: &[Package],
+    packages: &'a [Package],
     depth: &DepthImage,
     judge: &Judge,
     solids: &Solids,
     report: &mut Report,
-) {
+) -> Vec<&'a Package> {
+    let mut seen = Vec::new();
     let mut probe = CupProbe::new(depth, &frame.scene);
     let mut first = true;
     for package in packages {
         let Some(truth) = counterpart(package, &frame.packages) else { continue };
+        seen.push(package);
         let radius_m = frame.scene.tool.cups[0].radius_m;
         let ours = package.grasps.first().filter(|grasp| grasp.pose_source == PoseSource::Depth);
         let ours = ours.map(|grasp| {
@@ -162,6 +182,7 @@ fn judge_frame(
         });
     }
     report.packages += frame.packages.len();
+    seen
 }
 
 fn counterpart<'a>(package: &Package, truth: &'a [TruePackage]) -> Option<&'a TruePackage> {

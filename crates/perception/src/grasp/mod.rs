@@ -37,8 +37,8 @@ use self::rays::Rays;
 use self::size::{Body, Ground, Sizing};
 use crate::number::to_f32;
 use crate::{
-    DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Package, PackageType, PoseSource,
-    Scene,
+    DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Mask, Package, PackageType,
+    PoseSource, Scene,
 };
 
 pub use self::tool::{Cup, Tool};
@@ -324,6 +324,7 @@ pub struct CupProbe<'a> {
     depth: &'a DepthImage,
     rays: Rays,
     patch: Patch,
+    noise_m: f32,
 }
 
 /// See [`CupProbe`].
@@ -338,7 +339,17 @@ pub struct SurfaceUnderCup {
 
 impl<'a> CupProbe<'a> {
     pub fn new(depth: &'a DepthImage, scene: &Scene) -> CupProbe<'a> {
-        CupProbe { depth, rays: Rays::new(&scene.camera_info), patch: Patch::default() }
+        let rays = Rays::new(&scene.camera_info);
+        CupProbe { depth, rays, patch: Patch::default(), noise_m: STEP_SIGMA_M }
+    }
+
+    /// Takes the sensor's noise on this package out of what follows, as the planner does.
+    pub fn quieten(&mut self, mask: &Mask) {
+        let mut grid = Grid::default();
+        grid.fill(mask);
+        grid.measure(self.depth, &self.rays, |_| 0.0);
+        let view = View { depth: self.depth, rays: &self.rays };
+        self.noise_m = noise_m(view, &grid, &mut Vec::new());
     }
 
     /// `None` in a hole, and where too little around it was measured.
@@ -347,7 +358,7 @@ impl<'a> CupProbe<'a> {
         let [x, y] = at_px.map(crate::number::round_px);
         let z_m = to_f32(self.depth.depth_m(x, y)?);
         let (spot, radius_m) = (Spot { at_px, z_m, clearance_m: 0.0 }, to_f32(radius_m));
-        let contact = self.patch.touch(view, &spot, radius_m, STEP_SIGMA_M, Care::Glance)?;
+        let contact = self.patch.touch(view, &spot, radius_m, self.noise_m, Care::Close)?;
         Some(SurfaceUnderCup {
             point_in_camera: Point3::from(contact.point_in_camera.cast::<f64>()),
             normal_in_camera: contact.normal_in_camera.cast::<f64>(),
