@@ -12,8 +12,12 @@ use crate::{Plane, SizeM};
 
 /// Fewer cells show no face.
 const CELLS_MIN: usize = 12;
-/// A top face that holds less of what is seen is not what the package is bounded by.
+/// A top face that holds less of what is seen is not what the package is bounded by,
 const FLAT_SHARE_MIN: f32 = 0.5;
+/// unless the rest is a side, which a camera aslant sees more of: this share of it, far below.
+const SIDE_SHARE_MIN: f32 = 0.7;
+const SIDE_BELOW_M: f32 = 0.025;
+const FLAT_SHARE_MIN_BESIDE: f32 = 0.2;
 
 /// The support plane, and two directions in it.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +98,8 @@ impl Sizing {
         }
         let origin = grid.cells[grid.cells.len() / 2].point_in_camera;
         let top = self.find_top(grid, ground, &origin, noise_m);
-        let share = self.on_top.iter().filter(|on| **on).count() as f32 / self.on_top.len() as f32;
-        let is_flat = share >= FLAT_SHARE_MIN && top.is_some();
+        let is_flat =
+            top.is_some_and(|top| self.is_bounded_by(&top, grid, ground, &origin, noise_m));
         if !is_flat {
             self.on_top.iter_mut().for_each(|on| *on = true);
         }
@@ -138,6 +142,30 @@ impl Sizing {
             middle: Point3::from(center(0.5 * height_m).cast::<f64>()),
             long_axis,
         })
+    }
+
+    /// Whether the package ends where its top face does.
+    fn is_bounded_by(
+        &self,
+        top: &Top,
+        grid: &Grid,
+        ground: &Ground,
+        origin: &Vector3<f32>,
+        noise_m: f32,
+    ) -> bool {
+        let share = |count: usize, of: usize| count as f32 / of.max(1) as f32;
+        let on_top = self.on_top.iter().filter(|on| **on).count();
+        let flat_share = share(on_top, grid.cells.len());
+        if flat_share >= FLAT_SHARE_MIN || flat_share < FLAT_SHARE_MIN_BESIDE {
+            return flat_share >= FLAT_SHARE_MIN;
+        }
+        let below_m = SIDE_BELOW_M + 3.0 * noise_m;
+        let off_top = grid.cells.iter().zip(&self.on_top).filter(|(_, on)| !**on);
+        let beside = off_top.filter(|(cell, _)| {
+            let d = cell.point_in_camera - origin;
+            top.height_m(ground.u.dot(&d), ground.v.dot(&d)) - cell.height_m > below_m
+        });
+        share(beside.count(), grid.cells.len() - on_top) >= SIDE_SHARE_MIN
     }
 
     fn quantile_m(&mut self, share: f32) -> f32 {
