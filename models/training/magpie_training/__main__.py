@@ -117,6 +117,9 @@ def add_finetune(commands):
     tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie")
     tune.add_argument("--lr", type=float, default=1.5e-4)
     tune.add_argument("--lr-backbone", type=float, default=0.0, help="0 freezes the backbone")
+    tune.add_argument(
+        "--blend", type=blend, default=0.5, help="how far from the base's weights to the taught ones; 1: all the way"
+    )
     tune.add_argument("--seed", type=int, default=1)
 
 
@@ -124,6 +127,13 @@ def share(text):
     value = float(text)
     if not 0.0 < value < 1.0:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def blend(text):
+    value = float(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
     return value
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import torch
 
 from . import UserError, deployed, export, judge, report
 from .labels import divide, read_labels, write_coco
@@ -55,6 +56,7 @@ class Options:
     magpie: str | None = None
     lr: float = 1.5e-4
     lr_backbone: float = 0.0  # 0: frozen
+    blend: float = 0.5  # 1: what was learned alone
     seed: int = 1
     batch: int = 8
     sizes_px: tuple = (320, 352, 384)
@@ -93,6 +95,7 @@ def finetune(options):
     checkpoint = learn(options, base, replay, scoring)
     if checkpoint is None:
         return False
+    checkpoint = blended(checkpoint, base.path, options.blend)
     print("5/5 export, scores after, latency, parity", flush=True)
     partial = out / "candidate.onnx"
     differences = export.write(checkpoint, partial, **export_options(options, base, cell))
@@ -240,7 +243,9 @@ def write_json(path, value):
 
 def describe(options):
     """What decides the outcome, apart from the files."""
-    names = ("minutes", "steps", "replay_share", "lr", "lr_backbone", "seed", "batch", "sizes_px")
+    names = (
+        "minutes", "steps", "replay_share", "lr", "lr_backbone", "blend", "seed", "batch", "sizes_px",
+    )
     return {name: getattr(options, name) for name in (*names, "incomplete")}
 
 
@@ -278,6 +283,22 @@ def learn(options, base, replay, scoring_s):
         print(f"stopped at {100 * done:.0f} %: the same command goes on from there")
         return None
     return checkpoint
+
+
+def blended(checkpoint, base, share):
+    """A checkpoint on the way from the base's weights to the taught ones.
+
+    Half-way, a network has learned about as much of the new and forgotten less of the old
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
+    state, old = read_checkpoint(checkpoint), read_net(base).state_dict()
+    state["ema"] = {
+        name: old[name].lerp(taught, share) if taught.dtype.is_floating_point else taught
+        for name, taught in state["ema"].items()
+    }
+    out = checkpoint.with_name("blended.pt")
+    torch.save(state, out)
+    return out
 
 
 def make_recipe(options, base, replay):

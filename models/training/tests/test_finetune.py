@@ -13,7 +13,7 @@ from magpie_training.recipe import Recipe, Source
 from magpie_training.train import Run
 from magpie_training.weights import read_checkpoint, read_net
 
-SCORES = ("mask AP", "mask AP, types ignored", "mask AP50, types ignored", "box AP, types ignored")
+SCORES = ("mask AP", "mask AP, types ignored", "mask AP50, types ignored", "box AP")
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,10 @@ def test_a_cell_is_taught_judged_and_handed_over_with_its_card(options, base, ca
     before, after = (read_net(p).state_dict() for p in (base, out / "dock-7.onnx"))
     changed = {n.split(".")[0] for n in before if not torch.equal(before[n], after[n])}
     assert "heads" in changed and "backbone" not in changed
+    # Half-way between what it was and what it learned.
+    learned = read_net(out / "run/last.pt").state_dict()
+    for name, was in before.items():
+        torch.testing.assert_close(after[name], was.lerp(learned[name], 0.5))
 
 
 def falling(points):
