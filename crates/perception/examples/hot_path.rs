@@ -4,9 +4,11 @@
 //! of 512x512 px that sees 40 packages, each by ten anchors.
 
 use magpie_perception::{
-    BgrImage, DecodeLimits, DecodeScratch, InputForm, InputMut, Instance, Letterbox, ModelSpec,
-    Outputs, PreprocessScratch, StampNs, Tracks, decode, preprocess,
+    BgrImage, CameraInfo, DecodeLimits, DecodeScratch, DepthImage, Distortion, GraspLimits,
+    InputForm, InputMut, Instance, Intrinsics, Letterbox, ModelSpec, Outputs, Plan, PlanState,
+    Plane, PreprocessScratch, Scene, StampNs, Tool, Tracks, decode, plan, preprocess,
 };
+use nalgebra::Vector3;
 
 const FRAMES: usize = 20;
 const IMAGE_PX: (u32, u32) = (1280, 720);
@@ -18,6 +20,8 @@ const PACKAGES: usize = 40;
 const ANCHORS_EACH: usize = 10;
 const LIMITS: DecodeLimits =
     DecodeLimits { score_min: 0.25, iou_max: 0.6, nms_class_agnostic: true, instances_max: 100 };
+const GRASPS: GraspLimits =
+    GraspLimits { per_package_max: 3, tilt_deg_max: 45.0, quality_min: 0.4 };
 
 fn main() {
     let (spec, image) = (spec(), image());
@@ -27,6 +31,7 @@ fn main() {
     let mut input_f32 = vec![0.0; input.len()];
     let (mut preprocessing, mut decoding) = <(PreprocessScratch, DecodeScratch)>::default();
     let mut tracks = Tracks::default();
+    let (scene, depth, mut planning) = (scene(), depth(), PlanState::default());
     let mut ids = Vec::new();
     for frame in 0..FRAMES {
         letterbox_bgr8(&image, &letterbox, &mut input, &mut preprocessing);
@@ -35,6 +40,8 @@ fn main() {
         let instances = decode_masks(outputs, &spec, &letterbox, &mut decoding);
         assert_eq!(instances.len(), PACKAGES);
         ids = assign_tracks(&mut tracks, &instances, StampNs(frame as u64 * 50_000_000));
+        let planned = plan_grasps(instances, &ids, &depth, &scene, &mut planning);
+        assert!(planned.packages.iter().all(|package| !package.grasps.is_empty()));
     }
     assert_eq!(ids.last(), Some(&(PACKAGES as u64)));
 }
@@ -74,6 +81,43 @@ fn decode_masks(
 #[inline(never)]
 fn assign_tracks(tracks: &mut Tracks, instances: &[Instance], stamp: StampNs) -> Vec<u64> {
     tracks.assign(instances, stamp)
+}
+
+#[inline(never)]
+fn plan_grasps(
+    instances: Vec<Instance>,
+    ids: &[u64],
+    depth: &DepthImage,
+    scene: &Scene,
+    state: &mut PlanState,
+) -> Plan {
+    plan(instances, ids, Some(depth), Some(scene), &GRASPS, state)
+}
+
+/// Seen from 1.2 m straight above.
+fn scene() -> Scene {
+    Scene {
+        camera_info: CameraInfo {
+            camera_name: "made up".into(),
+            frame_id: "made up".into(),
+            width_px: IMAGE_PX.0,
+            height_px: IMAGE_PX.1,
+            intrinsics: Intrinsics { fx_px: 900.0, fy_px: 900.0, cx_px: 639.5, cy_px: 359.5 },
+            distortion: Distortion::default(),
+        },
+        base_from_camera: None,
+        support_plane_in_camera: Some(Plane { normal: -Vector3::z_axis(), offset_m: -1.2 }),
+        tool: Tool::single_cup(0.015),
+        calibration_id: String::new(),
+    }
+}
+
+/// Level, 1.1 m away, with the noise of a good sensor: whole millimetres up to two off.
+fn depth() -> DepthImage {
+    let pixels = IMAGE_PX.0 * IMAGE_PX.1;
+    let noise = |at: u32| u16::from((at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0] % 5);
+    DepthImage::new(IMAGE_PX.0, IMAGE_PX.1, (0..pixels).map(|at| 1098 + noise(at)).collect())
+        .expect("the data fills the size")
 }
 
 fn spec() -> ModelSpec {

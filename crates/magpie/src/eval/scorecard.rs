@@ -108,7 +108,7 @@ pub(super) fn create_folder(folder: &Path) -> Result<(), Failure> {
     let holds_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if holds_files {
         let folder = folder.display();
-        let error = anyhow::anyhow!("{folder} is not empty; name another folder for the scorecard");
+        let error = anyhow::anyhow!("{folder} is not empty; name another folder");
         return Err(Failure::Fault(error));
     }
     std::fs::create_dir_all(folder)

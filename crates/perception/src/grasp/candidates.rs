@@ -21,6 +21,9 @@ const BEND_UNKNOWN: f32 = 0.6;
 const NOISE_BEND: f32 = 1.5;
 /// From the median bend to trough and crest under a lip.
 const ROUGH_BENDS: f32 = 4.0;
+/// What seems worse than this share of the least quality at a glance is not looked at again: a
+/// glance sees less, and trusts what it sees less.
+const GLANCE_SHARE_MIN: f32 = 0.4;
 /// The last frame's choice stays unless another is better by more than this.
 const STAY_GAIN: f32 = 1.35;
 
@@ -192,7 +195,8 @@ impl Candidates {
                 break;
             }
             let near = |other: &Rated| (other.held.origin - rated.held.origin).norm() < apart_m;
-            if rated.held.quality() < limits.quality_min || self.picked.iter().any(near) {
+            let is_hopeless = rated.held.quality() < GLANCE_SHARE_MIN * limits.quality_min;
+            if is_hopeless || self.picked.iter().any(near) {
                 continue;
             }
             let Ok(held) = hold(site, &rated.candidate.spot, rough_m, Care::Close, patch) else {

@@ -7,12 +7,12 @@ use crate::DepthImage;
 use crate::number::{floor_px, round_px};
 
 /// Depth samples across a cup, where single ones can be believed.
-const SAMPLES_ACROSS: f32 = 10.0;
+const SAMPLES_ACROSS: f32 = 8.0;
 /// Where the sensor is noisier than this, more samples are taken: their mean is what counts.
-const QUIET_M: f32 = 0.000_6;
-const SAMPLES_ACROSS_MAX: f32 = 24.0;
+const QUIET_M: f32 = 0.000_8;
+const SAMPLES_ACROSS_MAX: f32 = 16.0;
 /// Across the face around a cup, which tells its slope better than what is under the cup.
-const FACE_SAMPLES_ACROSS: f32 = 16.0;
+const FACE_SAMPLES_ACROSS: f32 = 14.0;
 /// That face reaches up to so many radii from the contact, and not to the edge of the package.
 const FACE_REACH: std::ops::Range<f32> = 1.6..4.0;
 const FACE_EDGE_SHARE: f32 = 0.8;
@@ -169,7 +169,7 @@ impl Patch {
         self.points.clear();
         self.looked = 0;
         let radius_px = radius_px.clamp(2.5, 400.0);
-        let step = floor_px(2.0 * radius_px / samples_across).max(1);
+        let step = floor_px(2.0 * radius_px / samples_across + 0.5).max(1);
         let [x, y] = at_px.map(round_px);
         let (width, height) = (view.depth.width_px(), view.depth.height_px());
         let near = view.rays.near(at_px);
