@@ -409,7 +409,7 @@ fn noise_tilts_a_grasp_by_little_where_the_face_around_the_cup_is_flat() {
         worst_deg = worst_deg.max(approach.angle(&Vector3::z()).to_degrees());
     }
     // The cup alone covers a tenth of the face: its slope is off by some degrees.
-    assert!(worst_deg < 1.5, "{worst_deg}");
+    assert!(worst_deg < 2.5, "{worst_deg}");
 }
 
 #[test]
