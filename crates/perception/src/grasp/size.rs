@@ -156,7 +156,7 @@ impl Sizing {
         let share = |count: usize, of: usize| count as f32 / of.max(1) as f32;
         let on_top = self.on_top.iter().filter(|on| **on).count();
         let flat_share = share(on_top, grid.cells.len());
-        if flat_share >= FLAT_SHARE_MIN || flat_share < FLAT_SHARE_MIN_BESIDE {
+        if !(FLAT_SHARE_MIN_BESIDE..FLAT_SHARE_MIN).contains(&flat_share) {
             return flat_share >= FLAT_SHARE_MIN;
         }
         let below_m = SIDE_BELOW_M + 3.0 * noise_m;
