@@ -115,7 +115,7 @@ def add_finetune(commands):
     tune.add_argument("--data-source", default="", help="for the card: where the pictures are from")
     tune.add_argument("--data-licence", default="", help="for the card: their licence")
     tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie")
-    tune.add_argument("--lr", type=float, default=3e-4)
+    tune.add_argument("--lr", type=float, default=1.5e-4)
     tune.add_argument("--lr-backbone", type=float, default=0.0, help="0 freezes the backbone")
     tune.add_argument(
         "--blend", type=blend, default=0.5, help="how far from the base's weights to the taught ones; 1: all the way"

@@ -54,7 +54,7 @@ class Options:
     data_source: str = ""
     data_licence: str = ""
     magpie: str | None = None
-    lr: float = 3e-4
+    lr: float = 1.5e-4
     lr_backbone: float = 0.0  # 0: frozen
     blend: float = 0.5  # 1: what was learned alone
     seed: int = 1
