@@ -12,7 +12,7 @@ use crate::number::{floor_index, to_f32};
 /// The best cell of each of so many by so many blocks is looked at closer.
 const BLOCKS: usize = 4;
 /// Contacts that are fitted, for a tool of one cup and of several.
-const CONTACTS_MAX: usize = 7;
+const CONTACTS_MAX: usize = 6;
 const CONTACTS_MAX_MANY: usize = 3;
 /// Flatness of a place beside a hole.
 const BEND_UNKNOWN: f32 = 0.6;

@@ -27,31 +27,23 @@ struct Run {
 /// Noise of a cell's depth, as a share of a pixel's: the mean of up to nine.
 pub(crate) const CELL_NOISE: f32 = 0.35;
 
-/// The mean of what lies about a pixel, as far as it is of the same surface; `None` in a hole.
-pub(crate) fn smooth_depth_m(
-    depth: &DepthImage,
-    x_px: u32,
-    y_px: u32,
-    apart_px: u32,
-) -> Option<f32> {
+/// The mean of a pixel and its eight neighbours, as far as they are of the same surface; `None` in
+/// a hole.
+pub(crate) fn smooth_depth_m(depth: &DepthImage, x_px: u32, y_px: u32) -> Option<f32> {
     let own = i32::from(depth.mm(x_px, y_px));
-    if own == 0 {
-        return None;
+    let (width, height) = (depth.width_px(), depth.height_px());
+    if own == 0 || width < 3 || height < 3 {
+        return (own != 0).then_some(own as f32 * 0.001);
     }
     // Farther off is another face.
     let limit = 10 + own / 64;
-    let (left, right) =
-        (x_px.saturating_sub(apart_px), (x_px + apart_px).min(depth.width_px() - 1));
-    let (above, below) =
-        (y_px.saturating_sub(apart_px), (y_px + apart_px).min(depth.height_px() - 1));
+    let (x, y) = (x_px.clamp(1, width - 2) as usize, y_px.clamp(1, height - 2));
     let (mut sum, mut count) = (0, 0);
-    for y in [above, y_px, below] {
-        let line = depth.row_mm(y);
-        for x in [left, x_px, right] {
-            let mm = i32::from(line[x as usize]);
-            if (mm - own).abs() <= limit {
-                (sum, count) = (sum + mm, count + 1);
-            }
+    for row in [y - 1, y, y + 1] {
+        for mm in &depth.row_mm(row)[x - 1..x + 2] {
+            let mm = i32::from(*mm);
+            let is_near = i32::from((mm - own).abs() <= limit);
+            (sum, count) = (sum + is_near * mm, count + is_near);
         }
     }
     Some(sum as f32 * 0.001 / count as f32)
@@ -180,7 +172,7 @@ impl Grid {
                     continue;
                 }
                 let y_px = self.y_px(row);
-                let Some(z_m) = smooth_depth_m(depth, x_px, y_px, (self.step_px / 3).max(1)) else {
+                let Some(z_m) = smooth_depth_m(depth, x_px, y_px) else {
                     continue;
                 };
                 let point_in_camera = rays.at(x_px as f32, y_px as f32) * z_m;

@@ -87,7 +87,7 @@ impl Owners {
             }
             let [own_x, own_y] = grid.px(cell);
             let beside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
-            let near = |x_px, y_px| smooth_depth_m(view.depth, x_px, y_px, 1);
+            let near = |x_px, y_px| smooth_depth_m(view.depth, x_px, y_px);
             let own_m = near(own_x, own_y);
             let Some((own_m, other_m)) = own_m.zip(beside.and_then(|(x, y)| near(x, y))) else {
                 return;
@@ -117,7 +117,7 @@ pub(crate) fn is_blocked(
     let reach = view.pixels(radius_m, contact.z.min(far.z).max(0.1));
     let low = [near_px[0].min(far_px[0]) - reach, near_px[1].min(far_px[1]) - reach];
     let high = [near_px[0].max(far_px[0]) + reach, near_px[1].max(far_px[1]) + reach];
-    let step = floor_px(2.0 * reach / 16.0).max(1);
+    let step = floor_px(2.0 * reach / 14.0).max(1);
     let last = [view.depth.width_px() - 1, view.depth.height_px() - 1];
     let near = view.rays.near(near_px.map(|px| px.max(0.0)));
     // Deeper than this nothing in the cylinder can be, whichever way it leans.
@@ -132,7 +132,7 @@ pub(crate) fn is_blocked(
             if mm == 0 || mm > mm_max {
                 continue;
             }
-            let Some(z_m) = smooth_depth_m(view.depth, x, y, 1) else { continue };
+            let Some(z_m) = smooth_depth_m(view.depth, x, y) else { continue };
             let d = near.at(x as f32, y as f32) * z_m - contact;
             // What is seen above the cylinder's end stands on something inside of it.
             let above = normal.dot(&d);

@@ -187,7 +187,7 @@ impl Sizing {
         self.on_top.clear();
         self.on_top.extend(grid.cells.iter().map(|cell| cell.height_m >= median_m));
         let mut top = None;
-        for limit_m in [0.02, 0.010, 0.007] {
+        for limit_m in [0.015, 0.007] {
             let fitted = fit_top(grid, ground, origin, &self.on_top)?;
             let limit_m = limit_m + 3.0 * noise_m;
             for (on, cell) in self.on_top.iter_mut().zip(&grid.cells) {
