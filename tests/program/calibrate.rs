@@ -176,7 +176,7 @@ fn a_board_is_printed_to_scale_and_nothing_else_is_called_a_sheet() {
     let many = ["board", "--squares", "20x20", "--square-length-m", "0.01", "--out", &out("m.svg")];
     check_refused(&many, 78, &["200 markers", "DICT_4X4_50 has 50"]);
     assert_eq!(
-        magpie(&["board", "--dictionary", "DICT_9X9", "--out", "x.svg"]).status.code(),
+        magpie(&["calibrate", "board", "--dictionary", "DICT_9X9", "--out", "x.svg"]).status.code(),
         Some(2)
     );
 }
