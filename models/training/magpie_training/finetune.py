@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import torch
 
 from . import UserError, deployed, export, judge, report
 from .labels import divide, read_labels, write_coco
 from .recipe import Recipe, Source
 from .train import progress, train
-from .weights import read_checkpoint, read_net
+from .weights import read_checkpoint, read_net, write_checkpoint
 
 FORGOTTEN_POINTS_MAX = 1.0
 MASK_IOU_MIN = 0.99
@@ -297,7 +296,7 @@ def blended(checkpoint, base, share):
         for name, taught in state["ema"].items()
     }
     out = checkpoint.with_name("blended.pt")
-    torch.save(state, out)
+    write_checkpoint(state, out)
     return out
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import UserError, loss, processes
 from .loader import Stream, batches
 from .model import PackageNet
-from .weights import read_checkpoint, read_net
+from .weights import read_checkpoint, read_net, write_checkpoint
 
 
 class Run:
@@ -52,18 +52,7 @@ class Run:
             "step": self.step,
             "trained_s": self.trained_s,
         }
-        partial = path.with_suffix(".part")
-        try:
-            with open(partial, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise UserError(
-                f"write checkpoint {path}: {error}; the one before is whole: make room, then resume"
-            ) from error
-        partial.replace(path)
+        write_checkpoint(state, path)
 
     def load(self, path):
         state = read_checkpoint(path)

@@ -6,6 +6,7 @@ also while it learns: its statistics are then those of the model it started from
 """
 
 import ast
+import os
 from pathlib import Path
 
 import onnx
@@ -35,6 +36,22 @@ def read_checkpoint(path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"read checkpoint {path}: damaged or not a checkpoint ({error})") from error
+
+
+def write_checkpoint(state, path):
+    """Written beside and renamed, so that a cut leaves the last one whole."""
+    partial = path.with_suffix(".part")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"write checkpoint {path}: {error}; the one before is whole: make room, then resume"
+        ) from error
+    partial.replace(path)
 
 
 def net_from_state(state, frozen_blocks=3):
