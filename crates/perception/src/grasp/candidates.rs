@@ -16,8 +16,9 @@ const CONTACTS_MAX: usize = 6;
 const CONTACTS_MAX_MANY: usize = 3;
 /// Flatness of a place beside a hole.
 const BEND_UNKNOWN: f32 = 0.6;
-/// The median of the larger of two bends that noise alone makes: each has its variance times one and
-/// a half, and half of all pairs stay below 1.05 of their deviations.
+/// The median of the larger of two bends that noise alone makes is 1.29 of it: each bend has its
+/// variance times one and a half, and half of all pairs stay below 1.05 of their deviations. The
+/// rest is for a noise that is known to a tenth or two.
 const NOISE_BEND: f32 = 1.5;
 /// From the median bend to trough and crest under a lip.
 const ROUGH_BENDS: f32 = 4.0;
@@ -54,12 +55,6 @@ pub(crate) struct Candidates {
     bends_m: Vec<f32>,
     rated: Vec<Rated>,
     picked: Vec<Rated>,
-}
-
-/// Why a tool would not be held.
-enum Unheld {
-    NoSurface,
-    TooSteep,
 }
 
 impl Candidates {
@@ -162,8 +157,8 @@ impl Candidates {
         for candidate in &self.candidates {
             match hold(site, &candidate.spot, rough_m, Care::Glance, patch) {
                 Ok(held) => self.rated.push(Rated { candidate: *candidate, held }),
-                Err(Unheld::TooSteep) => refusal = GraspRefusal::TooSteep,
-                Err(Unheld::NoSurface) => {}
+                Err(GraspRefusal::TooSteep) => refusal = GraspRefusal::TooSteep,
+                Err(_) => {}
             }
         }
         self.rated.sort_unstable_by(|a, b| b.value().total_cmp(&a.value()));
@@ -230,7 +225,7 @@ fn hold(
     rough_m: f32,
     care: Care,
     patch: &mut Patch,
-) -> Result<Held, Unheld> {
+) -> Result<Held, GraspRefusal> {
     let Site { view, tool, load, .. } = *site;
     let smallest_m = to_f32(tool.smallest_radius_m());
     // Several cups lie on what is under all of them, as far as the package reaches.
@@ -240,13 +235,13 @@ fn hold(
         to_f32(tool.reach_m()).min(spot.clearance_m).max(smallest_m)
     };
     let contact = patch.touch(view, spot, radius_m, load.noise_m, care);
-    let contact = contact.ok_or(Unheld::NoSurface)?.on_surface(rough_m);
+    let contact = contact.ok_or(GraspRefusal::NoSurface)?.on_surface(rough_m);
     let held = if tool.is_round() {
         hold_with_one(site, &contact, spot.clearance_m)
     } else {
         hold_with_many(site, &contact, patch)
     };
-    held.ok_or(Unheld::TooSteep)
+    held.ok_or(GraspRefusal::TooSteep)
 }
 
 fn round_index(value: f32) -> usize {

@@ -200,15 +200,15 @@ fn plan_on_depth(
     let body = context.ground.as_ref().and_then(|ground| {
         state.sizing.measure(&state.grid, view.rays, ground, CELL_NOISE * noise_m)
     });
+    let border_px = package.instance.mask.border_px();
     if let Some(body) = &body {
-        let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX
-            && !package.instance.mask.touches_border();
+        let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX && border_px == 0;
         package.size = whole.then_some(body.size);
         package.position_in_reference = Some(in_reference(context.scene, &body.middle));
     }
     let bbox = &package.instance.bbox;
     let sides_px = bbox.x_max_px - bbox.x_min_px + bbox.y_max_px - bbox.y_min_px;
-    let cut = 2.0 * package.instance.mask.border_px() as f32 / sides_px.max(1.0);
+    let cut = 2.0 * border_px as f32 / sides_px.max(1.0);
     let hidden = package.occluded_share + CUT_SHARE * cut.min(1.0);
     let is_film = state.is_film.get(package.instance.class_id).copied().unwrap_or_default();
     let load = Load {
@@ -246,7 +246,7 @@ fn load(
     };
     Load {
         center: body.map_or_else(mean, |body| body.center),
-        // All of the seen length, if twice as much is hidden as is seen.
+        // Two thirds of the seen length, if as much is hidden as is seen.
         center_sigma_m: body.map_or(0.0, |body| 0.7 * hidden * to_f32(body.size.length_m)),
         up: ground.map(|ground| ground.up),
         long_axis: body.map_or_else(Vector3::x, |body| body.long_axis),
