@@ -225,7 +225,8 @@ pub struct Package {
     pub height_m: Option<f64>,
     /// Middle of the package; without depth, the point of the support plane seen through it.
     pub position_in_reference: Option<Point3<f64>>,
-    /// `None` where it was not measured, or where the package is not wholly seen.
+    /// `None` where it was not measured, or where the package is not wholly seen, is a few pixels wide,
+    /// or leans by 30 degrees or more.
     pub size: Option<SizeM>,
     /// `0.0..=1.0`: share of its rim where another package is nearer to the camera.
     pub occluded_share: f32,

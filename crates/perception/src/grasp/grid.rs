@@ -7,7 +7,7 @@
 use nalgebra::Vector3;
 
 use super::rays::Rays;
-use crate::number::floor_px;
+use crate::number::{floor_px, round_px};
 use crate::{DepthImage, Mask};
 
 /// Cells along the longer side of a mask.
@@ -222,6 +222,17 @@ impl Grid {
         Some(along.max(across) * z_m * z_m)
     }
 
+    /// Whether the mask holds the pixel nearest to a place.
+    pub(crate) fn contains(&self, [x, y]: [f32; 2]) -> bool {
+        if x < 0.0 || y < 0.0 {
+            return false;
+        }
+        let (x, y) = (round_px(x), round_px(y));
+        let first = self.runs.partition_point(|run| run.x_px < x);
+        let mut column = self.runs[first..].iter().take_while(|run| run.x_px == x);
+        column.any(|run| (run.y_px..run.y_px + run.length_px).contains(&y))
+    }
+
     /// The cell that a pixel lies in, if that is inside.
     pub(crate) fn cell_at(&self, at_px: [f32; 2]) -> Option<usize> {
         let cell = |at: f32, min: u32, count: usize| {
@@ -298,7 +309,6 @@ fn cells(index: usize) -> u32 {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
-    use crate::number::round_px;
     use proptest::prelude::*;
 
     proptest! {

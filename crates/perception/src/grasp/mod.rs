@@ -15,6 +15,7 @@
 
 mod candidates;
 mod contact;
+mod face;
 mod grid;
 mod hold;
 mod memory;
@@ -47,6 +48,12 @@ pub use self::tool::{Cup, Tool};
 const MEASURED_SHARE_MIN: f32 = 0.3;
 /// A visible part that is hidden more, or cut by the image's border, tells no size.
 const SIZE_OCCLUDED_SHARE_MAX: f32 = 0.1;
+
+/// Narrower than this a pixel more or less is six percent: no size is better than a wrong one.
+const SIZE_WIDTH_PX_MIN: f32 = 16.0;
+
+/// Cosine of 30 degrees: of what leans more, more than one face may pass for the top.
+const SIZE_UPRIGHT_MIN: f32 = 0.866;
 
 /// From trough to crest under a lip, where film was not seen to be smoother: its wrinkles are finer
 /// than what depth shows from afar.
@@ -197,13 +204,16 @@ fn plan_on_depth(
 ) {
     let noise_m = noise_m(view, &state.grid, &mut state.scatter_mm);
     package.occluded_share = state.owners.occluded_share(&state.grid, index, view, noise_m);
-    let body = context.ground.as_ref().and_then(|ground| {
-        state.sizing.measure(&state.grid, view.rays, ground, CELL_NOISE * noise_m)
-    });
+    let body = context
+        .ground
+        .as_ref()
+        .and_then(|ground| state.sizing.measure(&state.grid, view, ground, CELL_NOISE * noise_m));
     let border_px = package.instance.mask.border_px();
     if let Some(body) = &body {
         let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX && border_px == 0;
-        package.size = whole.then_some(body.size);
+        let width_px = view.pixels(to_f32(body.size.width_m), body.top.z);
+        let tells = width_px >= SIZE_WIDTH_PX_MIN && body.upright >= SIZE_UPRIGHT_MIN;
+        package.size = (whole && tells).then_some(body.size);
         package.position_in_reference = Some(in_reference(context.scene, &body.middle));
     }
     let bbox = &package.instance.bbox;

@@ -5,6 +5,8 @@
 
 use nalgebra::{Point3, Unit, Vector3};
 
+use super::contact::View;
+use super::face::Face;
 use super::grid::Grid;
 use super::rays::Rays;
 use crate::number::to_f32;
@@ -12,12 +14,17 @@ use crate::{Plane, SizeM};
 
 /// Fewer cells show no face.
 const CELLS_MIN: usize = 12;
+/// Fewer away from the face's edges do not tell its slope.
+const CELLS_INNER_MIN: usize = 30;
 /// A top face that holds less of what is seen is not what the package is bounded by,
 const FLAT_SHARE_MIN: f32 = 0.5;
 /// unless the rest is a side, which a camera aslant sees more of: this share of it, far below.
 const SIDE_SHARE_MIN: f32 = 0.7;
 const SIDE_BELOW_M: f32 = 0.025;
 const FLAT_SHARE_MIN_BESIDE: f32 = 0.2;
+
+/// Of such proportions a face's second moments hardly tell its direction.
+const NEARLY_SQUARE: f32 = 1.25;
 
 /// The support plane, and two directions in it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +50,10 @@ impl Ground {
         self.up.dot(point) - self.offset_m
     }
 
+    fn direction(&self, [u, v]: [f32; 2]) -> Vector3<f32> {
+        self.u * u + self.v * v
+    }
+
     fn point(&self, u: f32, v: f32, height_m: f32) -> Vector3<f32> {
         self.u * u + self.v * v + self.up * (height_m + self.offset_m)
     }
@@ -61,12 +72,38 @@ pub(crate) struct Body {
     pub(crate) middle: Point3<f64>,
     /// Direction of the length, along the surface.
     pub(crate) long_axis: Vector3<f32>,
+    /// Cosine of the angle by which the top leans.
+    pub(crate) upright: f32,
+}
+
+impl Body {
+    fn below(face: &Face, ground: &Ground, height_m: f32) -> Body {
+        let [one_m, other_m] = face.half_m.map(|half_m| 2.0 * half_m);
+        let (length_m, width_m) = (one_m.max(other_m), one_m.min(other_m));
+        let height_m = height_m.max(0.0);
+        let above_m = ground.height_m(&face.middle);
+        let thickness_m = above_m.max(0.0).min(width_m);
+        let middle = face.middle - ground.up * (0.5 * above_m);
+        Body {
+            size: SizeM {
+                length_m: f64::from(length_m),
+                width_m: f64::from(width_m),
+                height_m: f64::from(height_m),
+            },
+            top: face.middle,
+            center: face.middle - face.normal * (0.5 * thickness_m),
+            middle: Point3::from(middle.cast::<f64>()),
+            long_axis: face.axes[usize::from(other_m > one_m)],
+            upright: face.normal.dot(&ground.up),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Sizing {
     heights_m: Vec<f32>,
     on_top: Vec<bool>,
+    inner: Vec<bool>,
     /// By grid index: 0 is unseen or outside, 1 on the top, 2 off it.
     state: Vec<u8>,
 }
@@ -89,7 +126,7 @@ impl Sizing {
     pub(crate) fn measure(
         &mut self,
         grid: &Grid,
-        rays: &Rays,
+        view: View<'_>,
         ground: &Ground,
         noise_m: f32,
     ) -> Option<Body> {
@@ -103,45 +140,71 @@ impl Sizing {
         if !is_flat {
             self.on_top.iter_mut().for_each(|on| *on = true);
         }
-        let moments = self.outline(grid, rays, ground, &origin, top.filter(|_| is_flat));
-        let (mean_u, mean_v) = (moments.u, moments.v);
-        let (long, short, [axis_u, axis_v]) = moments.axes();
-        let z_m = origin.z;
-        let cell_m = grid.step_px as f32 * z_m / rays.focal_px;
-        let extent_m = |variance: f32| (12.0 * variance.max(0.0) + cell_m * cell_m).sqrt();
-        let (mut length_m, mut width_m) = (extent_m(long), extent_m(short));
-        let (height_m, slope) = match top.filter(|_| is_flat) {
-            Some(top) => {
-                let along = top.u_slope * axis_u + top.v_slope * axis_v;
-                let across = top.v_slope * axis_u - top.u_slope * axis_v;
-                let rise_m = 0.5 * (along.abs() * length_m + across.abs() * width_m);
-                (length_m, width_m) = (length_m * along.hypot(1.0), width_m * across.hypot(1.0));
-                // Noise tilts every face a little.
-                let rise_m = if along.hypot(across) > 0.06 { rise_m } else { 0.0 };
-                (top.height_m(mean_u, mean_v) + rise_m, along)
-            }
-            None => (self.quantile_m(0.97), 0.0),
-        };
-        let (length_m, width_m) = (length_m.max(width_m), length_m.min(width_m));
+        let top = top.filter(|_| is_flat);
+        let moments = self.outline(grid, view.rays, ground, &origin, top);
+        let mut axis = moments.long_axis();
+        let cell_m = grid.step_px as f32 * origin.z / view.rays.focal_px;
+        let extents_m =
+            |axis| moments.variances(axis).map(|v| (12.0 * v.max(0.0) + cell_m * cell_m).sqrt());
+        let mut sides_m = extents_m(axis);
         let (base_u, base_v) = (ground.u.dot(&origin), ground.v.dot(&origin));
-        let center = |height_m| ground.point(mean_u + base_u, mean_v + base_v, height_m);
-        let top_m = top.filter(|_| is_flat).map_or(height_m, |top| top.height_m(mean_u, mean_v));
-        let tilted = top.filter(|_| is_flat).map_or(ground.up, |top| {
-            (ground.up - ground.u * top.u_slope - ground.v * top.v_slope).normalize()
-        });
-        let thickness_m = top_m.max(0.0).min(width_m);
-        let long_axis = (ground.u * axis_u + ground.v * axis_v + ground.up * slope).normalize();
-        Some(Body {
-            size: SizeM {
-                length_m: f64::from(length_m),
-                width_m: f64::from(width_m),
-                height_m: f64::from(height_m.max(0.0)),
-            },
-            top: center(top_m),
-            center: center(top_m) - tilted * (0.5 * thickness_m),
-            middle: Point3::from(center(0.5 * height_m).cast::<f64>()),
-            long_axis,
-        })
+        let point = |height_m| ground.point(moments.u + base_u, moments.v + base_v, height_m);
+        let Some(top) = top else {
+            let height_m = self.quantile_m(0.97);
+            let face = Face {
+                middle: point(height_m),
+                normal: ground.up,
+                axes: [ground.direction(axis), ground.direction([-axis[1], axis[0]])],
+                half_m: sides_m.map(|side_m| 0.5 * side_m),
+            };
+            return Some(Body::below(&face, ground, height_m));
+        };
+        if sides_m[0] < NEARLY_SQUARE * sides_m[1] {
+            axis = self.square_axis(grid, ground, &origin, &moments);
+            sides_m = extents_m(axis);
+        }
+        let normal = (ground.up - ground.u * top.u_slope - ground.v * top.v_slope).normalize();
+        let along = ground.direction(axis);
+        let along = (along - normal * normal.dot(&along)).normalize();
+        let across = normal.cross(&along);
+        // On the slope lengths are longer than on the ground.
+        let stretched = |extent_m: f32, direction: &Vector3<f32>| {
+            0.5 * extent_m / (1.0 - ground.up.dot(direction).powi(2)).sqrt()
+        };
+        let middle = point(top.height_m(moments.u, moments.v));
+        let half_m = [stretched(sides_m[0], &along), stretched(sides_m[1], &across)];
+        let mut face = Face { middle, normal, axes: [along, across], half_m };
+        face.refine(grid, view, ground.height_m(&middle).max(0.0));
+        // Noise tilts every face a little.
+        let rise_m = if top.u_slope.hypot(top.v_slope) > 0.06 {
+            (0..2).map(|axis| ground.up.dot(&face.axes[axis]).abs() * face.half_m[axis]).sum()
+        } else {
+            0.0
+        };
+        Some(Body::below(&face, ground, ground.height_m(&face.middle) + rise_m))
+    }
+
+    /// Along a side of a square, whose second moments have no direction: its fourth ones do.
+    fn square_axis(
+        &self,
+        grid: &Grid,
+        ground: &Ground,
+        origin: &Vector3<f32>,
+        moments: &Moments,
+    ) -> [f32; 2] {
+        let (mut real, mut imaginary) = (0.0, 0.0);
+        for (cell, _) in grid.cells.iter().zip(&self.on_top).filter(|(_, on)| **on) {
+            let d = cell.point_in_camera - origin;
+            let (u, v) = (ground.u.dot(&d) - moments.u, ground.v.dot(&d) - moments.v);
+            // (u + iv)^4, squared twice.
+            let (re, im) = (u * u - v * v, 2.0 * u * v);
+            let weight = cell.point_in_camera.z.powi(2);
+            real += weight * (re * re - im * im);
+            imaginary += weight * 2.0 * re * im;
+        }
+        // The corners reach farthest, an eighth of a turn off the sides.
+        let angle = 0.25 * (-imaginary).atan2(-real);
+        [angle.cos(), angle.sin()]
     }
 
     /// Whether the package ends where its top face does.
@@ -197,7 +260,27 @@ impl Sizing {
             }
             top = Some(fitted);
         }
-        top
+        self.keep_inner(grid);
+        let inner = self.inner.iter().filter(|inner| **inner).count();
+        if inner < CELLS_INNER_MIN {
+            return top;
+        }
+        fit_top(grid, ground, origin, &self.inner).or(top)
+    }
+
+    /// Those on the top whose neighbours are: next to a wall, a cell's depth is part of the wall's.
+    fn keep_inner(&mut self, grid: &Grid) {
+        self.state.clear();
+        self.state.resize(grid.edge.len(), 0);
+        for (cell, on) in grid.cells.iter().zip(&self.on_top) {
+            self.state[cell.index as usize] = u8::from(*on);
+        }
+        let is_inner = |at: usize| {
+            [at - 1, at + 1, at - grid.rows, at + grid.rows].iter().all(|at| self.state[*at] == 1)
+        };
+        self.inner.clear();
+        let both = grid.cells.iter().zip(&self.on_top);
+        self.inner.extend(both.map(|(cell, on)| *on && is_inner(cell.index as usize)));
     }
 
     /// Moments of the face, holes in it included.
@@ -332,12 +415,15 @@ impl Moments {
         }
     }
 
-    /// Variance along the longer and the shorter axis, and the longer one's direction. A rectangle
-    /// has a twelfth of its squared length, whichever way it lies.
-    fn axes(&self) -> (f32, f32, [f32; 2]) {
-        let half = 0.5 * (self.uu + self.vv);
-        let apart = (0.5 * (self.uu - self.vv)).hypot(self.uv);
+    fn long_axis(&self) -> [f32; 2] {
         let angle = 0.5 * (2.0 * self.uv).atan2(self.uu - self.vv);
-        (half + apart, half - apart, [angle.cos(), angle.sin()])
+        [angle.cos(), angle.sin()]
+    }
+
+    /// Along a direction and across it. Along its sides, a rectangle has a twelfth of their squared
+    /// lengths.
+    fn variances(&self, [u, v]: [f32; 2]) -> [f32; 2] {
+        let along = |u: f32, v: f32| self.uu * u * u + 2.0 * self.uv * u * v + self.vv * v * v;
+        [along(u, v), along(-v, u)]
     }
 }

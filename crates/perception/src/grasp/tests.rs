@@ -437,3 +437,45 @@ fn a_heavy_box_that_the_border_cuts_is_off_balance_and_a_light_one_is_not() {
     assert_eq!(refusal((200, 50, 120, 140), 700), Some(GraspRefusal::OffBalance));
     assert_eq!(refusal((260, 90, 60, 60), 975), None);
 }
+
+/// An upright box on the floor of [`scene`], seen through every pixel: its mask and the depth.
+fn cast_box(size_m: [f64; 3], at_m: [f64; 2], yaw: f64, scene: &Scene) -> (Mask, DepthImage) {
+    // The optical z axis points down onto the floor, so heights count against it.
+    let box_from_camera =
+        Isometry3::new(Vector3::new(at_m[0], at_m[1], 1.0 - 0.5 * size_m[2]), Vector3::z() * yaw)
+            .inverse();
+    let (mut bitmap, mut data) = (Vec::new(), Vec::new());
+    for (x, y) in (0..240).flat_map(|y| (0..320).map(move |x| (x, y))) {
+        let ray = scene.camera_info.ray(f64::from(x), f64::from(y));
+        let (from, along) = (box_from_camera.translation.vector, box_from_camera.rotation * ray);
+        let (mut enter, mut leave) = (0.0f64, f64::MAX);
+        for axis in 0..3 {
+            let half_m = 0.5 * size_m[axis];
+            let [one, other] = [-half_m, half_m].map(|edge| (edge - from[axis]) / along[axis]);
+            (enter, leave) = (enter.max(one.min(other)), leave.min(one.max(other)));
+        }
+        let hit = enter < leave;
+        bitmap.push(u8::from(hit));
+        data.push((1000.0 * if hit { enter } else { 1.0 }).round() as u16);
+    }
+    (Mask::from_bitmap(320, 240, &bitmap), DepthImage::new(320, 240, data).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_size_of_a_box_is_right_however_it_stands_and_whatever_walls_it_shows(
+        length_m in 0.09f64..0.22, proportion in 0.6f64..1.0, height_m in 0.02f64..0.3,
+        x_m in -0.25f64..0.25, y_m in -0.15f64..0.15, yaw in 0.0f64..1.6,
+    ) {
+        let (scene, width_m) = (scene(), proportion * length_m);
+        let (mask, depth) = cast_box([length_m, width_m, height_m], [x_m, y_m], yaw, &scene);
+        prop_assume!(!mask.touches_border());
+        let found = plan_once(vec![mask], Some(&depth), &scene);
+        let size = found.packages[0].size.unwrap();
+        // Two pixels at the floor.
+        prop_assert!((size.length_m - length_m).abs() < 0.007, "{size:?} for {length_m}");
+        prop_assert!((size.width_m - width_m).abs() < 0.007, "{size:?} for {width_m}");
+        prop_assert!((size.height_m - height_m).abs() < 0.003, "{size:?} for {height_m}");
+    }
+}
