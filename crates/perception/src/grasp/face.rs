@@ -12,10 +12,10 @@ use super::grid::{Grid, smooth_depth_m};
 use crate::number::round_px;
 
 /// Lines across one side, over this share of it: its corners may be rounded or hidden.
-const LINES: usize = 7;
+const LINES: usize = 5;
 const LINES_SHARE: f32 = 0.7;
 /// Lines that have to agree.
-const LINES_MIN: usize = 4;
+const LINES_MIN: usize = 3;
 /// How far off the first guess of a half side may be, as a share of it, and in pixels.
 const GUESS_SHARE: f32 = 0.3;
 const GUESS_PX: f32 = 3.0;
@@ -108,7 +108,7 @@ impl Face {
             if !grid.contains(px(inside_m)) || grid.contains(px(outside_m)) {
                 continue;
             }
-            while outside_m - inside_m > 0.3 * pixel_m {
+            while outside_m - inside_m > 0.5 * pixel_m {
                 let at_m = 0.5 * (inside_m + outside_m);
                 let bound = if grid.contains(px(at_m)) { &mut inside_m } else { &mut outside_m };
                 *bound = at_m;

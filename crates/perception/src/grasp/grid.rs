@@ -228,7 +228,14 @@ impl Grid {
             return false;
         }
         let (x, y) = (round_px(x), round_px(y));
-        let first = self.runs.partition_point(|run| run.x_px < x);
+        // Most masks have one run a column.
+        let guess = x.wrapping_sub(self.x_min_px) as usize;
+        let is_of_column = |at: usize| self.runs.get(at).is_some_and(|run| run.x_px == x);
+        let first = if is_of_column(guess) && (guess == 0 || !is_of_column(guess - 1)) {
+            guess
+        } else {
+            self.runs.partition_point(|run| run.x_px < x)
+        };
         let mut column = self.runs[first..].iter().take_while(|run| run.x_px == x);
         column.any(|run| (run.y_px..run.y_px + run.length_px).contains(&y))
     }

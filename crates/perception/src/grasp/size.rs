@@ -249,23 +249,29 @@ impl Sizing {
         let median_m = self.quantile_m(0.5);
         self.on_top.clear();
         self.on_top.extend(grid.cells.iter().map(|cell| cell.height_m >= median_m));
-        let mut top = None;
-        for limit_m in [0.015, 0.007] {
-            let fitted = fit_top(grid, ground, origin, &self.on_top)?;
-            let limit_m = limit_m + 3.0 * noise_m;
-            for (on, cell) in self.on_top.iter_mut().zip(&grid.cells) {
-                let d = cell.point_in_camera - origin;
-                let expected_m = fitted.height_m(ground.u.dot(&d), ground.v.dot(&d));
-                *on = (cell.height_m - expected_m).abs() < limit_m;
-            }
-            top = Some(fitted);
-        }
+        let mut top = fit_top(grid, ground, origin, &self.on_top)?;
+        self.keep_near(grid, ground, origin, &top, 0.015 + 3.0 * noise_m);
         self.keep_inner(grid);
         let inner = self.inner.iter().filter(|inner| **inner).count();
-        if inner < CELLS_INNER_MIN {
-            return top;
+        let near = if inner < CELLS_INNER_MIN { &self.on_top } else { &self.inner };
+        top = fit_top(grid, ground, origin, near)?;
+        self.keep_near(grid, ground, origin, &top, 0.007 + 3.0 * noise_m);
+        Some(top)
+    }
+
+    fn keep_near(
+        &mut self,
+        grid: &Grid,
+        ground: &Ground,
+        origin: &Vector3<f32>,
+        top: &Top,
+        limit_m: f32,
+    ) {
+        for (on, cell) in self.on_top.iter_mut().zip(&grid.cells) {
+            let d = cell.point_in_camera - origin;
+            let expected_m = top.height_m(ground.u.dot(&d), ground.v.dot(&d));
+            *on = (cell.height_m - expected_m).abs() < limit_m;
         }
-        fit_top(grid, ground, origin, &self.inner).or(top)
     }
 
     /// Those on the top whose neighbours are: next to a wall, a cell's depth is part of the wall's.
