@@ -15,6 +15,7 @@
 //! | `/tf` | `FrameTransform` | `base` to the optical frame, once, before the first frame |
 //! | `/camera/annotations` | `ImageAnnotations` | outlines of masks, labels, contact points |
 //! | `/grasps` | `PosesInFrame` | the best grasp of each package, in pick order |
+//! | `/scene` | `SceneUpdate` | in three dimensions: outlines at the height of the top, cups, approaches, labels; in a calibrated cell |
 //! | `/log` | `Log` | each gap: how many frames are missing, and why |
 //!
 //! Messages in other formats come from the caller ([`ForeignMessage`]).
@@ -34,6 +35,7 @@ mod playback;
 mod reader;
 mod results;
 mod ring;
+mod scene_update;
 mod schema;
 mod sink;
 mod writer;

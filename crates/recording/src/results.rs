@@ -5,11 +5,12 @@
 
 use foxglove::messages::points_annotation::Type;
 use foxglove::messages::{
-    CircleAnnotation, Color, ImageAnnotations, Point2, PointsAnnotation, Pose, PosesInFrame,
-    Quaternion, TextAnnotation, Timestamp, Vector3,
+    CircleAnnotation, Color, ImageAnnotations, Point2, PointsAnnotation, PosesInFrame,
+    TextAnnotation, Timestamp,
 };
 use magpie_perception::{Grasp, Package, Packages, ReferenceFrame, outlines};
 
+use crate::scene_update::pose;
 use crate::schema::{BASE_FRAME_ID, timestamp};
 
 /// Red, green, blue: colours that stay apart for most eyes (Okabe and Ito), one a track.
@@ -61,7 +62,7 @@ pub(crate) fn annotations(found: &Packages, class_names: &[String]) -> ImageAnno
 }
 
 fn label(package: &Package, class_names: &[String], stamp: Timestamp) -> TextAnnotation {
-    let kind = class_names.get(package.instance.class_id).map_or("?", String::as_str);
+    let kind = name(package, class_names);
     let score_percent = 100.0 * package.instance.score;
     TextAnnotation {
         timestamp: Some(stamp),
@@ -72,6 +73,10 @@ fn label(package: &Package, class_names: &[String], stamp: Timestamp) -> TextAnn
         background_color: Some(Color { r: 0.0, g: 0.0, b: 0.0, a: 0.5 }),
         ..TextAnnotation::default()
     }
+}
+
+pub(crate) fn name<'a>(package: &Package, class_names: &'a [String]) -> &'a str {
+    class_names.get(package.instance.class_id).map_or("?", String::as_str)
 }
 
 fn circle(grasp: &Grasp, stamp: Timestamp) -> CircleAnnotation {
@@ -87,24 +92,20 @@ fn circle(grasp: &Grasp, stamp: Timestamp) -> CircleAnnotation {
 
 /// The best grasp of each package, in pick order.
 pub(crate) fn grasp_poses(found: &Packages, camera_frame_id: &str) -> PosesInFrame {
-    let frame_id = match found.reference_frame {
-        ReferenceFrame::Base => BASE_FRAME_ID,
-        ReferenceFrame::Camera => camera_frame_id,
-    };
+    let frame_id = reference_frame_id(found, camera_frame_id);
     let best = found.packages.iter().filter_map(|package| package.grasps.first());
     PosesInFrame {
         timestamp: Some(timestamp(found.stamp)),
         frame_id: frame_id.to_owned(),
-        poses: best.map(pose).collect(),
+        poses: best.map(|grasp| pose(&grasp.reference_from_grasp)).collect(),
     }
 }
 
-fn pose(grasp: &Grasp) -> Pose {
-    let p = &grasp.reference_from_grasp.translation.vector;
-    let q = &grasp.reference_from_grasp.rotation.coords;
-    Pose {
-        position: Some(Vector3 { x: p.x, y: p.y, z: p.z }),
-        orientation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+/// The frame that positions and grasps are given in.
+pub(crate) fn reference_frame_id<'a>(found: &Packages, camera_frame_id: &'a str) -> &'a str {
+    match found.reference_frame {
+        ReferenceFrame::Base => BASE_FRAME_ID,
+        ReferenceFrame::Camera => camera_frame_id,
     }
 }
 
@@ -116,7 +117,7 @@ fn point(x: f64, y: f64) -> Point2 {
     Point2 { x, y }
 }
 
-fn color(track_id: u64) -> [f64; 3] {
+pub(crate) fn color(track_id: u64) -> [f64; 3] {
     let at = track_id % COLORS.len() as u64;
     COLORS[usize::try_from(at).expect("less than eight")]
 }

@@ -19,6 +19,7 @@ pub(crate) const CAMERA_INFO_TOPIC: &str = "/camera/camera_info";
 pub(crate) const TF_TOPIC: &str = "/tf";
 pub(crate) const ANNOTATIONS_TOPIC: &str = "/camera/annotations";
 pub(crate) const GRASPS_TOPIC: &str = "/grasps";
+pub(crate) const SCENE_TOPIC: &str = "/scene";
 pub(crate) const LOG_TOPIC: &str = "/log";
 
 pub(crate) const RECORDING_RECORD: &str = "magpie.recording";

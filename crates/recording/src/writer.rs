@@ -17,10 +17,11 @@ use prost::Message;
 
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
 use crate::results::{annotations, grasp_poses};
+use crate::scene_update::scene_update;
 use crate::schema::{
     ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
-    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, TF_TOPIC, camera_calibration, frame_transform,
-    gaps_fields, timestamp,
+    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, camera_calibration,
+    frame_transform, gaps_fields, timestamp,
 };
 use crate::sink::Sink;
 use crate::{RecordingError, reader};
@@ -292,7 +293,10 @@ impl FrameWriter {
         let drawn = annotations(packages, class_names);
         self.write_message_of_frame(ANNOTATIONS_TOPIC, &Fields::new(), frame, &drawn)?;
         let poses = grasp_poses(packages, self.info.frame_id());
-        self.write_message_of_frame(GRASPS_TOPIC, &Fields::new(), frame, &poses)
+        self.write_message_of_frame(GRASPS_TOPIC, &Fields::new(), frame, &poses)?;
+        let Some(scene) = &self.info.scene else { return Ok(()) };
+        let drawn = scene_update(packages, class_names, scene);
+        self.write_message_of_frame(SCENE_TOPIC, &Fields::new(), frame, &drawn)
     }
 
     /// The calibration and where the camera hangs, for viewers, in a chunk of their own.

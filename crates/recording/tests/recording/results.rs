@@ -2,7 +2,7 @@
 
 use foxglove::Encode;
 use foxglove::messages::points_annotation::Type;
-use foxglove::messages::{ImageAnnotations, Log, PosesInFrame};
+use foxglove::messages::{ImageAnnotations, Log, PosesInFrame, SceneUpdate};
 use magpie_perception::{
     BboxPx, CupSet, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource,
     ReferenceFrame, SizeM, StampNs, StampSource,
@@ -10,11 +10,11 @@ use magpie_perception::{
 use magpie_recording::{
     ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, Results, WriteOptions,
 };
-use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Point3, Quaternion, UnitQuaternion, Vector3};
 use prost::Message;
 use tempfile::TempDir;
 
-use crate::common::{HEIGHT_PX, INTERVAL_NS, WIDTH_PX, frame, info, read_all};
+use crate::common::{HEIGHT_PX, INTERVAL_NS, WIDTH_PX, frame, info, read_all, scene};
 
 const TOPIC: &str = "/magpie/packages";
 
@@ -135,6 +135,46 @@ fn viewers_are_given_outlines_labels_contact_points_and_grasps() {
     assert_eq!((poses.frame_id.as_str(), poses.poses.len()), ("base", 1));
     let position = poses.poses[0].position.unwrap();
     assert_eq!((position.x, position.y, position.z), (0.3, 0.2, 0.1));
+}
+
+#[test]
+fn viewers_are_given_a_scene_in_three_dimensions() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 3);
+    writer.finish().unwrap();
+    let drawn = messages(&folder, "/scene").remove(0).2;
+    let drawn = SceneUpdate::decode(&drawn[..]).unwrap();
+    assert_eq!(drawn.deletions.len(), 1);
+    let [entity] = &drawn.entities[..] else { panic!("{} entities", drawn.entities.len()) };
+    assert_eq!((entity.frame_id.as_str(), entity.id.as_str()), ("base", "7"));
+    assert_eq!(entity.texts[0].text, "7 poly_bag 0.90");
+
+    let scene = scene();
+    let points = |line: usize| {
+        entity.lines[line].points.iter().map(|p| Point3::new(p.x, p.y, p.z)).collect::<Vec<_>>()
+    };
+    let camera_from_base = scene.base_from_camera.unwrap().inverse();
+    let plane = scene.support_plane_in_camera.clone().unwrap();
+    for (point, corner) in points(0).iter().zip([(1.5, 2.5), (5.5, 2.5), (5.5, 7.5), (1.5, 7.5)]) {
+        let in_camera = camera_from_base * point;
+        assert!(plane.distance_m(&in_camera).abs() < 1e-9, "{in_camera}");
+        let px = scene.camera_info.project(&in_camera).unwrap();
+        assert!((px.x - corner.0).hypot(px.y - corner.1) < 1e-6, "{px} for {corner:?}");
+    }
+    let grasp = &packages(3).packages[0].grasps[0].reference_from_grasp;
+    for point in points(1) {
+        let on_cup = grasp.inverse() * point;
+        assert!((on_cup.x.hypot(on_cup.y) - 0.02).abs() < 1e-9 && on_cup.z.abs() < 1e-9);
+    }
+    // Arrows point along their own x.
+    let arrow = &entity.arrows[0];
+    let (pose, length_m) = (arrow.pose.unwrap(), arrow.shaft_length + arrow.head_length);
+    let (at, turned) = (pose.position.unwrap(), pose.orientation.unwrap());
+    let turned =
+        UnitQuaternion::from_quaternion(Quaternion::new(turned.w, turned.x, turned.y, turned.z));
+    let tip = Vector3::new(at.x, at.y, at.z) + turned * Vector3::x() * length_m;
+    assert!((tip - grasp.translation.vector).norm() < 1e-9, "{tip}");
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! What was found in a frame, as viewers draw it in three dimensions: where each package ends at
+//! the height of its top, how the tool comes to it, and its name.
+
+use foxglove::messages::line_primitive::Type as LineType;
+use foxglove::messages::scene_entity_deletion::Type as DeletionType;
+use foxglove::messages::{
+    ArrowPrimitive, Color, LinePrimitive, Point3, Pose, Quaternion, SceneEntity,
+    SceneEntityDeletion, SceneUpdate, TextPrimitive, Vector3 as FoxgloveVector3,
+};
+use magpie_perception::{Grasp, Package, Packages, Plane, Scene, outlines};
+use nalgebra::{Isometry3, Point3 as Point, Translation3, UnitQuaternion, Vector3};
+
+use crate::results::{color, name, reference_frame_id};
+use crate::schema::timestamp;
+
+const OUTLINE_DEVIATION_PX_MAX: f64 = 2.0;
+const LINE_M: f64 = 0.004;
+const CUP_POINTS: u32 = 24;
+const SHAFT_M: f64 = 0.008;
+const HEAD_M: f64 = 0.03;
+const FONT_M: f64 = 0.03;
+
+/// Everything that was drawn before goes.
+pub(crate) fn scene_update(found: &Packages, class_names: &[String], scene: &Scene) -> SceneUpdate {
+    let stamp = timestamp(found.stamp);
+    let everything = SceneEntityDeletion {
+        timestamp: Some(stamp),
+        r#type: DeletionType::All.into(),
+        ..SceneEntityDeletion::default()
+    };
+    let frame_id = reference_frame_id(found, &scene.camera_info.frame_id);
+    let entities = found.packages.iter().map(|package| {
+        let [r, g, b] = color(package.track_id);
+        let color = Color { r, g, b, a: 1.0 };
+        let best = package.grasps.first();
+        let cups = best.into_iter().flat_map(|grasp| cups(grasp, scene, color));
+        SceneEntity {
+            timestamp: Some(stamp),
+            frame_id: frame_id.to_owned(),
+            id: package.track_id.to_string(),
+            lines: outline_lines(package, scene, color).into_iter().chain(cups).collect(),
+            arrows: best.map(|grasp| approach(grasp, scene, color)).into_iter().collect(),
+            texts: label(package, class_names, color).into_iter().collect(),
+            ..SceneEntity::default()
+        }
+    });
+    SceneUpdate { deletions: vec![everything], entities: entities.collect() }
+}
+
+/// The mask's outlines where their rays meet the plane at the height of the package's contact.
+fn outline_lines(package: &Package, scene: &Scene, color: Color) -> Vec<LinePrimitive> {
+    let Some(support) = &scene.support_plane_in_camera else { return Vec::new() };
+    let height_m = package.height_m.unwrap_or(0.0);
+    let top = Plane { normal: support.normal, offset_m: support.offset_m + height_m };
+    let reference_from_camera = scene.base_from_camera.unwrap_or_default();
+    // Corners of pixels, whose centres are at whole numbers.
+    let on_top = |&[x, y]: &[i32; 2]| {
+        let ray = scene.camera_info.ray(f64::from(x) - 0.5, f64::from(y) - 0.5);
+        top.intersect_ray(&ray).map(|point| point3(&(reference_from_camera * point)))
+    };
+    outlines(&package.instance.mask, OUTLINE_DEVIATION_PX_MAX)
+        .into_iter()
+        .map(|outline| loop_of(outline.points_px.iter().filter_map(on_top).collect(), color))
+        .collect()
+}
+
+/// A circle for each cup that is switched on.
+fn cups<'a>(
+    grasp: &'a Grasp,
+    scene: &'a Scene,
+    color: Color,
+) -> impl Iterator<Item = LinePrimitive> + 'a {
+    grasp.cups.indices().map(move |index| {
+        let cup = &scene.tool.cups[index];
+        let [x, y, z] = cup.position_m;
+        let points = (0..CUP_POINTS).map(|step| {
+            let (sin, cos) =
+                (f64::from(step) * std::f64::consts::TAU / f64::from(CUP_POINTS)).sin_cos();
+            let at = Point::new(x + cup.radius_m * cos, y + cup.radius_m * sin, z);
+            point3(&(grasp.reference_from_grasp * at))
+        });
+        loop_of(points.collect(), color)
+    })
+}
+
+/// The way of the tool, ending at the contact. Arrows point along x, tools approach along z.
+fn approach(grasp: &Grasp, scene: &Scene, color: Color) -> ArrowPrimitive {
+    let length_m = scene.tool.approach_length_m;
+    let start = Translation3::new(0.0, 0.0, -length_m);
+    let z_from_x = UnitQuaternion::rotation_between(&Vector3::x(), &Vector3::z())
+        .expect("they are not opposite");
+    let from_start = Isometry3::from_parts(start, z_from_x);
+    ArrowPrimitive {
+        pose: Some(pose(&(grasp.reference_from_grasp * from_start))),
+        shaft_length: length_m - HEAD_M,
+        shaft_diameter: SHAFT_M,
+        head_length: HEAD_M,
+        head_diameter: 2.0 * SHAFT_M,
+        color: Some(color),
+    }
+}
+
+fn label(package: &Package, class_names: &[String], color: Color) -> Option<TextPrimitive> {
+    let at = package.position_in_reference?;
+    let kind = name(package, class_names);
+    let text = match package.grasps.first() {
+        Some(grasp) => format!("{} {kind} {:.2}", package.track_id, grasp.quality),
+        None => format!("{} {kind}: no grasp", package.track_id),
+    };
+    Some(TextPrimitive {
+        pose: Some(pose(&Isometry3::from_parts(at.into(), UnitQuaternion::identity()))),
+        billboard: true,
+        font_size: FONT_M,
+        scale_invariant: false,
+        color: Some(color),
+        text,
+    })
+}
+
+fn loop_of(points: Vec<Point3>, color: Color) -> LinePrimitive {
+    LinePrimitive {
+        r#type: LineType::LineLoop.into(),
+        pose: Some(pose(&Isometry3::identity())),
+        thickness: LINE_M,
+        points,
+        color: Some(color),
+        ..LinePrimitive::default()
+    }
+}
+
+fn point3(point: &Point<f64>) -> Point3 {
+    Point3 { x: point.x, y: point.y, z: point.z }
+}
+
+pub(crate) fn pose(reference_from_body: &Isometry3<f64>) -> Pose {
+    let (p, q) = (&reference_from_body.translation.vector, &reference_from_body.rotation.coords);
+    Pose {
+        position: Some(FoxgloveVector3 { x: p.x, y: p.y, z: p.z }),
+        orientation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+    }
+}
