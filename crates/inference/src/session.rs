@@ -27,7 +27,8 @@ pub struct SessionOptions {
     pub allow_fallback: bool,
     /// Threads that share one operator, the caller's among them; `None`: one per core.
     pub threads: Option<NonZeroUsize>,
-    /// Idle threads wait busily for the next operator: quicker runs for more processor time.
+    /// Idle threads wait busily for the next operator, and for a while after the last one: what
+    /// follows a run then finds its core taken.
     pub spinning: bool,
     /// Runs on noise before the session is handed out; at least one is made.
     pub warm_up_runs: usize,
@@ -41,7 +42,7 @@ impl Default for SessionOptions {
             providers: vec![Provider::Cpu],
             allow_fallback: false,
             threads: None,
-            spinning: true,
+            spinning: false,
             warm_up_runs: 3,
             engine_cache: None,
         }

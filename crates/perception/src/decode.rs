@@ -33,7 +33,9 @@ pub struct DecodeScratch {
     /// Anchors worth a look, as [`rank`]s.
     ranked: BinaryHeap<u64>,
     kept: Vec<Candidate>,
-    masks: MaskScratch,
+    /// Of each half of what is kept.
+    masks: [MaskScratch; 2],
+    second_half: Vec<Instance>,
 }
 
 #[derive(Debug, Default)]
@@ -57,10 +59,14 @@ struct Candidate {
     bbox: BboxPx,
 }
 
+/// Fewer masks are drawn sooner than a second thread wakes up.
+const MASKS_MIN_TO_SHARE: usize = 8;
+
 /// Candidates that enter NMS at most: what a low `score_min` may cost is bounded.
 const CANDIDATES_MAX: usize = 2000;
 
-/// Instances in falling order of score; those without a visible pixel are left out.
+/// Instances in falling order of score; those without a visible pixel are left out. Where they are
+/// many, half of the masks are drawn on a second thread of rayon's pool, with the same result.
 pub fn decode(
     outputs: Outputs<'_>,
     model: &ModelSpec,
@@ -70,39 +76,71 @@ pub fn decode(
 ) -> Vec<Instance> {
     let classes = model.class_names.len();
     assert_eq!(outputs.predictions.len(), (4 + classes + model.coefficients) * model.anchors);
-    pulp::Arch::new().dispatch(Decode { outputs, model, letterbox, limits, scratch })
+    let arch = pulp::Arch::new();
+    arch.dispatch(Choose { predictions: outputs.predictions, model, limits, scratch });
+    let prototypes = Prototypes::new(outputs.prototypes, model, letterbox);
+    let DecodeScratch { kept, masks: [masks, more_masks], second_half, .. } = scratch;
+    let draw = |kept: &[Candidate], scratch: &mut MaskScratch, instances: &mut Vec<Instance>| {
+        let predictions = outputs.predictions;
+        let prototypes = &prototypes;
+        arch.dispatch(Draw { predictions, model, letterbox, prototypes, kept, scratch, instances });
+    };
+    let mut instances = Vec::with_capacity(kept.len());
+    if kept.len() >= MASKS_MIN_TO_SHARE {
+        let (one, other) = kept.split_at(kept.len() / 2);
+        rayon::join(|| draw(one, masks, &mut instances), || draw(other, more_masks, second_half));
+        instances.append(second_half);
+    } else {
+        draw(kept, masks, &mut instances);
+    }
+    instances
 }
 
 /// Compiled for several instruction sets, of which the processor's best is taken: what it calls
 /// has to be inlined.
-struct Decode<'a> {
-    outputs: Outputs<'a>,
+struct Choose<'a> {
+    predictions: &'a [f32],
     model: &'a ModelSpec,
-    letterbox: &'a Letterbox,
     limits: &'a DecodeLimits,
     scratch: &'a mut DecodeScratch,
 }
 
-impl pulp::WithSimd for Decode<'_> {
-    type Output = Vec<Instance>;
+impl pulp::WithSimd for Choose<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> Vec<Instance> {
-        let Decode { outputs: Outputs { predictions, prototypes }, model, scratch, .. } = self;
-        rank_anchors(predictions, model, self.limits, scratch);
-        suppress(predictions, model, self.limits, scratch);
-        let prototypes = Prototypes::new(prototypes, model, self.letterbox);
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Choose { predictions, model, limits, scratch } = self;
+        rank_anchors(predictions, model, limits, scratch);
+        suppress(predictions, model, limits, scratch);
+    }
+}
+
+/// As [`Choose`].
+struct Draw<'a> {
+    predictions: &'a [f32],
+    model: &'a ModelSpec,
+    letterbox: &'a Letterbox,
+    prototypes: &'a Prototypes<'a>,
+    kept: &'a [Candidate],
+    scratch: &'a mut MaskScratch,
+    instances: &'a mut Vec<Instance>,
+}
+
+impl pulp::WithSimd for Draw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Draw { predictions, model, letterbox, prototypes, kept, scratch, instances } = self;
         let first_row = 4 + model.class_names.len();
-        let DecodeScratch { kept, masks, .. } = scratch;
-        let mut instances = Vec::with_capacity(kept.len());
-        for &Candidate { anchor, class_id, score, bbox } in kept.iter() {
-            let bbox = self.letterbox.bbox_to_image(&bbox);
+        for &Candidate { anchor, class_id, score, bbox } in kept {
+            let bbox = letterbox.bbox_to_image(&bbox);
             let coefficient = |k: usize| predictions[(first_row + k) * model.anchors + anchor];
-            if let Some(mask) = prototypes.mask(coefficient, &bbox, masks) {
+            if let Some(mask) = prototypes.mask(coefficient, &bbox, scratch) {
                 instances.push(Instance { class_id, score, bbox, mask });
             }
         }
-        instances
     }
 }
 

@@ -86,14 +86,21 @@ pub struct Plan {
 pub struct PlanState {
     rays: Option<Rays>,
     owners: Owners,
+    memory: Memory,
+    /// By class: whether packages of it are wrapped in loose film.
+    is_film: Vec<bool>,
+    /// For packages that are planned at the same time.
+    buffers: [Buffers; 4],
+}
+
+/// For one package after the other.
+#[derive(Debug, Default)]
+struct Buffers {
     grid: Grid,
     sizing: Sizing,
     patch: Patch,
     candidates: Candidates,
     scatter_mm: Vec<u16>,
-    memory: Memory,
-    /// By class: whether packages of it are wrapped in loose film.
-    is_film: Vec<bool>,
 }
 
 impl PlanState {
@@ -105,7 +112,11 @@ impl PlanState {
     }
 }
 
-/// Plans grasps for every instance and puts the packages in pick order.
+/// Fewer packages with depth are planned sooner than a second thread wakes up.
+const PACKAGES_MIN_TO_SHARE: usize = 8;
+
+/// Plans grasps for every instance and puts the packages in pick order. Where packages are many,
+/// they are shared among the threads of rayon's pool, with the same result.
 pub fn plan(
     instances: Vec<Instance>,
     track_ids: &[u64],
@@ -129,20 +140,49 @@ pub fn plan(
     if view.is_some() {
         state.owners.fill(&instances);
     }
-    let context =
-        scene.map(|scene| Context { scene, limits, ground: plane.map(Ground::new), view });
+    let context = scene.map(|scene| Context {
+        scene,
+        limits,
+        ground: plane.map(Ground::new),
+        view,
+        owners: &state.owners,
+        memory: &state.memory,
+        is_film: &state.is_film,
+    });
     let mut packages: Vec<Package> = instances
         .into_iter()
         .zip(track_ids)
-        .enumerate()
-        .map(|(index, (instance, &track_id))| {
-            plan_package(index, instance, track_id, context.as_ref(), state)
-        })
+        .map(|(instance, &track_id)| unplanned(instance, track_id))
         .collect();
+    let share = view.is_some() && packages.len() >= PACKAGES_MIN_TO_SHARE;
+    let buffers = if share { &mut state.buffers[..] } else { &mut state.buffers[..1] };
+    plan_from(0, &mut packages, context.as_ref(), buffers);
     order::sort(&mut packages, state.memory.first_track());
     state.memory.keep(&packages);
     state.rays = rays;
     Plan { packages, depth_problem }
+}
+
+/// As many parts as there are buffers, at the same time where threads are free.
+fn plan_from(
+    first: usize,
+    packages: &mut [Package],
+    context: Option<&Context<'_>>,
+    buffers: &mut [Buffers],
+) {
+    if let [buffers] = buffers {
+        for (index, package) in (first..).zip(packages) {
+            plan_package(index, package, context, buffers);
+        }
+        return;
+    }
+    let half = packages.len() / 2;
+    let (one, other) = packages.split_at_mut(half);
+    let (buffers, more_buffers) = buffers.split_at_mut(buffers.len() / 2);
+    rayon::join(
+        || plan_from(first, one, context, buffers),
+        || plan_from(first + half, other, context, more_buffers),
+    );
 }
 
 /// What is the same for all packages of a frame.
@@ -152,47 +192,52 @@ struct Context<'a> {
     ground: Option<Ground>,
     /// `None` without usable depth.
     view: Option<View<'a>>,
+    owners: &'a Owners,
+    memory: &'a Memory,
+    is_film: &'a [bool],
 }
 
-fn plan_package(
-    index: usize,
-    instance: Instance,
-    track_id: u64,
-    context: Option<&Context<'_>>,
-    state: &mut PlanState,
-) -> Package {
-    state.grid.fill(&instance.mask);
-    let deepest = state.grid.deepest();
-    let deepest_px = match deepest {
-        Some(cell) => state.grid.px(cell).map(|px| px as f32),
-        None => state.grid.centroid_px,
-    };
-    let mut package = Package {
+fn unplanned(instance: Instance, track_id: u64) -> Package {
+    Package {
         track_id,
         instance,
         grasps: Vec::new(),
         refusal: Some(GraspRefusal::NotCalibrated),
-        deepest_px,
+        deepest_px: [0.0; 2],
         height_m: None,
         position_in_reference: None,
         size: None,
         occluded_share: 0.0,
         pick_rank: 0,
+    }
+}
+
+fn plan_package(
+    index: usize,
+    package: &mut Package,
+    context: Option<&Context<'_>>,
+    buffers: &mut Buffers,
+) {
+    let grid = &mut buffers.grid;
+    grid.fill(&package.instance.mask);
+    let deepest = grid.deepest();
+    package.deepest_px = match deepest {
+        Some(cell) => grid.px(cell).map(|px| px as f32),
+        None => grid.centroid_px,
     };
-    let Some(context) = context else { return package };
+    let Some(context) = context else { return };
     if let Some(view) = context.view {
         let height_m = |point: &Vector3<f32>| {
             context.ground.as_ref().map_or(0.0, |ground| ground.height_m(point))
         };
-        state.grid.measure(view.depth, view.rays, height_m);
-        let measured = state.grid.cells.len() as f32 / state.grid.inside_cells.max(1) as f32;
+        grid.measure(view.depth, view.rays, height_m);
+        let measured = grid.cells.len() as f32 / grid.inside_cells.max(1) as f32;
         if measured >= MEASURED_SHARE_MIN {
-            plan_on_depth(index, &mut package, context, view, state);
-            return package;
+            plan_on_depth(index, package, context, view, buffers);
+            return;
         }
     }
-    on_plane::plan(&mut package, &state.grid, deepest, context.scene);
-    package
+    on_plane::plan(package, grid, deepest, context.scene);
 }
 
 fn plan_on_depth(
@@ -200,14 +245,15 @@ fn plan_on_depth(
     package: &mut Package,
     context: &Context<'_>,
     view: View<'_>,
-    state: &mut PlanState,
+    buffers: &mut Buffers,
 ) {
-    let noise_m = noise_m(view, &state.grid, &mut state.scatter_mm);
-    package.occluded_share = state.owners.occluded_share(&state.grid, index, view, noise_m);
+    let Buffers { grid, sizing, patch, candidates, scatter_mm } = buffers;
+    let noise_m = noise_m(view, grid, scatter_mm);
+    package.occluded_share = context.owners.occluded_share(grid, index, view, noise_m);
     let body = context
         .ground
         .as_ref()
-        .and_then(|ground| state.sizing.measure(&state.grid, view, ground, CELL_NOISE * noise_m));
+        .and_then(|ground| sizing.measure(grid, view, ground, CELL_NOISE * noise_m));
     let border_px = package.instance.mask.border_px();
     if let Some(body) = &body {
         let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX && border_px == 0;
@@ -220,16 +266,16 @@ fn plan_on_depth(
     let sides_px = bbox.x_max_px - bbox.x_min_px + bbox.y_max_px - bbox.y_min_px;
     let cut = 2.0 * border_px as f32 / sides_px.max(1.0);
     let hidden = package.occluded_share + CUT_SHARE * cut.min(1.0);
-    let is_film = state.is_film.get(package.instance.class_id).copied().unwrap_or_default();
+    let is_film = context.is_film.get(package.instance.class_id).copied().unwrap_or_default();
     let load = Load {
         rough_min_m: if is_film { FILM_ROUGH_M } else { 0.0 },
-        ..load(&state.grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
+        ..load(grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
     };
     let remembered =
-        state.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
+        context.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
     let (tool, limits) = (&context.scene.tool, context.limits);
-    let site = Site { grid: &state.grid, view, load: &load, tool, limits };
-    let chosen = state.candidates.choose(&site, remembered, &mut state.patch);
+    let site = Site { grid, view, load: &load, tool, limits };
+    let chosen = candidates.choose(&site, remembered, patch);
     let above = body.map_or(load.center, |body| body.top);
     let top = chosen.as_ref().ok().and_then(|held| held.clone().next()).map_or(above, |h| h.origin);
     match chosen {

@@ -479,3 +479,19 @@ proptest! {
         prop_assert!((size.height_m - height_m).abs() < 0.003, "{size:?} for {height_m}");
     }
 }
+
+#[test]
+fn many_packages_are_planned_as_each_of_them_alone() {
+    let places: Vec<(u32, u32)> = (0..12).map(|at| (10 + at % 4 * 75, 10 + at / 4 * 75)).collect();
+    let solid: Vec<_> = places.iter().map(|&(x, y)| (x, y, 40, 50, 900)).collect();
+    let (depth, scene) = (blocks(&solid), scene());
+    let masks: Vec<Mask> = places.iter().map(|&(x, y)| rectangle(x, y, 40, 50)).collect();
+    let together = plan_once(masks.clone(), Some(&depth), &scene);
+    assert_eq!(together.packages.len(), 12);
+    for package in &together.packages {
+        let mask = masks[package.track_id as usize - 1].clone();
+        let alone = &plan_once(vec![mask], Some(&depth), &scene).packages[0];
+        assert!(!package.grasps.is_empty());
+        assert_eq!((&package.grasps, package.size), (&alone.grasps, alone.size));
+    }
+}
