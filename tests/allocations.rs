@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "an allocator cannot be written without; this one only counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 use magpie_perception::{
     BgrImage, CountersSnapshot, DecodeLimits, DecodeScratch, FrameReport, GraspLimits, InputForm,
@@ -19,7 +19,8 @@ use magpie_transport::{Identities, wire};
 /// Pictures, tensors and masks without coding are a hundred times larger.
 const LARGEST_BYTES_MAX: usize = 32 << 10;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Since the last [`Count::take`], by all threads.
+#[derive(Clone, Copy, Debug)]
 struct Count {
     allocations: usize,
     largest_bytes: usize,
@@ -27,26 +28,28 @@ struct Count {
     live_bytes: isize,
 }
 
-thread_local! {
-    static COUNT: Cell<Count> = const { Cell::new(Count {
-        allocations: 0,
-        largest_bytes: 0,
-        live_bytes: 0,
-    }) };
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static LARGEST_BYTES: AtomicUsize = AtomicUsize::new(0);
+static LIVE_BYTES: AtomicIsize = AtomicIsize::new(0);
+
+impl Count {
+    fn take() -> Count {
+        Count {
+            allocations: ALLOCATIONS.swap(0, Ordering::Relaxed),
+            largest_bytes: LARGEST_BYTES.swap(0, Ordering::Relaxed),
+            live_bytes: LIVE_BYTES.swap(0, Ordering::Relaxed),
+        }
+    }
 }
 
-/// The system's allocator; each thread knows what it took.
+/// The system's allocator, and what was taken from it.
 struct Counting;
 
 fn note(taken: usize, given_back: usize) {
-    // A thread that is ending has no count any more.
-    let _ = COUNT.try_with(|count| {
-        let mut now = count.get();
-        now.allocations += usize::from(taken > 0);
-        now.largest_bytes = now.largest_bytes.max(taken);
-        now.live_bytes += isize::try_from(taken).unwrap() - isize::try_from(given_back).unwrap();
-        count.set(now);
-    });
+    ALLOCATIONS.fetch_add(usize::from(taken > 0), Ordering::Relaxed);
+    LARGEST_BYTES.fetch_max(taken, Ordering::Relaxed);
+    let grown = taken.cast_signed() - given_back.cast_signed();
+    LIVE_BYTES.fetch_add(grown, Ordering::Relaxed);
 }
 
 // SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
@@ -214,14 +217,18 @@ fn a_warm_frame_allocates_little_and_leaves_nothing_behind() {
     const WARM_UP: usize = 5;
     const FRAMES: usize = 25;
     let mut way = Way::new(FRAMES);
-    let mut counts = Vec::new();
-    for sequence in 0..FRAMES {
-        COUNT.set(Count::default());
-        let message = way.frame(sequence);
-        assert_eq!(message.packages.len(), PACKAGES);
-        drop(message);
-        counts.push(COUNT.get());
-    }
+    let mut counts = Vec::with_capacity(FRAMES);
+    // Within the pool, whose own queue allocates now and then when work comes from outside.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(|| {
+        for sequence in 0..FRAMES {
+            Count::take();
+            let message = way.frame(sequence);
+            assert_eq!(message.packages.len(), PACKAGES);
+            drop(message);
+            counts.push(Count::take());
+        }
+    });
     let warm = &counts[WARM_UP..];
     let largest = warm.iter().map(|count| count.largest_bytes).max().unwrap();
     assert!(largest <= LARGEST_BYTES_MAX, "{largest} bytes at once");
