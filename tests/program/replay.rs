@@ -69,22 +69,10 @@ fn results(path: &Path) -> Vec<wire::Packages> {
 fn two_replays_give_the_same_bytes_and_so_does_a_replay_of_a_replay() {
     let belt = Belt::new();
     let json = |name: &str| std::fs::read(belt.path(name)).unwrap();
-    succeed(&[
-        "replay",
-        &belt.arg("belt.mcap"),
-        "--out",
-        &belt.arg("a.mcap"),
-        "--json",
-        &belt.arg("a.json"),
-    ]);
-    succeed(&[
-        "replay",
-        &belt.arg("belt.mcap"),
-        "--out",
-        &belt.arg("b.mcap"),
-        "--json",
-        &belt.arg("b.json"),
-    ]);
+    for name in ["a", "b"] {
+        let [out, json] = ["mcap", "json"].map(|kind| belt.arg(&format!("{name}.{kind}")));
+        succeed(&["replay", &belt.arg("belt.mcap"), "--out", &out, "--json", &json]);
+    }
     succeed(&["replay", &belt.arg("a.mcap"), "--out", &belt.arg("c.mcap")]);
     let first = json("a.mcap");
     assert!(first == json("b.mcap"), "the second replay differs");
