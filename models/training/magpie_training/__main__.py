@@ -33,6 +33,9 @@ def main(arguments=None):
     export.add_argument("--version", required=True, help="version of the model, kept in the file")
     export.add_argument("--training-data", default="", help="one line for the model's users")
     export.add_argument("--score-min", type=float, default=0.3)
+    export.add_argument(
+        "--half-way-to", metavar="BASE", help="weights half-way to those of this checkpoint or .onnx file"
+    )
 
     evaluate = commands.add_parser("evaluate", help="score an ONNX model on a COCO dataset")
     evaluate.add_argument("model")
@@ -202,9 +205,12 @@ def run_train(recipe, out, resume, init):
     return 0
 
 
-def run_export(checkpoint, out, **options):
+def run_export(checkpoint, out, half_way_to, **options):
     from .export import export
+    from .finetune import blended
 
+    if half_way_to:
+        checkpoint = blended(Path(checkpoint), half_way_to, 0.5)
     export(checkpoint, out, **options)
     return 0
 

@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from magpie_training import UserError, deployed, export
 from magpie_training import evaluate as judge
+from magpie_training.__main__ import main
 from magpie_training.decode import Model, fit, letterbox, suppress
 from magpie_training.train import Run
 
@@ -40,6 +42,24 @@ def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp
     assert shapes["images"] == [1, 96, 128, 3]
     assert shapes["output0"] == [1, 4 + 4 + 32, anchors]
     assert shapes["output1"] == [1, 32, 24, 32]
+
+
+def test_half_way_between_two_networks_every_weight_is_their_mean(recipe, checkpoint, tmp_path):
+    base = tmp_path / "base.pt"
+    Run(dataclasses.replace(recipe, seed=recipe.seed + 1), torch.device("cpu")).save(base)
+    described = ["--version", "0", "--size", "96", "128"]
+
+    def weights(out, *more):
+        command = ["export", str(checkpoint), "--out", str(tmp_path / out), *described, *more]
+        assert main(command) == 0
+        graph = onnx.load(str(tmp_path / out)).graph
+        return {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+
+    own, mean = weights("own.onnx"), weights("mean.onnx", "--half-way-to", str(base))
+    other = torch.load(base, weights_only=True)["ema"]
+    name = "net.heads.0.scores.weight"
+    expected = 0.5 * (own[name] + other[name.removeprefix("net.")].numpy())
+    assert np.allclose(mean[name], expected, atol=1e-6) and not np.allclose(mean[name], own[name])
 
 
 def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeypatch):
