@@ -24,6 +24,12 @@ const GRASPS: GraspLimits =
     GraspLimits { per_package_max: 3, tilt_deg_max: 45.0, quality_min: 0.4 };
 
 fn main() {
+    // In one thread, so that what is shared among threads is counted where it was asked for.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    pool.install(frames);
+}
+
+fn frames() {
     let (spec, image) = (spec(), image());
     let letterbox = Letterbox::new(IMAGE_PX, (INPUT_PX, INPUT_PX));
     let (predictions, prototypes) = (predictions(), prototypes());
