@@ -59,7 +59,7 @@ struct Candidate {
     bbox: BboxPx,
 }
 
-/// Fewer masks are drawn sooner than a second thread wakes up.
+/// Of fewer masks there is too little to share to wake another thread for it.
 const MASKS_MIN_TO_SHARE: usize = 8;
 
 /// Candidates that enter NMS at most: what a low `score_min` may cost is bounded.
@@ -519,6 +519,19 @@ mod tests {
         assert_eq!(instances[0].bbox, bbox);
         assert_eq!(instances[0].mask.bbox(), Some(bbox));
         assert_eq!(instances[0].mask.area_px(), 32 * 16);
+    }
+
+    #[test]
+    fn many_masks_are_drawn_as_each_of_them_alone() {
+        let anchors: Vec<([f32; 4], [f32; 2], f32)> = (0..12u8)
+            .map(|at| {
+                let (x, y) = (8.0 + f32::from(at % 4) * 16.0, 10.0 + f32::from(at / 4) * 20.0);
+                ([x, y, 9.0, 7.0 + 0.5 * f32::from(at)], [0.9 - 0.02 * f32::from(at), 0.0], 1.0)
+            })
+            .collect();
+        let together = found(&anchors, &LIMITS);
+        let alone = anchors.iter().flat_map(|anchor| found(&[*anchor], &LIMITS));
+        assert_eq!(together, alone.collect::<Vec<_>>());
     }
 
     #[test]

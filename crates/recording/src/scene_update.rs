@@ -1,6 +1,8 @@
 //! What was found in a frame, as viewers draw it in three dimensions: where each package ends at
 //! the height of its top, how the tool comes to it, and its name.
 
+use std::f64::consts::{FRAC_PI_2, TAU};
+
 use foxglove::messages::line_primitive::Type as LineType;
 use foxglove::messages::scene_entity_deletion::Type as DeletionType;
 use foxglove::messages::{
@@ -74,8 +76,7 @@ fn cups<'a>(
         let cup = &scene.tool.cups[index];
         let [x, y, z] = cup.position_m;
         let points = (0..CUP_POINTS).map(|step| {
-            let (sin, cos) =
-                (f64::from(step) * std::f64::consts::TAU / f64::from(CUP_POINTS)).sin_cos();
+            let (sin, cos) = (f64::from(step) * TAU / f64::from(CUP_POINTS)).sin_cos();
             let at = Point::new(x + cup.radius_m * cos, y + cup.radius_m * sin, z);
             point3(&(grasp.reference_from_grasp * at))
         });
@@ -87,14 +88,14 @@ fn cups<'a>(
 fn approach(grasp: &Grasp, scene: &Scene, color: Color) -> ArrowPrimitive {
     let length_m = scene.tool.approach_length_m;
     let start = Translation3::new(0.0, 0.0, -length_m);
-    let z_from_x = UnitQuaternion::rotation_between(&Vector3::x(), &Vector3::z())
-        .expect("they are not opposite");
+    let z_from_x = UnitQuaternion::from_axis_angle(&Vector3::y_axis(), -FRAC_PI_2);
     let from_start = Isometry3::from_parts(start, z_from_x);
+    let head_m = HEAD_M.min(0.5 * length_m);
     ArrowPrimitive {
         pose: Some(pose(&(grasp.reference_from_grasp * from_start))),
-        shaft_length: length_m - HEAD_M,
+        shaft_length: length_m - head_m,
         shaft_diameter: SHAFT_M,
-        head_length: HEAD_M,
+        head_length: head_m,
         head_diameter: 2.0 * SHAFT_M,
         color: Some(color),
     }

@@ -207,7 +207,7 @@ def run_train(recipe, out, resume, init):
 
 def run_export(checkpoint, out, half_way_to, **options):
     from .export import export
-    from .finetune import blended
+    from .weights import blended
 
     if half_way_to:
         checkpoint = blended(Path(checkpoint), half_way_to, 0.5)

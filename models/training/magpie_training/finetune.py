@@ -22,7 +22,7 @@ from . import UserError, deployed, export, judge, report
 from .labels import divide, read_labels, write_coco
 from .recipe import Recipe, Source
 from .train import progress, train
-from .weights import read_checkpoint, read_net, write_checkpoint
+from .weights import blended, read_checkpoint, read_net
 
 FORGOTTEN_POINTS_MAX = 1.0
 MASK_IOU_MIN = 0.99
@@ -282,22 +282,6 @@ def learn(options, base, replay, scoring_s):
         print(f"stopped at {100 * done:.0f} %: the same command goes on from there")
         return None
     return checkpoint
-
-
-def blended(checkpoint, base, share):
-    """A checkpoint on the way from the base's weights to the taught ones.
-
-    Half-way, a network has learned about as much of the new and forgotten less of the old
-    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
-    """
-    state, old = read_checkpoint(checkpoint), read_net(base).state_dict()
-    state["ema"] = {
-        name: old[name].lerp(taught, share) if taught.dtype.is_floating_point else taught
-        for name, taught in state["ema"].items()
-    }
-    out = checkpoint.with_name("blended.pt")
-    write_checkpoint(state, out)
-    return out
 
 
 def make_recipe(options, base, replay):

@@ -54,6 +54,28 @@ def write_checkpoint(state, path):
     partial.replace(path)
 
 
+def blended(checkpoint, base, share):
+    """A checkpoint on the way from the base's weights to the taught ones.
+
+    Half-way, a network has learned about as much of the new and forgotten less of the old
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
+    state, old = read_checkpoint(checkpoint), read_net(base).state_dict()
+    shapes = [{n: t.shape for n, t in tensors.items()} for tensors in (state["ema"], old)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"blend {checkpoint} with {base}: their weights do not correspond; name the checkpoint "
+            "that the run started from (an exported file has its normalisation folded in)"
+        )
+    state["ema"] = {
+        name: old[name].lerp(taught, share) if taught.dtype.is_floating_point else taught
+        for name, taught in state["ema"].items()
+    }
+    out = checkpoint.with_name("blended.pt")
+    write_checkpoint(state, out)
+    return out
+
+
 def net_from_state(state, frozen_blocks=3):
     config = state["config"]
     net = PackageNet(config["classes"], config["width"], frozen_blocks)

@@ -13,6 +13,7 @@ from magpie_training import evaluate as judge
 from magpie_training.__main__ import main
 from magpie_training.decode import Model, fit, letterbox, suppress
 from magpie_training.train import Run
+from magpie_training.weights import blended
 
 OPTIONS = {"size": (96, 128), "version": "0", "training_data": "test", "score_min": 0.3}
 
@@ -60,6 +61,13 @@ def test_half_way_between_two_networks_every_weight_is_their_mean(recipe, checkp
     name = "net.heads.0.scores.weight"
     expected = 0.5 * (own[name] + other[name.removeprefix("net.")].numpy())
     assert np.allclose(mean[name], expected, atol=1e-6) and not np.allclose(mean[name], own[name])
+
+
+def test_networks_whose_weights_do_not_correspond_are_not_mixed(checkpoint, tmp_path):
+    folded = tmp_path / "model.onnx"
+    export.export(checkpoint, folded, **OPTIONS)
+    with pytest.raises(UserError, match="their weights do not correspond; name the checkpoint"):
+        blended(checkpoint, folded, 0.5)
 
 
 def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ impl PlanState {
     }
 }
 
-/// Fewer packages with depth are planned sooner than a second thread wakes up.
+/// Of fewer packages there is too little to share to wake another thread for it.
 const PACKAGES_MIN_TO_SHARE: usize = 8;
 
 /// Plans grasps for every instance and puts the packages in pick order. Where packages are many,

@@ -249,12 +249,12 @@ impl Sizing {
         let median_m = self.quantile_m(0.5);
         self.on_top.clear();
         self.on_top.extend(grid.cells.iter().map(|cell| cell.height_m >= median_m));
-        let mut top = fit_top(grid, ground, origin, &self.on_top)?;
-        self.keep_near(grid, ground, origin, &top, 0.015 + 3.0 * noise_m);
+        let upper = fit_top(grid, ground, origin, &self.on_top)?;
+        self.keep_near(grid, ground, origin, &upper, 0.015 + 3.0 * noise_m);
         self.keep_inner(grid);
         let inner = self.inner.iter().filter(|inner| **inner).count();
         let near = if inner < CELLS_INNER_MIN { &self.on_top } else { &self.inner };
-        top = fit_top(grid, ground, origin, near)?;
+        let top = fit_top(grid, ground, origin, near)?;
         self.keep_near(grid, ground, origin, &top, 0.007 + 3.0 * noise_m);
         Some(top)
     }
