@@ -59,6 +59,11 @@ def main(arguments=None):
     quantize.add_argument("--pictures", type=int, default=48)
     quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
 
+    plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
+    plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
+    plain.add_argument("--list", required=True, type=Path, dest="list_path")
+    plain.add_argument("--out", required=True, type=Path)
+
     latency = commands.add_parser("latency", help="the fastest run of models, in turns")
     latency.add_argument("models", type=Path, nargs="+")
     latency.add_argument("--provider", action="append", dest="providers", help="of ONNX Runtime, may be given again")
@@ -171,6 +176,13 @@ def run_quantize(model, datasets, out, **options):
     return 0
 
 
+def run_plain_ground(pictures_dir, list_path, out):
+    from .plain_ground import make
+
+    for split, count in make(pictures_dir, list_path, out).items():
+        print(f"{Path(out) / split / 'annotations.json'}: {count} pictures")
+
+
 def run_latency(models, providers, threads):
     from .judge import latencies_ms
 
@@ -235,6 +247,7 @@ COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
     "latency": run_latency,
+    "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
     "label-savings": run_label_savings,

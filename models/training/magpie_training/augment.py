@@ -267,6 +267,97 @@ def cover(canvas, half):
     canvas.ids[:] = renumber[canvas.ids]
 
 
+def reprint(canvas, share, photographs, rng):
+    """Prints over a share of the packages: what colours and pictures part is one package still."""
+    for index, target in enumerate(canvas.targets):
+        if target.mask_weight == 0 or rng.random() > share:
+            continue
+        x0, y0, x1, y1 = (target.bbox // 2).astype(int)
+        mask = np.float32(canvas.ids[y0:y1, x0:x1] == index + 1)
+        if min(mask.shape, default=0) < 10 or not mask.any():
+            continue
+        mask = cv2.blur(cv2.resize(mask, None, fx=2, fy=2), (3, 3))
+        part = canvas.image[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
+        grey = cv2.blur(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32), (5, 5))
+        lit = np.clip(grey / (np.median(grey[mask > 0.5]) + 1.0), 0.3, 1.4)
+        angle = np.deg2rad(cv2.minAreaRect(cv2.findNonZero(np.uint8(mask > 0.5)))[2])
+        for _ in range(int(rng.integers(1, 5))):
+            print_on(part, mask, lit, angle + rng.normal(0, 0.1), photographs, rng)
+
+
+def print_on(part, mask, lit, angle, photographs, rng):
+    """One print within `mask` `[h, w]`, as light as `lit` says that the package is there."""
+    height, width = mask.shape
+    tile = pattern(part, photographs, rng)
+    reach = np.hypot(height, width)
+    size = reach * np.exp(rng.uniform(np.log(0.15), np.log(0.9), 2))
+    linear = rotation(angle) @ np.diag(size / tile.shape[1::-1])
+    centre = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)
+    offset = centre - linear @ (np.array(tile.shape[1::-1]) / 2)
+    matrix = index_matrix(np.column_stack((linear, offset)))
+    printed = cv2.warpAffine(tile, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    covered = cv2.warpAffine(np.ones(tile.shape[:2], np.float32), matrix, (width, height))
+    alpha = (mask * covered * rng.choice([1.0, 1.0, rng.uniform(0.3, 1.0)]))[..., None]
+    mixed = part * (1 - alpha) + printed * lit[..., None] * alpha
+    part[:] = np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def colours(count, rng):
+    """Half of them near to grey, as paper and ink are."""
+    vivid = rng.integers(0, 256, (count, 3))
+    grey = np.clip(rng.choice([25, 120, 235], (count, 1)) + rng.normal(0, 12, (count, 3)), 0, 255)
+    return np.where(rng.random((count, 1)) < 0.5, vivid, grey).astype(np.uint8)
+
+
+def pattern(part, photographs, rng):
+    """A flat colour, stripes, a page of cells, lines of text, or a piece of a photograph."""
+    kind = rng.integers(5)
+    if kind == 4:
+        source = photographs(rng) if photographs is not None and rng.random() < 0.7 else part
+        height, width = source.shape[:2]
+        h, w = (max(8, int(x * rng.uniform(0.3, 1.0))) for x in (height, width))
+        y, x = (int(rng.integers(max(1, n - m))) for n, m in ((height, h), (width, w)))
+        return cv2.resize(source[y : y + h, x : x + w], (96, 96), interpolation=cv2.INTER_AREA)
+    if kind == 0:
+        return np.tile(colours(1, rng), (16, 16, 1))
+    if kind == 1:
+        bands = rng.choice(colours(4, rng), int(rng.integers(2, 12)))
+        return cv2.resize(bands[None], (96, 16), interpolation=cv2.INTER_NEAREST)
+    if kind == 2:
+        rows, columns = rng.integers(2, 8, 2)
+        cells = colours(rows * columns, rng).reshape(rows, columns, 3)
+        return cv2.resize(cells, (96, 96), interpolation=cv2.INTER_NEAREST)
+    paper, ink = colours(2, rng).astype(int)
+    page = np.tile(paper.astype(np.uint8), (96, 96, 1))
+    pitch = int(rng.integers(5, 16))
+    for y in range(4, 96 - pitch, pitch):
+        x = int(rng.integers(2, 12))
+        while x < 84:
+            word = int(rng.integers(2, 16))
+            cv2.rectangle(page, (x, y), (min(x + word, 90), y + pitch // 2), ink.tolist(), -1)
+            x += word + int(rng.integers(2, 6))
+    return page
+
+
+def lay_on_plain_ground(canvas, rng):
+    """Puts everything labelled on a smooth ground with soft shadows, as on a table or a wall."""
+    height, width = canvas.image.shape[:2]
+    tint = colours(1, rng)[0].astype(np.float32)
+    if rng.random() < 0.6:
+        tint = np.float32(rng.uniform(150, 250)) + rng.normal(0, 6, 3).astype(np.float32)
+    ys, xs = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    slope, fall = rng.normal(0, 0.08, 2), rng.uniform(0, 0.25)
+    place = rng.uniform(-0.5, 0.5, 2)
+    lit = 1 + slope[0] * xs + slope[1] * ys - fall * ((xs - place[0]) ** 2 + (ys - place[1]) ** 2)
+    labelled = cv2.resize(np.float32(canvas.ids > 0), (width, height))
+    shift = np.float32([[1, 0, rng.normal(0, 0.02) * width], [0, 1, rng.normal(0, 0.02) * height]])
+    shadow = cv2.warpAffine(labelled, shift, (width, height))
+    shadow = cv2.GaussianBlur(shadow, (0, 0), width * float(np.exp(rng.uniform(-5, -2.7))))
+    ground = tint * (lit * (1 - rng.uniform(0, 0.6) * shadow))[..., None]
+    alpha = np.clip(2 * cv2.blur(labelled, (3, 3)) - 1, 0, 1)[..., None]
+    canvas.image[:] = np.clip(ground * (1 - alpha) + canvas.image * alpha, 0, 255).astype(np.uint8)
+
+
 def photograph(image, rng):
     """What lenses, light and compression do."""
     if rng.random() < 0.35:

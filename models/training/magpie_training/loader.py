@@ -34,9 +34,8 @@ class Stream(Dataset):
         self.shares = shares / shares.sum()
         whole = np.array([s.share * s.whole for s in recipe.sources])
         self.whole_shares = whole / whole.sum() if whole.sum() > 0 else None
-        self.backgrounds = sorted(
-            p for folder in recipe.backgrounds for p in Path(folder).rglob("*.jpg")
-        )
+        self.backgrounds = pictures(recipe.backgrounds)
+        self.prints = pictures(recipe.prints)
 
     def size_px(self, step):
         rng = np.random.default_rng([self.recipe.seed, 7, step])
@@ -71,8 +70,17 @@ class Stream(Dataset):
             cut = augment.cut_out(sample, rng)
             if cut is not None:
                 augment.paste(canvas, cut, sample.record.mask_weight, rng)
+        if rng.random() < recipe.reprint_share:
+            photographs = self.photograph if self.prints else None
+            augment.reprint(canvas, rng.uniform(0.2, 0.8), photographs, rng)
+        outlined = all(t.mask_weight > 0 for t in canvas.targets)
+        if outlined and canvas.trusted.all() and rng.random() < recipe.plain_ground_share:
+            augment.lay_on_plain_ground(canvas, rng)
         canvas.image = augment.photograph(canvas.image, rng)
         return canvas
+
+    def photograph(self, rng):
+        return read_image(self.prints[rng.integers(len(self.prints))])
 
     def background(self, side, rng):
         image = read_image(self.backgrounds[rng.integers(len(self.backgrounds))])
@@ -99,6 +107,17 @@ class Stream(Dataset):
                 [t.mask_weight for _, t in targets], dtype=torch.float32
             ),
         }
+
+
+def pictures(folders):
+    """All JPEG pictures below the folders, in a fixed order."""
+    found = []
+    for folder in folders:
+        here = sorted(Path(folder).rglob("*.jpg"))
+        if not here:
+            raise UserError(f"read recipe: no .jpg in {folder}")
+        found += here
+    return found
 
 
 def collate(items):

@@ -48,6 +48,11 @@ class Recipe:
     mosaic_share: float = 0.3
     paste_share: float = 0.4
     paste_max: int = 4
+    # Share of the pictures whose packages get prints, partly from the pictures in the folders
+    # `prints`, and of those laid on a smooth ground (complete pictures with all outlines only).
+    reprint_share: float = 0.0
+    prints: tuple = ()
+    plain_ground_share: float = 0.0
     workers: int = 1
     threads: int = 2
     cache_dir: str = ""

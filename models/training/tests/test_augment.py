@@ -1,0 +1,120 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from magpie_training import UserError, augment
+from magpie_training.augment import Canvas, Target
+from magpie_training.loader import Stream
+from magpie_training.plain_ground import make, outline
+
+
+def canvas():
+    """A grey box in a noisy picture, and a rectangle of which no outline is known."""
+    image = np.random.default_rng(0).integers(0, 80, (128, 128, 3), np.uint8)
+    image[32:96, 32:96] = 150
+    ids = np.zeros((64, 64), np.uint16)
+    ids[16:48, 16:48] = 1
+    targets = [
+        Target(0, np.array([32.0, 32, 96, 96]), 1.0),
+        Target(0, np.array([0.0, 0, 30, 30]), 0.0),
+    ]
+    return Canvas(image, ids, np.ones((64, 64), bool), targets)
+
+
+def test_prints_stay_on_their_package():
+    for seed in range(10):
+        before, after = canvas(), canvas()
+        augment.reprint(after, 1.0, None, np.random.default_rng(seed))
+        changed = (before.image != after.image).any(-1)
+        assert changed[32:96, 32:96].mean() > 0.02
+        changed[30:98, 30:98] = False
+        assert not changed.any()
+        assert (before.ids == after.ids).all()
+
+
+def test_a_print_is_dark_where_the_package_is():
+    lit = canvas()
+    lit.image[32:64, 32:96] = 40
+    rng = np.random.default_rng(1)
+    augment.reprint(lit, 1.0, None, rng)
+    assert lit.image[32:64, 32:96].mean() < 0.6 * lit.image[64:96, 32:96].mean()
+
+
+def test_plain_ground_is_smooth_and_keeps_what_is_labelled():
+    for seed in range(10):
+        before, after = canvas(), canvas()
+        augment.lay_on_plain_ground(after, np.random.default_rng(seed))
+        inside = (slice(34, 94), slice(34, 94))
+        assert (before.image[inside] == after.image[inside]).all()
+        ground = after.image[:28].astype(int)
+        assert np.abs(np.diff(ground, axis=1)).max() <= 12
+
+
+def test_items_with_prints_depend_on_their_number_alone(recipe):
+    printed = dataclasses.replace(recipe, reprint_share=1.0, plain_ground_share=0.5)
+    first, again = Stream(printed), Stream(printed)
+    again[1]
+    assert (first[4]["image"] == again[4]["image"]).all()
+    assert (first[4]["image"] != Stream(recipe)[4]["image"]).any()
+
+
+def test_a_folder_without_prints_is_named(recipe, tmp_path):
+    (tmp_path / "prints").mkdir()
+    with pytest.raises(UserError, match=r"no \.jpg in .*prints"):
+        Stream(dataclasses.replace(recipe, prints=(str(tmp_path / "prints"),)))
+
+
+def photograph(path):
+    """A printed thing with a soft shadow on a light ground that falls off to one side."""
+    rng = np.random.default_rng(2)
+    ground = np.linspace(200, 235, 320)[None, :, None] + np.zeros((240, 1, 3))
+    corners = np.array([[90, 70], [230, 60], [240, 170], [80, 160]], np.int32)
+    mask = cv2.fillPoly(np.zeros((240, 320), np.uint8), [corners], 1)
+    shadow = cv2.GaussianBlur(np.roll(mask, 4, 1).astype(np.float32), (0, 0), 6)[..., None]
+    print_ = np.kron(rng.integers(20, 160, (12, 16, 3)), np.ones((20, 20, 1)))
+    image = np.where(mask[..., None] > 0, print_, ground * (1 - 0.1 * shadow))
+    image = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return mask
+
+
+def test_a_thing_on_a_plain_ground_is_outlined(tmp_path):
+    truth = photograph(tmp_path / "thing.jpg") > 0
+    contour = outline(cv2.imread(str(tmp_path / "thing.jpg")))
+    found = cv2.drawContours(np.zeros(truth.shape, np.uint8), [contour], -1, 1, -1) > 0
+    assert (truth & found).sum() / (truth | found).sum() > 0.95
+    noise = np.random.default_rng(3).integers(0, 255, (240, 320, 3), np.uint8)
+    assert outline(noise) is None
+
+
+def test_a_list_becomes_one_dataset_for_each_split(tmp_path, recipe):
+    for name in ("one", "two"):
+        photograph(tmp_path / f"{name}.jpg")
+    names = tmp_path / "list.txt"
+    names.write_text("# known\ntrain box one\ntest item two\n")
+    assert make(tmp_path, names, tmp_path / "out") == {"train": 1, "test": 1}
+    source = dataclasses.replace(
+        recipe.sources[0], annotations=str(tmp_path / "out/train/annotations.json")
+    )
+    item = Stream(dataclasses.replace(recipe, sources=(source,), mosaic_share=0.0))[0]
+    assert (item["mask_weights"] > 0).all() and len(item["classes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train box three\n", "no picture three.jpg"),
+        ("train crate one\n", "line 1.*classes: box"),
+        ("train box\n", "line 1"),
+        ("train box noise\n", "not plain"),
+    ],
+)
+def test_wrong_lists_are_named(tmp_path, text, expected):
+    photograph(tmp_path / "one.jpg")
+    noise = np.random.default_rng(3).integers(0, 255, (240, 320, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.jpg"), noise)
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        make(tmp_path, tmp_path / "list.txt", tmp_path / "out")
