@@ -362,6 +362,8 @@ def photograph(image, rng):
     """What lenses, light and compression do."""
     if rng.random() < 0.35:
         image = resample(image, rng)
+    if rng.random() < 0.2:
+        image = cast_shadow(image, rng)
     image = light(image, rng)
     if rng.random() < 0.25:
         image = blur(image, rng)
@@ -408,6 +410,17 @@ def light(image, rng):
         slope = 1 + rng.uniform(0.1, 0.5) * (np.cos(angle) * xs + np.sin(angle) * ys)
         image = np.clip(image * slope[..., None].astype(np.float32), 0, 255).astype(np.uint8)
     return image
+
+
+def cast_shadow(image, rng):
+    """The shadow of something outside the picture, or a patch of sun: its edge parts nothing."""
+    height, width = image.shape[:2]
+    corners = rng.uniform(-0.4, 1.4, (int(rng.integers(3, 6)), 2)) * [width, height]
+    shape = np.zeros((height, width), np.float32)
+    cv2.fillPoly(shape, [corners.astype(np.int32)], 1.0, cv2.LINE_AA)
+    shape = cv2.GaussianBlur(shape, (0, 0), float(np.exp(rng.uniform(-1.0, 2.0))))
+    depth = rng.uniform(0.25, 0.7)
+    return (image * (1 - depth * shape)[..., None]).astype(np.uint8)
 
 
 def blur(image, rng):

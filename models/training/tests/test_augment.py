@@ -52,6 +52,13 @@ def test_plain_ground_is_smooth_and_keeps_what_is_labelled():
         assert np.abs(np.diff(ground, axis=1)).max() <= 12
 
 
+def test_a_shadow_only_darkens():
+    image = canvas().image
+    darker = [augment.cast_shadow(image, np.random.default_rng(seed)) for seed in range(10)]
+    assert all((d <= image).all() for d in darker)
+    assert sum((d < image).any() for d in darker) >= 5
+
+
 def test_items_with_prints_depend_on_their_number_alone(recipe):
     printed = dataclasses.replace(recipe, reprint_share=1.0, plain_ground_share=0.5)
     first, again = Stream(printed), Stream(printed)
