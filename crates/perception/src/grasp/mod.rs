@@ -58,6 +58,10 @@ const SIZE_UPRIGHT_MIN: f32 = 0.866;
 /// From trough to crest under a lip, where film was not seen to be smoother: its wrinkles are finer
 /// than what depth shows from afar.
 const FILM_ROUGH_M: f32 = 0.006;
+/// Of a rim hidden by more nobody knows how much larger the package is.
+const HIDDEN_MAX: f32 = 0.4;
+/// Of what hidden parts may add to the length: how far off the centre of mass they pull.
+const CENTER_SHARE: f32 = 0.35;
 /// What the image's border hides of a package that it cuts across, as a share of what is seen.
 const CUT_SHARE: f32 = 0.35;
 
@@ -300,15 +304,17 @@ fn load(
         let sum: Vector3<f32> = grid.cells.iter().map(|cell| cell.point_in_camera).sum();
         sum / grid.cells.len().max(1) as f32
     };
+    // What covers a share of the rim covers about twice that of the face.
+    let grown = 1.0 / (1.0 - 2.0 * hidden.min(HIDDEN_MAX));
     Load {
         center: body.map_or_else(mean, |body| body.center),
-        // Two thirds of the seen length, if as much is hidden as is seen.
-        center_sigma_m: body.map_or(0.0, |body| 0.7 * hidden * to_f32(body.size.length_m)),
+        center_sigma_m: body
+            .map_or(0.0, |body| CENTER_SHARE * (grown - 1.0) * to_f32(body.size.length_m)),
         up: ground.map(|ground| ground.up),
         long_axis: body.map_or_else(Vector3::x, |body| body.long_axis),
         volume_m3: body.map(|body| {
             let size = &body.size;
-            to_f32(size.length_m * size.width_m * size.height_m) * (1.0 + 2.0 * hidden)
+            to_f32(size.length_m * size.width_m * size.height_m) * grown
         }),
         rough_min_m: 0.0,
         noise_m,

@@ -12,6 +12,8 @@ use crate::{DepthImage, DepthProblem, Instance, Plane, Tool};
 const COLUMNS: u32 = 320;
 /// Nearer by this much than a rim beside it: on top of it, or at least in its way.
 const STEP_ON_TOP_M: f32 = 0.012;
+/// Cells to the next depth across an edge: beside a step the sensor sees nothing.
+const STEPS: i64 = 4;
 /// Depth is a few pixels off at the edges of walls, and an arm a little off its way.
 const ASIDE_M: f32 = 0.004;
 /// Depth samples that decide whether depth is usable.
@@ -78,18 +80,28 @@ impl Owners {
         view: View<'_>,
         noise_m: f32,
     ) -> f32 {
+        let own = u16::try_from(index + 1).expect("a few hundred packages at most");
+        // The first depth of an owner on the way from a pixel.
+        let depth_m = |owner: u16, [x, y]: [i64; 2], [dx, dy]: [i64; 2]| {
+            (0..STEPS).find_map(|n| {
+                let (x, y) = (x + n * dx, y + n * dy);
+                let (x_px, y_px) = (u32::try_from(x).ok()?, u32::try_from(y).ok()?);
+                let is_inside = x_px < view.depth.width_px() && y_px < view.depth.height_px();
+                (is_inside && self.at(x, y) == owner)
+                    .then(|| smooth_depth_m(view.depth, x_px, y_px))?
+            })
+        };
         let (mut rim, mut covered) = (0u32, 0u32);
-        grid.for_each_rim(|cell, [x, y]| {
+        grid.for_each_rim(|cell, beside| {
             rim += 1;
-            let other = self.at(x, y);
-            if other == 0 || usize::from(other) == index + 1 {
+            let other = self.at(beside[0], beside[1]);
+            if other == 0 || other == own {
                 return;
             }
-            let [own_x, own_y] = grid.px(cell);
-            let beside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
-            let near = |x_px, y_px| smooth_depth_m(view.depth, x_px, y_px);
-            let own_m = near(own_x, own_y);
-            let Some((own_m, other_m)) = own_m.zip(beside.and_then(|(x, y)| near(x, y))) else {
+            let at = grid.px(cell).map(i64::from);
+            let (dx, dy) = (beside[0] - at[0], beside[1] - at[1]);
+            let own_m = depth_m(own, at, [-dx, -dy]);
+            let Some((own_m, other_m)) = own_m.zip(depth_m(other, beside, [dx, dy])) else {
                 return;
             };
             covered += u32::from(own_m - other_m > STEP_ON_TOP_M + 3.0 * CELL_NOISE * noise_m);

@@ -93,6 +93,24 @@ fn without_depth_the_pose_lies_on_the_support_plane_and_says_so() {
 }
 
 #[test]
+fn a_package_that_hides_another_is_seen_across_the_shadow_beside_it() {
+    let masks = [rectangle(100, 100, 50, 60), rectangle(150, 100, 60, 60)];
+    let occluded_share = |cover_mm: u16| {
+        // The sensor sees nothing for six pixels on both sides of the edge.
+        let depth = blocks(&[
+            (100, 100, 50, 60, 900),
+            (150, 100, 60, 60, cover_mm),
+            (144, 100, 12, 60, 0),
+        ]);
+        let found = plan_once(masks.to_vec(), Some(&depth), &scene());
+        found.packages.iter().find(|package| package.track_id == 1).unwrap().occluded_share
+    };
+    let hidden = occluded_share(800);
+    assert!((0.2..0.35).contains(&hidden), "{hidden}");
+    assert_eq!(occluded_share(905), 0.0);
+}
+
+#[test]
 fn without_a_calibration_there_is_no_grasp_and_it_says_why() {
     let instances = vec![instance(rectangle(140, 100, 40, 40))];
     let found = plan(instances, &[1], None, None, &LIMITS, &mut PlanState::default());
