@@ -3,7 +3,8 @@
 //! Seen from above, a side that leans away ends the mask: where a line across it leaves the mask
 //! needs no depth at all. On a side that faces the camera the mask ends at the foot of a wall; what
 //! is measured of the wall says how far below the top it was seen, and with that where the wall
-//! stands, taken to be perpendicular to the top.
+//! stands, taken to be perpendicular to the top. Of a wall a few pixels wide depth shows little: if
+//! nothing stands before it, it is seen down to its foot.
 
 use nalgebra::Vector3;
 
@@ -37,17 +38,25 @@ pub(crate) struct Face {
     pub(crate) half_m: [f32; 2],
 }
 
+/// Of a package between its top face and the support plane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walls {
+    pub(crate) thickness_m: f32,
+    /// Straight down to where the package ends, as those of boxes do.
+    pub(crate) reach_down: bool,
+}
+
 impl Face {
     /// Moves each side to where the picture has it, after turning the rectangle as its sides lie; a
-    /// side that shows too little stays. `thickness_m`: how far walls may reach down at most.
-    pub(crate) fn refine(&mut self, grid: &Grid, view: View<'_>, thickness_m: f32) {
-        let mut sides = self.sides(grid, view, thickness_m);
+    /// side that shows too little stays.
+    pub(crate) fn refine(&mut self, grid: &Grid, view: View<'_>, walls: Walls) {
+        let mut sides = self.sides(grid, view, walls);
         let turn = self.turn(&sides);
         if turn.abs() > TURN_MIN {
             let [along, across] = self.axes;
             let (cos, sin) = (turn.cos(), turn.sin());
             self.axes = [along * cos + across * sin, across * cos - along * sin];
-            sides = self.sides(grid, view, thickness_m);
+            sides = self.sides(grid, view, walls);
         }
         for (axis, pair) in sides.iter().enumerate() {
             let [ahead_m, behind_m] = pair.map(|side| side.map_or(self.half_m[axis], |s| s.at_m));
@@ -56,8 +65,8 @@ impl Face {
         }
     }
 
-    fn sides(&self, grid: &Grid, view: View<'_>, thickness_m: f32) -> [[Option<Side>; 2]; 2] {
-        [0, 1].map(|axis| [1.0, -1.0].map(|sign| self.side(axis, sign, grid, view, thickness_m)))
+    fn sides(&self, grid: &Grid, view: View<'_>, walls: Walls) -> [[Option<Side>; 2]; 2] {
+        [0, 1].map(|axis| [1.0, -1.0].map(|sign| self.side(axis, sign, grid, view, walls)))
     }
 
     /// The angle from the axes to the sides, from the first axis to the second one, in radians:
@@ -84,8 +93,9 @@ impl Face {
         sign: f32,
         grid: &Grid,
         view: View<'_>,
-        thickness_m: f32,
+        walls: Walls,
     ) -> Option<Side> {
+        let Walls { thickness_m, reach_down } = walls;
         let (outwards, along) = (self.axes[axis] * sign, self.axes[1 - axis]);
         let half_m = self.half_m[axis];
         let pixel_m = self.middle.z / view.rays.focal_px;
@@ -119,17 +129,32 @@ impl Face {
                 let is_wide = end_m - half_m > WIDE_WALL_PX * pixel_m;
                 let look_m =
                     if is_wide { 0.5 * (end_m + half_m) } else { end_m - INSIDE_PX * pixel_m };
-                let look_px = px(look_m);
-                let depth =
-                    || smooth_depth_m(view.depth, round_px(look_px[0]), round_px(look_px[1]));
-                let z_m = grid.contains(look_px).then(depth).flatten();
-                let below_m = match z_m {
-                    Some(z_m) => {
-                        let point = view.rays.at(look_px[0], look_px[1]) * z_m;
-                        -self.normal.dot(&(point - self.middle))
+                let below_m = |at_m: f32| {
+                    let [x, y] = px(at_m);
+                    let (x_px, y_px) = (round_px(x), round_px(y));
+                    let is_seen = x_px < view.depth.width_px() && y_px < view.depth.height_px();
+                    let z_m = is_seen.then(|| smooth_depth_m(view.depth, x_px, y_px))??;
+                    let point = view.rays.at(x, y) * z_m;
+                    Some(-self.normal.dot(&(point - self.middle)))
+                };
+                let inside_m = INSIDE_PX * pixel_m;
+                // Where nothing stands before it the mask ends at the wall's foot.
+                let is_free = |beside_m| beside_m > 0.5 * thickness_m;
+                let ends_at_foot = reach_down && below_m(end_m + inside_m).is_none_or(is_free);
+                let seen = grid.contains(px(look_m)).then(|| below_m(look_m)).flatten();
+                let below_m = match seen {
+                    Some(below_m) if is_wide || !ends_at_foot => below_m,
+                    Some(below_m) => {
+                        below_m + thickness_m * inside_m / on_face(thickness_m).max(inside_m)
                     }
                     // A hole, as there are many beside walls; the whole wall would be this wide.
-                    None if on_face(thickness_m) < WIDE_WALL_PX * pixel_m => 0.5 * thickness_m,
+                    None if on_face(thickness_m) < WIDE_WALL_PX * pixel_m => {
+                        if ends_at_foot {
+                            thickness_m
+                        } else {
+                            0.5 * thickness_m
+                        }
+                    }
                     None => continue,
                 };
                 let from_m = if is_wide { look_m } else { end_m };

@@ -91,8 +91,8 @@ pub struct PlanState {
     rays: Option<Rays>,
     owners: Owners,
     memory: Memory,
-    /// By class: whether packages of it are wrapped in loose film.
-    is_film: Vec<bool>,
+    /// By class; `None` where its name is not one of ours.
+    package_types: Vec<Option<PackageType>>,
     /// For packages that are planned at the same time.
     buffers: [Buffers; 4],
 }
@@ -108,11 +108,12 @@ struct Buffers {
 }
 
 impl PlanState {
-    /// For instances of these classes; by [`PackageType::name`] it is known which wrinkle.
+    /// For instances of these classes; by [`PackageType::name`] it is known which wrinkle and which
+    /// have walls.
     pub fn for_classes(class_names: &[String]) -> PlanState {
-        let film = PackageType::PolyBag.name();
-        let is_film = class_names.iter().map(|name| name == film).collect();
-        PlanState { is_film, ..PlanState::default() }
+        let find = |name: &String| PackageType::ALL.into_iter().find(|kind| name == kind.name());
+        let package_types = class_names.iter().map(find).collect();
+        PlanState { package_types, ..PlanState::default() }
     }
 }
 
@@ -151,7 +152,7 @@ pub fn plan(
         view,
         owners: &state.owners,
         memory: &state.memory,
-        is_film: &state.is_film,
+        package_types: &state.package_types,
     });
     let mut packages: Vec<Package> = instances
         .into_iter()
@@ -198,7 +199,7 @@ struct Context<'a> {
     view: Option<View<'a>>,
     owners: &'a Owners,
     memory: &'a Memory,
-    is_film: &'a [bool],
+    package_types: &'a [Option<PackageType>],
 }
 
 fn unplanned(instance: Instance, track_id: u64) -> Package {
@@ -252,12 +253,14 @@ fn plan_on_depth(
     buffers: &mut Buffers,
 ) {
     let Buffers { grid, sizing, patch, candidates, scatter_mm } = buffers;
+    let package_type = context.package_types.get(package.instance.class_id).copied().flatten();
+    let has_walls = matches!(package_type, None | Some(PackageType::Box));
     let noise_m = noise_m(view, grid, scatter_mm);
     package.occluded_share = context.owners.occluded_share(grid, index, view, noise_m);
     let body = context
         .ground
         .as_ref()
-        .and_then(|ground| sizing.measure(grid, view, ground, CELL_NOISE * noise_m));
+        .and_then(|ground| sizing.measure(grid, view, ground, CELL_NOISE * noise_m, has_walls));
     let border_px = package.instance.mask.border_px();
     if let Some(body) = &body {
         let whole = package.occluded_share <= SIZE_OCCLUDED_SHARE_MAX && border_px == 0;
@@ -270,9 +273,8 @@ fn plan_on_depth(
     let sides_px = bbox.x_max_px - bbox.x_min_px + bbox.y_max_px - bbox.y_min_px;
     let cut = 2.0 * border_px as f32 / sides_px.max(1.0);
     let hidden = package.occluded_share + CUT_SHARE * cut.min(1.0);
-    let is_film = context.is_film.get(package.instance.class_id).copied().unwrap_or_default();
     let load = Load {
-        rough_min_m: if is_film { FILM_ROUGH_M } else { 0.0 },
+        rough_min_m: if package_type == Some(PackageType::PolyBag) { FILM_ROUGH_M } else { 0.0 },
         ..load(grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
     };
     let remembered =

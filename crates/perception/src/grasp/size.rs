@@ -6,7 +6,7 @@
 use nalgebra::{Point3, Unit, Vector3};
 
 use super::contact::View;
-use super::face::Face;
+use super::face::{Face, Walls};
 use super::grid::Grid;
 use super::rays::Rays;
 use crate::number::to_f32;
@@ -123,12 +123,14 @@ impl Top {
 }
 
 impl Sizing {
+    /// `has_walls`: the package is as wide at its foot as at its top.
     pub(crate) fn measure(
         &mut self,
         grid: &Grid,
         view: View<'_>,
         ground: &Ground,
         noise_m: f32,
+        has_walls: bool,
     ) -> Option<Body> {
         if grid.cells.len() < CELLS_MIN {
             return None;
@@ -174,7 +176,8 @@ impl Sizing {
         let middle = point(top.height_m(moments.u, moments.v));
         let half_m = [stretched(sides_m[0], &along), stretched(sides_m[1], &across)];
         let mut face = Face { middle, normal, axes: [along, across], half_m };
-        face.refine(grid, view, ground.height_m(&middle).max(0.0));
+        let walls = Walls { thickness_m: ground.height_m(&middle).max(0.0), reach_down: has_walls };
+        face.refine(grid, view, walls);
         // Noise tilts every face a little.
         let rise_m = if top.u_slope.hypot(top.v_slope) > 0.06 {
             (0..2).map(|axis| ground.up.dot(&face.axes[axis]).abs() * face.half_m[axis]).sum()

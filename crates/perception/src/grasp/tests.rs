@@ -97,11 +97,8 @@ fn a_package_that_hides_another_is_seen_across_the_shadow_beside_it() {
     let masks = [rectangle(100, 100, 50, 60), rectangle(150, 100, 60, 60)];
     let occluded_share = |cover_mm: u16| {
         // The sensor sees nothing for six pixels on both sides of the edge.
-        let depth = blocks(&[
-            (100, 100, 50, 60, 900),
-            (150, 100, 60, 60, cover_mm),
-            (144, 100, 12, 60, 0),
-        ]);
+        let depth =
+            blocks(&[(100, 100, 50, 60, 900), (150, 100, 60, 60, cover_mm), (144, 100, 12, 60, 0)]);
         let found = plan_once(masks.to_vec(), Some(&depth), &scene());
         found.packages.iter().find(|package| package.track_id == 1).unwrap().occluded_share
     };
