@@ -12,7 +12,7 @@ use magpie::config::Config;
 use magpie::failure::one_line;
 use magpie::service;
 use magpie_camera::calibrate::Board;
-use magpie_camera::{write_camera_info, write_depth_png, write_png};
+use magpie_camera::{read_camera_info, write_camera_info, write_depth_png, write_png};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage};
 use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
 use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
@@ -197,6 +197,30 @@ fn the_lens_is_found_from_pictures_and_written_as_ros_reads_it() {
     let found = magpie_camera::read_camera_info(Path::new(&out), None).unwrap();
     assert_eq!(found.intrinsics.fx_px, fx);
     assert!(check_done(&arguments).contains("px on views that were held out"));
+}
+
+#[test]
+fn a_camera_is_calibrated_live_before_any_of_its_calibrations_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    for index in 0..10 {
+        let name = format!("{index:02}.png");
+        std::fs::copy(cell().picture(index), pictures.join(name)).unwrap();
+    }
+    let config = folder.path().join("dock.toml");
+    let keys = "[source.image_folder]\npath = \"pictures\"\nframe_interval_ms = 1000\n\
+                [scene]\ncamera_info = \"missing.yaml\"\nhand_eye = \"missing.yaml\"\n";
+    std::fs::write(&config, keys).unwrap();
+    let out = folder.path().join("lens.yaml").display().to_string();
+    let live = ["--out", &out, "--live", "--views", "8"];
+    let with_config = [&live[..], &["--config", config.to_str().unwrap()]].concat();
+    check_done(&[&["intrinsics"][..], &BOARD, &with_config].concat());
+    let found = read_camera_info(Path::new(&out), None).unwrap().intrinsics.fx_px;
+    let truth = cell().info.intrinsics.fx_px;
+    assert!((found / truth - 1.0).abs() < 0.02, "{found} for {truth}");
+    let blind = magpie(&[&["calibrate", "intrinsics"][..], &BOARD, &live].concat());
+    assert_eq!(blind.status.code(), Some(2), "the camera of no configuration");
 }
 
 #[test]

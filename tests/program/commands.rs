@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use magpie_camera::{write_camera_info, write_png};
+use magpie_perception::BgrImage;
 use serde_json::Value;
 
 use super::{check_refused, magpie, root, succeed, text};
@@ -235,6 +237,40 @@ fn check_of_the_shipped_configuration_names_everything_and_passes() {
 }
 
 #[test]
+fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dock.toml");
+    let write = |more: &str| {
+        let pictures = "[source.image_folder]\npath = \"pictures\"";
+        std::fs::write(&path, format!("{pictures}\n{more}")).unwrap();
+    };
+    std::fs::create_dir(folder.path().join("pictures")).unwrap();
+    let picture = BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap();
+    write_png(&folder.path().join("pictures/1.png"), &picture).unwrap();
+    let check = ["check", "--config", path.to_str().unwrap()];
+    write("");
+    succeed(&check);
+    let info = magpie_recording::FrameReader::from_bytes(
+        "demo",
+        magpie::source::DEMO_RECORDING,
+        magpie_recording::Playback::default(),
+    );
+    let info = info.unwrap().scene().unwrap().camera_info.clone();
+    write_camera_info(&folder.path().join("lens.yaml"), &info).unwrap();
+    write("[scene]\ncamera_info = \"lens.yaml\"");
+    check_refused(&check, 78, &["64x48 px", "640x480 px", "calibrate"]);
+    write("[zenoh]\nconfig = \"nowhere.json5\"");
+    check_refused(&check, 78, &["nowhere.json5"]);
+}
+
+#[test]
+fn the_recipe_is_printed_without_anything_else_and_no_frames_are_refused() {
+    assert!(text(&succeed(&["simulate", "--print-recipe"]).stdout).contains("distance"));
+    let none = magpie(&["simulate", "--seed", "1", "--frames", "0", "--out", "/tmp/none.mcap"]);
+    assert_eq!(none.status.code(), Some(2));
+}
+
+#[test]
 fn wrong_configurations_end_with_78_and_name_the_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("magpie.toml");
@@ -298,6 +334,7 @@ fn a_bench_of_nothing_or_of_broken_things_says_so_in_a_line() {
     std::fs::write(path("cut.mcap"), "no recording").unwrap();
     check_refused(&["bench", "--frames", &path("cut.mcap")], 78, &["cut.mcap"]);
     check_refused(&["bench", "--model", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
+    assert_eq!(magpie(&["bench", "--rounds", "0"]).status.code(), Some(2));
     check_refused(&["bench", "--curves", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
     check_refused(&["bench", "--against", &path("cut.png")], 1, &["cut.png", "--json"]);
 }
@@ -313,7 +350,10 @@ fn a_short_bench_measures_and_records_and_a_soak_of_a_small_model_stays_flat() {
     let output = magpie(&[&["bench", "--rounds", "20", "--record", ring], &small[..]].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
-    assert_eq!(report["rounds"], 20);
+    assert_eq!((report["rounds"].as_u64(), report["lost"].as_u64()), (Some(20), Some(0)));
+    for key in ["jitter_ms", "cpu_ms_per_frame", "rss_start_mib", "rss_end_mib", "throughput_fps"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}: {report}");
+    }
     assert!(report["allocations_per_frame"].as_f64().unwrap() > 0.0, "{report}");
     let files = std::fs::read_dir(&recordings).unwrap();
     assert!(files.filter(|file| file.as_ref().unwrap().path().is_file()).count() > 0);

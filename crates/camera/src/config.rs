@@ -82,7 +82,7 @@ impl Default for LiveLimits {
             back_off_min: Duration::from_millis(500),
             back_off_max: Duration::from_secs(10),
             // Twice the longest hang that is known to end.
-            hang_time_max: Duration::from_secs(60),
+            hang_time_max: Duration::from_secs(10),
         }
     }
 }

@@ -13,6 +13,7 @@ mod report;
 mod soak;
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub struct BenchArgs {
     #[arg(long)]
     packages: Option<usize>,
     /// Frames to measure.
-    #[arg(long, default_value_t = 300)]
-    rounds: usize,
+    #[arg(long, default_value = "300")]
+    rounds: NonZeroUsize,
     /// Record into this folder meanwhile, as [recording] would.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -85,10 +86,9 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
     let mut frames = BenchFrames::load(args.frames.as_deref(), &config)?;
-    let path = args.model.clone().or_else(|| config.model_path.clone());
-    let file = model::read(path.as_deref(), config.model_sha256.as_deref())?;
+    let file = model::chosen(args.model.as_deref(), &config)?;
     if let Some(models) = &args.curves {
-        let curves = curves::measure(&config, &file, models, &frames, args.rounds.max(1))?;
+        let curves = curves::measure(&config, &file, models, &frames, args.rounds.get())?;
         output::line(&curves.table())?;
         write(args.json.as_deref(), || curves.to_json())?;
         return write(args.html.as_deref(), || curves.page());
@@ -105,8 +105,15 @@ pub fn bench(args: &BenchArgs) -> Outcome {
         write(args.json.as_deref(), || soak.to_json())?;
         return soak.verdict();
     }
-    with_bench(&config, &file, &mut frames, &limits, |bench| bench.rounds(args.rounds, &mut run))?;
+    with_bench(&config, &file, &mut frames, &limits, |bench| {
+        bench.rounds(args.rounds.get(), &mut run)
+    })?;
     let report = Report::new(&run, file.spec(), &frames);
+    if report.lost == report.rounds {
+        return Err(Failure::Fault(anyhow!(
+            "no result reached the subscriber: nothing was measured"
+        )));
+    }
     output::line(&report.table())?;
     if let Some(earlier) = &earlier {
         output::line(&report.against(earlier))?;
@@ -194,6 +201,9 @@ fn with_bench(
     drop(bench);
     reader.stop();
     drop(transport);
+    if let Some(trouble) = recorder.as_ref().and_then(Recorder::trouble) {
+        tracing::warn!("{trouble}: not every frame was measured with a recording");
+    }
     outcome.and(recorder.map_or(Ok(()), Recorder::finish))
 }
 

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{Counters, InferenceSession, Scene};
+use magpie_perception::{Counters, InferenceSession, Scene, check_image_size};
 
 use crate::clock::SystemClock;
 use crate::config::{Config, Source};
 use crate::failure::{Failure, Outcome};
 use crate::record::settings::RecordingTarget;
-use crate::source::SourceWatch;
+use crate::service::load_scheduled;
+use crate::source::{OpenSource, SourceWatch};
 use crate::{model, output, source};
 
 #[derive(Debug, clap::Args)]
@@ -29,9 +30,10 @@ pub fn check(args: &CheckArgs) -> Outcome {
         "configuration",
         args.config.as_ref().map_or_else(|| "shipped".to_owned(), |p| p.display().to_string()),
     )?;
+    config.zenoh.check().map_err(Failure::config)?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 
-    let file = model::read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    let file = model::chosen(None, &config)?;
     let spec = file.spec();
     say(
         "model",
@@ -44,33 +46,38 @@ pub fn check(args: &CheckArgs) -> Outcome {
             spec.sha256
         ),
     )?;
-    let session = model::load(&file, &config.session)?;
+    config.scheduling.lock_memory().map_err(Failure::config)?;
+    let session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
     say("provider", format!("{}{}", session.provider(), fallback.unwrap_or_default()))?;
     debug_assert_eq!(session.spec().sha256, spec.sha256);
 
     let clock = SystemClock::start();
-    let open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
+    let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
-    check_source(&config, &open.watch)?;
+    check_source(&config, &mut open)?;
     output::line("ok: `magpie run` would run")
 }
 
-fn check_source(config: &Config, watch: &SourceWatch) -> Outcome {
-    if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, watch) {
+/// Also that the first frame is of the size that the calibration is for.
+fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
+    if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, &open.watch) {
         color.wait_while_opening(CAMERA_TIME_MAX);
     }
-    let (described, lost) = (watch.describe(), watch.lost());
-    watch.stop();
-    say("source", described)?;
-    match lost {
+    say("source", open.watch.describe())?;
+    if let Some(reason) = open.watch.lost() {
+        open.watch.stop();
         // Not a matter of configuration: it may only be unplugged.
-        Some(reason) => Err(Failure::Fault(anyhow::anyhow!(
+        return Err(Failure::Fault(anyhow::anyhow!(
             "the camera gives no frames: {reason}; a run would wait for it, DEGRADED"
-        ))),
-        None => Ok(()),
+        )));
     }
+    let frame = open.frames.next_frame();
+    open.watch.stop();
+    let Some(frame) = frame.map_err(Failure::fault)? else { return Ok(()) };
+    check_image_size((frame.color.width_px(), frame.color.height_px()), open.scene.as_ref())
+        .map_err(Failure::config)
 }
 
 fn calibration(scene: Option<&Scene>) -> String {

@@ -108,13 +108,43 @@ impl Config {
         let Some(path) = path else {
             return Config::parse(Path::new("(shipped)"), "");
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Config::parse(path, &text)
+        Config::parse(path, &read_text(path)?)
+    }
+
+    /// As [`Config::load`], but for the camera alone: nothing that a calibration would write is
+    /// read, so that a camera without one, or with a wrong one, can be calibrated. `lens`: with this
+    /// `camera_info`, which depth is registered by; without it depth is left out too.
+    pub fn load_uncalibrated(
+        path: Option<&Path>,
+        lens: Option<&Path>,
+    ) -> Result<Config, ConfigError> {
+        let Some(path) = path else { return Config::load(None) };
+        let text = read_text(path)?;
+        Config::parse_table(path, &text, |operator| {
+            operator.remove("drift");
+            operator.remove("scene");
+            match lens {
+                Some(lens) => {
+                    let lens = std::path::absolute(lens).unwrap_or_else(|_| lens.to_owned());
+                    let lens = toml::Value::String(lens.to_string_lossy().into_owned());
+                    let scene = Table::from_iter([("camera_info".to_owned(), lens)]);
+                    operator.insert("scene".to_owned(), toml::Value::Table(scene));
+                }
+                None => drop(operator.remove("depth")),
+            }
+        })
     }
 
     /// `path` is for messages, and relative paths in the text are relative to its folder.
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        Config::parse_table(path, text, |_| ())
+    }
+
+    fn parse_table(
+        path: &Path,
+        text: &str,
+        change: impl FnOnce(&mut Table),
+    ) -> Result<Config, ConfigError> {
         let refused = |error: toml::de::Error| ConfigError::Parse {
             path: path.to_owned(),
             message: error.to_string().trim_end().to_owned(),
@@ -122,7 +152,9 @@ impl Config {
         // Alone first: errors then have the line and column of the operator's own file.
         toml::from_str::<ConfigFile>(text).map_err(refused)?;
         let mut merged: Table = toml::from_str(SHIPPED_CONFIG).expect("the shipped file is TOML");
-        overlay(&mut merged, toml::from_str(text).map_err(refused)?);
+        let mut operator = toml::from_str(text).map_err(refused)?;
+        change(&mut operator);
+        overlay(&mut merged, operator);
         let config = check(path, merged.try_into().map_err(refused)?)?;
         Ok(Config { written: text.to_owned(), ..config })
     }
@@ -150,6 +182,11 @@ impl Config {
             belt_velocity: self.belt_velocity,
         }
     }
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -522,6 +559,7 @@ fn check_scene(
             ("scene.base_from_camera", file.base_from_camera.is_some()),
             ("scene.hand_eye", file.hand_eye.is_some()),
             ("scene.support_plane_in_camera", file.support_plane_in_camera.is_some()),
+            ("scene.support_plane_z_in_base_m", file.support_plane_z_in_base_m.is_some()),
         ];
         if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
             checker.refuse(key, "...", "says nothing without scene.camera_info")?;
@@ -626,7 +664,14 @@ fn check_support_plane(
     }
     match (file.support_plane_z_in_base_m, base_from_camera) {
         (None, _) => Ok(None),
-        (Some(z_m), Some(base_from_camera)) => Ok(Some(plane_in_camera(z_m, base_from_camera))),
+        (Some(z_m), Some(base_from_camera)) => {
+            let plane = plane_in_camera(z_m, base_from_camera);
+            if (-20.0..0.0).contains(&plane.offset_m) {
+                return Ok(Some(plane));
+            }
+            let why = "must be a height in metres below the camera";
+            checker.refuse("scene.support_plane_z_in_base_m", z_m, why)
+        }
         (Some(z_m), None) => {
             let why = "is a height in base, so it needs scene.hand_eye or scene.base_from_camera";
             checker.refuse("scene.support_plane_z_in_base_m", z_m, why)

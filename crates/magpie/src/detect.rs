@@ -52,8 +52,7 @@ pub struct DetectArgs {
 pub fn detect(args: &DetectArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     config.score_min = args.score_min.or(config.score_min);
-    let model_path = args.model.as_deref().or(config.model_path.as_deref());
-    let model = model::read(model_path, config.model_sha256.as_deref())?;
+    let model = model::chosen(args.model.as_deref(), &config)?;
     let paths = Paths::find(args)?;
     let scene = match &args.camera_info {
         Some(path) => {

@@ -85,8 +85,7 @@ struct Found {
 pub fn export(args: &ExportArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     config.score_min = args.score_min.or(config.score_min);
-    let model_path = args.model.as_deref().or(config.model_path.as_deref());
-    let model = model::read(model_path, config.model_sha256.as_deref())?;
+    let model = model::chosen(args.model.as_deref(), &config)?;
     let sources: Vec<Source> =
         args.sources.iter().map(|path| Source::find(path)).collect::<Result<_, _>>()?;
     let mut session = model::load(&model, &config.session)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
 
+use crate::config::Config;
 use crate::failure::Failure;
 
 /// The universal model, part of the program.
@@ -16,6 +17,15 @@ pub fn read(path: Option<&Path>, sha256: Option<&str>) -> Result<ModelFile, Fail
         None => ModelFile::from_bytes("universal", UNIVERSAL_MODEL.to_vec(), sha256),
     }
     .map_err(Failure::config)
+}
+
+/// The file that was named beside the configuration, or the configuration's own, whose hash the
+/// configuration may demand.
+pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failure> {
+    match named {
+        Some(path) => read(Some(path), None),
+        None => read(config.model_path.as_deref(), config.model_sha256.as_deref()),
+    }
 }
 
 /// Loads and warms the model up. A provider that is not there is a matter of configuration.

@@ -13,6 +13,14 @@ pub fn line(text: &str) -> Outcome {
     }
 }
 
+/// [`line`], for a command whose verdict matters to others than the reader: it goes on without one.
+pub fn line_if_read(text: &str) -> Outcome {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::fault(error)),
+        _ => Ok(()),
+    }
+}
+
 /// [`line`], unless standard output is for a program to read.
 pub fn line_unless(quiet: bool, text: &str) -> Outcome {
     if quiet { Ok(()) } else { line(text) }

@@ -64,14 +64,15 @@ pub struct ReplayArgs {
     /// The model; absent: the configuration's.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The configuration; absent: the shipped one. Its source and scene do not matter here.
+    /// The configuration; absent: the shipped one. Its source, scene and tool do not matter here:
+    /// the recording brings its own.
     #[arg(long)]
     config: Option<PathBuf>,
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
-    let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
-    config.model_path = args.model.clone().or(config.model_path);
+    let config =
+        Config::load_uncalibrated(args.config.as_deref(), None).map_err(Failure::config)?;
     let machine = SystemClock::start();
     let as_recorded = |restamp| Pace::AsRecorded { clock: Arc::clone(&machine), restamp };
     let (clock, pace) = match (args.publish, args.as_recorded) {
@@ -91,7 +92,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         );
     }
 
-    let model = model::read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    let model = model::chosen(args.model.as_deref(), &config)?;
     let mut session = model::load(&model, &config.session)?;
     let limits = config.limits(model.spec().score_min);
     let identities = identity::identities(&config, scene.as_ref(), &session);
@@ -146,17 +147,19 @@ fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counte
         tracing::warn!("{}: {losses}", file.display());
     }
     let seen = counters.snapshot();
-    output::line(&format!(
+    output::line_if_read(&format!(
         "{} frames replayed; {} of those between are not in the recording or were left out, \
          {} came too late",
         seen.results_published, seen.frames_superseded, seen.frames_stale
     ))?;
     let Some(verdict) = results.finish()? else { return Ok(()) };
-    output::line(&verdict.summary())?;
+    output::line_if_read(&verdict.summary())?;
     if verdict.is_within_tolerance() {
         return Ok(());
     }
-    Err(Failure::Fault(anyhow!("the results differ from those recorded in {}", file.display())))
+    let why =
+        if verdict.is_empty() { "no frame was compared with" } else { "the results differ from" };
+    Err(Failure::Fault(anyhow!("{why} those recorded in {}", file.display())))
 }
 
 /// A comparison with another model or other settings is allowed, but not by oversight.
@@ -180,9 +183,11 @@ struct Played<'a> {
 
 impl FrameSource for Played<'_> {
     fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+        // The reader paces from here on too: what it takes to decode the first frame is latency.
+        let asked = self.clock.asked();
         let frame = self.reader.next_frame()?;
         if let Some(frame) = &frame {
-            self.clock.reach(frame.stamp);
+            self.clock.reach(frame.stamp, asked);
         }
         Ok(frame)
     }

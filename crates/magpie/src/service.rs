@@ -49,7 +49,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         .map_err(Failure::fault)?;
     let clock = SystemClock::start();
     let counters = Arc::new(Counters::default());
-    let model = model::read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    let model = model::chosen(None, config)?;
     let source = source::open(config, &clock, &counters)?;
     if source.scene.is_none() {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");

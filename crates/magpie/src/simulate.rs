@@ -15,14 +15,15 @@ use crate::progress;
 #[derive(Debug, clap::Args)]
 pub struct SimulateArgs {
     /// The same seed gives the same bytes.
-    #[arg(long)]
-    seed: u64,
-    #[arg(long)]
-    frames: u64,
+    #[arg(long, required_unless_present = "print_recipe")]
+    seed: Option<u64>,
+    #[arg(long, required_unless_present = "print_recipe",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
     /// A new folder for a COCO dataset with depth and truth; or, if the name ends in .mcap, a
     /// recording of packages moving on a belt.
-    #[arg(long)]
-    out: PathBuf,
+    #[arg(long, required_unless_present = "print_recipe")]
+    out: Option<PathBuf>,
     /// What to vary, as TOML; absent: everything.
     #[arg(long)]
     recipe: Option<PathBuf>,
@@ -45,9 +46,11 @@ const BELT_JPEG_QUALITY: u8 = 90;
 const BELT_CUP_RADIUS_M: f64 = 0.02;
 
 pub fn simulate(args: &SimulateArgs) -> Outcome {
-    if args.print_recipe {
+    let (false, Some(seed), Some(frames), Some(out)) =
+        (args.print_recipe, args.seed, args.frames, &args.out)
+    else {
         return crate::output::line(magpie_workcell::DEFAULT_RECIPE);
-    }
+    };
     let mut recipe = match &args.recipe {
         Some(path) => {
             let text = std::fs::read_to_string(path)
@@ -63,26 +66,25 @@ pub fn simulate(args: &SimulateArgs) -> Outcome {
     if args.textures.is_some() {
         recipe.textures.clone_from(&args.textures);
     }
-    if args.out.extension().is_some_and(|extension| extension == "mcap") {
-        return record_belt(&recipe, args);
+    if out.extension().is_some_and(|extension| extension == "mcap") {
+        return record_belt(&recipe, seed, frames, out);
     }
-    let bar = progress::bar(args.frames, "frames");
-    write_dataset(&recipe, args.seed, args.frames, &args.out, |done| bar.set_position(done))
+    let bar = progress::bar(frames, "frames");
+    write_dataset(&recipe, seed, frames, out, |done| bar.set_position(done))
         .map_err(Failure::fault)?;
     bar.finish_and_clear();
-    tracing::info!(frames = args.frames, out = %args.out.display(), "dataset written");
+    tracing::info!(frames, out = %out.display(), "dataset written");
     Ok(())
 }
 
-fn record_belt(recipe: &Recipe, args: &SimulateArgs) -> Outcome {
-    let belt =
-        belt_sequence(recipe, args.seed, args.frames, BELT_INTERVAL).map_err(Failure::fault)?;
-    let bar = progress::bar(args.frames, "frames");
+fn record_belt(recipe: &Recipe, seed: u64, frames: u64, out: &Path) -> Outcome {
+    let belt = belt_sequence(recipe, seed, frames, BELT_INTERVAL).map_err(Failure::fault)?;
+    let bar = progress::bar(frames, "frames");
     let mut writer = None;
     for simulated in belt {
         let writer = match &mut writer {
             Some(writer) => writer,
-            None => writer.insert(create(&args.out, &simulated.truth, args.seed)?),
+            None => writer.insert(create(out, &simulated.truth, seed)?),
         };
         writer.write(&simulated.frame).map_err(Failure::fault)?;
         bar.inc(1);

@@ -11,6 +11,7 @@ use magpie_transport::{
     CellName, LOOPBACK_ENDPOINT, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::failure::{Failure, Outcome};
 use crate::overlay::{Drawn, draw};
@@ -62,19 +63,18 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
     let mut last_status = String::new();
+    let mut heard = Instant::now();
     loop {
         let enough = args.count.is_some_and(|count| messages >= count);
         if enough && picture.as_ref().is_none_or(|picture| picture.written) {
             return Ok(());
         }
-        let event = tokio::time::timeout(silence, watcher.next()).await.map_err(|_| {
-            let cell = &args.cell;
-            let at = &args.connect;
-            anyhow!(
-                "nothing from cell {cell:?} at {at} for {} s: is `magpie run` running?",
-                args.silence_s_max
-            )
-        })?;
+        let event = tokio::time::timeout_at(heard + silence, watcher.next()).await;
+        let event = event.map_err(|_| silence_of(args, &last_status))?;
+        // Who waits for results is not helped by a status.
+        if args.count.is_none() || !matches!(event, WatchEvent::Status(_)) {
+            heard = Instant::now();
+        }
         match event {
             WatchEvent::Packages(message) => {
                 if !enough {
@@ -87,21 +87,31 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
             }
             WatchEvent::Image { header, jpeg } => {
                 if let Some(picture) = &mut picture {
-                    picture.write(&header, &jpeg)?;
+                    picture.write(&header, &jpeg, enough)?;
                 }
             }
             WatchEvent::Status(status) => {
                 let line = status_line(&status);
                 if line != last_status && !args.json {
                     output::line(&line)?;
-                    last_status = line;
                 }
+                last_status = line;
             }
             WatchEvent::Gone => tracing::warn!(cell = args.cell, "the daemon left"),
             WatchEvent::Alive => {}
             WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
         }
     }
+}
+
+fn silence_of(args: &WatchArgs, last_status: &str) -> anyhow::Error {
+    let WatchArgs { cell, connect, silence_s_max, .. } = args;
+    if last_status.is_empty() {
+        return anyhow!(
+            "nothing from cell {cell:?} at {connect} for {silence_s_max} s: is `magpie run` running?"
+        );
+    }
+    anyhow!("no results from cell {cell:?} at {connect} for {silence_s_max} s: {last_status}")
 }
 
 fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
@@ -266,12 +276,13 @@ impl Picture<'_> {
         self.kept.push_back(message);
     }
 
-    fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8]) -> Outcome {
+    /// `even_empty`: also of a frame without packages, which show more.
+    fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8], even_empty: bool) -> Outcome {
         let same = |message: &&wire::Packages| {
             message.sequence == header.sequence && message.instance_id == header.instance_id
         };
-        // A picture of an empty cell shows nobody anything.
-        let Some(message) = self.kept.iter().find(same).filter(|m| !m.packages.is_empty()) else {
+        let shows_any = |message: &&wire::Packages| even_empty || !message.packages.is_empty();
+        let Some(message) = self.kept.iter().find(same).filter(shows_any) else {
             return Ok(());
         };
         if self.written {

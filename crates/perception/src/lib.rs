@@ -44,5 +44,5 @@ pub use package::{
     Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame, Scene, SizeM,
     StageLatencies,
 };
-pub use pipeline::{Edges, Fault, Limits, Pipeline, run};
+pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
 pub use track::Tracks;

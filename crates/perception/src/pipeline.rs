@@ -159,8 +159,11 @@ impl Pipeline {
     }
 }
 
-/// Poses from a calibration for another image size would be wrong.
-fn check_image_size(image: (u32, u32), scene: Option<&Scene>) -> Result<(), Fault> {
+/// Poses from a calibration for another image size would be wrong. `image`: width and height, px.
+///
+/// # Errors
+/// [`Fault::ImageSize`].
+pub fn check_image_size(image: (u32, u32), scene: Option<&Scene>) -> Result<(), Fault> {
     let Some(info) = scene.map(|scene| &scene.camera_info) else { return Ok(()) };
     if image == (info.width_px, info.height_px) {
         return Ok(());

@@ -22,7 +22,8 @@ pub struct Losses {
     pub unfinished: bool,
     /// Bytes after the last whole record: a chunk cut in two.
     pub bytes_lost: u64,
-    /// Chunks whose checksum is wrong.
+    /// Chunks whose checksum is wrong; also chunks, and records about the whole file, that the
+    /// summary counts and that cannot be told for such any more.
     pub chunks_damaged: u64,
     /// Frames of which only the color or only the depth is there.
     pub frames_incomplete: u64,
@@ -110,6 +111,7 @@ impl StoredFrames {
             unfinished: !file.is_finished,
             bytes_lost: file.bytes_lost,
             frames_unrecorded,
+            chunks_damaged: file.unrecognised() as u64,
             ..Losses::default()
         };
         StoredFrames {

@@ -34,6 +34,10 @@ pub(crate) struct McapFile {
     pub(crate) is_finished: bool,
     /// Bytes after the last whole record of a file that is not finished.
     pub(crate) bytes_lost: u64,
+    /// As the summary counts them.
+    told_chunks: usize,
+    told_metadata: usize,
+    found_metadata: usize,
 }
 
 /// Where a record lies, with its head.
@@ -82,6 +86,9 @@ impl McapFile {
             topics: BTreeSet::new(),
             is_finished: false,
             bytes_lost: 0,
+            told_chunks: 0,
+            told_metadata: 0,
+            found_metadata: 0,
         };
         let mut at = magic.len() as u64;
         while let Some(span) = file.record_at(at, end)? {
@@ -115,12 +122,21 @@ impl McapFile {
             op::CHUNK => self.chunks.push(span),
             op::ATTACHMENT => self.attachments.push(span),
             op::DATA_END => self.is_finished = true,
+            op::STATISTICS => {
+                let bytes = self.read(span)?;
+                let record = mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES..]);
+                if let Ok(Record::Statistics(told)) = record {
+                    self.told_chunks = told.chunk_count as usize;
+                    self.told_metadata = told.metadata_count as usize;
+                }
+            }
             // The summary repeats schemas and channels: they help should the first chunk be
             // damaged.
             op::METADATA | op::SCHEMA | op::CHANNEL => {
                 let bytes = self.read(span)?;
                 match mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES..]) {
                     Ok(Record::Metadata(record)) => {
+                        self.found_metadata += 1;
                         self.metadata.insert(record.name, record.metadata);
                     }
                     // What cannot be parsed or contradicts is missed where it is needed.
@@ -156,6 +172,13 @@ impl McapFile {
 
     pub(crate) fn chunks(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// Chunks and records about the whole file which the summary counts and nobody can tell for
+    /// such any more.
+    pub(crate) fn unrecognised(&self) -> usize {
+        self.told_chunks.saturating_sub(self.chunks.len())
+            + self.told_metadata.saturating_sub(self.found_metadata)
     }
 
     /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.

@@ -92,6 +92,7 @@ impl Ring {
         if self.current.as_ref().is_some_and(|segment| segment.is_kept) {
             return Ok(Kept::default());
         }
+        self.flush()?;
         let (folder, kept) = (self.folder.clone(), self.folder.join(KEPT));
         let mut kept_bytes: u64 = self.files_in(&kept)?.iter().map(|file| file.bytes).sum();
         let files = self.files_in(&folder)?;
@@ -111,6 +112,11 @@ impl Ring {
             }
         }
         Ok(Kept { moved, left: count - moved })
+    }
+
+    /// What was written so far survives a kill.
+    pub fn flush(&mut self) -> Result<(), RecordingError> {
+        self.current.as_mut().map_or(Ok(()), |segment| segment.writer.flush())
     }
 
     /// Closes the segment being written.

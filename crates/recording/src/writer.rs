@@ -184,7 +184,9 @@ impl FrameWriter {
         message: &ForeignMessage<'_>,
     ) -> Result<(), RecordingError> {
         let written = self.write_foreign(0, stamp, message);
-        written.map_err(|source| write_error(&self.path, source.into()))
+        written.map_err(|source| write_error(&self.path, source.into()))?;
+        self.chunk.stamp_first.get_or_insert(stamp);
+        if self.is_chunk_full(stamp) { self.flush() } else { Ok(()) }
     }
 
     /// Writes down that `frames` frames are missing here, and why.

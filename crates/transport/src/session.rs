@@ -71,6 +71,14 @@ impl ZenohConfig {
         ZenohConfig::Connect(vec![LOOPBACK_ENDPOINT.into()])
     }
 
+    /// Whether it can be read at all; nothing is opened.
+    ///
+    /// # Errors
+    /// If its file is missing or is no configuration of zenoh's.
+    pub fn check(&self) -> Result<(), TransportError> {
+        self.load().map(drop)
+    }
+
     fn load(&self) -> Result<Config, TransportError> {
         let shipped = || Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid");
         match self {

@@ -73,8 +73,6 @@ def score(document, results, kind, class_agnostic):
     if not results:
         return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "ar": 0.0}
     annotations = [dict(a) for a in document["annotations"]]
-    if not class_agnostic:
-        annotations += crowds_of_other_types(document)
     for annotation in annotations:
         rectangle = annotation.get("mask_source") == "bbox"
         annotation["iscrowd"] = int(annotation["iscrowd"] or (kind == "segm" and rectangle))
@@ -82,6 +80,8 @@ def score(document, results, kind, class_agnostic):
             height, width = size_of(document, annotation["image_id"])
             rle = coco_mask.frPyObjects(annotation["segmentation"], height, width)
             annotation["segmentation"] = coco_mask.merge(rle)
+    if not class_agnostic:
+        annotations += crowds_of_other_types(annotations, document["categories"])
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {**document, "annotations": annotations}
@@ -103,14 +103,14 @@ def score(document, results, kind, class_agnostic):
     return rounded(out)
 
 
-def crowds_of_other_types(document):
+def crowds_of_other_types(annotations, categories):
     """A crowd hides packages of any type: with types, it stands in each category."""
-    first_free = 1 + max((a["id"] for a in document["annotations"]), default=0)
+    first_free = 1 + max((a["id"] for a in annotations), default=0)
     copies = [
         {**a, "category_id": c["id"]}
-        for a in document["annotations"]
+        for a in annotations
         if a["iscrowd"]
-        for c in document["categories"]
+        for c in categories
         if c["id"] != a["category_id"]
     ]
     return [{**copy, "id": first_free + n} for n, copy in enumerate(copies)]

@@ -79,6 +79,10 @@ fn from_recording(name: String, mut reader: FrameReader) -> Result<BenchFrames, 
     {
         frames.push(frame);
     }
+    let losses = reader.losses();
+    if !losses.is_none() {
+        tracing::warn!("{name}: {losses}");
+    }
     Ok(BenchFrames { name, frames, scene: reader.scene().cloned() })
 }
 

@@ -345,6 +345,10 @@ mod tests {
     }
 
     fn report(inference_ms: &[u64]) -> Report {
+        report_of(&run(inference_ms))
+    }
+
+    fn report_of(run: &Run) -> Report {
         let model = ModelSpec {
             name: "m".into(),
             sha256: "0".into(),
@@ -367,7 +371,7 @@ mod tests {
             depth: None,
         };
         let frames = BenchFrames { name: "f".into(), frames: vec![frame], scene: None };
-        Report::new(&run(inference_ms), &model, &frames)
+        Report::new(run, &model, &frames)
     }
 
     fn near(a: f64, b: f64) -> bool {
@@ -381,6 +385,31 @@ mod tests {
         assert!(near(report.stages["overhead"].p50_ms, 5.0), "{report:?}");
         assert!(near(report.stages["arrival"].p50_ms, 1.0), "{report:?}");
         assert_eq!((report.lost, report.rounds), (0, 40));
+    }
+
+    #[test]
+    fn percentiles_jitter_drops_and_costs_are_those_of_the_rounds() {
+        let mut run = run(&(1..=1000).collect::<Vec<_>>());
+        run.rounds[999].received_ns = None;
+        (run.rss_start_bytes, run.rss_end_bytes) = (Some(3 << 20), Some(5 << 20));
+        let report = report_of(&run);
+        // From 6 to 1004 ms.
+        let found = &report.stages["end_to_end"];
+        for (found_ms, ms) in [
+            (found.p50_ms, 505.0),
+            (found.p90_ms, 905.0),
+            (found.p99_ms, 995.0),
+            (found.p999_ms, 1004.0),
+            (found.max_ms, 1004.0),
+        ] {
+            assert!((found_ms - ms).abs() < 3.0, "{found_ms} for {ms}");
+        }
+        // Of a uniform distribution: its width over the square root of twelve.
+        assert!((report.jitter_ms - 288.5).abs() < 1.0, "{}", report.jitter_ms);
+        assert_eq!((report.lost, report.rounds), (1, 1000));
+        assert_eq!((report.cpu_ms_per_frame, report.allocations_per_frame), (7.0, 3.0));
+        let memory = (report.allocated_kib_per_frame, report.rss_start_mib, report.rss_end_mib);
+        assert_eq!(memory, (2.0, Some(3.0), Some(5.0)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct IntrinsicsArgs {
     #[arg(required_unless_present = "live", conflicts_with = "live")]
     images: Vec<PathBuf>,
     /// Watch the camera that --config names, and say which views are still wanted.
-    #[arg(long)]
+    #[arg(long, requires = "config")]
     live: bool,
     #[arg(long)]
     config: Option<PathBuf>,
@@ -173,7 +173,7 @@ fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome
 
 /// Takes a view whenever the board is somewhere new, until enough is covered or time is up.
 fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<Gathered, Failure> {
-    let mut live = Live::open(args.config.as_deref())?;
+    let mut live = Live::open(args.config.as_deref(), None)?;
     let mut gathered = Gathered { device_name: live.device_name.clone(), ..Gathered::default() };
     let (start, mut told) = (live.clock.now(), String::new());
     tracing::info!("show the {board} to the camera; hold it still for a moment at each place");

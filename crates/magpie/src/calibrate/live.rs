@@ -25,8 +25,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn open(config: Option<&Path>) -> Result<Live, Failure> {
-        let config = Config::load(config).map_err(Failure::config)?;
+    /// The camera that `config` names; with depth where its `lens` is known.
+    pub(super) fn open(config: Option<&Path>, lens: Option<&Path>) -> Result<Live, Failure> {
+        let config = Config::load_uncalibrated(config, lens).map_err(Failure::config)?;
         let clock = SystemClock::start();
         let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
         if let (Source::Camera(_), SourceWatch::Camera { color, .. }) =
@@ -74,7 +75,7 @@ struct PictureFrom {
     #[arg(long)]
     image: Option<PathBuf>,
     /// A picture from the camera that --config names.
-    #[arg(long)]
+    #[arg(long, requires = "config")]
     live: bool,
 }
 
@@ -83,7 +84,7 @@ impl PictureArgs {
     pub(super) fn take(&self, info: &CameraInfo) -> Result<BgrImage, Failure> {
         let picture = match &self.from.image {
             Some(path) => magpie_camera::read_image(path).map_err(Failure::config)?,
-            None => Live::open(self.config.as_deref())?.frame()?.color,
+            None => Live::open(self.config.as_deref(), None)?.frame()?.color,
         };
         check_size(&picture, info)?;
         Ok(picture)

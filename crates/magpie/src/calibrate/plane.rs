@@ -48,7 +48,7 @@ struct From {
     #[arg(long)]
     image: Option<PathBuf>,
     /// A frame of the camera that --config names: its depth, or the board in it.
-    #[arg(long)]
+    #[arg(long, requires = "config")]
     live: bool,
 }
 
@@ -96,7 +96,7 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
     if let Some(path) = &args.from.image {
         return from_board(args, info, &read_image(path).map_err(Failure::config)?);
     }
-    let frame = Live::open(args.config.as_deref())?.frame()?;
+    let frame = Live::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
     match &frame.depth {
         Some(depth) => from_depth(args, info, depth),
         None => from_board(args, info, &frame.color),

@@ -30,7 +30,7 @@ const EMPTY_TOLD_MAX: usize = 20;
 
 impl LabelledDataset {
     pub(super) fn read(path: &Path) -> Result<LabelledDataset, Failure> {
-        let coco = without_empty_outlines(read_coco(path).map_err(Failure::Fault)?, path);
+        let coco = without_empty_outlines(&read_coco(path).map_err(Failure::Fault)?, path);
         let says_where = coco.dataset.images.iter().any(|image| says_all(image).is_some())
             || coco.dataset.annotations.iter().any(is_rectangle);
         let images = coco.dataset.images.iter();
@@ -94,12 +94,13 @@ fn read_coco(path: &Path) -> anyhow::Result<COCO> {
     Ok(coco)
 }
 
-/// An outline that encloses no pixel is none: its label is scored by its box alone.
-fn without_empty_outlines(coco: COCO, path: &Path) -> COCO {
+/// An outline that encloses no pixel is none: its label is scored by its box alone. Annotations
+/// are numbered anew: a file may count them as it likes.
+fn without_empty_outlines(coco: &COCO, path: &Path) -> COCO {
     let mut dataset = coco.dataset.clone();
     let mut empty = 0;
     for annotation in &mut dataset.annotations {
-        if !is_outlined(annotation) || encloses_something(&coco, annotation) {
+        if !is_outlined(annotation) || encloses_something(coco, annotation) {
             continue;
         }
         // COCO's way of saying that nothing was drawn.
@@ -122,6 +123,9 @@ fn without_empty_outlines(coco: COCO, path: &Path) -> COCO {
             "{}: {empty} outlines enclose no pixel; their labels are scored by their boxes alone",
             path.display()
         );
+    }
+    for (id, annotation) in (1..).zip(&mut dataset.annotations) {
+        annotation.id = id;
     }
     COCO::from_dataset(dataset)
 }

@@ -182,6 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_told_apart_however_their_file_counts_them() {
+        let labels =
+            [label(1768, 1, 7, (0, 20)), label(0, 1, 7, (30, 20)), label(1, 1, 7, (60, 20))];
+        let dataset = dataset(true.into(), &labels);
+        let predictions = [prediction(1, 0, 0.9, (60, 20)), prediction(1, 0, 0.8, (0, 20))];
+        let ignored = categories(&dataset).ignored();
+        let evaluation = masks(&dataset, ignored.annotations(&predictions), &ignored).unwrap();
+        let matches = Matches::new(&evaluation, &dataset, &predictions);
+        let found: Vec<_> = matches.labels.iter().map(|label| label.found_by).collect();
+        assert_eq!(found, [Some(1), None, Some(0)]);
+    }
+
+    #[test]
+    fn what_lies_on_a_rectangle_is_neither_right_nor_wrong_whatever_its_type() {
+        let mut rectangle = label(2, 1, 7, (50, 40));
+        rectangle["mask_source"] = "bbox".into();
+        let dataset = dataset(true.into(), &[label(1, 1, 8, (0, 20)), rectangle]);
+        let predictions = [prediction(1, 1, 0.9, (60, 10)), prediction(1, 1, 0.8, (0, 20))];
+        let typed = categories(&dataset);
+        let evaluation = masks(&dataset, typed.annotations(&predictions), &typed).unwrap();
+        assert!(averages(&evaluation).ap > Some(0.999));
+    }
+
+    #[test]
     fn what_lies_on_a_crowd_is_neither_right_nor_wrong_whatever_its_type() {
         let mut crowd = label(2, 1, 7, (50, 40));
         crowd["iscrowd"] = 1.into();

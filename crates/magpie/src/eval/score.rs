@@ -59,11 +59,10 @@ impl CategoryIds {
         predictions.filter_map(|p| Some(annotation(p, self.of_class(p.class_id)?))).collect()
     }
 
-    /// The dataset's labels in these categories.
+    /// The labels in these categories.
     ///
     /// A crowd hides packages of any type: with types, it stands in each category.
-    fn labels(&self, labelled: &LabelledDataset) -> Dataset {
-        let mut dataset = labelled.coco.dataset.clone();
+    fn labels(&self, mut dataset: Dataset) -> Dataset {
         if self.agnostic {
             for annotation in &mut dataset.annotations {
                 annotation.category_id = self.any;
@@ -112,21 +111,21 @@ pub(super) fn boxes(
     found: Vec<Annotation>,
     categories: &CategoryIds,
 ) -> Result<COCOeval, Failure> {
-    evaluated(categories.labels(dataset), found, IouType::Bbox)
+    evaluated(categories.labels(dataset.coco.dataset.clone()), found, IouType::Bbox)
 }
 
 /// Masks, against labels with an outline. One that is only a rectangle is neither right nor wrong:
-/// it becomes a crowd region, which COCO matches but does not count.
+/// it becomes a crowd region, which COCO matches but does not count, for all types.
 pub(super) fn masks(
     dataset: &LabelledDataset,
     found: Vec<Annotation>,
     categories: &CategoryIds,
 ) -> Result<COCOeval, Failure> {
-    let mut labels = categories.labels(dataset);
+    let mut labels = dataset.coco.dataset.clone();
     for annotation in &mut labels.annotations {
         annotation.iscrowd = !is_outlined(annotation);
     }
-    evaluated(labels, found, IouType::Segm)
+    evaluated(categories.labels(labels), found, IouType::Segm)
 }
 
 fn evaluated(labels: Dataset, found: Vec<Annotation>, kind: IouType) -> Result<COCOeval, Failure> {

@@ -315,12 +315,14 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::config::Config;
+    use crate::record::settings::FileLimits;
     use magpie_perception::{
-        BgrImage, CountersSnapshot, FrameSource, Packages, Provider, ReferenceFrame,
-        StageLatencies, StampSource,
+        BboxPx, BgrImage, CountersSnapshot, FrameSource, Instance, Mask, Package, Packages,
+        Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback};
     use std::path::PathBuf;
+    use std::time::Duration;
 
     const FRAMES: u64 = 200;
     const SIDE_PX: u32 = 256;
@@ -329,7 +331,7 @@ mod tests {
         let identities = Identities {
             model_name: "none".into(),
             model_sha256: String::new(),
-            class_names: Vec::new(),
+            class_names: vec!["box".into()],
             calibration_id: String::new(),
             providers_asked: vec![Provider::Cpu],
             provider_got: Provider::Cpu,
@@ -420,6 +422,63 @@ mod tests {
         let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
         let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
         assert_eq!(statuses, 3, "every change is recorded");
+    }
+
+    #[test]
+    fn a_recording_of_some_seconds_ends_without_a_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dark.mcap");
+        let limits =
+            FileLimits { duration_max: Some(Duration::from_secs(2)), ..FileLimits::default() };
+        let config = Config::parse(Path::new("/magpie.toml"), "").unwrap().recording;
+        let config = config.into_file(&path, limits);
+        let mut recorder =
+            Recorder::start(&config, origin(), &SystemClock::start()).unwrap().unwrap();
+        for (second, reason) in [(1, "camera lost"), (4, "camera still lost")] {
+            let mut lost = status(wire::State::Degraded, reason);
+            lost.sent_ns = second * 1_000_000_000;
+            recorder.take_status(lost);
+        }
+        let ended = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            recorder.ends_run()
+        });
+        assert!(ended, "two seconds are over");
+        recorder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_package_of_a_lower_score_keeps_the_ring_and_better_ones_do_not() {
+        let package = |score: f32| Package {
+            track_id: 1,
+            instance: Instance {
+                class_id: 0,
+                score,
+                mask: Mask::empty(SIDE_PX, SIDE_PX),
+                bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
+            },
+            grasps: Vec::new(),
+            refusal: None,
+            deepest_px: [0.0; 2],
+            height_m: None,
+            position_in_reference: None,
+            size: None,
+            occluded_share: 0.0,
+            pick_rank: 0,
+        };
+        let kept = |scores: &[f32]| {
+            let folder = tempfile::tempdir().unwrap();
+            let more = "keep_on_score_below = 0.4";
+            let recorder = start(&format!("[recording]\nfolder = {:?}\n{more}", folder.path()));
+            let mut tap = recorder.tap();
+            let (frame, mut report) = frame_and_report(0);
+            report.packages.packages = scores.iter().map(|score| package(*score)).collect();
+            tap.offer(&frame, &report, wire::State::Ok);
+            drop(tap);
+            recorder.finish().unwrap();
+            recordings(&folder.path().join("kept")).len()
+        };
+        assert_eq!((kept(&[0.9, 0.39]), kept(&[0.9, 0.41]), kept(&[])), (1, 0, 0));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use magpie_perception::StampNs;
 use magpie_recording::{
@@ -39,6 +40,7 @@ pub(super) enum Output {
 impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
         be_nice();
+        let _told = TellPanic(Arc::clone(&self.shared));
         let outcome = self.write_all(&receiver);
         // A broken file is not closed: what is in it can be read.
         let outcome = outcome.and_then(|end| match self.output {
@@ -63,7 +65,15 @@ impl Writer {
     fn write_all(&mut self, receiver: &Receiver<Item>) -> Result<Option<End>, RecordingError> {
         let mut newest = StampNs(0);
         let mut now = StampNs(0);
-        while let Ok(item) = receiver.recv() {
+        loop {
+            let item = match receiver.recv_timeout(QUIET) {
+                Ok(item) => item,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.output.flush()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             match item {
                 Item::Frame(item) => {
                     (newest, now) = (item.frame.stamp, item.handed_over);
@@ -78,7 +88,7 @@ impl Writer {
             }
             // After the item, so that what is kept shows what it is kept for.
             self.keep_if_wanted(now)?;
-            if self.output.is_full(newest) {
+            if self.output.is_full(now) {
                 return Ok(Some(End::Full));
             }
         }
@@ -151,6 +161,8 @@ impl Writer {
     }
 }
 
+/// After this long without anything to write, what was written is brought to the disk.
+const QUIET: Duration = Duration::from_millis(500);
 const TOO_SLOW: &str = "they came faster than they could be written";
 
 impl Output {
@@ -161,9 +173,16 @@ impl Output {
         }
     }
 
-    fn is_full(&self, newest: StampNs) -> bool {
+    fn flush(&mut self) -> Result<(), RecordingError> {
         match self {
-            Output::File(file) => file.is_full(newest),
+            Output::File(file) => file.writer.flush(),
+            Output::Ring(ring) => ring.flush(),
+        }
+    }
+
+    fn is_full(&self, now: StampNs) -> bool {
+        match self {
+            Output::File(file) => file.is_full(now),
             Output::Ring(_) => false,
         }
     }
@@ -202,12 +221,23 @@ impl FileOutput {
         Ok(&mut self.writer)
     }
 
-    fn is_full(&self, newest: StampNs) -> bool {
+    fn is_full(&self, now: StampNs) -> bool {
         let FileLimits { duration_max, frames_max, bytes_max } = self.limits;
-        let spanned_ns = self.first.map_or(0, |first| newest.since_ns(first));
+        let spanned_ns = self.first.map_or(0, |first| now.since_ns(first));
         duration_max.is_some_and(|max| u128::from(spanned_ns) >= max.as_nanos())
             || frames_max.is_some_and(|max| self.writer.frames() >= max)
             || bytes_max.is_some_and(|max| self.writer.bytes() >= max)
+    }
+}
+
+/// Nobody else would notice that the thread is gone.
+struct TellPanic(Arc<Shared>);
+
+impl Drop for TellPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_end(End::Failed("its thread panicked".to_owned()));
+        }
     }
 }
 

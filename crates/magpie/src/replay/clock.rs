@@ -33,13 +33,21 @@ impl ReplayClock {
         ReplayClock { pace: ClockPace::Running { machine, ahead_ns: OnceLock::new() } }
     }
 
-    /// A frame of this stamp is handed out.
-    pub(super) fn reach(&self, stamp: StampNs) {
+    /// What the machine's clock says before a frame is asked for.
+    pub(super) fn asked(&self) -> StampNs {
+        match &self.pace {
+            ClockPace::Stepped { .. } => StampNs(0),
+            ClockPace::Running { machine, .. } => machine.now(),
+        }
+    }
+
+    /// A frame of this stamp is handed out, the first one to who asked for it then.
+    pub(super) fn reach(&self, stamp: StampNs, asked: StampNs) {
         match &self.pace {
             ClockPace::Stepped { now_ns } => now_ns.store(stamp.0, Ordering::Relaxed),
-            ClockPace::Running { machine, ahead_ns } => {
+            ClockPace::Running { ahead_ns, .. } => {
                 // A recording from a clock that was ahead of ours wraps, and wraps back below.
-                ahead_ns.get_or_init(|| machine.now().0.wrapping_sub(stamp.0));
+                ahead_ns.get_or_init(|| asked.0.wrapping_sub(stamp.0));
             }
         }
     }

@@ -28,16 +28,21 @@ pub(super) struct Tolerance {
     #[arg(long, default_value_t = 0.02, value_parser = share, requires = "compare")]
     score_difference_max: f32,
     /// Greatest distance between the best grasps of a package.
-    #[arg(long, default_value_t = 2.0, requires = "compare")]
+    #[arg(long, default_value_t = 2.0, value_parser = distance, requires = "compare")]
     position_mm_max: f64,
-    /// Greatest angle between their approach directions.
-    #[arg(long, default_value_t = 2.0, requires = "compare")]
+    /// Greatest angle between their approach directions; of a tool with several cups, between poses.
+    #[arg(long, default_value_t = 2.0, value_parser = distance, requires = "compare")]
     angle_deg_max: f64,
 }
 
 fn share(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("must lie between 0 and 1".into()) }
+}
+
+fn distance(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if value >= 0.0 { Ok(value) } else { Err("must be 0 or more".into()) }
 }
 
 /// One thing that is not as it was.
@@ -53,6 +58,7 @@ enum Difference {
     ReferenceFrame { recorded: String, replayed: String },
     Position { mm: f64 },
     Angle { deg: f64 },
+    Cups { recorded: Vec<u32>, replayed: Vec<u32> },
 }
 
 impl fmt::Display for Difference {
@@ -71,7 +77,10 @@ impl fmt::Display for Difference {
                 write!(f, "poses were in {recorded}, are in {replayed}")
             }
             Difference::Position { mm } => write!(f, "grasp moved by {mm:.1} mm"),
-            Difference::Angle { deg } => write!(f, "approach turned by {deg:.1} deg"),
+            Difference::Angle { deg } => write!(f, "grasp turned by {deg:.1} deg"),
+            Difference::Cups { recorded, replayed } => {
+                write!(f, "was held by cups {recorded:?}, is by {replayed:?}")
+            }
         }
     }
 }
@@ -101,7 +110,11 @@ pub(super) struct Verdict {
 
 impl Verdict {
     pub(super) fn is_within_tolerance(&self) -> bool {
-        self.packages_different == 0
+        self.packages_different == 0 && self.frames > 0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames == 0
     }
 
     pub(super) fn summary(&self) -> String {
@@ -160,7 +173,7 @@ impl Comparison {
             let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
             let line =
                 format!("frame {}: {package}: {}", replayed.sequence, differences.join(", "));
-            output::line(&line).map_err(|_closed| anyhow!("print {line:?}"))?;
+            output::line_if_read(&line).map_err(|_| anyhow!("print {line:?}"))?;
         }
         Ok(())
     }
@@ -294,21 +307,35 @@ impl Verdict {
         replayed: &wire::Grasp,
         tolerance: &Tolerance,
     ) -> Vec<Difference> {
-        let ((p, approach), (q, approach_now)) = (place(recorded), place(replayed));
-        let (mm, deg) = (1000.0 * (p - q).norm(), approach.angle(&approach_now).to_degrees());
+        let ((p, turn), (q, turn_now)) = (pose(recorded), pose(replayed));
+        let mm = 1000.0 * (p - q).norm();
+        // A single cup may be turned about the approach as one likes.
+        let is_single = |grasp: &wire::Grasp| grasp.cups.iter().all(|cup| *cup == 0);
+        let angle = if is_single(recorded) && is_single(replayed) {
+            (turn * Vector3::z()).angle(&(turn_now * Vector3::z()))
+        } else {
+            turn.angle_to(&turn_now)
+        };
+        let deg = angle.to_degrees();
         self.position_mm_max = self.position_mm_max.max(mm);
-        let moved = (mm > tolerance.position_mm_max).then_some(Difference::Position { mm });
-        let turned = (deg > tolerance.angle_deg_max).then_some(Difference::Angle { deg });
-        moved.into_iter().chain(turned).collect()
+        // Written so that what is no number is a difference.
+        let same_place = mm <= tolerance.position_mm_max;
+        let same_turn = deg <= tolerance.angle_deg_max;
+        let moved = (!same_place).then_some(Difference::Position { mm });
+        let turned = (!same_turn).then_some(Difference::Angle { deg });
+        let cups = (recorded.cups != replayed.cups).then(|| Difference::Cups {
+            recorded: recorded.cups.clone(),
+            replayed: replayed.cups.clone(),
+        });
+        moved.into_iter().chain(turned).chain(cups).collect()
     }
 }
 
-/// Position and approach direction. A cup may be turned about the approach as one likes.
-fn place(grasp: &wire::Grasp) -> (Vector3<f64>, Vector3<f64>) {
+fn pose(grasp: &wire::Grasp) -> (Vector3<f64>, UnitQuaternion<f64>) {
     let pose = grasp.pose.unwrap_or_default();
     let (p, q) = (pose.position_m.unwrap_or_default(), pose.orientation.unwrap_or_default());
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
-    (Vector3::new(p.x, p.y, p.z), rotation * Vector3::z())
+    let turn = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
+    (Vector3::new(p.x, p.y, p.z), turn)
 }
 
 /// Pairs of packages whose masks overlap most, best first: `(recorded, replayed, IoU)`.
@@ -365,7 +392,7 @@ mod tests {
     }
 
     fn found(recorded: Vec<wire::Package>, replayed: Vec<wire::Package>) -> Vec<Difference> {
-        let mut verdict = Verdict::default();
+        let mut verdict = Verdict { frames: 1, ..Verdict::default() };
         let report = verdict.compare(&message(recorded), &message(replayed), &TOLERANCE);
         assert_eq!(verdict.is_within_tolerance(), report.is_empty());
         report.into_iter().flat_map(|(_, differences)| differences).collect()
@@ -436,6 +463,25 @@ mod tests {
         let loose = with(|package| package.grasps.clear());
         assert_eq!(found(vec![package(0)], vec![loose.clone()]), [Difference::GraspMissing]);
         assert_eq!(found(vec![loose], vec![package(0)]), [Difference::GraspNew]);
+    }
+
+    #[test]
+    fn several_cups_must_land_where_they_did_and_a_pose_must_be_a_number() {
+        let several = || with(|package| package.grasps[0].cups = vec![0, 1]);
+        let mut turned = several();
+        let (s, c) = (90f64.to_radians() / 2.0).sin_cos();
+        pose(&mut turned).orientation = Some(wire::Quaternion { x: 0.0, y: 0.0, z: s, w: c });
+        assert!(matches!(found(vec![several()], vec![turned])[..], [Difference::Angle { .. }]));
+        let others = with(|package| package.grasps[0].cups = vec![0, 2]);
+        assert!(matches!(found(vec![several()], vec![others])[..], [Difference::Cups { .. }]));
+        let lost = with(|package| pose(package).position_m.as_mut().unwrap().x = f64::NAN);
+        let differences = found(vec![package(0)], vec![lost]);
+        assert!(matches!(differences[..], [Difference::Position { .. }]), "{differences:?}");
+    }
+
+    #[test]
+    fn what_was_not_compared_is_not_within_any_tolerance() {
+        assert!(!Verdict::default().is_within_tolerance());
     }
 
     #[test]

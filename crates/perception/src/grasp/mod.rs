@@ -242,7 +242,7 @@ fn plan_package(
             return;
         }
     }
-    on_plane::plan(package, grid, deepest, context.scene);
+    on_plane::plan(package, grid, deepest, context.scene, context.limits);
 }
 
 fn plan_on_depth(

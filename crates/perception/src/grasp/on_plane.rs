@@ -7,14 +7,20 @@ use super::grid::Grid;
 use super::hold::{Held, clearance_share};
 use super::{grasp, in_reference};
 use crate::number::to_f32;
-use crate::{CupSet, GraspRefusal, Package, PoseSource, Scene};
+use crate::{CupSet, GraspLimits, GraspRefusal, Package, PoseSource, Scene};
 
 /// Without depth nobody knows how flat the surface is.
 const SEAL_UNKNOWN: f32 = 0.5;
 /// Nor how high: the contact is off by the package's height, a hand's breadth or so.
 const SIGMA_M: f64 = 0.1;
 
-pub(crate) fn plan(package: &mut Package, grid: &Grid, deepest: Option<usize>, scene: &Scene) {
+pub(crate) fn plan(
+    package: &mut Package,
+    grid: &Grid,
+    deepest: Option<usize>,
+    scene: &Scene,
+    limits: &GraspLimits,
+) {
     let Some(plane) = &scene.support_plane_in_camera else {
         package.refusal = Some(GraspRefusal::NoSurface);
         return;
@@ -55,10 +61,14 @@ pub(crate) fn plan(package: &mut Package, grid: &Grid, deepest: Option<usize>, s
         depth_hole_fraction: 0.0,
         sigma_m: to_f32(SIGMA_M),
     };
+    package.position_in_reference = Some(in_reference(scene, &Point3::from(point.coords)));
+    if held.quality() < limits.quality_min {
+        package.refusal = Some(GraspRefusal::NoSeal);
+        return;
+    }
     let mut grasp = grasp(scene, &held);
     grasp.pose_source = PoseSource::SupportPlane;
     grasp.depth_hole_fraction = 1.0;
-    package.position_in_reference = Some(in_reference(scene, &Point3::from(point.coords)));
     package.refusal = None;
     package.grasps.push(grasp);
 }

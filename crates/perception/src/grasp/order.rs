@@ -1,7 +1,7 @@
 //! Which package comes first.
 //!
-//! What another package lies on or hides comes after everything that is free, because lifting it
-//! would throw the other one. Then come the packages that can be held well, the highest first.
+//! Of what can be held, what another package lies on or hides comes after everything that is free,
+//! because lifting it would throw the other one. Then come the packages that can be held well, the highest first.
 
 use crate::Package;
 

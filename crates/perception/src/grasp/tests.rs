@@ -93,6 +93,19 @@ fn without_depth_the_pose_lies_on_the_support_plane_and_says_so() {
 }
 
 #[test]
+fn the_least_quality_holds_without_depth_too() {
+    let planned = |quality_min| {
+        let instances = vec![instance(rectangle(140, 100, 40, 40))];
+        let limits = GraspLimits { quality_min, ..LIMITS };
+        let found = plan(instances, &[1], None, Some(&scene()), &limits, &mut PlanState::default());
+        let package = &found.packages[0];
+        (package.grasps.len(), package.refusal)
+    };
+    assert_eq!(planned(0.3), (1, None));
+    assert_eq!(planned(0.6), (0, Some(GraspRefusal::NoSeal)));
+}
+
+#[test]
 fn a_package_that_hides_another_is_seen_across_the_shadow_beside_it() {
     let masks = [rectangle(100, 100, 50, 60), rectangle(150, 100, 60, 60)];
     let occluded_share = |cover_mm: u16| {

@@ -97,6 +97,19 @@ fn messages(folder: &TempDir, topic: &str) -> Vec<(u32, StampNs, Vec<u8>)> {
 }
 
 #[test]
+fn a_frame_is_on_the_disk_when_only_other_messages_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("belt.mcap");
+    let mut writer = FrameWriter::create(&path, info(), WriteOptions::default()).unwrap();
+    writer.write(&frame(0)).unwrap();
+    let later = StampNs(frame(0).stamp.0 + WriteOptions::default().chunk_ns_max);
+    with_message("camera lost", |message| writer.write_message(later, &message).unwrap());
+    std::mem::forget(writer);
+    let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+    assert_eq!(read_all(&mut reader).len(), 1);
+}
+
+#[test]
 fn every_frame_has_its_result_beside_it_and_frames_are_read_as_before() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(&folder);

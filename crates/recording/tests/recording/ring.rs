@@ -19,12 +19,16 @@ const LIMITS: RingLimits = RingLimits {
 };
 
 fn ring(folder: &Path, limits: RingLimits) -> Ring {
+    ring_with(folder, limits, WriteOptions::default())
+}
+
+fn ring_with(folder: &Path, limits: RingLimits, options: WriteOptions) -> Ring {
     let config = StoredFile {
         name: "magpie.toml".into(),
         media_type: "application/toml".into(),
         data: b"cell = \"belt\"".to_vec(),
     };
-    Ring::open(folder, "belt", info(), WriteOptions::default(), limits, vec![config]).unwrap()
+    Ring::open(folder, "belt", info(), options, limits, vec![config]).unwrap()
 }
 
 fn write(ring: &mut Ring, sequences: std::ops::Range<u64>) {
@@ -91,6 +95,29 @@ fn what_is_kept_stays_and_the_segment_being_written_goes_on() {
     ring.finish().unwrap();
     assert_eq!(segments(&folder.path().join("kept")), [&[0, 1, 2], &[3, 4, 5]]);
     assert_eq!(segments(folder.path()).len(), 4);
+}
+
+#[test]
+fn what_is_kept_is_on_the_disk_at_once() {
+    let folder = folder();
+    let mut ring = ring(folder.path(), LIMITS);
+    write(&mut ring, 0..2);
+    ring.keep().unwrap();
+    std::mem::forget(ring);
+    assert_eq!(segments(&folder.path().join("kept")), [[0, 1]]);
+}
+
+#[test]
+fn a_segment_ends_when_it_has_its_share_of_the_bytes() {
+    let folder = folder();
+    let limits =
+        RingLimits { segment_ns_max: u64::MAX, segments_max: 1000, bytes_max: 80_000, ..LIMITS };
+    let options = WriteOptions { chunk_ns_max: 1, ..WriteOptions::default() };
+    let mut ring = ring_with(folder.path(), limits, options);
+    write(&mut ring, 0..200);
+    ring.finish().unwrap();
+    let found = segments(folder.path());
+    assert!(found.len() > 1 && found.concat().len() < 200, "{found:?}");
 }
 
 #[test]
