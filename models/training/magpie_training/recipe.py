@@ -49,15 +49,17 @@ class Recipe:
     paste_share: float = 0.4
     paste_max: int = 4
     # Share of the pictures whose packages get prints, partly from the pictures in the folders
-    # `prints`, and of those laid on a smooth ground (complete pictures with all outlines only).
+    # `prints`, and of those laid on another ground (complete pictures with all outlines only):
+    # a smooth one, or one of `backgrounds`.
     reprint_share: float = 0.0
     prints: tuple = ()
-    plain_ground_share: float = 0.0
+    ground_share: float = 0.0
     workers: int = 1
     threads: int = 2
     cache_dir: str = ""
     checkpoint_minutes: float = 3.0
-    # Folders of pictures without packages, used as backgrounds for cut-outs.
+    # Folders of pictures without packages, and the share of pictures that consist of a ground with
+    # few cut-outs or none.
     backgrounds: tuple = field(default=())
     background_share: float = 0.0
 

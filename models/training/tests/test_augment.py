@@ -45,11 +45,34 @@ def test_a_print_is_dark_where_the_package_is():
 def test_plain_ground_is_smooth_and_keeps_what_is_labelled():
     for seed in range(10):
         before, after = canvas(), canvas()
-        augment.lay_on_plain_ground(after, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        augment.lay_on(after, augment.plain_ground(128, 128, rng), rng)
         inside = (slice(34, 94), slice(34, 94))
         assert (before.image[inside] == after.image[inside]).all()
         ground = after.image[:28].astype(int)
         assert np.abs(np.diff(ground, axis=1)).max() <= 12
+
+
+def test_a_photographed_ground_is_part_of_its_picture():
+    picture = np.zeros((60, 90, 3), np.uint8)
+    picture[..., 1] = np.linspace(40, 120, 90)
+    for seed in range(20):
+        ground = augment.photographed_ground(picture, 64, 64, np.random.default_rng(seed))
+        assert ground.shape == (64, 64, 3)
+        assert not ground[..., [0, 2]].any()
+        assert 40 * np.exp(-0.5) - 1 <= ground[..., 1].min() <= ground[..., 1].max() <= 163
+
+
+def test_a_background_shows_what_is_pasted_and_nothing_else(recipe, tmp_path):
+    cv2.imwrite(str(tmp_path / "room.jpg"), np.full((80, 120, 3), (10, 200, 10), np.uint8))
+    rooms = dataclasses.replace(
+        recipe, backgrounds=(str(tmp_path),), background_share=1.0, paste_share=0.0, paste_max=3
+    )
+    items = [Stream(rooms)[n] for n in range(12)]
+    assert max(len(item["classes"]) for item in items) <= 3
+    assert any(len(item["classes"]) == 0 for item in items)
+    assert any(len(item["classes"]) for item in items)
+    assert all(item["trusted"].all() for item in items)
 
 
 def test_a_shadow_only_darkens():
@@ -60,7 +83,7 @@ def test_a_shadow_only_darkens():
 
 
 def test_items_with_prints_depend_on_their_number_alone(recipe):
-    printed = dataclasses.replace(recipe, reprint_share=1.0, plain_ground_share=0.5)
+    printed = dataclasses.replace(recipe, reprint_share=1.0, ground_share=0.5)
     first, again = Stream(printed), Stream(printed)
     again[1]
     assert (first[4]["image"] == again[4]["image"]).all()
