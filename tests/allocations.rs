@@ -125,6 +125,11 @@ fn centre_px(package: usize, frame: usize) -> (f32, f32) {
 const SIZE_PX: (f32, f32) = (50.0, 40.0);
 
 /// Flat tops 150 mm above what the packages lie on.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "pixels of the picture"
+)]
 fn depth(frame: usize) -> DepthImage {
     let (width, height) = (IMAGE_PX.0 as usize, IMAGE_PX.1 as usize);
     let letterbox = Letterbox::new(IMAGE_PX, (INPUT_PX, INPUT_PX));
