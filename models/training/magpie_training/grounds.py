@@ -48,7 +48,7 @@ def open_archive(path):
 
 def make(archives, list_path, out):
     """Writes the listed pictures as JPEG, a folder for each split; returns their counts."""
-    counts = {}
+    counts, written = {}, set()
     readers = {path: open_archive(path) for path in map(Path, archives)}
     for split, prefix, name in read_list(list_path):
         here = [read for path, read in readers.items() if path.name.startswith(prefix)]
@@ -62,7 +62,11 @@ def make(archives, list_path, out):
         folder.mkdir(parents=True, exist_ok=True)
         stem = f"{prefix}_{Path(name).name.split('.')[0]}"
         for number, picture in enumerate(pictures(name, data)):
-            cv2.imwrite(str(folder / f"{stem}_{number:02}.jpg"), picture)
+            path = folder / f"{stem}_{number:02}.jpg"
+            if path in written:
+                raise UserError(f"read list {list_path}: two files of {prefix} are called {stem}")
+            cv2.imwrite(str(path), picture)
+            written.add(path)
             counts[split] = counts.get(split, 0) + 1
     return counts
 

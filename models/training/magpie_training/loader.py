@@ -80,7 +80,7 @@ class Stream(Dataset):
         return canvas
 
     def ground(self, side, rng):
-        if self.backgrounds and rng.random() < 0.6:
+        if self.backgrounds and rng.random() < 0.75:
             return augment.photographed_ground(one_of(self.backgrounds, rng), side, side, rng)
         return augment.plain_ground(side, side, rng)
 

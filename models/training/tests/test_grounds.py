@@ -67,6 +67,7 @@ def test_listed_pictures_are_taken_from_archives(archives, tmp_path):
         ("train walls walls/a.png\n", "in walls, which was not given"),
         ("train floors floors/none.png\n", "no floors/none.png in floors"),
         ("train floors floors/broken.png\n", "broken.png: its contents do not decode"),
+        ("train floors floors/tile.png\ntrain floors floors/tile.png\n", "two files of floors"),
         ("train rooms package/none.exr.js\n", "no package/none.exr.js in rooms"),
     ],
 )
