@@ -102,6 +102,8 @@ pub(crate) struct StoredFrames {
     halves: VecDeque<Half>,
     whole: VecDeque<StoredFrame>,
     losses: Losses,
+    /// How color was coded, if that changed it.
+    pub(crate) lossy_coding: Option<String>,
     is_first_pass: bool,
 }
 
@@ -120,6 +122,7 @@ impl StoredFrames {
             halves: VecDeque::new(),
             whole: VecDeque::new(),
             losses,
+            lossy_coding: None,
             is_first_pass: true,
         }
     }
@@ -172,6 +175,9 @@ impl StoredFrames {
             self.halves.push_back(Half { sequence, stamp_ns, color: None, depth: None });
             self.halves.len() - 1
         });
+        if is_color && channel.metadata.get("lossless").is_some_and(|value| value == "false") {
+            self.lossy_coding = channel.metadata.get("coding").cloned();
+        }
         let image = Some(StoredImage { channel, data });
         let half = &mut self.halves[at];
         if is_color {

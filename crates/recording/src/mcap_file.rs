@@ -16,8 +16,8 @@ use crate::schema::Fields;
 
 /// Opcode and length.
 const RECORD_HEAD_BYTES: usize = 1 + 8;
-/// No chunk of ours comes near; a damaged length must not allocate all memory.
-const CHUNK_BYTES_MAX: usize = 1 << 30;
+/// No record of ours comes near; a damaged length must not allocate all memory.
+const RECORD_BYTES_MAX: usize = 1 << 29;
 
 pub(crate) trait Input: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Input for T {}
@@ -46,6 +46,12 @@ struct RecordSpan {
     opcode: u8,
     offset: u64,
     bytes: u64,
+}
+
+impl RecordSpan {
+    fn is_too_long(self) -> bool {
+        self.bytes > RECORD_BYTES_MAX as u64
+    }
 }
 
 pub(crate) struct StoredMessage {
@@ -119,6 +125,8 @@ impl McapFile {
 
     fn note(&mut self, span: RecordSpan) -> io::Result<()> {
         match span.opcode {
+            // Nobody wrote that; what it should have said is missed where it is needed.
+            op::STATISTICS | op::METADATA | op::SCHEMA | op::CHANNEL if span.is_too_long() => {}
             op::CHUNK => self.chunks.push(span),
             op::ATTACHMENT => self.attachments.push(span),
             op::DATA_END => self.is_finished = true,
@@ -163,6 +171,7 @@ impl McapFile {
     }
 
     fn read(&mut self, span: RecordSpan) -> io::Result<Vec<u8>> {
+        assert!(!span.is_too_long(), "asked before anything is allocated");
         let bytes = usize::try_from(span.bytes).map_err(io::Error::other)?;
         let mut record = vec![0; bytes];
         self.input.seek(SeekFrom::Start(span.offset))?;
@@ -184,6 +193,9 @@ impl McapFile {
     /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.
     pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
         let span = self.chunks[chunk];
+        if span.is_too_long() {
+            return Err(ChunkError::Damaged);
+        }
         let bytes =
             self.read(span).map_err(|source| ChunkError::Read { offset: span.offset, source })?;
         self.unpack(&bytes).map_err(|_damage| ChunkError::Damaged)
@@ -196,7 +208,7 @@ impl McapFile {
                 .with_skip_end_magic(true)
                 // Checksum first: nothing of a damaged chunk is parsed.
                 .with_prevalidate_chunk_crcs(true)
-                .with_record_length_limit(CHUNK_BYTES_MAX),
+                .with_record_length_limit(RECORD_BYTES_MAX),
         );
         let mut messages = Vec::new();
         while let Some(event) = reader.next_event() {
@@ -229,6 +241,9 @@ impl McapFile {
     /// The attachment of that name: `Ok(None)` if there is none, `Some(None)` if it is damaged.
     pub(crate) fn attachment(&mut self, name: &str) -> io::Result<Option<Option<Vec<u8>>>> {
         for span in self.attachments.clone() {
+            if span.is_too_long() {
+                continue;
+            }
             let record = self.read(span)?;
             let body = &record[RECORD_HEAD_BYTES..];
             if attachment_name(body) == Some(name.as_bytes()) {

@@ -86,6 +86,11 @@ impl FrameReader {
         self.frames.losses()
     }
 
+    /// How the colour read so far was coded, if that changed it, for example `jpeg, quality 80`.
+    pub fn lossy_coding(&self) -> Option<&str> {
+        self.frames.lossy_coding.as_deref()
+    }
+
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }

@@ -1,11 +1,14 @@
 //! The last minutes of a cell, as files that each stand alone.
 //!
 //! ```text
-//! folder/dock-7_2026-11-23T130508.120Z.mcap    oldest: removed when a limit is reached
-//! folder/dock-7_2026-11-23T130538.134Z.mcap
-//! folder/dock-7_2026-11-23T130608.101Z.mcap    being written
-//! folder/kept/dock-7_2026-11-23T1241...mcap    moved there by `keep`: stays
+//! folder/dock-7_2026-11-23T130508.120Z-00000041.mcap    oldest: removed when a limit is reached
+//! folder/dock-7_2026-11-23T130538.134Z-00000042.mcap
+//! folder/dock-7_2026-11-23T130608.101Z-00000043.mcap    being written
+//! folder/kept/dock-7_2026-11-23T1241...mcap             moved there by `keep`: stays
 //! ```
+//!
+//! The number tells which is older, for the machine's clock may have been set back since. Whatever
+//! somebody else removes from the folder, or the folder itself, is gone, and the ring goes on.
 
 use std::fs;
 use std::io;
@@ -35,12 +38,13 @@ pub struct RingLimits {
 pub struct Ring {
     folder: PathBuf,
     /// Files of other names in the folder are nobody's business here.
-    prefix: String,
+    name: String,
     info: RecordingInfo,
     options: WriteOptions,
     limits: RingLimits,
     /// In every segment.
     attachments: Vec<StoredFile>,
+    number_next: u64,
     current: Option<Segment>,
 }
 
@@ -66,17 +70,34 @@ impl Ring {
         limits: RingLimits,
         attachments: Vec<StoredFile>,
     ) -> Result<Ring, RecordingError> {
-        let (folder, prefix) = (folder.to_owned(), format!("{name}_"));
-        let ring = Ring { folder, prefix, info, options, limits, attachments, current: None };
-        ring.in_folder(|| fs::create_dir_all(ring.folder.join(KEPT)))?;
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        let mut ring = Ring {
+            folder,
+            name,
+            info,
+            options,
+            limits,
+            attachments,
+            number_next: 1,
+            current: None,
+        };
+        ring.make_folder()?;
+        let newest = ring.files_in(&ring.folder)?.pop();
+        ring.number_next = newest.map_or(1, |file| file.number + 1);
         Ok(ring)
+    }
+
+    fn make_folder(&self) -> Result<(), RecordingError> {
+        self.in_folder(|| fs::create_dir_all(self.folder.join(KEPT)))
     }
 
     /// The segment for a frame of this stamp, a new one when the last has its length.
     pub fn writer(&mut self, stamp: StampNs) -> Result<&mut FrameWriter, RecordingError> {
-        if self.current.as_ref().is_some_and(|segment| self.is_full(segment, stamp)) {
+        let ends = |segment: &Segment| self.is_full(segment, stamp) || self.is_gone(segment);
+        if self.current.as_ref().is_some_and(ends) {
             self.close()?;
         }
+        self.make_folder()?;
         self.make_room()?;
         let segment = match self.current.take() {
             Some(segment) => segment,
@@ -93,6 +114,7 @@ impl Ring {
             return Ok(Kept::default());
         }
         self.flush()?;
+        self.make_folder()?;
         let (folder, kept) = (self.folder.clone(), self.folder.join(KEPT));
         let mut kept_bytes: u64 = self.files_in(&kept)?.iter().map(|file| file.bytes).sum();
         let files = self.files_in(&folder)?;
@@ -104,7 +126,8 @@ impl Ring {
             if kept_bytes > self.limits.kept_bytes_max {
                 break;
             }
-            self.in_folder(|| fs::rename(folder.join(&file.name), kept.join(&file.name)))?;
+            let (from, to) = (folder.join(&file.name), kept.join(&file.name));
+            self.in_folder(|| unless_gone(fs::rename(from, to)))?;
             moved += 1;
             let current = self.current.as_mut().filter(|segment| segment.name == file.name);
             if let Some(segment) = current {
@@ -112,6 +135,11 @@ impl Ring {
             }
         }
         Ok(Kept { moved, left: count - moved })
+    }
+
+    /// The segment being written, whatever limit it has reached.
+    pub fn current(&mut self) -> Option<&mut FrameWriter> {
+        self.current.as_mut().map(|segment| &mut segment.writer)
     }
 
     /// What was written so far survives a kill.
@@ -136,11 +164,18 @@ impl Ring {
             || segment.writer.bytes() >= self.limits.bytes_max / SEGMENTS_MIN
     }
 
-    fn begin(&self, stamp: StampNs) -> Result<Segment, RecordingError> {
+    /// Nobody would ever read what is written to it.
+    fn is_gone(&self, segment: &Segment) -> bool {
+        let folder = if segment.is_kept { self.folder.join(KEPT) } else { self.folder.clone() };
+        !folder.join(&segment.name).exists()
+    }
+
+    fn begin(&mut self, stamp: StampNs) -> Result<Segment, RecordingError> {
         let time = UNIX_EPOCH + Duration::from_nanos(stamp.0);
         // Colons are no part of file names elsewhere.
         let time = humantime::format_rfc3339_millis(time).to_string().replace(':', "");
-        let name = format!("{}{time}.mcap", self.prefix);
+        let name = format!("{}_{time}-{:08}.mcap", self.name, self.number_next);
+        self.number_next += 1;
         let path = self.folder.join(&name);
         let mut writer = FrameWriter::create(&path, self.info.clone(), self.options)?;
         for stored in &self.attachments {
@@ -163,7 +198,7 @@ impl Ring {
             if !too_many && bytes <= bytes_max && self.free_bytes()? >= self.limits.free_bytes_min {
                 return Ok(());
             }
-            self.in_folder(|| fs::remove_file(self.folder.join(&file.name)))?;
+            self.in_folder(|| unless_gone(fs::remove_file(self.folder.join(&file.name))))?;
             bytes -= file.bytes;
             left -= 1;
         }
@@ -174,16 +209,16 @@ impl Ring {
         self.in_folder(|| free_bytes(&self.folder))
     }
 
-    /// The ring's files in a folder, oldest first: names sort as times do.
+    /// The ring's files in a folder, oldest first.
     fn files_in(&self, folder: &Path) -> Result<Vec<RingFile>, RecordingError> {
         let mut files = Vec::new();
         for entry in self.in_folder(|| fs::read_dir(folder))? {
             let entry = self.in_folder(|| entry)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with(&self.prefix) && name.ends_with(".mcap") {
-                let bytes = self.in_folder(|| entry.metadata())?.len();
-                files.push(RingFile { name, bytes });
-            }
+            let Some(number) = number_of(&self.name, &name) else { continue };
+            let metadata = self.in_folder(|| unless_gone(entry.metadata().map(Some)))?;
+            let Some(metadata) = metadata else { continue };
+            files.push(RingFile { number, name, bytes: metadata.len() });
         }
         files.sort();
         Ok(files)
@@ -203,10 +238,31 @@ pub struct Kept {
     pub left: usize,
 }
 
+/// In the order of their making.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RingFile {
+    number: u64,
     name: String,
     bytes: u64,
+}
+
+/// The number of a file of this very cell, another of which may be called `dock-7_2`; 0 for one
+/// of the time when they had none.
+fn number_of(cell: &str, file: &str) -> Option<u64> {
+    // Neither time nor number holds a `_`.
+    let (of, rest) = file.strip_suffix(".mcap")?.rsplit_once('_')?;
+    let (time, number) = rest.split_once('Z')?;
+    let is_time = time.chars().all(|c| c.is_ascii_digit() || "-T.".contains(c));
+    let number = number.strip_prefix('-').map_or(Some(0), |number| number.parse().ok())?;
+    (of == cell && is_time).then_some(number)
+}
+
+/// Somebody else tidied up: what should go or move is gone.
+fn unless_gone<T: Default>(outcome: io::Result<T>) -> io::Result<T> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        outcome => outcome,
+    }
 }
 
 /// An error if the disk of `folder` has less than this much free.

@@ -110,6 +110,29 @@ fn a_chunk_whose_head_is_damaged_is_missed_aloud() {
 }
 
 #[test]
+fn a_damaged_length_allocates_nothing_and_is_missed_aloud() {
+    // A record that claims a terabyte, in a file as long: all of it is a hole.
+    const CLAIMED: u64 = 1 << 40;
+    let bytes = recording();
+    let summary = mcap::Summary::read(bytes).unwrap().unwrap();
+    let at = summary.chunk_indexes[2].chunk_start_offset;
+    for opcode in [0x06, 0x09, 0x0c] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.mcap");
+        let mut changed = bytes[..usize::try_from(at).unwrap()].to_vec();
+        changed.push(opcode);
+        changed.extend(CLAIMED.to_le_bytes());
+        std::fs::write(&path, changed).unwrap();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_len(at + 9 + CLAIMED).unwrap();
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        assert_eq!(reader.attachment("magpie.toml").unwrap(), None);
+        assert_eq!(read_all(&mut reader).len(), 2);
+        assert!(!reader.losses().is_none());
+    }
+}
+
+#[test]
 fn a_damaged_chunk_is_left_out_and_counted_once() {
     let bytes = recording();
     let summary = mcap::Summary::read(bytes).unwrap().unwrap();

@@ -85,6 +85,52 @@ fn what_an_earlier_run_left_is_part_of_the_ring_and_other_files_are_not() {
 }
 
 #[test]
+fn a_cell_whose_name_begins_like_another_s_leaves_that_one_s_files_alone() {
+    let folder = folder();
+    let others = ["belt_2_2020-01-01T000000.000Z-00000001.mcap", "belt_notes.mcap"];
+    for name in others {
+        std::fs::write(folder.path().join(name), "not ours").unwrap();
+    }
+    let mut ring = ring(folder.path(), LIMITS);
+    write(&mut ring, 0..30);
+    assert_eq!(ring.keep().unwrap().moved, 4);
+    ring.finish().unwrap();
+    for name in others {
+        assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"not ours");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_make_new_segments_old() {
+    let folder = folder();
+    let mut first = ring(folder.path(), LIMITS);
+    write(&mut first, 20..29);
+    drop(first);
+    let mut second = ring(folder.path(), LIMITS);
+    write(&mut second, 0..6);
+    second.finish().unwrap();
+    // By time, as names sort; the first one written is gone.
+    let expected: [&[u64]; 4] = [&[0, 1, 2], &[3, 4, 5], &[23, 24, 25], &[26, 27, 28]];
+    assert_eq!(segments(folder.path()), expected);
+}
+
+#[test]
+fn a_ring_goes_on_when_somebody_tidies_its_folder() {
+    let folder = folder();
+    let ring_folder = folder.path().join("ring");
+    let mut ring = ring(&ring_folder, LIMITS);
+    write(&mut ring, 0..7);
+    std::fs::remove_dir_all(&ring_folder).unwrap();
+    write(&mut ring, 7..9);
+    assert_eq!(ring.keep().unwrap().moved, 1);
+    std::fs::remove_dir_all(&ring_folder).unwrap();
+    assert_eq!(ring.keep().unwrap(), Kept::default());
+    write(&mut ring, 9..10);
+    ring.finish().unwrap();
+    assert_eq!(segments(&ring_folder), [[9]]);
+}
+
+#[test]
 fn what_is_kept_stays_and_the_segment_being_written_goes_on() {
     let folder = folder();
     let mut ring = ring(folder.path(), LIMITS);

@@ -49,6 +49,12 @@ fn a_lossy_channel_says_so() {
     assert_eq!(metadata["lossless"], "false");
     assert_eq!(metadata["coding"], "jpeg, quality 80");
     assert_eq!(metadata["stamp_source"], "exposure");
+    let mut reader = play(bytes);
+    read_all(&mut reader);
+    assert_eq!(reader.lossy_coding(), Some("jpeg, quality 80"));
+    let mut lossless = play(recorded(WriteOptions::default(), &[frame(0)]));
+    read_all(&mut lossless);
+    assert_eq!(lossless.lossy_coding(), None);
 }
 
 #[test]
