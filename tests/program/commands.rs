@@ -193,6 +193,23 @@ fn labels_that_cannot_be_scored_against_are_named() {
 }
 
 #[test]
+fn what_is_found_in_empty_pictures_is_counted() {
+    let simulated = Simulated::new();
+    let folder = tempfile::tempdir().unwrap();
+    let grey = BgrImage::new(320, 240, vec![120; 3 * 320 * 240]).unwrap();
+    write_png(&folder.path().join("belt.png"), &grey).unwrap();
+    let packages = folder.path().join("packages.png");
+    std::fs::copy(simulated.path("color/000000.png"), &packages).unwrap();
+    let output = magpie(&["eval", "--empty", folder.path().to_str().unwrap(), "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["pictures"], 2);
+    assert!(report["by_score"][0]["findings"].as_u64().unwrap() >= 1);
+    assert_eq!(report["worst"][0]["path"], packages.to_str().unwrap());
+    check_refused(&["eval", "--empty", "gone.png"], 1, &["gone.png"]);
+}
+
+#[test]
 fn outlines_that_enclose_nothing_are_told_and_their_labels_scored_by_their_boxes() {
     let simulated = Simulated::new();
     let dataset = simulated.arg("annotations.json");

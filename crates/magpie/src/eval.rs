@@ -1,7 +1,8 @@
-//! `magpie eval`: the deployed pipeline over labelled datasets, scored as COCO does, or its
-//! grasps over a simulated one.
+//! `magpie eval`: the deployed pipeline over labelled datasets, scored as COCO does, over pictures
+//! without packages, or its grasps over a simulated dataset.
 
 mod dataset;
+mod empty;
 mod grasp_pictures;
 mod grasp_report;
 mod grasps;
@@ -36,11 +37,19 @@ pub struct EvalArgs {
     #[arg(long)]
     model: Option<PathBuf>,
     /// COCO annotations; `file_name` is relative to this file's folder. May be given again.
-    #[arg(long, required_unless_present = "grasps")]
+    #[arg(long, required_unless_present_any = ["grasps", "empty"])]
     dataset: Vec<PathBuf>,
     /// Judge grasps instead, on a folder that `magpie simulate --solids` wrote.
     #[arg(long, conflicts_with = "dataset")]
     grasps: Option<PathBuf>,
+    /// Count what is found in pictures without packages, or folders of them: all of it is wrong.
+    #[arg(
+        long,
+        num_args = 1..,
+        value_name = "IMAGE",
+        conflicts_with_all = ["dataset", "grasps", "scorecard", "class_agnostic"]
+    )]
+    empty: Vec<PathBuf>,
     /// Whose masks the grasps are planned on.
     #[arg(long, value_enum, default_value = "true", requires = "grasps")]
     masks: grasps::Masks,
@@ -104,6 +113,9 @@ pub fn eval(args: &EvalArgs) -> Outcome {
     }
     if let Some(folder) = &args.grasps {
         return grasps::eval(folder, args, &config);
+    }
+    if !args.empty.is_empty() {
+        return empty::eval(&args.empty, args.json, &config);
     }
     let model_path = config.model_path.as_deref();
     let model = model::read(model_path, config.model_sha256.as_deref())?;

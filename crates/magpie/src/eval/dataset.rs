@@ -68,7 +68,8 @@ fn read_coco(path: &Path) -> anyhow::Result<COCO> {
     );
     anyhow::ensure!(
         !dataset.annotations.is_empty(),
-        "{} labels nothing: there is nothing to score against",
+        "{} labels nothing: there is nothing to score against; of pictures without packages, \
+         `magpie eval --empty PICTURES` counts what is found",
         path.display()
     );
     let images: HashSet<u64> = dataset.images.iter().map(|image| image.id).collect();
