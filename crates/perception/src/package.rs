@@ -204,6 +204,11 @@ pub enum DepthProblem {
     )]
     NotTheSupportPlanes { ratio: f32 },
     #[error(
+        "most packages lie below the support plane, {ratio:.2} times as far away as it: depth must be \
+         in millimetres, and scene.support_plane_z_in_base_m must be right"
+    )]
+    BelowTheSupportPlane { ratio: f32 },
+    #[error(
         "depth is {median_m:.3} m at the median: it must be in millimetres, between 0.1 and 12 m"
     )]
     OutOfRange { median_m: f32 },

@@ -136,8 +136,9 @@ pub fn plan(
         _ => Rays::new(&scene.camera_info),
     });
     let plane = scene.and_then(|scene| scene.support_plane_in_camera.as_ref());
-    let depth_problem =
-        depth.zip(rays.as_ref()).and_then(|(depth, rays)| check_depth(depth, rays, plane));
+    let depth_problem = depth
+        .zip(rays.as_ref())
+        .and_then(|(depth, rays)| check_depth(depth, rays, plane, &instances));
     let view = depth
         .filter(|_| depth_problem.is_none())
         .zip(rays.as_ref())

@@ -14,26 +14,28 @@ const STAY_FIRST_M: f64 = 0.02;
 
 /// Sorts packages and numbers them. `first_track` was first in the last frame.
 pub(crate) fn sort(packages: &mut [Package], first_track: Option<u64>) {
-    packages.sort_by(|a, b| key(b, first_track).partial_cmp(&key(a, first_track)).expect("no NaN"));
+    packages.sort_by(|a, b| {
+        let (first, second) = (key(b, first_track), key(a, first_track));
+        let [one, other] = [first, second].map(|(class, ..)| class);
+        one.cmp(&other)
+            .then(first.1.total_cmp(&second.1))
+            .then(first.2.total_cmp(&second.2))
+            .then(first.3.total_cmp(&second.3))
+    });
     for (rank, package) in (0..).zip(packages) {
         package.pick_rank = rank;
     }
 }
 
-/// Larger comes first.
-fn key(package: &Package, first_track: Option<u64>) -> (bool, bool, bool, f64, f32, f32) {
+/// Larger comes first: held at all, free, held well; height; how little is hidden; score.
+fn key(package: &Package, first_track: Option<u64>) -> ([bool; 3], f64, f32, f32) {
     let quality = package.grasps.first().map_or(0.0, |grasp| grasp.quality);
     let is_free = package.occluded_share <= OCCLUDED_SHARE_MAX;
     let stays = first_track == Some(package.track_id);
     let height_m = package.height_m.unwrap_or(f64::MIN / 2.0);
     let height_m = height_m + if stays { STAY_FIRST_M } else { 0.0 };
     let hidden = if is_free { 0.0 } else { package.occluded_share };
-    (
-        quality > 0.0,
-        is_free,
-        quality >= if stays { 0.7 * GOOD_QUALITY } else { GOOD_QUALITY },
-        height_m,
-        -hidden,
-        package.instance.score,
-    )
+    let good = if stays { 0.7 * GOOD_QUALITY } else { GOOD_QUALITY };
+    let class = [quality > 0.0, is_free, quality >= good];
+    (class, height_m, -hidden, package.instance.score)
 }

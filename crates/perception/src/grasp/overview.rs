@@ -4,8 +4,9 @@ use nalgebra::Vector3;
 
 use super::contact::View;
 use super::grid::{CELL_NOISE, Grid, smooth_depth_m};
+use super::memory::middle_px;
 use super::rays::Rays;
-use crate::number::{floor_px, to_f32, to_u16};
+use crate::number::{floor_px, round_px, to_f32, to_u16};
 use crate::{DepthImage, DepthProblem, Instance, Plane, Tool};
 
 /// Columns of the map of owners.
@@ -16,10 +17,16 @@ const STEP_ON_TOP_M: f32 = 0.012;
 const STEPS: i64 = 4;
 /// Depth is a few pixels off at the edges of walls, and an arm a little off its way.
 const ASIDE_M: f32 = 0.004;
+/// No depth camera measures nearer.
+const SEEN_M_MIN: f32 = 0.05;
 /// Depth samples that decide whether depth is usable.
 const PROBES: (u32, u32) = (24, 18);
 /// Depth over what the support plane says: packages are in front of it, not ten times nearer.
 const PLAUSIBLE_RATIO: std::ops::Range<f32> = 0.2..2.5;
+/// Nothing lies below what it rests on: depth of so many packages over what the plane says is above
+/// one only if depth, or the plane, is wrong. Around the plane the floor may well be deeper.
+const BELOW_RATIO: f32 = 1.08;
+const PACKAGES_MIN: usize = 3;
 /// Without a support plane: where cameras over cells measure.
 const PLAUSIBLE_M: std::ops::Range<f32> = 0.1..12.0;
 
@@ -110,16 +117,21 @@ impl Owners {
     }
 }
 
-/// Whether something measured stands in the cylinder that the tool takes on its way to a contact.
+/// Whether something measured stands in the cylinder that the tool takes on its way: from its lips,
+/// `origin` being that of its reference frame, back along `normal`.
 pub(crate) fn is_blocked(
     view: View<'_>,
-    contact: &Vector3<f32>,
+    origin: &Vector3<f32>,
     normal: &Vector3<f32>,
     tool: &Tool,
     noise_m: f32,
 ) -> bool {
+    let contact = &(origin - normal * to_f32(tool.lips_z_m()));
     let radius_m = to_f32(tool.approach_radius_m) + ASIDE_M;
-    let length_m = to_f32(tool.approach_length_m);
+    // What is nearer to the camera it does not see, and nothing stands there but the camera.
+    let towards = -normal.z;
+    let seen_m = if towards > 0.0 { (contact.z - SEEN_M_MIN) / towards } else { f32::MAX };
+    let length_m = to_f32(tool.approach_length_m).min(seen_m);
     // What a cup pushes aside, or may touch: as high as half a finger.
     let margin_m = 0.008 + 4.0 * CELL_NOISE * noise_m;
     let far = contact + normal * length_m;
@@ -157,40 +169,40 @@ pub(crate) fn is_blocked(
 }
 
 fn on_screen(rays: &Rays, point: &Vector3<f32>) -> Option<[f32; 2]> {
-    if point.z < 0.05 {
+    if point.z < 0.9 * SEEN_M_MIN {
         return None;
     }
     Some(rays.project(point.x / point.z, point.y / point.z))
 }
 
-/// Whether the frame's depth can be meant in millimetres at all.
+/// Whether the frame's depth can be meant in millimetres at all, and is that of this support plane.
 pub(crate) fn check_depth(
     depth: &DepthImage,
     rays: &Rays,
     plane: Option<&Plane>,
+    instances: &[Instance],
 ) -> Option<DepthProblem> {
     let mut ratios: Vec<f32> = Vec::with_capacity((PROBES.0 * PROBES.1) as usize);
+    let ratio = |x: u32, y: u32| {
+        let mm = depth.mm(x, y);
+        if mm == 0 {
+            return None;
+        }
+        let expected_m = match plane {
+            None => 1.0,
+            Some(plane) => {
+                let ray = rays.at(x as f32, y as f32).cast::<f64>();
+                // The horizon says nothing.
+                to_f32(plane.intersect_ray(&ray).filter(|point| point.z < 12.0)?.z)
+            }
+        };
+        Some(f32::from(mm) * 0.001 / expected_m)
+    };
     for row in 0..PROBES.1 {
         for column in 0..PROBES.0 {
             let x = (2 * column + 1) * depth.width_px() / (2 * PROBES.0);
             let y = (2 * row + 1) * depth.height_px() / (2 * PROBES.1);
-            let mm = depth.mm(x, y);
-            if mm == 0 {
-                continue;
-            }
-            let z_m = f32::from(mm) * 0.001;
-            let expected_m = match plane {
-                None => 1.0,
-                Some(plane) => {
-                    let ray = rays.at(x as f32, y as f32).cast::<f64>();
-                    match plane.intersect_ray(&ray) {
-                        Some(point) if point.z < 12.0 => to_f32(point.z),
-                        // The horizon says nothing.
-                        _ => continue,
-                    }
-                }
-            };
-            ratios.push(z_m / expected_m);
+            ratios.extend(ratio(x, y));
         }
     }
     let Some(middle) = ratios.len().checked_sub(1).map(|last| last / 2) else {
@@ -204,6 +216,19 @@ pub(crate) fn check_depth(
         None if !PLAUSIBLE_M.contains(&median) => {
             Some(DepthProblem::OutOfRange { median_m: median })
         }
-        _ => None,
+        None => None,
+        Some(_) => {
+            ratios.clear();
+            ratios.extend(instances.iter().filter_map(|instance| {
+                let [x, y] = middle_px(instance).map(round_px);
+                instance.mask.contains(x, y).then(|| ratio(x, y)).flatten()
+            }));
+            if ratios.len() < PACKAGES_MIN {
+                return None;
+            }
+            let middle = ratios.len() / 2;
+            let median = *ratios.select_nth_unstable_by(middle, f32::total_cmp).1;
+            (median > BELOW_RATIO).then_some(DepthProblem::BelowTheSupportPlane { ratio: median })
+        }
     }
 }

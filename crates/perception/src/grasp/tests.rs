@@ -523,3 +523,53 @@ fn many_packages_are_planned_as_each_of_them_alone() {
         assert_eq!((&package.grasps, package.size), (&alone.grasps, alone.size));
     }
 }
+
+#[test]
+fn packages_below_the_support_plane_are_named_and_depth_is_not_used() {
+    let masks = [rectangle(60, 60, 40, 40), rectangle(140, 100, 40, 40), rectangle(220, 100, 40, 40)];
+    let problem = |mm: u16| {
+        // The floor around them is deeper than what they lie on.
+        let mut data = vec![1400; 320 * 240];
+        data.iter_mut().skip(60 * 320).take(100 * 320).for_each(|depth| *depth = mm);
+        let depth = DepthImage::new(320, 240, data).unwrap();
+        plan_once(masks.to_vec(), Some(&depth), &scene()).depth_problem
+    };
+    assert_eq!(problem(950), None);
+    assert!(matches!(problem(1400), Some(DepthProblem::BelowTheSupportPlane { .. })));
+}
+
+/// A box of 80 x 80 pixels, 0.8 m away, and a taller neighbour that begins 15 pixels beside its middle.
+fn beside_a_wall(tool: Tool) -> Option<GraspRefusal> {
+    let wall = (170, 60, 60, 120, 600);
+    let depth = blocks(&[(100, 80, 70, 80, 800), wall]);
+    let found = plan_once(vec![rectangle(100, 80, 70, 80)], Some(&depth), &Scene { tool, ..scene() });
+    found.packages[0].refusal
+}
+
+#[test]
+fn the_way_of_the_tool_must_be_free_from_its_lips_on() {
+    let tool = |z_m: f64, approach_length_m: f64, approach_radius_m: f64| Tool {
+        cups: vec![Cup { position_m: [0.0, 0.0, z_m], radius_m: 0.02, compliance_m: 0.004 }],
+        approach_radius_m,
+        approach_length_m,
+    };
+    assert_eq!(beside_a_wall(tool(0.0, 0.15, 0.03)), None);
+    assert_eq!(beside_a_wall(tool(0.0, 0.15, 0.2)), Some(GraspRefusal::Blocked));
+    // Its origin at the flange, 0.3 m behind the lip.
+    assert_eq!(beside_a_wall(tool(0.3, 0.15, 0.2)), Some(GraspRefusal::Blocked));
+    // A way that begins behind the camera.
+    assert_eq!(beside_a_wall(tool(0.0, 1.5, 0.2)), Some(GraspRefusal::Blocked));
+}
+
+#[test]
+fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
+    let mut packages: Vec<Package> = (1..5)
+        .map(|id| Package {
+            height_m: (id % 2 == 0).then_some(f64::NAN),
+            ..unplanned(instance(rectangle(10, 10, 20, 20)), id)
+        })
+        .collect();
+    order::sort(&mut packages, None);
+    let ranks: Vec<u32> = packages.iter().map(|package| package.pick_rank).collect();
+    assert_eq!(ranks, [0, 1, 2, 3]);
+}

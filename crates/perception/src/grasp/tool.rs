@@ -39,6 +39,12 @@ impl Tool {
         self.cups.iter().map(reach).fold(0.0, f64::max)
     }
 
+    /// Along the approach, from the tool's origin to the lip that lies furthest back: from there on
+    /// its way must be free.
+    pub fn lips_z_m(&self) -> f64 {
+        self.cups.iter().map(|cup| cup.position_m[2]).fold(f64::MAX, f64::min)
+    }
+
     /// Where a single cup sits on the axis, the turn of the tool does not matter.
     pub(crate) fn is_round(&self) -> bool {
         self.cups.iter().all(|cup| cup.position_m[0].hypot(cup.position_m[1]) < 1e-6)
