@@ -27,15 +27,15 @@ impl<T> Latest<T> {
         superseded
     }
 
-    /// Waits for an item; `None` once closed.
+    /// Waits for an item; `None` once closed and empty: the last one is worth as much as any.
     pub(crate) fn take(&self) -> Option<T> {
         let mut slot = self.lock();
         loop {
-            if slot.closed {
-                return None;
-            }
             if let Some(item) = slot.item.take() {
                 return Some(item);
+            }
+            if slot.closed {
+                return None;
             }
             slot = self.filled.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
@@ -61,6 +61,14 @@ mod tests {
         assert_eq!(latest.put(1), None);
         assert_eq!(latest.put(2), Some(1));
         assert_eq!(latest.take(), Some(2));
+    }
+
+    #[test]
+    fn what_was_put_before_closing_is_still_taken() {
+        let latest = Latest::new();
+        latest.put(1);
+        latest.close();
+        assert_eq!((latest.take(), latest.take()), (Some(1), None));
     }
 
     #[test]

@@ -213,16 +213,17 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.heartbeat.abort();
-        self.say_goodbye();
         *lock(&self.shared.failure) = Some("the session was closed".into());
         self.shared.results.close();
         self.images.close();
-        session::close(&self.session);
+        // What was handed over last is sent before the session closes; nothing there is waited for.
         for thread in self.threads.drain(..) {
             // A panic in there has been reported by the panic hook.
             let _ = thread.join();
         }
+        self.heartbeat.abort();
+        self.say_goodbye();
+        session::close(&self.session);
     }
 }
 

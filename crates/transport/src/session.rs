@@ -63,6 +63,10 @@ pub enum ZenohConfig {
     Connect(Vec<String>),
     /// As this json5 file says, with zenoh's own defaults for what it leaves out.
     File(PathBuf),
+    /// As this file says, but alone: listening on these endpoints, and looking for nobody.
+    FileListening { path: PathBuf, endpoints: Vec<String> },
+    /// As this file says, but as a client of the first of these endpoints that answers.
+    FileAsClient { path: PathBuf, endpoints: Vec<String> },
 }
 
 impl ZenohConfig {
@@ -80,24 +84,32 @@ impl ZenohConfig {
     }
 
     fn load(&self) -> Result<Config, TransportError> {
-        let shipped = || Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid");
+        use ZenohConfig::{Connect, File, FileAsClient, FileListening, Listen, Shipped};
+        let mut config = match self {
+            Shipped | Listen(_) | Connect(_) => {
+                Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid")
+            }
+            File(path) | FileListening { path, .. } | FileAsClient { path, .. } => {
+                Config::from_file(path).map_err(|error| TransportError::ConfigFile {
+                    path: path.clone(),
+                    source: cause(error),
+                })?
+            }
+        };
         match self {
-            ZenohConfig::Shipped => Ok(shipped()),
-            ZenohConfig::Listen(endpoints) => {
-                let mut config = shipped();
+            Shipped | File(_) => {}
+            Listen(endpoints) | FileListening { endpoints, .. } => {
+                insert(&mut config, "connect/endpoints", "[]");
+                insert(&mut config, "scouting/multicast/enabled", "false");
                 insert_endpoints(&mut config, "listen/endpoints", endpoints)?;
-                Ok(config)
             }
-            ZenohConfig::Connect(endpoints) => {
-                let mut config = shipped();
+            Connect(endpoints) | FileAsClient { endpoints, .. } => {
                 as_client(&mut config);
+                insert(&mut config, "scouting/multicast/enabled", "false");
                 insert_endpoints(&mut config, "connect/endpoints", endpoints)?;
-                Ok(config)
             }
-            ZenohConfig::File(path) => Config::from_file(path).map_err(|error| {
-                TransportError::ConfigFile { path: path.clone(), source: cause(error) }
-            }),
         }
+        Ok(config)
     }
 }
 

@@ -43,6 +43,26 @@ fn samples(session: &Session, key: &str) -> mpsc::Receiver<Sample> {
 }
 
 #[test]
+fn the_last_result_is_sent_before_the_publisher_leaves() {
+    let runtime = runtime();
+    for _ in 0..3 {
+        let endpoint = free_endpoint();
+        let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+        let session = session(&endpoint);
+        let results = samples(&session, "magpie/dock/packages");
+        cell.publish_until(|| results.try_recv().is_ok());
+        cell.publish();
+        let last = cell.sequence;
+        drop(cell);
+        let arrived = std::iter::from_fn(|| results.recv_timeout(PATIENCE / 10).ok());
+        let sequence = |sample: Sample| {
+            wire::Packages::decode(&sample.payload().to_bytes()[..]).unwrap().sequence
+        };
+        assert_eq!(arrived.map(sequence).max(), Some(last));
+    }
+}
+
+#[test]
 fn capture_answers_with_the_first_frame_exposed_after_the_question() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
