@@ -1,8 +1,8 @@
 //! The calibration file of ROS's `camera_calibration`, read and written.
 //!
-//! Only what this program computes with is accepted: a `plumb_bob` lens at full resolution.
-//! Anything else is refused by name, since a calibration that is half understood puts every grasp
-//! in the wrong place.
+//! Only what this program computes with is accepted: a `plumb_bob` or `rational_polynomial` lens at
+//! full resolution, with a ray for every pixel. Anything else is refused by name, since a
+//! calibration that is half understood puts every grasp in the wrong place.
 
 use std::path::{Path, PathBuf};
 
@@ -46,8 +46,26 @@ pub enum CameraInfoProblem {
     NotCalibrated { fx_px: f64, fy_px: f64 },
     #[error("camera_matrix must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]")]
     NotPinhole,
-    #[error("distortion_model {model:?} is not supported; calibrate with plumb_bob")]
+    #[error(
+        "distortion_model {model:?} is not supported; calibrate with plumb_bob or \
+         rational_polynomial"
+    )]
     DistortionModel { model: String },
+    #[error(
+        "distortion_coefficients of {model} must be {expected} values in a row, found {rows}x{cols} with {len}"
+    )]
+    Coefficients {
+        model: &'static str,
+        expected: &'static str,
+        rows: usize,
+        cols: usize,
+        len: usize,
+    },
+    #[error(
+        "the distortion turns back within the picture: no single ray leads to pixel {x_px:.0}, \
+         {y_px:.0}; calibrate again with the board up to the picture's corners"
+    )]
+    TurnsBack { x_px: f64, y_px: f64 },
     #[error("{key} is used; calibrate at full resolution without it")]
     NotFullFrame { key: &'static str },
 }
@@ -138,27 +156,32 @@ pub fn parse_camera_info(
         matrix.as_ref().map_or(Ok(()), |matrix| matrix.check(key, 3, cols))?;
     }
     let default_frame_id = || format!("{}_optical_frame", file.camera_name);
-    Ok(CameraInfo {
+    let info = CameraInfo {
         frame_id: frame_id.map_or_else(default_frame_id, str::to_owned),
         width_px: file.image_width,
         height_px: file.image_height,
         intrinsics,
         distortion,
         camera_name: file.camera_name,
-    })
+    };
+    match info.pixel_without_ray() {
+        Some(pixel) => Err(CameraInfoProblem::TurnsBack { x_px: pixel.x, y_px: pixel.y }),
+        None => Ok(info),
+    }
 }
 
 /// [`write_camera_info`] to a text.
 pub fn format_camera_info(info: &CameraInfo) -> Result<String, CameraInfoProblem> {
     let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
     let matrix = |rows, cols, data: &[f64]| Matrix { rows, cols, data: FlowSeq(data.to_vec()) };
+    let d = info.distortion.coefficients();
     let file = File {
         image_width: info.width_px,
         image_height: info.height_px,
         camera_name: info.camera_name.clone(),
         camera_matrix: matrix(3, 3, &[fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0]),
-        distortion_model: plumb_bob(),
-        distortion_coefficients: matrix(1, 5, &info.distortion.d),
+        distortion_model: info.distortion.model().to_owned(),
+        distortion_coefficients: matrix(1, d.len(), d),
         rectification_matrix: Some(matrix(3, 3, &[1., 0., 0., 0., 1., 0., 0., 0., 1.])),
         projection_matrix: Some(matrix(
             3,
@@ -190,6 +213,10 @@ impl Matrix {
                 len,
             });
         }
+        self.check_finite(key)
+    }
+
+    fn check_finite(&self, key: &'static str) -> Result<(), CameraInfoProblem> {
         if self.data.0.iter().all(|value| value.is_finite()) {
             Ok(())
         } else {
@@ -231,13 +258,21 @@ fn intrinsics(camera_matrix: &Matrix) -> Result<Intrinsics, CameraInfoProblem> {
 }
 
 fn distortion(file: &File) -> Result<Distortion, CameraInfoProblem> {
-    if file.distortion_model != "plumb_bob" {
-        return Err(CameraInfoProblem::DistortionModel { model: file.distortion_model.clone() });
+    // Without k3 there are four: OpenCV takes it for 0.
+    let (model, counts, expected): (_, &[usize], _) = match file.distortion_model.as_str() {
+        "plumb_bob" => ("plumb_bob", &[4, 5], "4 or 5"),
+        "rational_polynomial" => ("rational_polynomial", &[8], "8"),
+        other => return Err(CameraInfoProblem::DistortionModel { model: other.to_owned() }),
+    };
+    let Matrix { rows, cols, data } = &file.distortion_coefficients;
+    let (rows, cols, len) = (*rows, *cols, data.0.len());
+    if !counts.contains(&len) || rows.min(cols) != 1 || rows * cols != len {
+        return Err(CameraInfoProblem::Coefficients { model, expected, rows, cols, len });
     }
-    let key = "distortion_coefficients";
-    file.distortion_coefficients.check(key, 1, 5)?;
-    let d = file.distortion_coefficients.data.0.first_chunk().expect("five were counted");
-    Ok(Distortion { d: *d })
+    file.distortion_coefficients.check_finite("distortion_coefficients")?;
+    let mut distortion = Distortion::default();
+    distortion.d[..len].copy_from_slice(&data.0);
+    Ok(distortion)
 }
 
 #[cfg(test)]
@@ -272,7 +307,7 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         assert_eq!((info.width_px, info.height_px), (640, 480));
         assert_eq!((info.camera_name.as_str(), info.intrinsics.fx_px), ("acme_7", 610.5));
         assert_eq!((info.intrinsics.cx_px, info.intrinsics.cy_px), (318.25, 243.0));
-        assert_eq!(info.distortion.d, [-0.1, 0.02, 0.001, -0.002, 0.0]);
+        assert_eq!(info.distortion, Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]));
         assert_eq!(info.frame_id, "acme_7_optical_frame");
         assert_eq!(parse_camera_info(FILE, Some("left")).unwrap().frame_id, "left");
     }
@@ -285,6 +320,32 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         let yaml = format_camera_info(&info).unwrap();
         assert!(yaml.contains("camera_matrix:\n  rows: 3\n  cols: 3\n  data: ["), "{yaml}");
         assert_eq!(parse_camera_info(&yaml, None).unwrap(), info);
+    }
+
+    #[test]
+    fn every_lens_that_ros_calibrates_with_its_usual_flags_is_understood() {
+        let parse = |model: &str, cols: usize, data: &str| {
+            let yaml = FILE
+                .replace(
+                    "cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]",
+                    &format!("cols: {cols}, data: {data}"),
+                )
+                .replace("plumb_bob", model);
+            parse_camera_info(&yaml, None).unwrap()
+        };
+        let four = parse("plumb_bob", 4, "[-0.1, 0.02, 0.001, -0.002]");
+        assert_eq!(four, parse_camera_info(FILE, None).unwrap());
+        let eight =
+            parse("rational_polynomial", 8, "[0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]");
+        assert_eq!(eight.distortion.d, [0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]);
+        let yaml = format_camera_info(&eight).unwrap();
+        assert!(yaml.contains("distortion_model: rational_polynomial"), "{yaml}");
+        assert_eq!(parse_camera_info(&yaml, None).unwrap(), eight);
+    }
+
+    #[test]
+    fn a_lens_that_turns_back_within_the_picture_is_refused_with_the_pixel() {
+        check_refused("[-0.1, 0.02", "[-1.1, 0.02", "no single ray leads to pixel 0, 0");
     }
 
     #[test]
@@ -325,8 +386,9 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
     #[test]
     fn other_lenses_and_partial_frames_are_refused_by_name() {
         check_refused("plumb_bob", "equidistant", "\"equidistant\"");
-        check_refused("plumb_bob", "rational_polynomial", "\"rational_polynomial\"");
-        check_refused("cols: 5, data: [-0.1, ", "cols: 4, data: [", "must be 1x5");
+        check_refused("plumb_bob", "rational_polynomial", "rational_polynomial must be 8 values");
+        check_refused("cols: 5, data: [-0.1, ", "cols: 5, data: [", "must be 4 or 5 values");
+        check_refused("0.001, -0.002, 0]", "0.001]", "with 3");
         check_refused("camera_name", "binning_x: 2\ncamera_name", "binning_x");
         let roi = "roi: {x_offset: 0, y_offset: 0, height: 100, width: 640}\ncamera_name";
         check_refused("camera_name", roi, "roi is used");

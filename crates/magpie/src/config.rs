@@ -14,9 +14,10 @@ use magpie_camera::{
 use magpie_inference::SessionOptions;
 use magpie_perception::{
     BoxError, DecodeLimits, GraspLimits, Limits, Plane, Provider, Scene, Tool, Velocity,
+    nearest_rotation,
 };
 use magpie_transport::{CellName, ZenohConfig};
-use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, Unit, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Matrix3, Translation3, Unit, Vector3};
 use serde::Deserialize;
 use toml::Table;
 
@@ -694,17 +695,17 @@ fn check_pose(
 ) -> Result<Isometry3<f64>, ConfigError> {
     let rotation = Matrix3::from_fn(|row, column| rows[row][column]);
     let orthonormal = (rotation * rotation.transpose() - Matrix3::identity()).norm() < 1e-3;
-    if !orthonormal || rotation.determinant() < 0.0 || rows[3] != [0.0, 0.0, 0.0, 1.0] {
+    let rigid = orthonormal && rows[3] == [0.0, 0.0, 0.0, 1.0];
+    let Some(rotation) = nearest_rotation(&rotation).filter(|_| rigid) else {
         let why =
             "is no rigid transform: its upper left 3x3 must be a rotation, its last row 0 0 0 1";
-        checker.refuse(key, format!("{rows:?}"), why)?;
-    }
+        return checker.refuse(key, format!("{rows:?}"), why);
+    };
     let translation = Translation3::new(rows[0][3], rows[1][3], rows[2][3]);
     // No arm reaches further; a number like 1200 is millimetres.
     if translation.vector.norm() > 20.0 {
         checker.refuse(key, translation, "is more than 20 m away: are these millimetres?")?;
     }
-    let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix(&rotation));
     Ok(Isometry3::from_parts(translation, rotation))
 }
 
@@ -776,6 +777,11 @@ mod tests {
         check_refused("cell = \"a/b\"", &["cell"]);
         let cup = "position_m = [0.0, 0.0, 0.0], radius_m = 20.0, compliance_m = 0.004";
         check_refused(&format!("[tool]\ncups = [{{ {cup} }}]"), &["radius_m = 20"]);
+        let aside = "position_m = [0.08, 0.0, 0.0], radius_m = 0.02, compliance_m = 0.004";
+        check_refused(
+            &format!("[tool]\ncups = [{{ {aside} }}]"),
+            &["tool.approach_radius_m = 0.03", "outermost lip"],
+        );
         check_refused("[tool]\ncups = []", &["tool.cups = 0", "one to eight"]);
         check_refused("[belt]\nvelocity_m_s = [300.0, 0.0, 0.0]", &["velocity_m_s", "millimetres"]);
         check_refused("[grasps]\ntilt_deg_max = 0.8", &["tilt_deg_max = 0.8", "degrees"]);
@@ -788,7 +794,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pose_in_millimetres_is_refused() {
+    fn a_pose_is_taken_as_it_is_written_and_refused_in_millimetres() {
         let folder = tempfile::tempdir().unwrap();
         let info = "image_width: 640\nimage_height: 480\ncamera_name: x\ncamera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}\ndistortion_model: plumb_bob\ndistortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}\nrectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\nprojection_matrix: {rows: 3, cols: 4, data: [600, 0, 320, 0, 0, 600, 240, 0, 0, 0, 1, 0]}\n";
         std::fs::write(folder.path().join("info.yaml"), info).unwrap();
@@ -805,5 +811,10 @@ mod tests {
         let scene = Config::parse(&path, &pose(1.2)).unwrap().scene.unwrap();
         let plane = scene.support_plane_in_camera.unwrap();
         assert!((plane.distance_m(&Point3::origin()) - 1.1).abs() < 1e-9);
+        let about_y =
+            pose(1.2).replace("[[1.0,", "[[-1.0,").replace("-1.0, 0.0, 0.0],", "1.0, 0.0, 0.0],");
+        let scene = Config::parse(&path, &about_y).unwrap().scene.unwrap();
+        let found = scene.base_from_camera.unwrap() * Vector3::x();
+        assert!((found + Vector3::x()).norm() < 1e-9, "{found}");
     }
 }

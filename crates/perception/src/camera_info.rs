@@ -1,6 +1,9 @@
-//! The camera model: pinhole intrinsics with plumb_bob distortion.
+//! The camera model: a pinhole behind a lens that bends rays as a `plumb_bob` or a
+//! `rational_polynomial` says.
 
-use nalgebra::{Point2, Point3, Vector3};
+use std::fmt;
+
+use nalgebra::{Matrix2, Point2, Point3, Vector2, Vector3};
 
 /// Pinhole parameters, in pixels of the full image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,10 +14,11 @@ pub struct Intrinsics {
     pub cy_px: f64,
 }
 
-/// `plumb_bob` (Brown-Conrady) distortion, in OpenCV's and ROS's order `k1, k2, p1, p2, k3`.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+/// In OpenCV's and ROS's order `k1, k2, p1, p2, k3, k4, k5, k6`. A `plumb_bob` (Brown-Conrady) lens
+/// is one whose last three are 0.
+#[derive(Clone, Copy, PartialEq, Default)]
 pub struct Distortion {
-    pub d: [f64; 5],
+    pub d: [f64; 8],
 }
 
 /// Intrinsics, distortion and image size: what ROS calls `sensor_msgs/CameraInfo`.
@@ -29,6 +33,9 @@ pub struct CameraInfo {
     pub distortion: Distortion,
 }
 
+/// A ray is found when it comes back to its pixel this closely.
+const RAY_OFF_PX_MAX: f64 = 0.01;
+
 impl CameraInfo {
     /// Pixel of a point in the optical frame; `None` behind the camera.
     pub fn project(&self, point_in_camera: &Point3<f64>) -> Option<Point2<f64>> {
@@ -41,48 +48,134 @@ impl CameraInfo {
         Some(Point2::new(k.fx_px * xd + k.cx_px, k.fy_px * yd + k.cy_px))
     }
 
-    /// Direction through a pixel in the optical frame, with `z = 1`.
+    /// Direction through a pixel in the optical frame, with `z = 1`. Finite for every lens, right
+    /// for one without a [`CameraInfo::pixel_without_ray`].
     pub fn ray(&self, x_px: f64, y_px: f64) -> Vector3<f64> {
         let k = &self.intrinsics;
         let (x, y) =
             self.distortion.undistort((x_px - k.cx_px) / k.fx_px, (y_px - k.cy_px) / k.fy_px);
         Vector3::new(x, y, 1.0)
     }
+
+    /// A pixel at the picture's border that no single ray leads to: there the lens's polynomial has
+    /// turned back. `None` for a lens that can be used.
+    pub fn pixel_without_ray(&self) -> Option<Point2<f64>> {
+        let (right, bottom) = (f64::from(self.width_px) - 1.0, f64::from(self.height_px) - 1.0);
+        // Polynomials of a lens are smooth: what they do shows at 33 places along each side.
+        let along = |step: u8| f64::from(step) / 32.0;
+        let border = (0..=32).map(along).flat_map(|at| {
+            [(at * right, 0.0), (at * right, bottom), (0.0, at * bottom), (right, at * bottom)]
+        });
+        border.map(|(x, y)| Point2::new(x, y)).find(|pixel| !self.has_ray(pixel))
+    }
+
+    fn has_ray(&self, pixel: &Point2<f64>) -> bool {
+        let ray = self.ray(pixel.x, pixel.y);
+        let back = self.project(&Point3::from(ray));
+        // On the way out from the middle the picture must never turn back.
+        let grows = (1..=32_u8).map(|step| f64::from(step) / 32.0).all(|share| {
+            let (_, slope) = self.distortion.with_slope(share * ray.x, share * ray.y);
+            slope.determinant() > 0.0 && slope.trace() > 0.0
+        });
+        grows && back.is_some_and(|back| (back - pixel).norm() < RAY_OFF_PX_MAX)
+    }
 }
 
 impl Distortion {
+    /// `k1, k2, p1, p2, k3`.
+    pub const fn plumb_bob([k1, k2, p1, p2, k3]: [f64; 5]) -> Distortion {
+        Distortion { d: [k1, k2, p1, p2, k3, 0.0, 0.0, 0.0] }
+    }
+
+    /// As ROS and OpenCV list them: 5 or 8 values.
+    pub fn from_coefficients(d: &[f64]) -> Option<Distortion> {
+        match *d {
+            [k1, k2, p1, p2, k3] => Some(Distortion::plumb_bob([k1, k2, p1, p2, k3])),
+            _ => d.try_into().ok().map(|d| Distortion { d }),
+        }
+    }
+
+    /// The 5 values of a `plumb_bob` lens, the 8 of a `rational_polynomial` one.
+    pub fn coefficients(&self) -> &[f64] {
+        if self.is_plumb_bob() { &self.d[..5] } else { &self.d }
+    }
+
+    /// ROS's name of the model.
+    pub fn model(&self) -> &'static str {
+        if self.is_plumb_bob() { "plumb_bob" } else { "rational_polynomial" }
+    }
+
+    fn is_plumb_bob(&self) -> bool {
+        self.d[5..] == [0.0; 3]
+    }
+
     fn is_zero(&self) -> bool {
-        self.d == [0.0; 5]
+        self.d == [0.0; 8]
     }
 
     /// Normalised image coordinates to distorted ones (OpenCV `calib3d`, "Detailed Description").
     pub fn distort(&self, x: f64, y: f64) -> (f64, f64) {
-        let [k1, k2, p1, p2, k3] = self.d;
+        let [k1, k2, p1, p2, k3, k4, k5, k6] = self.d;
         let r2 = x * x + y * y;
-        let radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
+        let radial =
+            (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
         (
             x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
             y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
         )
     }
 
-    /// Inverse of [`Distortion::distort`] by fixed-point iteration.
+    /// [`Distortion::distort`] and its derivative, which is symmetric.
+    fn with_slope(&self, x: f64, y: f64) -> (Vector2<f64>, Matrix2<f64>) {
+        let [k1, k2, p1, p2, k3, k4, k5, k6] = self.d;
+        let r2 = x * x + y * y;
+        let above = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
+        let below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6));
+        let above_slope = k1 + r2 * (2.0 * k2 + r2 * 3.0 * k3);
+        let below_slope = k4 + r2 * (2.0 * k5 + r2 * 3.0 * k6);
+        let radial = above / below;
+        let radial_slope = 2.0 * (above_slope - radial * below_slope) / below;
+        let across = x * y * radial_slope + 2.0 * (p1 * x + p2 * y);
+        let slope = Matrix2::new(
+            radial + x * x * radial_slope + 2.0 * p1 * y + 6.0 * p2 * x,
+            across,
+            across,
+            radial + y * y * radial_slope + 6.0 * p1 * y + 2.0 * p2 * x,
+        );
+        (Vector2::from(<[f64; 2]>::from(self.distort(x, y))), slope)
+    }
+
+    /// Inverse of [`Distortion::distort`] by Newton's method. Where there is none, it stops short.
     pub fn undistort(&self, xd: f64, yd: f64) -> (f64, f64) {
         if self.is_zero() {
             return (xd, yd);
         }
-        let (mut x, mut y) = (xd, yd);
-        // Contracts by roughly |k1| r^2 a round: most pixels need five rounds to 1e-8, ten
-        // nanometres in a metre's distance, and 20 suffice for any usual lens.
+        let wanted = Vector2::new(xd, yd);
+        let mut at = wanted;
+        // Barrel and pincushion alike are approached from one side: usual lenses need four rounds
+        // to 1e-10, a tenth of a nanometre at a metre, and 20 suffice up to where a lens turns back.
         for _ in 0..20 {
-            let (fx, fy) = self.distort(x, y);
-            let (dx, dy) = (xd - fx, yd - fy);
-            (x, y) = (x + dx, y + dy);
-            if dx.abs() + dy.abs() < 1e-8 {
+            let (found, slope) = self.with_slope(at.x, at.y);
+            let Some(step) = slope.try_inverse().map(|inverse| inverse * (wanted - found)) else {
+                break;
+            };
+            let next = at + step;
+            if !(next.x.is_finite() && next.y.is_finite()) {
+                break;
+            }
+            at = next;
+            if step.norm() < 1e-10 {
                 break;
             }
         }
-        (x, y)
+        (at.x, at.y)
+    }
+}
+
+/// As `d` was before there were eight: ids of calibrations are made from this text.
+impl fmt::Debug for Distortion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Distortion").field("d", &self.coefficients()).finish()
     }
 }
 
@@ -91,22 +184,73 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn camera(f_px: f64, [width_px, height_px]: [u32; 2], distortion: Distortion) -> CameraInfo {
+        let (cx_px, cy_px) = (f64::from(width_px) / 2.0 - 2.0, f64::from(height_px) / 2.0 + 3.0);
+        CameraInfo {
+            camera_name: "test".into(),
+            frame_id: "camera_optical_frame".into(),
+            width_px,
+            height_px,
+            intrinsics: Intrinsics { fx_px: f_px, fy_px: f_px + 2.0, cx_px, cy_px },
+            distortion,
+        }
+    }
+
+    /// Rays all over the picture must come back to their pixels.
+    fn check(info: &CameraInfo) {
+        assert_eq!(info.pixel_without_ray(), None, "{info:?}");
+        for (u, v) in (0..=16).flat_map(|v| (0..=16).map(move |u| (u, v))) {
+            let u = f64::from(u) / 16.0 * (f64::from(info.width_px) - 1.0);
+            let v = f64::from(v) / 16.0 * (f64::from(info.height_px) - 1.0);
+            let pixel = info.project(&Point3::from(info.ray(u, v) * 0.7)).unwrap();
+            assert!((pixel - Point2::new(u, v)).norm() < 1e-6, "{pixel} for {u}, {v}: {info:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_ray_projects_back_to_its_pixel(
-            u in 0.0..639.0f64, v in 0.0..479.0f64, z in 0.3..4.0f64,
             k1 in -0.2..0.2f64, k2 in -0.05..0.05f64, p1 in -0.002..0.002f64, p2 in -0.002..0.002f64,
         ) {
-            let info = CameraInfo {
-                camera_name: "test".into(),
-                frame_id: "camera_optical_frame".into(),
-                width_px: 640,
-                height_px: 480,
-                intrinsics: Intrinsics { fx_px: 610.0, fy_px: 612.0, cx_px: 318.0, cy_px: 243.0 },
-                distortion: Distortion { d: [k1, k2, p1, p2, 0.0] },
-            };
-            let pixel = info.project(&Point3::from(info.ray(u, v) * z)).unwrap();
-            prop_assert!((pixel - Point2::new(u, v)).norm() < 1e-3, "{pixel} for {u}, {v}");
+            check(&camera(610.0, [640, 480], Distortion::plumb_bob([k1, k2, p1, p2, 0.0])));
         }
+    }
+
+    #[test]
+    fn strong_lenses_and_rational_ones_are_inverted_too() {
+        check(&camera(600.0, [640, 480], Distortion::plumb_bob([0.8, 0.3, 0.0, 0.0, 0.1])));
+        check(&camera(620.0, [640, 480], Distortion::plumb_bob([-0.42, 0.24, 0.0, 0.001, -0.08])));
+        // As the depth cameras of a well-known maker come from the factory.
+        let d = [0.512, -2.73, 0.0006, -0.0002, 1.59, 0.392, -2.55, 1.51];
+        check(&camera(605.0, [1280, 720], Distortion { d }));
+        check(&camera(
+            500.0,
+            [640, 480],
+            Distortion { d: [8.1, 4.2, 0.0, 0.0, 0.2, 8.4, 6.5, 1.1] },
+        ));
+    }
+
+    #[test]
+    fn a_lens_that_turns_back_within_the_picture_is_noticed_and_its_rays_stay_finite() {
+        let fold = |f_px, size, d: [f64; 5]| {
+            let info = camera(f_px, size, Distortion::plumb_bob(d));
+            assert!(info.pixel_without_ray().is_some(), "{info:?}");
+            for (u, v) in (0..=info.height_px).flat_map(|v| [0, info.width_px].map(|u| (u, v))) {
+                assert!(info.ray(f64::from(u), f64::from(v)).norm().is_finite(), "{u}, {v}");
+            }
+        };
+        fold(900.0, [1920, 1080], [-0.30, 0.09, 0.0, 0.0, -0.012]);
+        fold(600.0, [640, 480], [-0.4, 0.0, 0.0, 0.0, 0.0]);
+        fold(300.0, [640, 480], [-2.0, 1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_plumb_bob_lens_has_five_coefficients_and_a_rational_one_eight() {
+        let plain = Distortion::from_coefficients(&[0.1, 0.2, 0.3, 0.4, 0.5]).unwrap();
+        assert_eq!((plain.model(), plain.coefficients().len()), ("plumb_bob", 5));
+        assert_eq!(format!("{plain:?}"), "Distortion { d: [0.1, 0.2, 0.3, 0.4, 0.5] }");
+        let rational = Distortion::from_coefficients(&[0.1; 8]).unwrap();
+        assert_eq!((rational.model(), rational.coefficients().len()), ("rational_polynomial", 8));
+        assert_eq!(Distortion::from_coefficients(&[0.1; 4]), None);
     }
 }

@@ -24,6 +24,7 @@ mod number;
 mod outline;
 mod package;
 mod pipeline;
+mod rotation;
 mod track;
 
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
@@ -45,4 +46,5 @@ pub use package::{
     StageLatencies,
 };
 pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
+pub use rotation::nearest_rotation;
 pub use track::Tracks;

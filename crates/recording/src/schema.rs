@@ -106,8 +106,8 @@ fn scene_fields(scene: &Scene) -> Fields {
     set("width_px", info.width_px.to_string());
     set("height_px", info.height_px.to_string());
     set("fx_fy_cx_cy_px", join(&[k.fx_px, k.fy_px, k.cx_px, k.cy_px]));
-    set("distortion_model", "plumb_bob".to_owned());
-    set("d", join(&info.distortion.d));
+    set("distortion_model", info.distortion.model().to_owned());
+    set("d", join(info.distortion.coefficients()));
     let tool = &scene.tool;
     let cups = tool.cups.iter().flat_map(|cup| {
         let [x, y, z] = cup.position_m;
@@ -136,13 +136,19 @@ fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
             width_px: fields.parse("width_px", "a whole number")?,
             height_px: fields.parse("height_px", "a whole number")?,
             intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
-            distortion: Distortion { d: fields.numbers("d")? },
+            distortion: read_distortion(fields)?,
         },
         base_from_camera: read_base_from_camera(fields)?,
         support_plane_in_camera: read_support_plane(fields)?,
         tool: read_tool(fields)?,
         calibration_id: fields.text("calibration_id"),
     })
+}
+
+fn read_distortion(fields: &Reading<'_>) -> Result<Distortion, RecordingError> {
+    let distortion = Distortion::from_coefficients(&fields.all_numbers("d")?);
+    fields.check(distortion.is_some(), "d", "5 or 8 finite numbers")?;
+    Ok(distortion.expect("checked above"))
 }
 
 fn read_tool(fields: &Reading<'_>) -> Result<Tool, RecordingError> {
@@ -262,8 +268,8 @@ pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCal
         frame_id: info.frame_id.clone(),
         width: info.width_px,
         height: info.height_px,
-        distortion_model: "plumb_bob".to_owned(),
-        d: info.distortion.d.to_vec(),
+        distortion_model: info.distortion.model().to_owned(),
+        d: info.distortion.coefficients().to_vec(),
         k: vec![fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0],
         r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p: vec![fx_px, 0.0, cx_px, 0.0, 0.0, fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],

@@ -271,8 +271,8 @@ impl From<&domain::CameraInfo> for CameraInfo {
             frame_id: info.frame_id.clone(),
             width: info.width_px,
             height: info.height_px,
-            distortion_model: "plumb_bob".into(),
-            d: info.distortion.d.to_vec(),
+            distortion_model: info.distortion.model().into(),
+            d: info.distortion.coefficients().to_vec(),
             k: vec![fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
             r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
             p: vec![fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
@@ -352,7 +352,7 @@ mod tests {
                 cx_px: 318.0,
                 cy_px: 243.0,
             },
-            distortion: domain::Distortion { d: [0.1, 0.2, 0.3, 0.4, 0.5] },
+            distortion: domain::Distortion::plumb_bob([0.1, 0.2, 0.3, 0.4, 0.5]),
         });
         assert_eq!(info.k, [610.0, 0.0, 318.0, 0.0, 612.0, 243.0, 0.0, 0.0, 1.0]);
         assert_eq!(info.p[..4], [610.0, 0.0, 318.0, 0.0]);

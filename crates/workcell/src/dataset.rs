@@ -189,7 +189,7 @@ fn truth_json(index: u64, color_name: &str, depth_name: &str, truth: &Truth) -> 
             "width": info.width_px,
             "height": info.height_px,
             "distortion_model": "plumb_bob",
-            "d": info.distortion.d,
+            "d": info.distortion.coefficients(),
             "k": [k.fx_px, 0.0, k.cx_px, 0.0, k.fy_px, k.cy_px, 0.0, 0.0, 1.0],
         },
         "base_from_camera": pose_json(&truth.base_from_camera),

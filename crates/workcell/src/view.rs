@@ -124,9 +124,11 @@ pub(crate) fn lens(dice: &mut Dice, recipe: &Recipe, fov_deg: f32) -> CameraInfo
             cx_px: f64::from(0.5 * width + dice.around(0.02) * width),
             cy_px: f64::from(0.5 * height + dice.around(0.02) * height),
         },
-        distortion: Distortion {
-            d: if recipe.camera.distortion_max > 0.0 { d.map(f64::from) } else { [0.0; 5] },
-        },
+        distortion: Distortion::plumb_bob(if recipe.camera.distortion_max > 0.0 {
+            d.map(f64::from)
+        } else {
+            [0.0; 5]
+        }),
     }
 }
 

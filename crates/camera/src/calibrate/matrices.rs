@@ -1,7 +1,7 @@
 //! Our geometry to OpenCV's matrices and back.
 
-use magpie_perception::CameraInfo;
-use nalgebra::{Isometry3, Matrix3, Point2, Rotation3, Translation3, UnitQuaternion, Vector3};
+use magpie_perception::{CameraInfo, nearest_rotation};
+use nalgebra::{Isometry3, Matrix3, Point2, Translation3, Vector3};
 use opencv::core::{CV_64F, Mat, Point2f, Point3d, Point3f, Vector};
 use opencv::prelude::*;
 
@@ -15,9 +15,9 @@ pub(crate) fn camera_matrix(info: &CameraInfo) -> CvResult<Mat> {
     Mat::from_slice_2d(&[[k.fx_px, 0.0, k.cx_px], [0.0, k.fy_px, k.cy_px], [0.0, 0.0, 1.0]])
 }
 
-/// f64 1x5.
+/// f64 1x5 or 1x8.
 pub(crate) fn distortion(info: &CameraInfo) -> CvResult<Mat> {
-    Mat::from_slice_2d(&[info.distortion.d])
+    Mat::from_slice_2d(&[info.distortion.coefficients()])
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "OpenCV's detectors deliver f32")]
@@ -79,13 +79,9 @@ pub(crate) fn pose_of(rotation: &Mat, translation: &Mat) -> CvResult<Option<Isom
     let matrix = Matrix3::from_row_slice(wide.data_typed::<f64>()?);
     let translation = vector3(translation)?;
     let rigid = (matrix * matrix.transpose() - Matrix3::identity()).norm() < 1e-3
-        && matrix.determinant() > 0.0
         && translation.iter().all(|value| value.is_finite());
-    if !rigid {
-        return Ok(None);
-    }
-    let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix(&matrix));
-    Ok(Some(Isometry3::from_parts(Translation3::from(translation), rotation)))
+    let rotation = nearest_rotation(&matrix).filter(|_| rigid);
+    Ok(rotation.map(|rotation| Isometry3::from_parts(Translation3::from(translation), rotation)))
 }
 
 /// The projective map that takes `from` to `to`, and which points it holds for. A tolerance of 0

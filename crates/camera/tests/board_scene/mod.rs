@@ -99,7 +99,7 @@ pub fn lens(width_px: u32, height_px: u32) -> CameraInfo {
             cx_px: 0.507 * width,
             cy_px: 0.494 * f64::from(height_px),
         },
-        distortion: Distortion { d: [-0.12, 0.06, 0.0008, -0.0005, 0.0] },
+        distortion: Distortion::plumb_bob([-0.12, 0.06, 0.0008, -0.0005, 0.0]),
     }
 }
 

@@ -174,7 +174,7 @@ fn scene(info: &CameraInfoLine, camera: &PoseLine, plane: &PlaneLine, tool: &Too
             width_px: info.width,
             height_px: info.height,
             intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
-            distortion: Distortion { d: info.d },
+            distortion: Distortion::plumb_bob(info.d),
         },
         base_from_camera: Some(base_from_camera),
         support_plane_in_camera: Some(Plane { normal, offset_m: normal.dot(&at) }),

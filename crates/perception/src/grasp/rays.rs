@@ -18,7 +18,7 @@ pub(crate) struct Rays {
     /// Mean focal length, for sizes in pixels.
     pub(crate) focal_px: f32,
     pinhole: [f32; 4],
-    d: [f32; 5],
+    d: [f32; 8],
 }
 
 impl Rays {
@@ -48,9 +48,10 @@ impl Rays {
 
     /// The pixel of an ideal direction `(x, y, 1)`; see [`Distortion::distort`].
     pub(crate) fn project(&self, x: f32, y: f32) -> [f32; 2] {
-        let ([fx, fy, cx, cy], [k1, k2, p1, p2, k3]) = (self.pinhole, self.d);
+        let ([fx, fy, cx, cy], [k1, k2, p1, p2, k3, k4, k5, k6]) = (self.pinhole, self.d);
         let r2 = x * x + y * y;
-        let radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
+        let radial =
+            (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
         let xd = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x);
         let yd = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y;
         [fx * xd + cx, fy * yd + cy]
@@ -131,7 +132,7 @@ mod tests {
                 width_px: 640,
                 height_px: 480,
                 intrinsics: Intrinsics { fx_px: 610.0, fy_px: 612.0, cx_px: 318.0, cy_px: 243.0 },
-                distortion: Distortion { d: [k1, 0.0, p1, 0.0, 0.0] },
+                distortion: Distortion::plumb_bob([k1, 0.0, p1, 0.0, 0.0]),
             };
             let found = Rays::new(&info).at(x, y);
             let expected = info.ray(f64::from(x), f64::from(y)).cast::<f32>();
