@@ -7,12 +7,14 @@
 //!
 //! # Conventions
 //!
-//! Colour images follow their EXIF orientation, as every viewer shows them.
+//! Colour images follow their EXIF orientation, as every viewer shows them; but not those that a
+//! calibration is made from or used on ([`read_sensor_image`]): a lens is known by the pixels of its
+//! sensor, however the camera was held.
 
 use std::path::{Path, PathBuf};
 
 use magpie_perception::{BgrImage, DepthImage};
-use opencv::core::{Mat, ToInputArray, Vec3b, Vector};
+use opencv::core::{CV_8U, Mat, ToInputArray, Vec3b, Vector};
 use opencv::imgcodecs;
 use opencv::prelude::*;
 
@@ -37,6 +39,8 @@ pub enum ImageProblem {
     Io(#[source] std::io::Error),
     #[error("it is neither a JPEG nor a PNG file")]
     NotAnImage,
+    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file")]
+    NotASensorImage,
     #[error("the {format} file is truncated: its end marker is missing after {bytes} bytes")]
     Truncated { format: &'static str, bytes: usize },
     #[error("the {format} file is damaged and cannot be decoded")]
@@ -68,6 +72,12 @@ pub enum ImageProblem {
 /// A colour or grey image file, JPEG or PNG.
 pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
     let read = || decode_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
+    read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
+}
+
+/// A colour or grey image file as the sensor took it: JPEG, PNG, BMP, TIFF or PGM.
+pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
+    let read = || decode_sensor_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
@@ -120,11 +130,43 @@ pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
     if let Container::Png(PngHeader { bits: 16, .. }) = container {
         return Err(ImageProblem::SixteenBitColor);
     }
-    let mat = imgcodecs::imdecode(&Mat::from_slice(bytes)?, imgcodecs::IMREAD_COLOR)?;
-    if mat.empty() {
-        return Err(ImageProblem::Undecodable { format: container.format() });
+    bgr_from_mat(&decode(bytes, imgcodecs::IMREAD_COLOR, container.format())?)
+}
+
+fn decode_sensor_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
+    let format = match Container::of(bytes) {
+        Ok(container) => container.format(),
+        Err(ImageProblem::NotAnImage) => {
+            plain_format(bytes).ok_or(ImageProblem::NotASensorImage)?
+        }
+        Err(other) => return Err(other),
+    };
+    let flags =
+        imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_IGNORE_ORIENTATION | imgcodecs::IMREAD_ANYDEPTH;
+    let mat = decode(bytes, flags, format)?;
+    if mat.depth() != CV_8U {
+        return Err(ImageProblem::SixteenBitColor);
     }
     bgr_from_mat(&mat)
+}
+
+/// Of files whose decoders notice by themselves when something is missing.
+fn plain_format(bytes: &[u8]) -> Option<&'static str> {
+    let starts: [(&[u8], _); 7] = [
+        (b"BM", "BMP"),
+        (b"II*\0", "TIFF"),
+        (b"MM\0*", "TIFF"),
+        (b"P2", "PGM"),
+        (b"P5", "PGM"),
+        (b"P3", "PPM"),
+        (b"P6", "PPM"),
+    ];
+    starts.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, format)| format)
+}
+
+fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImageProblem> {
+    let mat = imgcodecs::imdecode(&Mat::from_slice(bytes)?, flags)?;
+    if mat.empty() { Err(ImageProblem::Undecodable { format }) } else { Ok(mat) }
 }
 
 fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
@@ -132,10 +174,7 @@ fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
         Container::Png(PngHeader { bits: 16, channels: "grey" }) => {}
         other => return Err(ImageProblem::NotDepth { found: other.describe() }),
     }
-    let mat = imgcodecs::imdecode(&Mat::from_slice(bytes)?, imgcodecs::IMREAD_UNCHANGED)?;
-    if mat.empty() {
-        return Err(ImageProblem::Undecodable { format: "PNG" });
-    }
+    let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
     let size = mat.size()?;
     let data_mm = mat.data_typed::<u16>()?.to_vec();
     DepthImage::new(size.width.unsigned_abs(), size.height.unsigned_abs(), data_mm)

@@ -62,7 +62,7 @@ pub use draw::Canvas;
 pub use errors::{OpenError, VideoFileError};
 pub use image_file::{
     ImageError, ImageProblem, check_aligned, decode_image, encode_jpeg, read_depth_png, read_image,
-    write_depth_png, write_png,
+    read_sensor_image, write_depth_png, write_png,
 };
 pub use latest_frame::LatestFrame;
 pub use live::LiveFault;

@@ -17,11 +17,11 @@ use std::sync::OnceLock;
 
 use board_scene::{BoardScene, Noise, lens, look_at};
 use magpie_camera::calibrate::{
-    Board, HandEyePair, Rejection, Setup, View, board_pose, calibrate_hand_eye,
-    calibrate_intrinsics, detect, select_views,
+    Board, BoardPoint, HandEyePair, Rejection, Setup, View, board_pose, calibrate_hand_eye,
+    calibrate_intrinsics, detect, select_views, settle_readings,
 };
-use magpie_perception::{BgrImage, CameraInfo};
-use nalgebra::{Isometry3, Point3, Vector3};
+use magpie_perception::{BgrImage, CameraInfo, Distortion};
+use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
 
 fn charuco() -> Board {
     Board::Charuco {
@@ -95,8 +95,8 @@ fn corners_are_found_where_the_lens_puts_them() {
 #[test]
 fn the_focal_length_is_found_within_a_thousandth() {
     let session = session();
-    let rejected = select_views(&session.views);
-    let report = calibrate_intrinsics(&session.views, rejected, "simulated").unwrap();
+    let mut rejected = select_views(&session.views);
+    let report = calibrate_intrinsics(&session.views, &mut rejected, "simulated").unwrap();
     let (found, truth) = (report.info.intrinsics, session.info.intrinsics);
     let off = |found: f64, truth: f64| 100.0 * (found / truth - 1.0).abs();
     println!(
@@ -137,7 +137,7 @@ fn check_hand_eye(setup: Setup, pairs: &[HandEyePair], truth: &Isometry3<f64>) {
     let off_deg = found.rotation.angle_to(&truth.rotation).to_degrees();
     let spread = report.leave_one_out;
     println!(
-        "{setup:?}: off by {off_mm:.3} mm and {off_deg:.4} degrees; leave-one-out {:.3} mm, {:.4} degrees; rms {:.3} px; uncertainty {:?}",
+        "{setup:?}: off by {off_mm:.3} mm and {off_deg:.4} degrees; leave-one-out {:.3} mm, {:.4} degrees; rms {:.3?} px; uncertainty {:?}",
         spread.rms_mm, spread.rms_deg, report.reprojection_rms_px, report.uncertainty_mm_deg
     );
     for (solver, found) in &report.solvers {
@@ -161,6 +161,26 @@ fn the_camera_on_the_arm_is_found_within_half_a_millimetre() {
     let poses_only: Vec<_> =
         pairs.into_iter().map(|pair| HandEyePair { view: None, ..pair }).collect();
     check_hand_eye(Setup::EyeInHand, &poses_only, &truth);
+}
+
+/// A camera whose z comes out of the lens, as graphics libraries have it.
+#[test]
+fn poses_that_cannot_be_refined_are_reported_as_solved_and_each_is_still_left_out_once() {
+    let (pairs, _) = eye_in_hand();
+    let turn = Isometry3::rotation(Vector3::x() * std::f64::consts::PI);
+    let turned = pairs.into_iter().map(|pair| HandEyePair {
+        camera_from_board: turn * pair.camera_from_board,
+        view: None,
+        ..pair
+    });
+    let pairs: Vec<_> = turned.collect();
+    let report = calibrate_hand_eye(Setup::EyeInHand, &pairs, None).unwrap();
+    assert_eq!((report.refined, report.reprojection_rms_px), (None, None));
+    let with_itself =
+        report.solvers.iter().filter_map(|(_, found)| found.map(|(_, spread)| spread));
+    let least_mm = with_itself.map(|spread| spread.rms_mm).fold(f64::MAX, f64::min);
+    let spread = report.leave_one_out;
+    assert!(least_mm < spread.rms_mm && spread.rms_mm < 2.0, "{least_mm} mm, {spread:?}");
 }
 
 #[test]
@@ -217,10 +237,39 @@ fn views_of_a_board_that_was_never_tilted_are_refused_with_advice() {
             detect(&scene.picture(&pose, &mut noise), &charuco()).unwrap().unwrap()
         })
         .collect();
-    let rejected = select_views(&views);
-    let message = calibrate_intrinsics(&views, rejected, "x").unwrap_err().to_string();
+    let mut rejected = select_views(&views);
+    let message = calibrate_intrinsics(&views, &mut rejected, "x").unwrap_err().to_string();
     assert!(message.contains("do not determine the lens"), "{message}");
     assert!(message.contains("tilt"), "{message}");
+}
+
+/// Exact corners of a lens that turns back in the picture's corners, where the board never was.
+#[test]
+fn a_lens_that_turns_back_within_the_picture_is_not_handed_out() {
+    let mut info = lens(640, 480);
+    info.intrinsics.fx_px = 600.0;
+    info.intrinsics.fy_px = 600.0;
+    info.distortion = Distortion::plumb_bob([-0.5, 0.0, 0.0, 0.0, 0.0]);
+    let mut noise = Noise(2);
+    let views: Vec<_> = poses(12, &mut noise)
+        .iter()
+        .map(|pose| {
+            let pose = Isometry3::translation(0.0, 0.0, 0.15) * pose;
+            let points = (0..24_u32).map(|id| {
+                let (column, row) = (f64::from(id % 6 + 1), f64::from(id / 6 + 1));
+                let in_board = Point3::new(0.03 * column, 0.03 * row, 0.0);
+                BoardPoint {
+                    id: id as usize,
+                    in_board,
+                    px: info.project(&(pose * in_board)).unwrap(),
+                }
+            });
+            let (width_px, height_px) = (info.width_px, info.height_px);
+            View { width_px, height_px, points: points.collect(), edge_width_px: None, doubt: None }
+        })
+        .collect();
+    let message = calibrate_intrinsics(&views, &mut vec![None; 12], "x").unwrap_err().to_string();
+    assert!(message.contains("no single ray leads to pixel"), "{message}");
 }
 
 fn view_of(board: &Board, described: &Board) -> Option<View> {
@@ -263,6 +312,46 @@ fn a_chessboard_is_read_from_the_same_end_however_it_is_turned() {
         let off_mm = 1000.0 * (found.translation.vector - pose.translation.vector).norm();
         assert!(off_mm < 1.0, "{off_mm} mm at {roll_deg} degrees");
     }
+}
+
+#[test]
+fn a_chessboard_with_two_readings_is_read_from_one_end_in_all_pictures() {
+    let board = Board::Chessboard { corners_x: 8, corners_y: 6, square_length_m: 0.02 };
+    assert!(!board.has_one_reading());
+    let mut noise = Noise(6);
+    let base_from_camera =
+        Isometry3::new(Vector3::new(0.6, 0.1, 1.1), Vector3::new(3.0, 0.1, -0.2));
+    let gripper_from_board =
+        Isometry3::new(Vector3::new(-0.1, -0.07, 0.09), Vector3::new(0.02, 0.03, 0.4));
+    let scene = BoardScene::new(&board, lens(640, 480));
+    let pictured = |index: u32| {
+        let (tilt_deg, roll_deg) = (18.0 + 2.0 * f64::from(index), 85.0 * f64::from(index));
+        let azimuth_deg = 137.5 * f64::from(index);
+        let target = Point3::new(0.07, 0.05, 0.0);
+        let pose = look_at(target, 0.32, tilt_deg, azimuth_deg, roll_deg);
+        let view = detect(&scene.picture(&pose, &mut noise), &board).unwrap().unwrap();
+        let seen = board_pose(&view.points, &scene.info).unwrap().camera_from_board;
+        let base_from_gripper = base_from_camera * pose * gripper_from_board.inverse();
+        HandEyePair { base_from_gripper, camera_from_board: seen, view: Some(view) }
+    };
+    let mut pairs: Vec<_> = (0..8).map(pictured).collect();
+    let off = |pairs: &[HandEyePair]| {
+        let report = calibrate_hand_eye(Setup::EyeToHand, pairs, Some(&scene.info)).unwrap();
+        let found = report.hand_eye.parent_from_camera.translation.vector;
+        let off_m = (found - base_from_camera.translation.vector).norm();
+        (1000.0 * off_m, report.leave_one_out.rms_deg)
+    };
+    assert!(off(&pairs).1 > 30.0, "the detector begins at either end");
+    settle_readings(&board, &mut pairs).unwrap();
+    let (off_mm, spread_deg) = off(&pairs);
+    assert!(off_mm < 1.0 && spread_deg < 0.5, "{off_mm} mm, {spread_deg} degrees");
+    // Arm poses that do not belong to the pictures tell nothing.
+    pairs.iter_mut().enumerate().for_each(|(index, pair)| {
+        pair.base_from_gripper.rotation =
+            UnitQuaternion::new(Vector3::new(0.5 * index as f64, 1.0, 0.3));
+    });
+    let message = settle_readings(&board, &mut pairs).unwrap_err().to_string();
+    assert!(message.contains("half a turn"), "{message}");
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::time::Duration;
 use common::{MachineClock, open};
 use magpie_camera::{
     Camera, CameraConfig, CameraState, ImageFolderConfig, ImageProblem, LiveLimits, OpenError,
-    SourceKind, encode_jpeg, read_depth_png, read_image, write_depth_png, write_png,
+    SourceKind, encode_jpeg, read_depth_png, read_image, read_sensor_image, write_depth_png,
+    write_png,
 };
 use magpie_perception::{BgrImage, Counters, DepthImage, Frame, StampSource};
 use opencv::core::{Mat, Scalar, Size};
@@ -312,6 +313,48 @@ fn a_grey_image_becomes_bgr_and_a_written_png_comes_back() {
     opencv::imgcodecs::imwrite_def(&path, &grey).unwrap();
     let read = read_image(&path).unwrap();
     assert_eq!((read.pixel(0, 0), read.pixel(1, 0)), ([7; 3], [9; 3]));
+}
+
+/// An APP1 segment that says: turn me by a quarter (EXIF 2.3, orientation 6).
+const QUARTER_TURN: &[u8] =
+    b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+
+#[test]
+fn a_picture_to_calibrate_with_stays_as_the_sensor_took_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("turned.jpg");
+    let plain = encode_jpeg(&color(5), 95).unwrap();
+    fs::write(&path, [&plain[..2], QUARTER_TURN, &plain[2..]].concat()).unwrap();
+    let size = |image: BgrImage| (image.width_px(), image.height_px());
+    assert_eq!(size(read_image(&path).unwrap()), (SIZE_PX.1, SIZE_PX.0), "as a viewer shows it");
+    assert_eq!(size(read_sensor_image(&path).unwrap()), SIZE_PX);
+}
+
+#[test]
+fn what_industrial_cameras_save_can_be_calibrated_with_and_is_refused_cut() {
+    let dir = TempDir::new().unwrap();
+    let (width_px, height_px) = (64, 48);
+    let bytes: Vec<u8> = (0..64_u32 * 48).map(|i| (i * 37 % 251) as u8).collect();
+    let grey = Mat::new_rows_cols_with_data(height_px, width_px, &bytes).unwrap();
+    for name in ["a.bmp", "a.tiff", "a.pgm"] {
+        let path = dir.path().join(name);
+        opencv::imgcodecs::imwrite_def(&path, &grey).unwrap();
+        let read = read_sensor_image(&path).unwrap();
+        assert_eq!((read.width_px(), read.height_px()), (64, 48), "{name}");
+        assert_eq!(read.pixel(5, 3), [bytes[3 * 64 + 5]; 3], "{name}");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let problem = read_sensor_image(&path).unwrap_err().source;
+        assert!(matches!(problem, ImageProblem::Undecodable { .. }), "{name}: {problem}");
+    }
+    let path = dir.path().join("deep.tiff");
+    let deep = Mat::new_rows_cols_with_data(1, 2, &[700_u16, 900]).unwrap();
+    opencv::imgcodecs::imwrite_def(&path, &deep).unwrap();
+    let problem = read_sensor_image(&path).unwrap_err().source;
+    assert!(matches!(problem, ImageProblem::SixteenBitColor), "{problem}");
+    fs::write(&path, "GIF89a").unwrap();
+    let problem = read_sensor_image(&path).unwrap_err().source;
+    assert!(matches!(problem, ImageProblem::NotASensorImage), "{problem}");
 }
 
 /// MJPG in AVI at 25 frames a second; frame `i` is uniformly `20 * i` bright.

@@ -106,6 +106,14 @@ impl Board {
         }
     }
 
+    /// Refuses a board whose pose may flip.
+    pub fn check_one_reading(&self) -> Result<(), CalibrateError> {
+        if self.has_one_reading() {
+            return Ok(());
+        }
+        Err(CalibrateError::TwoReadings { board: self.to_string() })
+    }
+
     /// Inner corners each way; `None` for single markers.
     pub fn corners(&self) -> Option<(usize, usize)> {
         match *self {

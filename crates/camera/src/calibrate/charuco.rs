@@ -38,7 +38,8 @@ struct Sheet {
     squares_y: usize,
     square_m: f64,
     marker_m: f64,
-    /// Whether the upper left square is white: boards of OpenCV before 4.6 with even rows.
+    /// Whether the upper left square is white: boards of OpenCV before 4.6 with even rows, and of
+    /// others with any.
     starts_white: bool,
 }
 
@@ -83,23 +84,20 @@ pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Found, CalibrateError>
         starts_white: false,
     };
     let markers = find_markers(gray, dictionary)?;
-    let count = sheet.marker_squares().len();
-    let beyond = markers.iter().filter(|marker| marker.id >= count).map(|marker| marker.id).max();
-    let known: Vec<&Marker> = markers.iter().filter(|marker| marker.id < count).collect();
-    if known.len() < MARKERS_MIN {
-        return Ok(beyond.map(|id| (Vec::new(), Some(too_large(id, count)))));
+    let (mut best, mut known) = place(&markers, sheet)?;
+    let white = place(&markers, Sheet { starts_white: true, ..sheet })?;
+    if white.0.fitting.len() > best.fitting.len() {
+        (best, known) = white;
     }
-    let mut best = place(&known, sheet)?;
-    if squares_y % 2 == 0 {
-        let legacy = place(&known, Sheet { starts_white: true, ..sheet })?;
-        if legacy.fitting.len() > best.fitting.len() {
-            best = legacy;
-        }
+    let count = best.squares.len();
+    let beyond = markers.iter().filter(|marker| marker.id >= count).map(|marker| marker.id).max();
+    if known < MARKERS_MIN {
+        return Ok(beyond.map(|id| (Vec::new(), Some(too_large(id, count)))));
     }
     let doubt = match beyond {
         // Others may lie about; a board is larger than said when most of it is unknown.
-        Some(id) if markers.len() - known.len() > 1 => Some(too_large(id, count)),
-        _ => doubt(&known, &best)?,
+        Some(id) if markers.len() - known > known => Some(too_large(id, count)),
+        _ => doubt(&markers, known, &best)?,
     };
     let points = interpolate(gray, board, &best)?;
     Ok(Some((points, doubt)))
@@ -165,8 +163,13 @@ struct Placement<'a> {
     squares: Vec<(usize, usize)>,
 }
 
-fn place<'a>(markers: &[&'a Marker], sheet: Sheet) -> CvResult<Placement<'a>> {
+/// And how many of the markers the sheet has at all.
+fn place(markers: &[Marker], sheet: Sheet) -> CvResult<(Placement<'_>, usize)> {
     let squares = sheet.marker_squares();
+    let markers: Vec<_> = markers.iter().filter(|marker| marker.id < squares.len()).collect();
+    if markers.is_empty() {
+        return Ok((Placement { sheet, fitting: Vec::new(), squares }, 0));
+    }
     let printed: Vec<_> =
         markers.iter().flat_map(|marker| sheet.marker_corners(squares[marker.id])).collect();
     let seen: Vec<_> = markers.iter().flat_map(|marker| marker.px).collect();
@@ -176,7 +179,7 @@ fn place<'a>(markers: &[&'a Marker], sheet: Sheet) -> CvResult<Placement<'a>> {
         .filter(|&index| fits[4 * index..4 * index + 4].iter().all(|&fits| fits))
         .map(|index| markers[index])
         .collect();
-    Ok(Placement { sheet, fitting, squares })
+    Ok((Placement { sheet, fitting, squares }, markers.len()))
 }
 
 /// The points that one projective map takes from `from` to `to`. RANSAC is content with the first
@@ -210,20 +213,19 @@ fn extent_px(points: &[Point2<f64>]) -> f64 {
 }
 
 /// What does not look like the board that was described.
-fn doubt(markers: &[&Marker], best: &Placement<'_>) -> CvResult<Option<String>> {
+fn doubt(markers: &[Marker], known: usize, best: &Placement<'_>) -> CvResult<Option<String>> {
     let Sheet { squares_x, squares_y, square_m, marker_m, .. } = best.sheet;
     let fitting = best.fitting.len();
-    if (fitting as f64) < FITTING_SHARE_MIN * markers.len() as f64 {
+    if (fitting as f64) < FITTING_SHARE_MIN * known as f64 {
         let turned = Sheet { squares_x: squares_y, squares_y: squares_x, ..best.sheet };
-        let hint = if place(markers, turned)?.fitting.len() > fitting {
+        let hint = if place(markers, turned)?.0.fitting.len() > fitting {
             format!("; they do on {squares_y}x{squares_x} squares: columns come first")
         } else {
             "; count its squares again".to_owned()
         };
         return Ok(Some(format!(
-            "only {fitting} of {} markers lie where a board of {squares_x}x{squares_y} squares has \
-             them{hint}",
-            markers.len()
+            "only {fitting} of {known} markers lie where a board of {squares_x}x{squares_y} squares \
+             has them{hint}"
         )));
     }
     let Some(ratio) = seen_ratio(best)? else { return Ok(None) };
@@ -391,34 +393,58 @@ mod tests {
 
     #[test]
     fn boards_that_begin_white_are_read_too() {
+        for (squares_x, squares_y) in [(5, 6), (7, 5), (6, 5)] {
+            for starts_white in [false, true] {
+                let (board, sheet) = described(squares_x, squares_y, starts_white);
+                let (points, doubt) = detect(&drawn(&sheet, &[]), &board).unwrap().unwrap();
+                let corners = (squares_x - 1) * (squares_y - 1);
+                assert_eq!((points.len(), doubt), (corners, None), "{board}, white {starts_white}");
+            }
+        }
+    }
+
+    /// Parts and crates carry markers, too.
+    #[test]
+    fn stray_markers_beside_the_board_do_not_spoil_the_view() {
+        let (board, sheet) = described(7, 5, false);
+        let stray = [(44, 0), (45, 1), (46, 2)];
+        let (points, doubt) = detect(&drawn(&sheet, &stray), &board).unwrap().unwrap();
+        assert_eq!((points.len(), doubt), (24, None));
+        // With most of its markers unknown it is another board.
+        let (small, _) = described(4, 3, false);
+        let (_, doubt) = detect(&drawn(&sheet, &stray), &small).unwrap().unwrap();
+        assert!(doubt.unwrap().contains("count its squares again"));
+    }
+
+    fn described(squares_x: usize, squares_y: usize, starts_white: bool) -> (Board, Sheet) {
         let board = Board::Charuco {
-            squares_x: 5,
-            squares_y: 6,
+            squares_x,
+            squares_y,
             square_length_m: 0.03,
             marker_length_m: 0.021,
             dictionary: "DICT_4X4_50".parse().unwrap(),
         };
-        for starts_white in [false, true] {
-            let sheet =
-                Sheet { squares_x: 5, squares_y: 6, square_m: 0.03, marker_m: 0.021, starts_white };
-            let image = drawn(&sheet);
-            let (points, doubt) = detect(&image, &board).unwrap().unwrap();
-            assert_eq!((points.len(), doubt), (20, None), "starts white: {starts_white}");
-        }
+        (board, Sheet { squares_x, squares_y, square_m: 0.03, marker_m: 0.021, starts_white })
     }
 
-    /// 60 px a square.
-    fn drawn(sheet: &Sheet) -> Mat {
+    /// 60 px a square, with stray markers in the given rows to the right of it.
+    fn drawn(sheet: &Sheet, stray: &[(usize, usize)]) -> Mat {
         let dictionary: Dictionary = "DICT_4X4_50".parse().unwrap();
         let squares = sheet.marker_squares();
         let pixel = |x: usize, y: usize| -> u8 {
             let (Some(x), Some(y)) = (x.checked_sub(40), y.checked_sub(40)) else { return 230 };
             let (column, row) = (x / 60, y / 60);
-            if column >= sheet.squares_x || row >= sheet.squares_y {
+            let beside =
+                || stray.iter().find(|(_, at)| (column, row) == (sheet.squares_x + 1, *at));
+            let id = if column < sheet.squares_x && row < sheet.squares_y {
+                let Some(id) = squares.iter().position(|square| *square == (column, row)) else {
+                    return 20;
+                };
+                id
+            } else if let Some((id, _)) = beside() {
+                *id
+            } else {
                 return 230;
-            }
-            let Some(id) = squares.iter().position(|square| *square == (column, row)) else {
-                return 20;
             };
             // Markers of 42 px: six modules of 7 px.
             let inside = |at: usize| (at % 60).checked_sub(9).filter(|at| *at < 42);
@@ -427,7 +453,7 @@ mod tests {
                 _ => 230,
             }
         };
-        let (width, height) = (sheet.squares_x * 60 + 80, sheet.squares_y * 60 + 80);
+        let (width, height) = (sheet.squares_x * 60 + 220, sheet.squares_y * 60 + 80);
         let rows: Vec<Vec<u8>> =
             (0..height).map(|y| (0..width).map(|x| pixel(x, y)).collect()).collect();
         Mat::from_slice_2d(&rows).unwrap()

@@ -247,10 +247,10 @@ impl fmt::Display for Mistake {
             Mistake::ArmInverted => "base_from_gripper is inverted: it holds gripper_from_base",
             Mistake::BoardInverted => "camera_from_board is inverted: it holds board_from_camera",
             Mistake::ArmInMillimetres => {
-                "base_from_gripper is in millimetres (--unit mm if both are)"
+                "base_from_gripper is in millimetres: --robot-unit mm (--unit mm if both are)"
             }
             Mistake::BoardInMillimetres => {
-                "camera_from_board is in millimetres (--unit mm if both are)"
+                "camera_from_board is in millimetres: --board-unit mm (--unit mm if both are)"
             }
             Mistake::ArmInDegrees => {
                 "the rotation vectors of base_from_gripper are (or, for matrices, were) in degrees: \

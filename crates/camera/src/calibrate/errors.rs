@@ -16,6 +16,11 @@ pub enum CalibrateError {
         "the views do not determine the lens (fx is uncertain by {fx_std_percent:.1} %): {advice}"
     )]
     Degenerate { fx_std_percent: f64, advice: String },
+    #[error(
+        "the lens that explains the views turns back within the picture: no single ray leads to \
+         pixel {x_px:.0}, {y_px:.0}; add pictures with the board up to the corners of the picture"
+    )]
+    TurnsBack { x_px: f64, y_px: f64 },
     #[error("no board pose explains the {points} points that were seen of it")]
     NoPose { points: usize },
     #[error("{pairs} pairs where at least {needed} are needed")]
@@ -43,6 +48,11 @@ pub enum CalibrateError {
     NoPlane { share_percent: f64, tolerance_mm: f64 },
     #[error("no {board} in the picture")]
     NotInView { board: String },
+    #[error(
+        "a {board} looks the same when it is turned by half a turn, so its pose may flip; use a \
+         ChArUco board, or a chessboard with an even and an odd number of inner corners"
+    )]
+    TwoReadings { board: String },
     #[error("the board is not as it was described: {doubt}")]
     Doubtful { doubt: String },
     #[error("use the image")]

@@ -10,7 +10,7 @@
 use magpie_perception::CameraInfo;
 use nalgebra::{Isometry3, Matrix3, Point3, Translation3, UnitQuaternion, Vector3};
 
-use super::refine::{Observation, Refined, observe, refine};
+use super::refine::{Observation, observe, refine};
 use super::{CalibrateError, Solver, View};
 
 /// Where the camera is.
@@ -61,11 +61,12 @@ pub struct HandEyeReport {
     pub pair_errors: Vec<[f64; 2]>,
     /// OpenCV's solutions and the spread of all pairs with each; `None` where it found none.
     pub solvers: Vec<(Solver, Option<(HandEye, Spread)>)>,
-    /// The joint refinement's spread of all pairs.
-    pub refined: Spread,
-    /// Distance between the board's points in the pictures and where the calibration puts them. For
+    /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with, which
+    /// leaves the best solver's solution.
+    pub refined: Option<Spread>,
+    /// Distance between the board's points in the pictures and where the refinement puts them. For
     /// pairs without a picture, in a camera with a focal length of 1000 px.
-    pub reprojection_rms_px: f64,
+    pub reprojection_rms_px: Option<f64>,
     /// Standard deviations of the camera's place and direction; `None` if undetermined.
     pub uncertainty_mm_deg: Option<[f64; 2]>,
     /// The largest turn between any two poses, and the angle between the axes of the turns.
@@ -154,44 +155,60 @@ pub fn calibrate_hand_eye(
         return Err(CalibrateError::TooFewPairs { pairs: pairs.len(), needed: PAIRS_MIN });
     }
     let (turned_deg, axes_cone_deg) = check_motion(pairs)?;
-    let solvers: Vec<_> = Solver::ALL
-        .into_iter()
-        .map(|solver| {
-            let solved = solver.solve(setup, pairs);
-            (solver, solved.map(|hand_eye| (hand_eye, hand_eye.spread(pairs))))
-        })
-        .collect();
+    let solvers = solve_all(setup, pairs);
     let start = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
     // Mixed-up poses may put the board behind the camera, where there is nothing to refine.
-    let unrefined = Refined { hand_eye: start, rms_px: f64::NAN, uncertainty_mm_deg: None };
-    let refined = refine(&start, &observations).unwrap_or(unrefined);
+    let refined = refine(&start, &observations);
+    let hand_eye = refined.map_or(start, |refined| refined.hand_eye);
     let center = center_in_board(pairs);
     let pair_errors: Vec<_> = (0..pairs.len())
         .map(|left_out| {
-            let others: Vec<_> = (0..pairs.len())
-                .filter(|&index| index != left_out)
-                .map(|index| observations[index].clone())
-                .collect();
-            let without = refine(&refined.hand_eye, &others).unwrap_or(refined);
-            without.hand_eye.error(&pairs[left_out], &center)
+            let without = without(&hand_eye, pairs, &observations, left_out)?;
+            Ok(without.error(&pairs[left_out], &center))
         })
-        .collect();
+        .collect::<Result<_, CalibrateError>>()?;
     Ok(HandEyeReport {
-        hand_eye: refined.hand_eye,
+        hand_eye,
         leave_one_out: Spread::of(&pair_errors),
         pair_errors,
         solvers,
-        refined: refined.hand_eye.spread(pairs),
-        reprojection_rms_px: refined.rms_px,
-        uncertainty_mm_deg: refined.uncertainty_mm_deg,
+        refined: refined.map(|refined| refined.hand_eye.spread(pairs)),
+        reprojection_rms_px: refined.map(|refined| refined.rms_px),
+        uncertainty_mm_deg: refined.and_then(|refined| refined.uncertainty_mm_deg),
         turned_deg,
         axes_cone_deg,
     })
 }
 
+type Solved = Vec<(Solver, Option<(HandEye, Spread)>)>;
+
+fn solve_all(setup: Setup, pairs: &[HandEyePair]) -> Solved {
+    let solve = |solver: Solver| {
+        let solved = solver.solve(setup, pairs);
+        (solver, solved.map(|hand_eye| (hand_eye, hand_eye.spread(pairs))))
+    };
+    Solver::ALL.into_iter().map(solve).collect()
+}
+
+/// The calibration that never saw one of the pairs: refined from that of all, else solved anew.
+fn without(
+    start: &HandEye,
+    pairs: &[HandEyePair],
+    observations: &[Observation],
+    left_out: usize,
+) -> Result<HandEye, CalibrateError> {
+    let others = || (0..pairs.len()).filter(|&index| index != left_out);
+    let seen: Vec<_> = others().map(|index| observations[index].clone()).collect();
+    if let Some(refined) = refine(start, &seen) {
+        return Ok(refined.hand_eye);
+    }
+    let pairs: Vec<_> = others().map(|index| pairs[index].clone()).collect();
+    best_of(&solve_all(start.setup, &pairs)).ok_or(CalibrateError::NoSolution)
+}
+
 /// The solution with the least spread: a millimetre weighs as much as a tenth of a degree.
-pub(crate) fn best_of(solvers: &[(Solver, Option<(HandEye, Spread)>)]) -> Option<HandEye> {
+fn best_of(solvers: &Solved) -> Option<HandEye> {
     let cost = |spread: &Spread| spread.rms_mm + 10.0 * spread.rms_deg;
     let found = solvers.iter().filter_map(|(_, found)| found.as_ref());
     let finite = found.filter(|(_, spread)| cost(spread).is_finite());

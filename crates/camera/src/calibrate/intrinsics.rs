@@ -46,17 +46,16 @@ struct Solution {
 }
 
 /// Solves with the views that are not rejected yet; views that fit far worse than the rest are
-/// rejected, too. All must have the size of the first.
+/// then marked in `rejected`, too. All must have the size of the first.
 pub fn calibrate_intrinsics(
     views: &[View],
-    rejected: Vec<Option<Rejection>>,
+    rejected: &mut [Option<Rejection>],
     camera_name: &str,
 ) -> Result<IntrinsicsReport, CalibrateError> {
-    let mut rejected = rejected;
     let usable = |rejected: &[Option<Rejection>]| -> Vec<usize> {
         (0..views.len()).filter(|&index| rejected[index].is_none()).collect()
     };
-    let mut used = usable(&rejected);
+    let mut used = usable(rejected);
     check_views(views, &used)?;
     let first = solve(&pick(views, &used), false)?;
     let mut errors = first.per_view_px.clone();
@@ -67,20 +66,27 @@ pub fn calibrate_intrinsics(
             rejected[index] = Some(Rejection::Misfit { rms_px, usual_px });
         }
     }
-    used = usable(&rejected);
+    used = usable(rejected);
     check_views(views, &used)?;
 
     let picked = pick(views, &used);
     let [plain_px, k3_px] = [held_out_rms_px(&picked, false)?, held_out_rms_px(&picked, true)?];
-    let uses_k3 = k3_px < (1.0 - K3_GAIN_MIN) * plain_px;
-    let solution = solve(&picked, uses_k3)?;
+    let mut uses_k3 = k3_px < (1.0 - K3_GAIN_MIN) * plain_px;
+    let mut solution = solve(&picked, uses_k3)?;
+    if uses_k3 && solution.info.pixel_without_ray().is_some() {
+        uses_k3 = false;
+        solution = solve(&picked, uses_k3)?;
+    }
     let coverage = Coverage::of(&picked, &solution.info);
     check_determined(&solution, &coverage)?;
+    if let Some(pixel) = solution.info.pixel_without_ray() {
+        return Err(CalibrateError::TurnsBack { x_px: pixel.x, y_px: pixel.y });
+    }
     let mut errors = solution.per_view_px.iter();
     let views = rejected
-        .into_iter()
+        .iter()
         .map(|rejection| match rejection {
-            Some(rejection) => Err(rejection),
+            Some(rejection) => Err(rejection.clone()),
             None => Ok(*errors.next().expect("one for each view that was used")),
         })
         .collect();
@@ -166,7 +172,7 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
     Ok(Solution {
         info: CameraInfo {
             intrinsics: Intrinsics { fx_px: k[0], fy_px: k[4], cx_px: k[2], cy_px: k[5] },
-            distortion: Distortion { d },
+            distortion: Distortion::plumb_bob(d),
             ..guess
         },
         rms_px,
