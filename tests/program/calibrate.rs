@@ -13,9 +13,9 @@ use magpie::failure::one_line;
 use magpie::service;
 use magpie_camera::calibrate::Board;
 use magpie_camera::{read_camera_info, write_camera_info, write_depth_png, write_png};
-use magpie_perception::{BgrImage, CameraInfo, DepthImage};
+use magpie_perception::{BgrImage, CameraInfo, DepthImage, nearest_rotation};
 use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
-use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::{Value, json};
 
 use super::{board_scene, free_endpoint, magpie, root, succeed, text, write_zenoh_config};
@@ -144,10 +144,10 @@ fn pose_pairs(name: &str) -> String {
 
 fn off(found: &Value, truth: &Isometry3<f64>) -> (f64, f64) {
     let m = nalgebra::Matrix4::from_fn(|r, c| found[r][c].as_f64().unwrap());
-    let rotation = nalgebra::Rotation3::from_matrix(&m.fixed_view::<3, 3>(0, 0).into_owned());
+    let rotation = nearest_rotation(&m.fixed_view::<3, 3>(0, 0).into_owned()).unwrap();
     let place = Vector3::new(m[(0, 3)], m[(1, 3)], m[(2, 3)]);
     let off_mm = 1000.0 * (place - truth.translation.vector).norm();
-    (off_mm, UnitQuaternion::from_rotation_matrix(&rotation).angle_to(&truth.rotation).to_degrees())
+    (off_mm, rotation.angle_to(&truth.rotation).to_degrees())
 }
 
 #[test]
@@ -234,7 +234,9 @@ fn unusable_pictures_of_a_board_leave_what_was_there() {
         assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
     };
     let (first, second) = (cell.picture(0), cell.picture(1));
-    check(&[&first, &second], &BOARD, 78, &["2 usable views", "at least 4"]);
+    let twice = ["left out", "board_1.png", "the board moved by 0.0 px only since"];
+    let few = [&["2 usable views", "at least 4"], &twice[..]].concat();
+    check(&[&first, &second, &second], &BOARD, 78, &few);
     check(&["nowhere.png"], &BOARD, 78, &["nowhere.png"]);
     let damaged = cell.arg("damaged.png");
     let bytes = std::fs::read(&first).unwrap();
@@ -361,11 +363,91 @@ fn a_bad_line_of_pairs_is_named_by_its_number() {
     };
     check("{\"base_from_gripper\": [[1", &["bad.jsonl line 3", "not JSON"]);
     check("{\"camera_from_board\": []}", &["line 3", "base_from_gripper", "missing"]);
-    check(&first.replace("camera_from_board", "board"), &["line 3", "unknown key \"board\""]);
-    check(&first.replace("0.0,0.0,0.0,1.0]]", "0.0,0.0,1.0]]"), &["line 3", "16 numbers, 15"]);
+    let other = first.replace("camera_from_board", "board");
+    check(&other, &["line 3", "\"camera_from_board\"", "there are base_from_gripper, board"]);
+    check(&first.replace("0.0,0.0,0.0,1.0]]", "0.0,0.0,1.0]]"), &["line 3", "15 were found"]);
     let image = "{\"base_from_gripper\": [0, 0, 0, 0, 0, 0], \"image\": \"board_0.png\"}";
     check(image, &["line 3", "--camera-info"]);
     check("", &["1 pairs where at least 4"]);
+}
+
+#[test]
+fn pairs_are_read_as_robots_and_their_scripts_write_them() {
+    let cell = cell();
+    let (out, info) = (cell.arg("tolerant.yaml"), cell.arg("true_info.yaml"));
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out];
+    let pose = |pose: &Isometry3<f64>| {
+        let (t, q) = (pose.translation.vector * 1000.0, pose.rotation.coords);
+        json!({
+            "position": {"x": t.x, "y": t.y, "z": t.z},
+            "orientation": {"x": q.x, "y": q.y, "z": q.z, "w": q.w},
+        })
+    };
+    let path = write_pairs("tolerant.jsonl", |cell, index| {
+        json!({
+            "id": index, "stamp": 1.5, "image": "deleted.png",
+            "base_from_gripper": pose(&arm(cell, index)),
+            "camera_from_board": rows(&cell.poses[index]),
+        })
+    });
+    let lines = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("\u{feff}# station 3\n{lines}")).unwrap();
+    // The lens is told for its id; no picture is read, so the board's size is of no interest.
+    let units = ["--robot-unit", "mm", "--camera-info", &info, "--json"];
+    let arguments = [&["calibrate"], &call[..], &["--pairs", &path], &units].concat();
+    let done = succeed(&arguments);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(off(&report["base_from_camera"], &base_from_camera()).0 < 0.001, "{report}");
+    let told = text(&done.stderr);
+    assert_eq!(told.matches("not used in").count(), 1, "{told}");
+    assert!(told.contains("id, image, stamp"), "{told}");
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_left_out_of_hand_eye_calibration() {
+    let cell = cell();
+    let (out, info) = (cell.arg("without_one.yaml"), cell.arg("true_info.yaml"));
+    std::fs::write(cell.path("garbled.png"), "no picture").unwrap();
+    let pairs = write_pairs("garbled.jsonl", |cell, index| {
+        let image = if index == 2 { "garbled.png".into() } else { format!("board_{index}.png") };
+        json!({"base_from_gripper": rows(&arm(cell, index)), "image": image})
+    });
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out, "--pairs", &pairs];
+    let report = check_json(&[&call[..], &["--camera-info", &info], &BOARD].concat());
+    assert!(off(&report["base_from_camera"], &base_from_camera()).0 < 0.5, "{report}");
+    let left_out = report["left_out"][0].as_str().unwrap();
+    assert!(left_out.contains("line 3: garbled.png"), "{left_out}");
+}
+
+#[test]
+fn millimetres_hold_for_the_arm_at_a_touch_test_too() {
+    let cell = cell();
+    let (info, out) = (cell.arg("true_info.yaml"), cell.arg("on_the_arm.yaml"));
+    let base_from_board = base_from_camera() * cell.poses[0];
+    let gripper_from_camera =
+        Isometry3::new(Vector3::new(0.05, -0.03, 0.08), Vector3::new(0.05, 0.02, 1.5));
+    let arm =
+        |pose: &Isometry3<f64>| base_from_board * pose.inverse() * gripper_from_camera.inverse();
+    let pairs = write_pairs("on_the_arm.jsonl", |cell, index| {
+        let pose = &cell.poses[index];
+        json!({"base_from_gripper": rows(&arm(pose)), "camera_from_board": rows(pose)})
+    });
+    check_done(&["hand-eye", "--setup", "eye-in-hand", "--out", &out, "--pairs", &pairs]);
+    let mut at = arm(&cell.poses[4]);
+    at.translation.vector *= 1000.0;
+    std::fs::write(cell.path("arm.json"), rows(&at).to_string()).unwrap();
+    let (picture, pose) = (cell.picture(4), cell.arg("arm.json"));
+    let files = ["--hand-eye", &out, "--camera-info", &info, "--image", &picture];
+    let verify = [&["verify"][..], &files, &["--base-from-gripper", &pose, "--unit", "mm"]];
+    let found = check_json(&[&verify.concat()[..], &BOARD, &["--corner", "8"]].concat());
+    let truth = base_from_board * Point3::new(0.09, 0.06, 0.0);
+    let x = found["base_from_target"][0][3].as_f64().unwrap();
+    assert!((x - truth.x).abs() < 0.002, "{found} for {truth}");
+    let symmetric = ["--board", "chessboard", "--corners", "8x6", "--square-length-m", "0.03"];
+    let twofold = [&verify.concat()[..], &symmetric].concat();
+    check_refused(&twofold, 78, &["looks the same when it is turned by half a turn"]);
+    let reference = ["reference", "--camera-info", &info, "--image", &picture, "--out", &out];
+    check_refused(&[&reference[..], &symmetric].concat(), 78, &["half a turn"]);
 }
 
 #[test]

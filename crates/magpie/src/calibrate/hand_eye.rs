@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use comfy_table::Cell;
 use magpie_camera::calibrate::{
     Board, HandEyePair, HandEyeReport, Setup, Spread, Suspicion, calibrate_hand_eye, find_mistake,
+    settle_readings,
 };
 use magpie_camera::read_camera_info;
 use magpie_perception::CameraInfo;
@@ -47,7 +48,8 @@ pub(super) struct HandEyeArgs {
     #[arg(long, value_enum)]
     setup: SetupArg,
     /// One JSON object a line: {"base_from_gripper": [[4x4]], "camera_from_board": [[4x4]]}, or
-    /// "image": "path" in place of the board's pose. Poses may also be rotation vectors or files.
+    /// "image": "path" in place of the board's pose. Poses may also be rotation vectors, quaternions
+    /// or files.
     #[arg(long)]
     pairs: PathBuf,
     /// Where to write the calibration, as YAML.
@@ -56,6 +58,12 @@ pub(super) struct HandEyeArgs {
     /// Of the translations in --pairs.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
+    /// Of base_from_gripper alone. [default: --unit]
+    #[arg(long, value_enum)]
+    robot_unit: Option<LengthUnit>,
+    /// Of camera_from_board alone. [default: --unit]
+    #[arg(long, value_enum)]
+    board_unit: Option<LengthUnit>,
     /// Of the rotation vectors in --pairs.
     #[arg(long, value_enum, default_value = "rad")]
     angle_unit: AngleUnit,
@@ -83,15 +91,12 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
         SetupArg::EyeInHand => Setup::EyeInHand,
         SetupArg::EyeToHand => Setup::EyeToHand,
     };
-    let pictures = read_for_pictures(args)?;
-    let reading = pictures.as_ref().map(|(board, info)| Reading { board, info });
-    let pairs = pairs::read(&args.pairs, units(args.unit, args.angle_unit), reading.as_ref())?;
-    for why in &pairs.left_out {
-        tracing::warn!("left out: {why}");
-    }
-    let info = pictures.as_ref().map(|(_, info)| info);
+    let info = args.camera_info.as_ref().map(|path| read_camera_info(path, None)).transpose();
+    let info = info.map_err(Failure::config)?;
+    let pairs = read_pairs(args, info.as_ref())?;
+    let info = info.as_ref();
     let found: Vec<HandEyePair> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
-    let raw: Vec<_> = pairs.lines.iter().map(|line| line.raw).collect();
+    let raw: Vec<_> = pairs.lines.iter().map(Line::raw).collect();
     let report = calibrate_hand_eye(setup, &found, info);
     // Mixed-up conventions may leave the solvers without any solution, too.
     let suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
@@ -129,7 +134,7 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     }
 }
 
-fn units(length: LengthUnit, angle: AngleUnit) -> Units {
+pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
     Units {
         length_m: match length {
             LengthUnit::M => 1.0,
@@ -142,20 +147,47 @@ fn units(length: LengthUnit, angle: AngleUnit) -> Units {
     }
 }
 
-/// The board and the lens; `None` where no picture is to be read.
-fn read_for_pictures(args: &HandEyeArgs) -> Result<Option<(Board, CameraInfo)>, Failure> {
-    let Some(path) = &args.camera_info else { return Ok(None) };
-    let board = args.board.board_to_scale()?;
-    if board.corners().is_none() {
-        return Err(Failure::Config(anyhow!("hand-eye calibration needs a board, not markers")));
+/// With every picture looked at.
+fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Failure> {
+    let unit_of = |side: Option<LengthUnit>| units(side.unwrap_or(args.unit), args.angle_unit);
+    let written = pairs::read(&args.pairs, [args.robot_unit, args.board_unit].map(unit_of))?;
+    if !written.unused_keys.is_empty() {
+        let keys = written.unused_keys.iter().cloned().collect::<Vec<_>>().join(", ");
+        tracing::warn!("not used in {}: {keys}", args.pairs.display());
     }
-    if !board.has_one_reading() {
-        return Err(Failure::Config(anyhow!(
-            "a {board} looks the same when it is turned by half a turn, so its pose may flip; use a \
-             ChArUco board, or a chessboard with an even and an odd number of inner corners"
-        )));
+    let pairs = match (written.first_picture(), info) {
+        (None, _) => written.look(None)?,
+        (Some(number), None) => {
+            return Err(Failure::Config(anyhow!(
+                "{} line {number}: an image needs --camera-info and the board's measures",
+                args.pairs.display()
+            )));
+        }
+        (Some(_), Some(info)) => {
+            let board = args.board.board_to_scale()?;
+            if board.corners().is_none() {
+                let why = "hand-eye calibration needs a board, not markers";
+                return Err(Failure::Config(anyhow!(why)));
+            }
+            let mut pairs = written.look(Some(&Reading { board: &board, info }))?;
+            settle(&board, &mut pairs)?;
+            pairs
+        }
+    };
+    for why in &pairs.left_out {
+        tracing::warn!("left out: {why}");
     }
-    Ok(Some((board, read_camera_info(path, None).map_err(Failure::config)?)))
+    Ok(pairs)
+}
+
+/// Which end of the board each picture shows, where that is open.
+fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
+    let mut settled: Vec<_> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
+    settle_readings(board, &mut settled).map_err(Failure::config)?;
+    for (line, pair) in pairs.lines.iter_mut().zip(settled) {
+        line.pair = pair;
+    }
+    Ok(())
 }
 
 /// Why the result is not to be relied on.
@@ -215,6 +247,9 @@ fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
     far.map(|(_, line)| line.number).collect()
 }
 
+const UNREFINED: &str = "not refined: the best solver's solution puts the board behind the camera in \
+                         some pair; it is what is told below";
+
 fn tell(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let mut solvers = table::new(&["solver", "spread mm", "max mm", "spread deg", "max deg"]);
     let mut row = |name: &str, spread: Option<&Spread>| {
@@ -230,9 +265,12 @@ fn tell(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     for (solver, found) in &report.solvers {
         row(solver.name(), found.as_ref().map(|(_, spread)| spread));
     }
-    row("refined", Some(&report.refined));
+    row("refined", report.refined.as_ref());
     row("leave-one-out", Some(&report.leave_one_out));
     output::line(&solvers.to_string())?;
+    if report.refined.is_none() {
+        output::line(UNREFINED)?;
+    }
 
     let mut errors = table::new(&["line", "off mm", "off deg"]);
     for (line, [mm, deg]) in pairs.lines.iter().zip(&report.pair_errors) {
@@ -257,11 +295,11 @@ fn tell(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let (camera, board) = names(hand_eye.setup);
     output::line(&describe(camera, &hand_eye.parent_from_camera))?;
     output::line(&describe(board, &hand_eye.parent_from_board))?;
-    if let Some([mm, deg]) = report.uncertainty_mm_deg {
+    if let (Some([mm, deg]), Some(rms_px)) = (report.uncertainty_mm_deg, report.reprojection_rms_px)
+    {
         output::line(&format!(
-            "reprojection {:.3} px rms; if noise were all, the camera is known to ±{mm:.3} mm and \
-             ±{deg:.4} degrees",
-            report.reprojection_rms_px
+            "reprojection {rms_px:.3} px rms; if noise were all, the camera is known to ±{mm:.3} \
+             mm and ±{deg:.4} degrees"
         ))?;
     }
     let spread = report.leave_one_out;
@@ -325,7 +363,8 @@ fn to_json(
         camera: rows(&report.hand_eye.parent_from_camera),
         board: rows(&report.hand_eye.parent_from_board),
         "leave_one_out": spread(&report.leave_one_out),
-        "refined": spread(&report.refined),
+        "refined": report.refined.as_ref().map(spread),
+        "not_refined": report.refined.is_none().then_some(UNREFINED),
         "solvers": solvers.collect::<Vec<_>>(),
         "pairs": errors.collect::<Vec<_>>(),
         "outlier_lines": outliers(report, &pairs.lines),

@@ -8,7 +8,7 @@ use magpie_camera::calibrate::{
     Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics,
     chessboard_of_other_size, detect, dictionary_in_view, select_views,
 };
-use magpie_camera::{format_camera_info, read_image};
+use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(super) struct IntrinsicsArgs {
     /// Where to write ROS camera_info YAML.
     #[arg(long)]
     out: PathBuf,
-    /// Pictures of the board, JPEG or PNG, all of one camera at one resolution.
+    /// Pictures of the board (JPEG, PNG, BMP, TIFF or PGM), all of one camera at one resolution.
     #[arg(required_unless_present = "live", conflicts_with = "live")]
     images: Vec<PathBuf>,
     /// Watch the camera that --config names, and say which views are still wanted.
@@ -73,11 +73,13 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
     }
     let gathered = if args.live { watch(args, &board)? } else { read_all(&args.images, &board)? };
     let name = args.camera_name.clone().or_else(|| gathered.device_name.clone());
-    let rejected = select_views(&gathered.views);
+    let mut rejected = select_views(&gathered.views);
     refuse_wrong_board(&gathered.views, &rejected)?;
-    let report =
-        calibrate_intrinsics(&gathered.views, rejected, name.as_deref().unwrap_or("camera"))
-            .map_err(Failure::config)?;
+    let name = name.as_deref().unwrap_or("camera");
+    let report = calibrate_intrinsics(&gathered.views, &mut rejected, name).map_err(|error| {
+        warn_of_left_out(&gathered, &rejected);
+        Failure::config(error)
+    })?;
     let yaml = format_camera_info(&report.info).context("form the camera_info")?;
     write_whole(&args.out, yaml.as_bytes())?;
     if args.json {
@@ -92,7 +94,7 @@ fn read_all(images: &[PathBuf], board: &Board) -> Result<Gathered, Failure> {
     let mut first: Option<BgrImage> = None;
     for path in images {
         let name = path.display().to_string();
-        let image = match read_image(path) {
+        let image = match read_sensor_image(path) {
             Ok(image) => image,
             Err(error) if !path.exists() => return Err(Failure::config(error)),
             Err(error) => {
@@ -130,6 +132,22 @@ fn read_all(images: &[PathBuf], board: &Board) -> Result<Gathered, Failure> {
             images.len(),
             gathered.unusable[0].1
         ))),
+    }
+}
+
+/// Where nothing came of it, each picture that did not count is named.
+fn warn_of_left_out(gathered: &Gathered, rejected: &[Option<Rejection>]) {
+    for (name, why) in &gathered.unusable {
+        tracing::warn!("left out: {name}: {why}");
+    }
+    for (name, why) in gathered.names.iter().zip(rejected) {
+        match why {
+            Some(why @ Rejection::Duplicate { of, .. }) => {
+                tracing::warn!("left out: {name}: {why} since {}", gathered.names[*of]);
+            }
+            Some(why) => tracing::warn!("left out: {name}: {why}"),
+            None => {}
+        }
     }
 }
 
@@ -231,7 +249,10 @@ fn tell(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Outcome {
          ±{cy_std:.2} px",
         k.fx_px, k.fy_px, k.cx_px, k.cy_px
     ))?;
-    output::line(&format!("plumb_bob k1 k2 p1 p2 k3: {:.5?}", report.info.distortion.d))?;
+    output::line(&format!(
+        "plumb_bob k1 k2 p1 p2 k3: {:.5?}",
+        report.info.distortion.coefficients()
+    ))?;
     output::line(&format!(
         "reprojection {:.3} px rms over {used} views; {:.3} px on views that were held out",
         report.rms_px, report.held_out_rms_px
@@ -263,8 +284,8 @@ fn to_json(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Value 
         "image_height_px": report.info.height_px,
         "fx_px": k.fx_px, "fy_px": k.fy_px, "cx_px": k.cx_px, "cy_px": k.cy_px,
         "std_px": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
-        "distortion_model": "plumb_bob",
-        "d": report.info.distortion.d,
+        "distortion_model": report.info.distortion.model(),
+        "d": report.info.distortion.coefficients(),
         "rms_px": report.rms_px,
         "held_out_rms_px": report.held_out_rms_px,
         "views_used": report.views.iter().filter(|view| view.is_ok()).count(),

@@ -71,7 +71,7 @@ pub(super) struct PictureArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct PictureFrom {
-    /// A picture, JPEG or PNG.
+    /// A picture: JPEG, PNG, BMP, TIFF or PGM.
     #[arg(long)]
     image: Option<PathBuf>,
     /// A picture from the camera that --config names.
@@ -83,7 +83,7 @@ impl PictureArgs {
     /// Refuses a picture of another size than the calibration's.
     pub(super) fn take(&self, info: &CameraInfo) -> Result<BgrImage, Failure> {
         let picture = match &self.from.image {
-            Some(path) => magpie_camera::read_image(path).map_err(Failure::config)?,
+            Some(path) => magpie_camera::read_sensor_image(path).map_err(Failure::config)?,
             None => Live::open(self.config.as_deref(), None)?.frame()?.color,
         };
         check_size(&picture, info)?;

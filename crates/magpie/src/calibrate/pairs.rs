@@ -1,11 +1,13 @@
 //! The file of hand-eye pairs: one JSON object a line.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use magpie_camera::calibrate::{Board, HandEyePair, RawPose, board_pose, detect};
-use magpie_camera::read_image;
+use magpie_camera::read_sensor_image;
 use magpie_perception::CameraInfo;
+use nalgebra::Isometry3;
 use serde_json::{Map, Value};
 
 use super::pose::{self, Units};
@@ -15,8 +17,15 @@ use crate::failure::{Failure, one_line};
 pub(super) struct Line {
     pub(super) number: usize,
     pub(super) pair: HandEyePair,
-    /// The poses as they were written.
-    pub(super) raw: (RawPose, RawPose),
+    /// As they were written; the board's where it was no picture.
+    arm: RawPose,
+    board: Option<RawPose>,
+}
+
+impl Line {
+    pub(super) fn raw(&self) -> (RawPose, RawPose) {
+        (self.arm, self.board.unwrap_or_else(|| self.pair.camera_from_board.into()))
+    }
 }
 
 /// What a picture of the board is read with.
@@ -25,56 +34,78 @@ pub(super) struct Reading<'a> {
     pub(super) info: &'a CameraInfo,
 }
 
+/// The file, before any picture is looked at.
+pub(super) struct Written {
+    entries: Vec<Entry>,
+    /// Keys that nothing is made of.
+    pub(super) unused_keys: BTreeSet<String>,
+}
+
+struct Entry {
+    number: usize,
+    arm: RawPose,
+    board: WrittenBoard,
+}
+
+enum WrittenBoard {
+    Pose(RawPose),
+    /// As it was written, and from where we are.
+    Image(String, PathBuf),
+}
+
 /// The pairs, and a line of complaint for each picture in which the board was not found.
 pub(super) struct Pairs {
     pub(super) lines: Vec<Line>,
     pub(super) left_out: Vec<String>,
 }
 
-pub(super) fn read(
-    path: &Path,
-    units: Units,
-    reading: Option<&Reading<'_>>,
-) -> Result<Pairs, Failure> {
+/// Units are of the arm's poses and of the board's.
+pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<Written, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
+    let mut written = Written { entries: Vec::new(), unused_keys: BTreeSet::new() };
+    for (index, line) in pose::without_mark(&text).lines().enumerate() {
+        if line.trim().is_empty() || pose::is_comment(line) {
             continue;
         }
         let number = index + 1;
         let at = |why: String| Failure::Config(anyhow!("{} line {number}: {why}", path.display()));
-        let fields = object(line).map_err(at)?;
-        let arm = fields
-            .get("base_from_gripper")
-            .ok_or_else(|| at("\"base_from_gripper\" is missing".into()))?;
-        let arm = pose::read(arm, units, folder)
-            .map_err(|why| at(format!("base_from_gripper: {why}")))?;
-        match (fields.get("camera_from_board"), fields.get("image")) {
-            (Some(board), None) => {
-                let board = pose::read(board, units, folder)
-                    .map_err(|why| at(format!("camera_from_board: {why}")))?;
-                pairs.lines.push(with_pose(number, arm, board));
-            }
-            (None, Some(Value::String(image))) => {
-                let reading = reading.ok_or_else(|| {
-                    at("an image needs --camera-info and the board's measures".into())
-                })?;
-                match see(&folder.join(image), reading).map_err(at)? {
-                    Ok(seen) => pairs.lines.push(Line { number, ..with_view(arm, seen) }),
-                    Err(why) => pairs.left_out.push(format!("line {number}: {image}: {why}")),
-                }
-            }
-            _ => {
-                let why = "either \"camera_from_board\" or \"image\" (a path) is needed";
-                return Err(at(why.into()));
-            }
-        }
+        let mut fields = object(line).map_err(at)?;
+        let entry = entry(number, &mut fields, units, folder).map_err(at)?;
+        written.entries.push(entry);
+        written.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
     }
-    Ok(pairs)
+    Ok(written)
+}
+
+/// Takes what it uses out of `fields`.
+fn entry(
+    number: usize,
+    fields: &mut Map<String, Value>,
+    [arm_units, board_units]: [Units; 2],
+    folder: &Path,
+) -> Result<Entry, String> {
+    let keys = fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let arm = fields
+        .remove("base_from_gripper")
+        .ok_or_else(|| format!("\"base_from_gripper\" is missing; there are {keys}"))?;
+    let arm =
+        pose::read(&arm, arm_units, folder).map_err(|why| format!("base_from_gripper: {why}"))?;
+    // A pose that was given stands: its picture need not be here any more.
+    let board = if let Some(board) = fields.remove("camera_from_board") {
+        let pose = pose::read(&board, board_units, folder);
+        WrittenBoard::Pose(pose.map_err(|why| format!("camera_from_board: {why}"))?)
+    } else if let Some(Value::String(image)) = fields.remove("image") {
+        let path = folder.join(&image);
+        WrittenBoard::Image(image, path)
+    } else {
+        return Err(format!(
+            "either \"camera_from_board\" or \"image\" (a path) is needed; there are {keys}"
+        ));
+    };
+    Ok(Entry { number, arm, board })
 }
 
 fn object(line: &str) -> Result<Map<String, Value>, String> {
@@ -84,32 +115,59 @@ fn object(line: &str) -> Result<Map<String, Value>, String> {
         let what = what.split(" at line").next().unwrap_or_default().to_owned();
         format!("column {}: not JSON: {what}", error.column())
     })?;
-    let Value::Object(fields) = value else {
-        return Err("must be a JSON object with base_from_gripper and camera_from_board".into());
-    };
-    let known = ["base_from_gripper", "camera_from_board", "image"];
-    match fields.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => Err(format!("unknown key {key:?}; there are {}", known.join(", "))),
-        None => Ok(fields),
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => Err("must be a JSON object with base_from_gripper and camera_from_board".into()),
     }
 }
 
-fn with_pose(number: usize, arm: RawPose, board: RawPose) -> Line {
-    let pair =
-        HandEyePair { base_from_gripper: arm.pose, camera_from_board: board.pose, view: None };
-    Line { number, pair, raw: (arm, board) }
+impl Written {
+    /// The number of the first line with a picture.
+    pub(super) fn first_picture(&self) -> Option<usize> {
+        let entry =
+            self.entries.iter().find(|entry| matches!(entry.board, WrittenBoard::Image(..)));
+        entry.map(|entry| entry.number)
+    }
+
+    /// `reading` is needed where there are pictures.
+    pub(super) fn look(self, reading: Option<&Reading<'_>>) -> Result<Pairs, Failure> {
+        let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
+        for Entry { number, arm, board } in self.entries {
+            match board {
+                WrittenBoard::Pose(board) => {
+                    let pair = HandEyePair {
+                        base_from_gripper: arm.pose,
+                        camera_from_board: board.pose,
+                        view: None,
+                    };
+                    pairs.lines.push(Line { number, pair, arm, board: Some(board) });
+                }
+                WrittenBoard::Image(image, path) => {
+                    let reading = reading.expect("asked for where there are pictures");
+                    let seen = see(&path, arm.pose, reading)
+                        .map_err(|why| Failure::Config(anyhow!("line {number}: {why}")))?;
+                    match seen {
+                        Ok(pair) => pairs.lines.push(Line { number, pair, arm, board: None }),
+                        Err(why) => pairs.left_out.push(format!("line {number}: {image}: {why}")),
+                    }
+                }
+            }
+        }
+        Ok(pairs)
+    }
 }
 
-fn with_view(arm: RawPose, seen: HandEyePair) -> Line {
-    let pair = HandEyePair { base_from_gripper: arm.pose, ..seen };
-    Line { number: 0, raw: (arm, pair.camera_from_board.into()), pair }
-}
-
-/// The board in a picture, with an arm pose that is still to be filled in. The inner error leaves the
-/// picture out, the outer one ends everything.
-fn see(path: &Path, reading: &Reading<'_>) -> Result<Result<HandEyePair, String>, String> {
+/// The board in a picture. The inner error leaves the picture out, the outer one ends everything.
+fn see(
+    path: &Path,
+    base_from_gripper: Isometry3<f64>,
+    reading: &Reading<'_>,
+) -> Result<Result<HandEyePair, String>, String> {
     let describe = |error: anyhow::Error| one_line(&error);
-    let image = read_image(path).map_err(|error| describe(error.into()))?;
+    let image = match read_sensor_image(path) {
+        Ok(image) => image,
+        Err(error) => return Ok(Err(describe(error.into()))),
+    };
     let info = reading.info;
     if (image.width_px(), image.height_px()) != (info.width_px, info.height_px) {
         return Err(format!(
@@ -130,7 +188,7 @@ fn see(path: &Path, reading: &Reading<'_>) -> Result<Result<HandEyePair, String>
     }
     match board_pose(&view.points, info) {
         Ok(pose) => Ok(Ok(HandEyePair {
-            base_from_gripper: nalgebra::Isometry3::identity(),
+            base_from_gripper,
             camera_from_board: pose.camera_from_board,
             view: Some(view),
         })),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use magpie_camera::calibrate::{board_pose, fit_plane, view_of};
-use magpie_camera::{read_camera_info, read_depth_png, read_image};
+use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
@@ -94,7 +94,7 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
         return from_depth(args, info, &read_depth_png(path).map_err(Failure::config)?);
     }
     if let Some(path) = &args.from.image {
-        return from_board(args, info, &read_image(path).map_err(Failure::config)?);
+        return from_board(args, info, &read_sensor_image(path).map_err(Failure::config)?);
     }
     let frame = Live::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
     match &frame.depth {

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::board_args::BoardArgs;
 use super::files::{CameraPlace, HandEyeFile, camera_info_id};
-use super::hand_eye::LengthUnit;
+use super::hand_eye::{AngleUnit, LengthUnit, units};
 use super::list;
 use super::live::PictureArgs;
-use super::pose::{self, Units, rows};
+use super::pose::{self, rows};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
@@ -29,7 +29,7 @@ pub(super) struct VerifyArgs {
     board: BoardArgs,
     #[command(flatten)]
     picture: PictureArgs,
-    /// With the eye in hand: a file with the arm's pose at the picture, 16 numbers in metres.
+    /// With the eye in hand: a file with the arm's pose at the picture, as in --pairs of hand-eye.
     #[arg(long)]
     base_from_gripper: Option<PathBuf>,
     /// Inner corner to touch, counted row by row from 0; absent: the one nearest to the middle.
@@ -38,7 +38,7 @@ pub(super) struct VerifyArgs {
     /// Where the tip of the tool was in base when it touched the corner: x,y,z.
     #[arg(long, value_parser = list::<f64, 3>, allow_hyphen_values = true)]
     touched: Option<[f64; 3]>,
-    /// Of --touched.
+    /// Of --touched and of --base-from-gripper.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
     /// A larger error exits with 1.
@@ -53,6 +53,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Outcome {
     let Some((corners_x, _)) = board.corners() else {
         return Err(Failure::Config(anyhow!("verification needs a board, not markers")));
     };
+    board.check_one_reading().map_err(Failure::config)?;
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
     let base_from_camera = base_from_camera(args, &camera_info_id(&info))?;
     let picture = args.picture.take(&info)?;
@@ -124,11 +125,8 @@ fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
 }
 
 fn touched_m(args: &VerifyArgs) -> Option<Vector3<f64>> {
-    let scale = match args.unit {
-        LengthUnit::M => 1.0,
-        LengthUnit::Mm => 0.001,
-    };
-    args.touched.map(|touched| Vector3::from(touched) * scale)
+    let units = units(args.unit, AngleUnit::Rad);
+    args.touched.map(|touched| Vector3::from(touched) * units.length_m)
 }
 
 fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, Failure> {
@@ -143,8 +141,8 @@ fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, 
                      --base-from-gripper FILE"
                 ))
             })?;
-            let metres = Units { length_m: 1.0, angle_rad: 1.0 };
-            let arm = pose::read_file(path, metres).map_err(|why| Failure::Config(anyhow!(why)))?;
+            let units = units(args.unit, AngleUnit::Rad);
+            let arm = pose::read_file(path, units).map_err(|why| Failure::Config(anyhow!(why)))?;
             Ok(arm.pose * gripper_from_camera)
         }
     }
