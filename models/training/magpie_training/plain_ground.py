@@ -2,7 +2,7 @@
 
 It turns photographs taken for another purpose into real examples with masks. An outline found
 like this may hold a shadow or miss glass-clear film: only pictures whose outline somebody has
-looked at belong in a list.
+looked at belong in a list. Where it is wrong, the list gives the outline's corners.
 """
 
 import json
@@ -79,7 +79,7 @@ def refined(image, mask):
 
 
 def read_list(path):
-    """Lines of `split class file`, the file without its ending."""
+    """Lines of `split class file [x,y ...]`, the file without its ending, corners in pixels."""
     if not Path(path).is_file():
         raise UserError(f"read list {path}: no such file")
     entries = []
@@ -87,31 +87,58 @@ def read_list(path):
         words = line.split("#")[0].split()
         if not words:
             continue
-        if len(words) != 3 or words[1] not in CLASSES:
+        corners = parse_corners(words[3:])
+        if len(words) < 3 or words[1] not in CLASSES or corners is None:
             known = ", ".join(CLASSES)
             raise UserError(
-                f"read list {path}, line {number}: want `split class file`; classes: {known}"
+                f"read list {path}, line {number}: want `split class file`, and where the outline "
+                f"is given three corners `x,y` or more around an area; classes: {known}"
             )
-        entries.append(tuple(words))
+        entries.append((*words[:3], corners))
     return entries
+
+
+def parse_corners(words):
+    """`[n, 1, 2]` as OpenCV's contours are, empty where none are given, `None` where they are no outline."""
+    try:
+        corners = np.array([[float(v) for v in word.split(",")] for word in words], np.float32)
+    except ValueError:
+        return None
+    if not words:
+        return corners
+    if corners.shape != (len(words), 2) or len(words) < 3 or not cv2.contourArea(corners) >= 1.0:
+        return None
+    return corners[:, None]
+
+
+def inside(corners, width, height):
+    """Those on the picture's edge moved onto its last pixels; `None` where some lie outside."""
+    if (corners < 0).any() or (corners > [width, height]).any():
+        return None
+    return np.minimum(corners, np.float32([width - 1, height - 1]))
 
 
 def make(pictures_dir, list_path, out):
     """Writes one COCO dataset for each split of the list; returns their pictures' counts."""
     stored = {p.stem: p for p in Path(pictures_dir).rglob("*.jpg")}
     datasets = {}
-    for split, name, stem in read_list(list_path):
+    for split, name, stem, corners in read_list(list_path):
         if stem not in stored:
             raise UserError(f"read list {list_path}: no picture {stem}.jpg in {pictures_dir}")
         image = read_image(stored[stem])
-        contour = outline(image)
+        height, width = image.shape[:2]
+        contour = inside(corners, width, height) if corners.size else outline(image)
+        if contour is None and corners.size:
+            raise UserError(f"outline {stored[stem]}: corners outside its {width}x{height} pixels")
         if contour is None:
-            raise UserError(f"outline {stored[stem]}: its ground is not plain; take it off the list")
+            raise UserError(
+                f"outline {stored[stem]}: its ground is not plain; give its outline's corners, or "
+                "take it off the list"
+            )
         images, annotations = datasets.setdefault(split, ([], []))
         folder = Path(out) / split
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(stored[stem], folder / stored[stem].name)
-        height, width = image.shape[:2]
         number = len(images) + 1
         images.append(
             {"id": number, "file_name": stored[stem].name, "width": width, "height": height}

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from magpie_training import UserError, augment
+from magpie_training import CLASSES, UserError, augment
 from magpie_training.augment import Canvas, Target
+from magpie_training.data import draw_ids, load_coco
 from magpie_training.loader import Stream
 from magpie_training.plain_ground import make, outline
 
@@ -132,13 +133,33 @@ def test_a_list_becomes_one_dataset_for_each_split(tmp_path, recipe):
     assert (item["mask_weights"] > 0).all() and len(item["classes"])
 
 
+def test_given_corners_become_the_mask(tmp_path):
+    truth = photograph(tmp_path / "thing.jpg") > 0
+    noise = np.random.default_rng(3).integers(0, 255, (240, 320, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.jpg"), noise)
+    names = tmp_path / "list.txt"
+    corners = "90,70 230,60 240,170 80,160"
+    names.write_text(f"train box thing {corners}\ntrain box noise 100,100 320,100 320,240 # looked at\n")
+    make(tmp_path, names, tmp_path / "out")
+    thing, edge = load_coco(tmp_path / "out/train/annotations.json", CLASSES)
+    assert ((draw_ids(thing) > 0) == truth).all()
+    assert thing.instances[0].bbox == (80, 60, 241, 171)
+    assert edge.instances[0].bbox == (100, 100, 320, 240)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("train box three\n", "no picture three.jpg"),
         ("train crate one\n", "line 1.*classes: box"),
         ("train box\n", "line 1"),
-        ("train box noise\n", "not plain"),
+        ("train box noise\n", "not plain; give its outline's corners"),
+        ("train box one 10,10 50,10\n", "line 1.*three corners"),
+        ("train box one 10,10 50,10 50\n", "line 1.*three corners"),
+        ("train box one 10,10 50,10 50,x\n", "line 1.*three corners"),
+        ("train box one 10,10 20,20 30,30\n", "line 1.*around an area"),
+        ("train box one 10,10 50,10 nan,50\n", "line 1.*around an area"),
+        ("train box one 10,10 400,10 50,50\n", "corners outside its 320x240 pixels"),
     ],
 )
 def test_wrong_lists_are_named(tmp_path, text, expected):
