@@ -11,7 +11,7 @@ use magpie_transport::{CellName, State, WatchEvent, WatchOptions, Watcher, Zenoh
 use prost::Message;
 use tempfile::TempDir;
 
-use super::{free_endpoint, program, succeed, text, write_zenoh_config};
+use super::{free_endpoint, program, root, succeed, text, write_zenoh_config};
 
 /// A cell on a port of its own, playing the demo.
 struct Cell {
@@ -171,6 +171,35 @@ fn slow_demo(path: &Path) {
     writer.finish().unwrap();
 }
 
+/// Of the cell's daemon, as soon as there is one.
+async fn watcher(cell: &Cell) -> Watcher {
+    let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
+    let name = CellName::new("demo").unwrap();
+    for _ in 0..600 {
+        if let Ok(watcher) = Watcher::open(name.clone(), &connect, WatchOptions::default()) {
+            return watcher;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no daemon within a minute");
+}
+
+async fn result(watcher: &mut Watcher) -> wire::Packages {
+    let result = event(watcher, |event| match event {
+        WatchEvent::Packages(message) => Some(message),
+        _ => None,
+    });
+    *result.await
+}
+
+fn until(what: impl Fn() -> bool) {
+    let found = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        what()
+    });
+    assert!(found, "not within a minute");
+}
+
 /// The first event that `choose` likes, within two minutes.
 async fn event<T>(watcher: &mut Watcher, choose: impl Fn(WatchEvent) -> Option<T>) -> T {
     let chosen = async {
@@ -187,17 +216,7 @@ async fn event<T>(watcher: &mut Watcher, choose: impl Fn(WatchEvent) -> Option<T
 async fn a_full_disk_degrades_the_daemon_which_goes_on_publishing() {
     let cell = Cell::new("[recording]\nfolder = \"ring\"\n");
     let daemon = cell.start_with_file_limit(2000, "run");
-    let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
-    let name = CellName::new("demo").unwrap();
-    let mut opened = None;
-    for _ in 0..600 {
-        opened = Watcher::open(name.clone(), &connect, WatchOptions::default()).ok();
-        if opened.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let mut watcher = opened.expect("a daemon within a minute");
+    let mut watcher = watcher(&cell).await;
     let reasons = event(&mut watcher, |event| match event {
         WatchEvent::Status(status) if status.state() == State::Degraded => {
             status.reasons.iter().any(|r| r.contains("stopped")).then_some(status.reasons)
@@ -209,11 +228,7 @@ async fn a_full_disk_degrades_the_daemon_which_goes_on_publishing() {
     assert!(reasons.contains("File too large"), "{reasons}");
     let mut last = 0;
     for _ in 0..4 {
-        let sequence = event(&mut watcher, |event| match event {
-            WatchEvent::Packages(message) => Some(message.sequence),
-            _ => None,
-        });
-        let sequence = sequence.await;
+        let sequence = result(&mut watcher).await.sequence;
         assert!(sequence > last);
         last = sequence;
     }
@@ -227,26 +242,12 @@ async fn a_full_disk_degrades_the_daemon_which_goes_on_publishing() {
 async fn a_replay_publishes_to_a_controller_under_test_as_if_it_were_now() {
     let cell = Cell::new("");
     slow_demo(&cell.path("demo.mcap"));
-    let name = CellName::new("demo").unwrap();
     let arguments =
         ["replay", "--publish", "--config", &cell.arg("magpie.toml"), &cell.arg("demo.mcap")];
     let mut child = program().args(arguments).spawn().unwrap();
-    let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
-    let mut opened = None;
-    for _ in 0..600 {
-        opened = Watcher::open(name.clone(), &connect, WatchOptions::default()).ok();
-        if opened.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let mut watcher = watcher(&cell).await;
     let started = magpie::clock::SystemClock::start().now();
-    let mut watcher = opened.expect("a replay within half a minute");
-    let message = event(&mut watcher, |event| match event {
-        WatchEvent::Packages(message) => Some(message),
-        _ => None,
-    });
-    let message = message.await;
+    let message = result(&mut watcher).await;
     assert_eq!(message.stamp_source(), wire::StampSource::Recorded);
     let age_ns = started.0.abs_diff(message.stamp_ns);
     assert!(age_ns < 60_000_000_000, "stamped {age_ns} ns away from now");
@@ -265,17 +266,10 @@ fn a_run_keeps_its_ring_when_it_is_told_to() {
         let names = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
         names.filter(|path| path.is_file()).collect::<Vec<_>>()
     };
-    let until = |what: &dyn Fn() -> bool| {
-        let found = (0..600).any(|_| {
-            std::thread::sleep(Duration::from_millis(100));
-            what()
-        });
-        assert!(found, "not within a minute");
-    };
-    until(&|| files("ring").len() >= 2);
+    until(|| files("ring").len() >= 2);
     let pid = rustix::process::Pid::from_child(&daemon.child);
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    until(&|| files("ring/kept").len() >= 2 && !files("ring").is_empty());
+    until(|| files("ring/kept").len() >= 2 && !files("ring").is_empty());
     daemon.terminate();
     let (code, said) = daemon.wait();
     assert_eq!(code, Some(0), "{said}");
@@ -289,6 +283,74 @@ fn a_run_keeps_its_ring_when_it_is_told_to() {
         frames += found.len();
     }
     assert!(frames > 0);
+}
+
+#[test]
+fn a_wish_to_keep_the_ring_while_the_daemon_starts_does_not_end_it() {
+    // A source that is never open: nobody writes to this pipe.
+    let cell = Cell::new("[source.recording]\npath = \"never.mcap\"\n");
+    let made = Command::new("mkfifo").arg(cell.path("never.mcap")).status().unwrap();
+    assert!(made.success());
+    let mut command = program();
+    command.args(["run", "--config", &cell.arg("magpie.toml")]).stderr(Stdio::null());
+    let mut daemon = Daemon { child: command.spawn().unwrap() };
+    let status = format!("/proc/{}/status", daemon.child.id());
+    let catches_usr1 = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let usr1 = rustix::process::Signal::USR1.as_raw();
+        // Signals count from 1.
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (usr1 - 1) & 1 == 1
+    };
+    until(catches_usr1);
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(daemon.child.try_wait().unwrap(), None, "the signal ended it");
+}
+
+/// Unless this variable says how many.
+const KILLS: u64 = 3;
+const KILLS_VARIABLE: &str = "MAGPIE_TEST_KILLS";
+/// An open chunk is half a second of the demo's ten frames a second, and one; eight may wait in the
+/// queue, one be in the writer's hands, and one be published and not yet offered.
+const KILLED_FRAMES_MAX: usize = 6 + 8 + 1 + 1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_recording_lacks_the_open_chunk_and_the_queue_at_most() {
+    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
+    let model = root().join("crates/inference/tests/data/tiny_bgr8.onnx");
+    let model = std::fs::canonicalize(model).unwrap();
+    for kill in 0..kills {
+        let cell = Cell::new(&format!("path = {model:?}\n[recording]\ncolor = \"raw\"\n"));
+        let mut command = program();
+        let (config, out) = (cell.arg("magpie.toml"), cell.arg("cell.mcap"));
+        command.args(["record", "--config", &config, "--out", &out]).stderr(Stdio::null());
+        let mut daemon = Daemon { child: command.spawn().unwrap() };
+        let mut watcher = watcher(&cell).await;
+        let mut published = Vec::new();
+        // One chunk is closed by then; moments that no rhythm of the recorder divides.
+        for _ in 0..14 + kill % 7 {
+            published.push(result(&mut watcher).await.sequence);
+        }
+        tokio::time::sleep(Duration::from_micros(kill % 30 * 3733)).await;
+        daemon.child.kill().unwrap();
+        daemon.child.wait().unwrap();
+        let patience = Duration::from_millis(100);
+        while let Ok(event) = tokio::time::timeout(patience, watcher.next()).await {
+            if let WatchEvent::Packages(message) = event {
+                published.push(message.sequence);
+            }
+        }
+        let (recorded, reader) = sequences(&cell.path("cell.mcap"));
+        let losses = reader.losses();
+        assert!(losses.unfinished && losses.chunks_damaged == 0, "kill {kill}: {losses}");
+        let last = recorded.last().unwrap();
+        let lost = published.iter().filter(|sequence| *sequence > last).count();
+        assert!(lost <= KILLED_FRAMES_MAX, "kill {kill}: {lost} of {published:?} lost");
+        let noted = published.iter().filter(|&s| s <= last && !recorded.contains(s)).count() as u64;
+        assert!(noted <= losses.frames_unrecorded, "kill {kill}: {noted} missing, {losses}");
+    }
 }
 
 #[test]

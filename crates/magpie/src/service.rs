@@ -18,7 +18,7 @@ use magpie_transport::{
 };
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::clock::{SharedClock, SystemClock};
@@ -47,6 +47,11 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
+    // Before anything that takes time: unhandled, the signal ends the process.
+    let keep = {
+        let _context = runtime.enter();
+        signal(SignalKind::user_defined1()).map_err(Failure::fault)?
+    };
     let clock = SystemClock::start();
     let counters = Arc::new(Counters::default());
     let model = model::chosen(None, config)?;
@@ -80,6 +85,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
         trouble,
+        keep,
     };
     tracing::info!(
         cell = config.cell.as_str(),
@@ -203,6 +209,8 @@ struct Supervised<'a> {
     counters: Arc<Counters>,
     provider_fallback: Option<String>,
     trouble: Arc<PlanTrouble>,
+    /// SIGUSR1.
+    keep: Signal,
 }
 
 impl Supervised<'_> {
@@ -215,7 +223,6 @@ impl Supervised<'_> {
         let mut health = Health::default();
         let mut watchdog = Watchdog::default();
         let mut period = tokio::time::interval(SUPERVISION_PERIOD);
-        let mut keep = signal(SignalKind::user_defined1()).expect("handlers can be installed");
         tokio::pin!(ended, shutdown);
         let mut asked_to_stop = false;
         loop {
@@ -231,7 +238,7 @@ impl Supervised<'_> {
                     notify(&[NotifyState::Stopping]);
                     self.watch.stop();
                 }
-                _ = keep.recv(), if self.recorder.is_some() => {
+                _ = self.keep.recv() => {
                     if let Some(recorder) = &self.recorder {
                         recorder.keep();
                     }
@@ -268,6 +275,7 @@ impl Supervised<'_> {
             provider_fallback: self.provider_fallback.clone(),
             recording: self.recorder.as_ref().and_then(|recorder| recorder.trouble()),
             drift: self.inspector.as_ref().and_then(Inspector::drift),
+            drift_unseen: self.inspector.as_ref().and_then(Inspector::unseen),
             depth: self.watch.depth_trouble(),
             plan: self.trouble.reason(),
             fault,

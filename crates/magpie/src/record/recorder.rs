@@ -9,7 +9,7 @@
 //! next frame that gets through tells the writer to write the gap down.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use super::messages;
 use super::settings::{RecordingConfig, RecordingTarget, RingConfig};
 use super::writer::{FileOutput, Output, Writer};
 use crate::clock::SharedClock;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 
 /// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
 /// 1280x720 px with depth.
@@ -43,6 +43,10 @@ pub(crate) struct Origin {
     pub(crate) config: String,
 }
 
+const TOO_SLOW: &str = "the recording cannot keep up and leaves frames out: see recording.color, or \
+     use a faster disk";
+const STOPPED: &str = "recording stopped: ";
+
 /// What goes through the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
@@ -61,6 +65,8 @@ pub(super) struct FrameItem {
 /// What the writer's thread and the others tell each other.
 #[derive(Default)]
 pub(super) struct Shared {
+    /// Items in the queue, or about to be.
+    pub(super) queued: AtomicUsize,
     pub(super) frames: AtomicU64,
     pub(super) frames_missed: AtomicU64,
     /// Of those, the ones that the recording does not yet say are missing.
@@ -85,8 +91,34 @@ impl Shared {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// With one error line.
+    pub(super) fn fail(&self, error: RecordingError, is_purpose: bool) {
+        let why = one_line(&error.into());
+        // A file is what the run is for: its end is the run's, which will say why.
+        if !is_purpose {
+            tracing::error!("{STOPPED}{why}");
+        }
+        self.set_end(End::Failed(why));
+    }
+
     pub(super) fn set_end(&self, end: End) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Counts first, so that the count never falls short.
+    fn send(&self, sender: &SyncSender<Item>, item: Item) -> Result<(), TrySendError<Item>> {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let sent = sender.try_send(item);
+        if sent.is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn note_missed(&self, now: StampNs) {
+        self.frames_missed.fetch_add(1, Ordering::Relaxed);
+        self.frames_unnoted.fetch_add(1, Ordering::Relaxed);
+        self.missed_stamp_ns.store(now.0, Ordering::Relaxed);
     }
 }
 
@@ -98,11 +130,29 @@ struct Told {
     sent_s: u64,
 }
 
+impl Told {
+    /// Why it is bad, without the numbers that change from second to second.
+    fn troubles(&self) -> Vec<String> {
+        let is_bad = matches!(self.state, wire::State::Degraded | wire::State::Fault);
+        // The recording's own troubles are no reason to keep more of it.
+        let is_own =
+            |reason: &str| reason.starts_with(STOPPED) || [TOO_SLOW, KEPT_FULL].contains(&reason);
+        let reasons = self.reasons.iter().filter(|reason| is_bad && !is_own(reason));
+        reasons.map(|reason| reason.replace(|c: char| c.is_ascii_digit(), "")).collect()
+    }
+
+    fn has_new_trouble(&self, before: Option<&Told>) -> bool {
+        let known = before.map(Told::troubles).unwrap_or_default();
+        self.troubles().iter().any(|trouble| !known.contains(trouble))
+    }
+}
+
 /// A recording in progress.
 pub(crate) struct Recorder {
     sender: SyncSender<Item>,
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    /// `None` if it had nothing to write to from the start.
+    thread: Option<JoinHandle<()>>,
     clock: SharedClock,
     /// The last status that went into the recording.
     status_told: Option<Told>,
@@ -120,27 +170,37 @@ impl Recorder {
     ) -> Result<Option<Recorder>, Failure> {
         let Some(target) = &config.target else { return Ok(None) };
         let options = WriteOptions { color: config.color, ..WriteOptions::default() };
+        let shared = Arc::new(Shared::default());
         let (output, keep_on_degraded, keep_on_score_below) = match target {
             RecordingTarget::File { path, limits } => {
                 let free_bytes_min = config.free_bytes_min;
                 let output = FileOutput::create(path, &origin, options, *limits, free_bytes_min);
-                (Output::File(Box::new(output.map_err(Failure::config)?)), false, None)
+                (Some(Output::File(Box::new(output.map_err(Failure::config)?))), false, None)
             }
             RecordingTarget::Ring { folder, ring } => {
                 let opened = open_ring(folder, ring, config.free_bytes_min, &origin, options);
-                let opened = opened.map_err(Failure::config)?;
-                (Output::Ring(Box::new(opened)), ring.keep_on_degraded, ring.keep_on_score_below)
+                // A full disk is no reason to keep the arm from working.
+                let output = opened.map_err(|error| shared.fail(error, false)).ok();
+                let output = output.map(|ring| Output::Ring(Box::new(ring)));
+                (output, ring.keep_on_degraded, ring.keep_on_score_below)
             }
         };
         let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
-        let shared = Arc::new(Shared::default());
         let is_purpose = matches!(target, RecordingTarget::File { .. });
-        let writer =
-            Writer { origin, output, keep_on_score_below, shared: Arc::clone(&shared), is_purpose };
-        let thread = std::thread::Builder::new()
-            .name("magpie-record".into())
-            .spawn(move || writer.run(receiver))
-            .context("start the recording's thread")?;
+        let writer = output.map(|output| Writer {
+            origin,
+            output,
+            keep_on_score_below,
+            shared: Arc::clone(&shared),
+            is_purpose,
+            taken: 0,
+            newest: StampNs(0),
+        });
+        let start = |writer: Writer| {
+            let thread = std::thread::Builder::new().name("magpie-record".into());
+            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")
+        };
+        let thread = writer.map(start).transpose()?;
         Ok(Some(Recorder {
             sender,
             shared,
@@ -165,16 +225,14 @@ impl Recorder {
     /// What is wrong with the recording, for the status.
     pub(crate) fn trouble(&self) -> Option<String> {
         if let Some(End::Failed(why)) = self.shared.end() {
-            return Some(format!("recording stopped: {why}"));
+            return Some(format!("{STOPPED}{why}"));
         }
         let is_fresh = |stamp_ns: &AtomicU64| {
             let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
             stamp != StampNs(0) && self.clock.now().since_ns(stamp) < TOLD_NS
         };
         if is_fresh(&self.shared.missed_stamp_ns) {
-            let slow = "the recording cannot keep up and leaves frames out: see recording.color, \
-                        or use a faster disk";
-            return Some(slow.to_owned());
+            return Some(TOO_SLOW.to_owned());
         }
         is_fresh(&self.shared.unkept_stamp_ns).then(|| KEPT_FULL.to_owned())
     }
@@ -189,7 +247,8 @@ impl Recorder {
         self.shared.keep_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Records the status once a second and at every change; keeps the ring when it becomes bad.
+    /// Records the status once a second and at every change; keeps the ring when there is a new
+    /// reason why it is bad.
     pub(crate) fn take_status(&mut self, status: wire::Status) {
         let now = Told {
             state: status.state(),
@@ -199,18 +258,12 @@ impl Recorder {
         if self.status_told.as_ref() == Some(&now) {
             return;
         }
-        let trouble = self.trouble();
-        let is_bad = |told: &Told| {
-            matches!(told.state, wire::State::Degraded | wire::State::Fault)
-                // The recording's own troubles are no reason to keep more of it.
-                && told.reasons.iter().any(|reason| Some(reason) != trouble.as_ref())
-        };
-        if self.keep_on_degraded && is_bad(&now) && !self.status_told.as_ref().is_some_and(is_bad) {
+        if self.keep_on_degraded && now.has_new_trouble(self.status_told.as_ref()) {
             self.keep();
         }
         let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
         // What finds the queue full comes again at the next look.
-        if self.sender.try_send(item).is_ok() {
+        if self.shared.send(&self.sender, item).is_ok() {
             self.status_told = Some(now);
         }
     }
@@ -219,7 +272,7 @@ impl Recorder {
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let Recorder { sender, shared, thread, is_purpose, .. } = self;
         drop(sender);
-        if thread.join().is_err() {
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -272,6 +325,11 @@ impl Tap {
         if self.shared.end().is_some() {
             return;
         }
+        // Copying megabytes for nothing would cost the most when there is the least to spare.
+        if self.shared.queued.load(Ordering::Relaxed) >= QUEUE_FRAMES_MAX {
+            self.missed += 1;
+            return self.shared.note_missed(self.clock.now());
+        }
         let item = FrameItem {
             frame: frame.clone(),
             report: report.clone(),
@@ -279,13 +337,11 @@ impl Tap {
             state,
             missed_before: self.missed,
         };
-        match self.sender.try_send(Item::Frame(Box::new(item))) {
+        match self.shared.send(&self.sender, Item::Frame(Box::new(item))) {
             Ok(()) => self.missed = 0,
             Err(TrySendError::Full(_)) => {
                 self.missed += 1;
-                self.shared.frames_missed.fetch_add(1, Ordering::Relaxed);
-                self.shared.frames_unnoted.fetch_add(1, Ordering::Relaxed);
-                self.shared.missed_stamp_ns.store(self.clock.now().0, Ordering::Relaxed);
+                self.shared.note_missed(self.clock.now());
             }
             // The recording has ended in the meantime, and has said why.
             Err(TrySendError::Disconnected(_)) => {}
@@ -486,7 +542,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept");
         std::fs::create_dir(&kept).unwrap();
-        std::fs::write(kept.join("dock_1.mcap"), vec![0; 1_000_000]).unwrap();
+        let older = kept.join("dock_2026-11-23T130508.120Z-00000001.mcap");
+        std::fs::write(older, vec![0; 1_000_000]).unwrap();
         let config = format!("[recording]\nfolder = {:?}\nkept_size_mb_max = 1", folder.path());
         let mut recorder = start(&config);
         let mut lost = status(wire::State::Degraded, "camera lost");
@@ -498,6 +555,74 @@ mod tests {
         assert!(recorder.trouble().unwrap().contains("recording.kept_size_mb_max"));
         recorder.finish().unwrap();
         assert_eq!((recordings(folder.path()).len(), recordings(&kept).len()), (1, 1));
+    }
+
+    #[test]
+    fn another_reason_keeps_the_ring_while_it_is_bad_and_another_number_does_not() {
+        let told = |state: wire::State, reasons: &[&str]| Told {
+            state,
+            reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            sent_s: 0,
+        };
+        let bad = |reasons: &[&str]| told(wire::State::Degraded, reasons);
+        let moved = bad(&["moved by 5.1 mm"]);
+        assert!(moved.has_new_trouble(None));
+        assert!(moved.has_new_trouble(Some(&told(wire::State::Ok, &[]))));
+        assert!(!bad(&["moved by 5.2 mm"]).has_new_trouble(Some(&moved)));
+        let both = bad(&["moved by 5.2 mm", "camera lost"]);
+        assert!(both.has_new_trouble(Some(&moved)));
+        assert!(!moved.has_new_trouble(Some(&both)));
+        assert!(!bad(&["recording stopped: the disk is full"]).has_new_trouble(None));
+    }
+
+    #[test]
+    fn a_file_that_an_error_ends_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        // The second one is stamped before the first one, which no recording takes.
+        for sequence in [5, 4, 6, 7] {
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        drop(tap);
+        recorder.finish().unwrap();
+        let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        assert_eq!(std::iter::from_fn(|| reader.next_frame().unwrap()).count(), 1);
+        assert!((1..=3).contains(&reader.losses().frames_unrecorded), "{}", reader.losses());
+    }
+
+    #[test]
+    fn a_queue_without_room_costs_no_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        // As if the writer had fallen behind.
+        recorder.shared.queued.store(QUEUE_FRAMES_MAX, Ordering::Relaxed);
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert_eq!(tap.missed, 1);
+        recorder.shared.queued.store(0, Ordering::Relaxed);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert_eq!(tap.missed, 0);
+        drop(tap);
+        recorder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_ring_that_cannot_begin_degrades_and_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("taken"), "a file").unwrap();
+        let taken = folder.path().join("taken");
+        let recorder = start(&format!("[recording]\nfolder = {taken:?}"));
+        assert!(recorder.trouble().unwrap().starts_with("recording stopped: "));
+        let mut tap = recorder.tap();
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert!(!recorder.ends_run());
+        drop(tap);
+        recorder.finish().unwrap();
     }
 
     #[test]

@@ -16,7 +16,6 @@ use prost::Message;
 use super::messages;
 use super::recorder::{End, FrameItem, Item, KEPT_FULL, Origin, Shared, TOLD_NS};
 use super::settings::FileLimits;
-use crate::failure::one_line;
 
 /// The writer gives way to everything that makes results.
 const NICENESS: i32 = 5;
@@ -29,6 +28,9 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// The run ends with this recording.
     pub(super) is_purpose: bool,
+    /// Frames taken from the queue, and the stamp of the last one.
+    pub(super) taken: u64,
+    pub(super) newest: StampNs,
 }
 
 /// Where the writer writes.
@@ -41,29 +43,23 @@ impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
         be_nice();
         let _told = TellPanic(Arc::clone(&self.shared));
-        let outcome = self.write_all(&receiver);
-        // A broken file is not closed: what is in it can be read.
-        let outcome = outcome.and_then(|end| match self.output {
-            Output::File(file) => file.writer.finish().map(|()| end),
-            Output::Ring(ring) => ring.finish().map(|()| end),
-        });
+        let outcome = match self.write_all(&receiver) {
+            Ok(end) => self.output.finish().map(|()| end),
+            Err(error) => {
+                self.shared.fail(error, self.is_purpose);
+                // Now that nothing more is sent. What is in a broken file can be read.
+                return self.note_end(&receiver);
+            }
+        };
         match outcome {
             Ok(None) => {}
             Ok(Some(end)) => self.shared.set_end(end),
-            Err(error) => {
-                let why = one_line(&error.into());
-                // A file is what the run is for: its end is the run's, which will say why.
-                if !self.is_purpose {
-                    tracing::error!("recording stopped: {why}");
-                }
-                self.shared.set_end(End::Failed(why));
-            }
+            Err(error) => self.shared.fail(error, self.is_purpose),
         }
     }
 
     /// Until everybody who could send something is gone, or the recording is full.
     fn write_all(&mut self, receiver: &Receiver<Item>) -> Result<Option<End>, RecordingError> {
-        let mut newest = StampNs(0);
         let mut now = StampNs(0);
         loop {
             let item = match receiver.recv_timeout(QUIET) {
@@ -74,9 +70,11 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             match item {
                 Item::Frame(item) => {
-                    (newest, now) = (item.frame.stamp, item.handed_over);
+                    (self.newest, now) = (item.frame.stamp, item.handed_over);
+                    self.taken += 1;
                     self.write_frame(&item)?;
                     self.shared.frames.fetch_add(1, Ordering::Relaxed);
                 }
@@ -92,7 +90,7 @@ impl Writer {
                 return Ok(Some(End::Full));
             }
         }
-        self.note_rest(newest)?;
+        self.note_rest()?;
         self.keep_if_wanted(now)?;
         Ok(None)
     }
@@ -134,12 +132,26 @@ impl Writer {
     }
 
     /// Writes down what was left out after the last frame that got through.
-    fn note_rest(&mut self, newest: StampNs) -> Result<(), RecordingError> {
+    fn note_rest(&mut self) -> Result<(), RecordingError> {
         let rest = self.shared.frames_unnoted.load(Ordering::Relaxed);
-        if rest == 0 || newest == StampNs(0) {
+        if rest == 0 || self.newest == StampNs(0) {
             return Ok(());
         }
-        self.output.writer(newest)?.note_gap(newest, rest, TOO_SLOW)
+        self.output.writer(self.newest)?.note_gap(self.newest, rest, TOO_SLOW)
+    }
+
+    /// Writes down what an error cost: the frame that met it, those in the queue, and those that did
+    /// not get there. Where that cannot be written either, the file is not closed, which says as much.
+    fn note_end(&mut self, receiver: &Receiver<Item>) {
+        let queued =
+            receiver.try_iter().filter(|item| matches!(item, Item::Frame(_))).count() as u64;
+        let in_hand = self.taken - self.shared.frames.load(Ordering::Relaxed);
+        let missing = in_hand + queued + self.shared.frames_unnoted.load(Ordering::Relaxed);
+        let Some(writer) = self.output.current().filter(|_| missing > 0) else { return };
+        let noted = writer.note_gap(self.newest, missing, BROKEN).and_then(|()| writer.flush());
+        if let Err(error) = noted {
+            tracing::debug!(%error, missing, "write down what is missing");
+        }
     }
 
     fn keep_if_wanted(&mut self, now: StampNs) -> Result<(), RecordingError> {
@@ -164,12 +176,28 @@ impl Writer {
 /// After this long without anything to write, what was written is brought to the disk.
 const QUIET: Duration = Duration::from_millis(500);
 const TOO_SLOW: &str = "they came faster than they could be written";
+const BROKEN: &str = "the recording ended with an error";
 
 impl Output {
     fn writer(&mut self, stamp: StampNs) -> Result<&mut FrameWriter, RecordingError> {
         match self {
             Output::File(file) => file.writer(stamp),
             Output::Ring(ring) => ring.writer(stamp),
+        }
+    }
+
+    /// What is being written, whatever limit it has reached.
+    fn current(&mut self) -> Option<&mut FrameWriter> {
+        match self {
+            Output::File(file) => Some(&mut file.writer),
+            Output::Ring(ring) => ring.current(),
+        }
+    }
+
+    fn finish(self) -> Result<(), RecordingError> {
+        match self {
+            Output::File(file) => file.writer.finish(),
+            Output::Ring(ring) => ring.finish(),
         }
     }
 
