@@ -6,8 +6,8 @@ use magpie::clock::SystemClock;
 use magpie::source::DEMO_RECORDING;
 use magpie_perception::{Frame, FrameSource, Scene, StampNs};
 use magpie_recording::{
-    ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, RecordingInfo, Results,
-    WriteOptions,
+    ColorCoding, ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, RecordingInfo,
+    Results, WriteOptions,
 };
 use magpie_transport::wire;
 use prost::Message;
@@ -134,6 +134,54 @@ fn results_that_are_the_recorded_ones_pass_and_others_are_told_package_by_packag
     assert!(text(&output.stdout).contains("is no longer found"), "{}", text(&output.stdout));
     let warning = "was recorded with score_min";
     assert!(text(&output.stderr).contains(warning), "{}", text(&output.stderr));
+}
+
+#[test]
+fn other_limits_of_the_planner_are_told() {
+    let belt = Belt::new();
+    let recorded = belt.replayed("recorded.mcap");
+    let picky = "[grasps]\nquality_min = 0.9\n[belt]\nvelocity_m_s = [0.3, 0.0, 0.0]\n";
+    std::fs::write(belt.path("picky.toml"), picky).unwrap();
+    let output = magpie(&["replay", &recorded, "--config", &belt.arg("picky.toml")]);
+    let said = text(&output.stderr);
+    assert!(said.contains("was recorded with grasps_quality_min = 0.3, now it is 0.9"), "{said}");
+    assert!(said.contains("was recorded with belt = measured"), "{said}");
+}
+
+#[test]
+fn a_comparison_of_hardly_any_frame_is_refused() {
+    // All due at once: only the first and the last are replayed at the recorded pace.
+    let belt = Belt::spaced(9, 1, 1_000_000);
+    let recorded = belt.replayed("recorded.mcap");
+    let patient = belt.patient();
+    let arguments = ["replay", &recorded, "--as-recorded", "--compare", "--config", &patient];
+    check_refused(&arguments, 1, &["of 9 frames were compared", "--uncompared-share-max"]);
+}
+
+#[test]
+fn a_comparison_with_a_lossy_recording_says_so() {
+    let belt = Belt::new();
+    let recorded = belt.replayed("recorded.mcap");
+    let mut reader = FrameReader::open(Path::new(&recorded), Playback::default()).unwrap();
+    let color = ColorCoding::Jpeg { quality: 95 };
+    let options = WriteOptions { color, ..WriteOptions::default() };
+    let lossy = belt.path("lossy.mcap");
+    let mut writer = FrameWriter::create(&lossy, reader.info().clone(), options).unwrap();
+    let mut results = MessageReader::open(Path::new(&recorded), "/magpie/packages").unwrap();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        let result = results.next_message().unwrap().unwrap();
+        let message = ForeignMessage {
+            topic: "/magpie/packages",
+            schema_name: "magpie.v1.Packages",
+            file_descriptor_set: wire::FILE_DESCRIPTOR_SET,
+            data: &result.data,
+        };
+        writer.write(&frame).unwrap();
+        writer.write_message(result.stamp, &message).unwrap();
+    }
+    writer.finish().unwrap();
+    let output = magpie(&["replay", lossy.to_str().unwrap(), "--compare"]);
+    assert!(text(&output.stderr).contains("jpeg, quality 95"), "{}", text(&output.stderr));
 }
 
 #[test]

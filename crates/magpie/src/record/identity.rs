@@ -35,7 +35,11 @@ pub(crate) fn recording_info(
     identities: &Identities,
     limits: &Limits,
 ) -> RecordingInfo {
-    let decode = &limits.decode;
+    let Limits { decode, grasps, belt_velocity, .. } = limits;
+    let belt = belt_velocity.map_or_else(
+        || "measured".to_owned(),
+        |belt| format!("{:?} m/s, sigma {} m/s", belt.linear_m_s.as_slice(), belt.sigma_m_s),
+    );
     let identity = BTreeMap::from(
         [
             ("magpie", env!("CARGO_PKG_VERSION").to_owned()),
@@ -47,6 +51,10 @@ pub(crate) fn recording_info(
             ("iou_max", decode.iou_max.to_string()),
             ("nms_class_agnostic", decode.nms_class_agnostic.to_string()),
             ("packages_max", decode.instances_max.to_string()),
+            ("grasps_per_package_max", grasps.per_package_max.to_string()),
+            ("grasps_tilt_deg_max", grasps.tilt_deg_max.to_string()),
+            ("grasps_quality_min", grasps.quality_min.to_string()),
+            ("belt", belt),
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );

@@ -1,89 +1,20 @@
 //! Recorded results against replayed ones, package by package.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use magpie_perception::Mask;
 use magpie_recording::{MessageReader, RecordedMessage};
 use magpie_transport::wire;
-use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use prost::Message;
 
+use super::difference::{Difference, Tolerance, compare_holds, compare_middles, compare_sizes};
 use crate::failure::Failure;
 use crate::output;
 use crate::record::messages::PACKAGES_TOPIC;
 
 /// Two masks that overlap by less are of two packages.
 const SAME_PACKAGE_IOU_MIN: f32 = 0.3;
-
-/// What still counts as the same result. The defaults let pass what another execution provider
-/// changes by rounding, and nothing that a picker would notice.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct Tolerance {
-    /// Least overlap (intersection over union) of the masks of a package.
-    #[arg(long, default_value_t = 0.98, value_parser = share, requires = "compare")]
-    mask_iou_min: f32,
-    /// Greatest difference of scores.
-    #[arg(long, default_value_t = 0.02, value_parser = share, requires = "compare")]
-    score_difference_max: f32,
-    /// Greatest distance between the best grasps of a package.
-    #[arg(long, default_value_t = 2.0, value_parser = distance, requires = "compare")]
-    position_mm_max: f64,
-    /// Greatest angle between their approach directions; of a tool with several cups, between poses.
-    #[arg(long, default_value_t = 2.0, value_parser = distance, requires = "compare")]
-    angle_deg_max: f64,
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    let value: f32 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("must lie between 0 and 1".into()) }
-}
-
-fn distance(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    if value >= 0.0 { Ok(value) } else { Err("must be 0 or more".into()) }
-}
-
-/// One thing that is not as it was.
-#[derive(Clone, Debug, PartialEq)]
-enum Difference {
-    Missing,
-    New,
-    Type { recorded: String, replayed: String },
-    Mask { iou: f32 },
-    Score { recorded: f32, replayed: f32 },
-    GraspMissing,
-    GraspNew,
-    ReferenceFrame { recorded: String, replayed: String },
-    Position { mm: f64 },
-    Angle { deg: f64 },
-    Cups { recorded: Vec<u32>, replayed: Vec<u32> },
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Difference::Missing => f.write_str("is no longer found"),
-            Difference::New => f.write_str("was not found"),
-            Difference::Type { recorded, replayed } => write!(f, "was {recorded}, is {replayed}"),
-            Difference::Mask { iou } => write!(f, "mask IoU {iou:.3}"),
-            Difference::Score { recorded, replayed } => {
-                write!(f, "score was {recorded:.3}, is {replayed:.3}")
-            }
-            Difference::GraspMissing => f.write_str("can no longer be held"),
-            Difference::GraspNew => f.write_str("could not be held"),
-            Difference::ReferenceFrame { recorded, replayed } => {
-                write!(f, "poses were in {recorded}, are in {replayed}")
-            }
-            Difference::Position { mm } => write!(f, "grasp moved by {mm:.1} mm"),
-            Difference::Angle { deg } => write!(f, "grasp turned by {deg:.1} deg"),
-            Difference::Cups { recorded, replayed } => {
-                write!(f, "was held by cups {recorded:?}, is by {replayed:?}")
-            }
-        }
-    }
-}
 
 /// Walks the recorded results beside the replay.
 pub(super) struct Comparison {
@@ -106,15 +37,33 @@ pub(super) struct Verdict {
     packages_different: u64,
     mask_iou_min: Option<f32>,
     position_mm_max: f64,
+    uncompared_share_max: f32,
+    /// Tracks up to this one began before the recording: a grasp stays where it was unless another
+    /// one is better by far, and the replay cannot know where that was.
+    track_before: u64,
+    packages_before: u64,
+    /// Of those, the ones that are held in another way.
+    grasps_before_different: u64,
 }
 
 impl Verdict {
-    pub(super) fn is_within_tolerance(&self) -> bool {
-        self.packages_different == 0 && self.frames > 0
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames == 0
+    /// Why the results do not pass for the recorded ones in `file`.
+    pub(super) fn refusal(&self, file: &Path) -> Option<String> {
+        let (frames, file) = (self.frames, file.display());
+        let uncompared = self.frames_without_result + self.results_unused;
+        let all = frames + uncompared;
+        if frames == 0 {
+            return Some(format!("no frame was compared with those recorded in {file}"));
+        }
+        // First: what was left out may be why the rest differs.
+        if uncompared as f64 > f64::from(self.uncompared_share_max) * all as f64 {
+            return Some(format!(
+                "only {frames} of {all} frames were compared with those recorded in {file}: \
+                 replay it without --as-recorded, or raise --uncompared-share-max"
+            ));
+        }
+        let differs = self.packages_different > 0;
+        differs.then(|| format!("the results differ from those recorded in {file}"))
     }
 
     pub(super) fn summary(&self) -> String {
@@ -133,6 +82,13 @@ impl Verdict {
         }
         if self.results_unused > 0 {
             line += &format!("; recorded results of frames not replayed: {}", self.results_unused);
+        }
+        if self.packages_before > 0 {
+            line += &format!(
+                "; not judged: grasps and pick order of packages that were there before the \
+                 recording began, {} times, of which {} are held in another way",
+                self.packages_before, self.grasps_before_different
+            );
         }
         line
     }
@@ -158,7 +114,14 @@ impl Comparison {
                 wire::SCHEMA_VERSION
             )));
         }
-        let (path, verdict) = (path.to_owned(), Verdict::default());
+        let seen_before = first.counters.is_some_and(|counters| counters.results_published > 1);
+        let tracks = first.packages.iter().map(|package| package.track_id);
+        let verdict = Verdict {
+            uncompared_share_max: tolerance.uncompared_share_max,
+            track_before: tracks.filter(|_| seen_before).max().unwrap_or(0),
+            ..Verdict::default()
+        };
+        let path = path.to_owned();
         Ok(Comparison { path, recorded, next, tolerance, verdict })
     }
 
@@ -250,11 +213,21 @@ impl Verdict {
         for &(old, new, iou) in &pairs {
             let mut differences =
                 self.compare_pair(before[old].package, now[new].package, iou, tolerance);
-            if recorded.frame_id != replayed.frame_id && !before[old].package.grasps.is_empty() {
+            let has_pose = |p: &wire::Package| !p.grasps.is_empty() || p.position_m.is_some();
+            if recorded.frame_id != replayed.frame_id && has_pose(before[old].package) {
                 let (recorded, replayed) = (recorded.frame_id.clone(), replayed.frame_id.clone());
                 differences.push(Difference::ReferenceFrame { recorded, replayed });
             }
             report.push((before[old].name(), differences));
+        }
+        // What one package is worth decides about the others' places. An old program told none.
+        let is_ordered = recorded.packages.iter().any(|package| package.pick_rank > 0);
+        if is_ordered && !recorded.packages.iter().any(|package| self.is_from_before(package)) {
+            for (at, (recorded, replayed)) in orders(&before, &now, &pairs).enumerate() {
+                if recorded != replayed {
+                    report[at].1.push(Difference::PickOrder { recorded, replayed });
+                }
+            }
         }
         let lone = |found: &[Found<'_>], paired: &dyn Fn(usize) -> bool, what: Difference| {
             let lone = found.iter().enumerate().filter(|(i, _)| !paired(*i));
@@ -290,52 +263,40 @@ impl Verdict {
             let (recorded, replayed) = (recorded.score, replayed.score);
             differences.push(Difference::Score { recorded, replayed });
         }
-        match (recorded.grasps.first(), replayed.grasps.first()) {
-            (None, None) => {}
-            (Some(_), None) => differences.push(Difference::GraspMissing),
-            (None, Some(_)) => differences.push(Difference::GraspNew),
-            (Some(recorded), Some(replayed)) => {
-                differences.extend(self.compare_grasps(recorded, replayed, tolerance));
-            }
+        differences.extend(compare_sizes(recorded.size, replayed.size, tolerance));
+        if recorded.grasps.is_empty() && replayed.grasps.is_empty() {
+            let middles = (recorded.position_m, replayed.position_m);
+            differences.extend(compare_middles(middles.0, middles.1, tolerance));
+        }
+        let (mm, held) = compare_holds(recorded.grasps.first(), replayed.grasps.first(), tolerance);
+        if self.is_from_before(recorded) {
+            self.packages_before += 1;
+            self.grasps_before_different += u64::from(!held.is_empty());
+        } else {
+            self.position_mm_max = self.position_mm_max.max(mm);
+            differences.extend(held);
         }
         differences
     }
 
-    fn compare_grasps(
-        &mut self,
-        recorded: &wire::Grasp,
-        replayed: &wire::Grasp,
-        tolerance: &Tolerance,
-    ) -> Vec<Difference> {
-        let ((p, turn), (q, turn_now)) = (pose(recorded), pose(replayed));
-        let mm = 1000.0 * (p - q).norm();
-        // A single cup may be turned about the approach as one likes.
-        let is_single = |grasp: &wire::Grasp| grasp.cups.iter().all(|cup| *cup == 0);
-        let angle = if is_single(recorded) && is_single(replayed) {
-            (turn * Vector3::z()).angle(&(turn_now * Vector3::z()))
-        } else {
-            turn.angle_to(&turn_now)
-        };
-        let deg = angle.to_degrees();
-        self.position_mm_max = self.position_mm_max.max(mm);
-        // Written so that what is no number is a difference.
-        let same_place = mm <= tolerance.position_mm_max;
-        let same_turn = deg <= tolerance.angle_deg_max;
-        let moved = (!same_place).then_some(Difference::Position { mm });
-        let turned = (!same_turn).then_some(Difference::Angle { deg });
-        let cups = (recorded.cups != replayed.cups).then(|| Difference::Cups {
-            recorded: recorded.cups.clone(),
-            replayed: replayed.cups.clone(),
-        });
-        moved.into_iter().chain(turned).chain(cups).collect()
+    fn is_from_before(&self, recorded: &wire::Package) -> bool {
+        recorded.track_id <= self.track_before
     }
 }
 
-fn pose(grasp: &wire::Grasp) -> (Vector3<f64>, UnitQuaternion<f64>) {
-    let pose = grasp.pose.unwrap_or_default();
-    let (p, q) = (pose.position_m.unwrap_or_default(), pose.orientation.unwrap_or_default());
-    let turn = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
-    (Vector3::new(p.x, p.y, p.z), turn)
+/// Of each pair, its number in pick order among all pairs, as recorded and as replayed.
+fn orders<'a>(
+    before: &'a [Found<'_>],
+    now: &'a [Found<'_>],
+    pairs: &'a [(usize, usize, f32)],
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let number = |ranks: Vec<u32>, rank: u32| ranks.iter().filter(|other| **other < rank).count();
+    pairs.iter().map(move |&(old, new, _)| {
+        let old_ranks = pairs.iter().map(|pair| before[pair.0].package.pick_rank).collect();
+        let new_ranks = pairs.iter().map(|pair| now[pair.1].package.pick_rank).collect();
+        let recorded = number(old_ranks, before[old].package.pick_rank);
+        (recorded, number(new_ranks, now[new].package.pick_rank))
+    })
 }
 
 /// Pairs of packages whose masks overlap most, best first: `(recorded, replayed, IoU)`.
@@ -369,6 +330,8 @@ mod tests {
         score_difference_max: 0.02,
         position_mm_max: 2.0,
         angle_deg_max: 2.0,
+        size_mm_max: 5.0,
+        uncompared_share_max: 0.05,
     };
 
     /// A box that fills ten columns from `x` on, held 1 m away.
@@ -383,6 +346,8 @@ mod tests {
             score: 0.8,
             mask: Some((&Mask::from_bitmap(SIDE_PX, SIDE_PX, &bitmap)).into()),
             grasps: vec![wire::Grasp { pose: Some(pose), ..Default::default() }],
+            track_id: 7,
+            pick_rank: x,
             ..Default::default()
         }
     }
@@ -394,7 +359,7 @@ mod tests {
     fn found(recorded: Vec<wire::Package>, replayed: Vec<wire::Package>) -> Vec<Difference> {
         let mut verdict = Verdict { frames: 1, ..Verdict::default() };
         let report = verdict.compare(&message(recorded), &message(replayed), &TOLERANCE);
-        assert_eq!(verdict.is_within_tolerance(), report.is_empty());
+        assert_eq!(verdict.refusal(Path::new("a.mcap")).is_none(), report.is_empty());
         report.into_iter().flat_map(|(_, differences)| differences).collect()
     }
 
@@ -480,8 +445,67 @@ mod tests {
     }
 
     #[test]
+    fn sizes_and_the_middles_of_what_cannot_be_held_are_compared() {
+        let size = |length_m: f64| wire::SizeM { length_m, width_m: 0.2, height_m: 0.1 };
+        let sized = |length_m| with(|package| package.size = Some(size(length_m)));
+        assert_eq!(found(vec![sized(0.3)], vec![sized(0.304)]), []);
+        let [Difference::Size { mm }] = found(vec![sized(0.3)], vec![sized(0.31)])[..] else {
+            panic!("no difference of sizes alone");
+        };
+        assert!((mm - 10.0).abs() < 1e-9);
+        let gone = Difference::Known { what: "size", now: false };
+        assert_eq!(found(vec![sized(0.3)], vec![package(0)]), [gone]);
+        let loose = |x| {
+            with(|package| {
+                package.grasps.clear();
+                package.position_m = Some(wire::Vector3 { x, y: 0.0, z: 1.0 });
+            })
+        };
+        assert_eq!(found(vec![loose(0.1)], vec![loose(0.1015)]), []);
+        let moved = found(vec![loose(0.1)], vec![loose(0.104)]);
+        assert!(matches!(moved[..], [Difference::Middle { .. }]), "{moved:?}");
+    }
+
+    #[test]
+    fn pick_order_is_compared_among_the_packages_of_both() {
+        let later = |mut package: wire::Package| {
+            package.pick_rank += 30;
+            package
+        };
+        // A package that is new changes everybody's number and nobody's order.
+        let new = vec![package(10), later(package(0)), later(package(20))];
+        assert_eq!(found(vec![package(0), package(20)], new), [Difference::New]);
+        let other = found(vec![package(0), package(20)], vec![later(package(0)), package(20)]);
+        let swapped = [(0, 1), (1, 0)]
+            .map(|(recorded, replayed)| Difference::PickOrder { recorded, replayed });
+        assert_eq!(other, swapped);
+    }
+
+    #[test]
+    fn grasps_of_packages_from_before_the_recording_are_counted_and_not_judged() {
+        let mut verdict = Verdict { frames: 1, track_before: 7, ..Verdict::default() };
+        let moved = with(|package| pose(package).position_m.as_mut().unwrap().x += 0.03);
+        let messages = [message(vec![package(0)]), message(vec![moved.clone()])];
+        assert_eq!(verdict.compare(&messages[0], &messages[1], &TOLERANCE), []);
+        assert_eq!((verdict.packages_before, verdict.grasps_before_different), (1, 1));
+        assert!(verdict.summary().contains("before the recording began"), "{}", verdict.summary());
+        let newer = |mut package: wire::Package| {
+            package.track_id = 8;
+            message(vec![package])
+        };
+        let differences = verdict.compare(&newer(package(0)), &newer(moved), &TOLERANCE);
+        assert_eq!(differences.len(), 1);
+    }
+
+    #[test]
     fn what_was_not_compared_is_not_within_any_tolerance() {
-        assert!(!Verdict::default().is_within_tolerance());
+        let refused = |verdict: Verdict| verdict.refusal(Path::new("a.mcap")).unwrap_or_default();
+        assert!(refused(Verdict::default()).contains("no frame was compared"));
+        let mostly = Verdict { frames: 95, results_unused: 5, ..Verdict::default() };
+        let mostly = Verdict { uncompared_share_max: 0.05, ..mostly };
+        assert_eq!(refused(mostly), "");
+        let hardly = Verdict { frames: 1, results_unused: 40, ..Verdict::default() };
+        assert!(refused(hardly).contains("only 1 of 41 frames"));
     }
 
     #[test]
