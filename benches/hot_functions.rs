@@ -1,7 +1,7 @@
 //! Each function that a frame passes, alone: `cargo bench -p magpie`.
 //!
-//! One frame of the demo recording at 1280x720 px, with the 40 best candidates of the universal
-//! model taken for packages.
+//! One frame of a simulated cell at 1280x720 px, with the 40 best findings of the universal model
+//! taken for packages.
 
 use divan::{Bencher, black_box};
 use magpie::bench::{BenchFrames, take_exactly};
@@ -34,8 +34,7 @@ impl Bench {
         let config = Config::load(None).expect("the shipped configuration is right");
         let file = model::read(None, None).expect("the universal model is whole");
         let mut session = model::load(&file, &config.session).expect("ONNX Runtime is installed");
-        let mut frames = BenchFrames::load(None, &config).expect("the demo recording is whole");
-        frames.scale(SIZE_PX);
+        let mut frames = BenchFrames::simulate(SIZE_PX, PACKAGES).expect("it can be simulated");
         let frame = frames.frames.swap_remove(0);
         let spec = session.spec().clone();
         let letterbox = Letterbox::new(SIZE_PX, (spec.width_px, spec.height_px));
@@ -44,7 +43,7 @@ impl Bench {
         let (predictions, prototypes) = (outputs.predictions.to_vec(), outputs.prototypes.to_vec());
         let mut limits = config.limits(spec.score_min);
         take_exactly(&mut limits, PACKAGES);
-        let scene = frames.scene.expect("the demo recording is calibrated");
+        let scene = frames.scene.expect("a simulated cell is calibrated");
         Bench { spec, letterbox, limits, frame, scene, predictions, prototypes }
     }
 

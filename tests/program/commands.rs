@@ -382,6 +382,44 @@ fn a_short_bench_measures_and_records_and_a_soak_of_a_small_model_stays_flat() {
 }
 
 #[test]
+fn a_bench_simulates_the_packages_asked_for_and_says_what_it_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let tiny = model("crates/inference/tests/data/tiny_bgr8.onnx");
+    let json = path("bench.json");
+    let bench = ["bench", "--rounds", "10", "--model", &tiny];
+    let cell = ["--packages", "3", "--size", "160x120"];
+    succeed(&[&bench[..], &cell, &["--json", &json]].concat());
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(
+        (&report["frames"], &report["packages_visible"]),
+        (&"a simulated cell".into(), &3.into())
+    );
+    assert_eq!((&report["image_width_px"], &report["provider"]), (&160.into(), &"cpu".into()));
+    assert_eq!((&report["has_scene"], &report["has_depth"]), (&true.into(), &true.into()));
+    assert!(report["why_no_grasps"].is_null() && report["threads"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert!(report["stages"]["overhead"]["histogram"].as_array().unwrap().len() > 4, "{report}");
+
+    let pictures = path("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    let grey = BgrImage::new(160, 120, vec![120; 3 * 160 * 120]).unwrap();
+    write_png(&Path::new(&pictures).join("grey.png"), &grey).unwrap();
+    let output = succeed(&[&bench[..], &["--frames", &pictures, "--against", &json]].concat());
+    let said = text(&output.stdout);
+    for part in ["without grasps", "not the same: grasps", "end_to_end p99, bare runs", "±"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+
+    std::fs::write(path("zenoh.json5"), "no configuration").unwrap();
+    std::fs::write(path("magpie.toml"), "[zenoh]\nconfig = \"zenoh.json5\"\n").unwrap();
+    let other = ["--config", &path("magpie.toml")];
+    check_refused(&[&bench[..], &other].concat(), 78, &["zenoh.json5"]);
+    super::write_zenoh_config(folder.path(), &super::free_endpoint());
+    succeed(&[&bench[..], &other].concat());
+}
+
+#[test]
 fn watching_a_cell_that_is_not_there_ends_with_1_and_says_where_it_looked() {
     let arguments = ["watch", "--connect", "tcp/127.0.0.1:1", "--silence-s-max", "1"];
     check_refused(&arguments, 1, &["127.0.0.1:1"]);

@@ -4,9 +4,11 @@
 //! subscriber has it, and runs the bare model once more, before or after by turns: what the
 //! machine does to one it does to the other.
 
+mod cell;
 mod curves;
 mod frames;
 mod html;
+mod measures;
 mod process;
 mod reader;
 mod report;
@@ -35,23 +37,27 @@ use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::service::{ended_by, load_scheduled, open_transport};
 use crate::{model, output, progress};
 
+/// Of a simulated cell, unless --size says otherwise.
+const SIZE_PX_USUAL: (u32, u32) = (1280, 720);
 /// Rounds that are run and not counted.
 const WARM_UP_ROUNDS: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Frames to run: an MCAP recording or a folder of pictures; absent: the demo recording.
+    /// Frames to run: an MCAP recording or a folder of pictures; absent: a simulated cell with
+    /// --packages, else the demo recording.
     #[arg(long)]
     frames: Option<PathBuf>,
-    /// Scale the frames to this size, such as 1280x720.
+    /// Simulate or scale the frames to this size, such as 1280x720.
     #[arg(long, value_parser = frames::parse_size)]
     size: Option<(u32, u32)>,
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Take the N best candidates of each frame for packages, whatever their scores and overlap.
-    #[arg(long)]
-    packages: Option<usize>,
+    /// Simulate a cell with this many packages in view, unless --frames names others, and take the
+    /// N best of what non-maximum suppression leaves for packages, whatever their scores.
+    #[arg(long, value_name = "N")]
+    packages: Option<NonZeroUsize>,
     /// Frames to measure.
     #[arg(long, default_value = "300")]
     rounds: NonZeroUsize,
@@ -62,7 +68,8 @@ pub struct BenchArgs {
     /// named here (and --model).
     #[arg(long, num_args = 0.., value_name = "MODEL", conflicts_with_all = ["against", "size", "packages"])]
     curves: Option<Vec<PathBuf>>,
-    /// Run this many frames without the bare model between them, and say whether anything grew.
+    /// Run this many frames without the bare model between them, and say whether anything grew,
+    /// slowed down or was lost.
     #[arg(long, value_name = "FRAMES", conflicts_with_all = ["against", "curves", "html", "rounds"])]
     soak: Option<u64>,
     /// Write the numbers here.
@@ -85,18 +92,26 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     config.recording = config.recording.into_ring(args.record.clone());
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
-    let mut frames = BenchFrames::load(args.frames.as_deref(), &config)?;
     let file = model::chosen(args.model.as_deref(), &config)?;
+    let packages = args.packages.map(NonZeroUsize::get);
     if let Some(models) = &args.curves {
-        let curves = curves::measure(&config, &file, models, &frames, args.rounds.get())?;
+        let frames = args.frames.as_deref().map(|path| BenchFrames::load(Some(path), &config));
+        let frames = frames.transpose()?;
+        let curves = curves::measure(&config, &file, models, frames.as_ref(), args.rounds.get())?;
         output::line(&curves.table())?;
         write(args.json.as_deref(), || curves.to_json())?;
         return write(args.html.as_deref(), || curves.page());
     }
+    let mut frames = match (&args.frames, packages) {
+        (None, Some(packages)) => {
+            BenchFrames::simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?
+        }
+        (path, _) => BenchFrames::load(path.as_deref(), &config)?,
+    };
     if let Some(size) = args.size {
         frames.scale(size);
     }
-    let limits = limits(&config, &file, args.packages);
+    let limits = limits(&config, &file, packages);
     let mut run = Run::default();
     if let Some(count) = args.soak {
         let mut soak = soak::Soak::new(count);
@@ -132,11 +147,17 @@ fn limits(config: &Config, model: &ModelFile, packages: Option<usize>) -> Limits
     limits
 }
 
-/// The N best candidates of each frame, whatever their scores and overlap.
+/// The N best of what NMS leaves of each frame, whatever their scores: as many as in a cell that
+/// full, none of them on top of another.
 pub fn take_exactly(limits: &mut Limits, packages: usize) {
     limits.decode.score_min = 0.0;
-    limits.decode.iou_max = 1.0;
     limits.decode.instances_max = packages;
+}
+
+/// One for each core, where the configuration does not say.
+fn threads(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    config.session.threads.map_or_else(cores, NonZeroUsize::get)
 }
 
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {
@@ -165,9 +186,17 @@ fn with_bench(
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
-    let endpoint = free_endpoint()?;
+    let endpoints = vec![free_endpoint()?];
     let mut config = config.clone();
-    config.zenoh = ZenohConfig::Listen(vec![endpoint.clone()]);
+    // As the operator's file says about shared memory and queues, but on a port of our own.
+    let (zenoh, reader_zenoh) = match config.zenoh {
+        ZenohConfig::File(path) => (
+            ZenohConfig::FileListening { path: path.clone(), endpoints: endpoints.clone() },
+            ZenohConfig::FileAsClient { path, endpoints },
+        ),
+        _ => (ZenohConfig::Listen(endpoints.clone()), ZenohConfig::Connect(endpoints)),
+    };
+    config.zenoh = zenoh;
     let mut session = load_scheduled(model, &config)?;
     let clock = SystemClock::start();
     let counters = Arc::new(Counters::default());
@@ -181,7 +210,7 @@ fn with_bench(
         status: transport.status(),
         tap: recorder.as_ref().map(Recorder::tap),
     };
-    let reader = Reader::start(config.cell.clone(), &endpoint, Arc::clone(&clock))?;
+    let reader = Reader::start(config.cell.clone(), reader_zenoh, Arc::clone(&clock))?;
     config.scheduling.enter().map_err(Failure::config)?;
     let mut bench = Bench {
         pipeline: Pipeline::new(session.spec().clone()),
@@ -192,6 +221,7 @@ fn with_bench(
         limits,
         counters: &counters,
         reader: &reader,
+        threads: threads(&config),
         sequence: 0,
     };
     for _ in 0..WARM_UP_ROUNDS {
@@ -233,12 +263,16 @@ struct Bench<'a> {
     limits: &'a Limits,
     counters: &'a Counters,
     reader: &'a Reader,
+    /// Of the model.
+    threads: usize,
     sequence: u64,
 }
 
 impl Bench<'_> {
     fn rounds(&mut self, rounds: usize, run: &mut Run) -> Outcome {
         run.rss_start_bytes = process::rss_bytes();
+        run.provider = self.session.provider().name().to_owned();
+        run.threads = self.threads;
         let bar = progress::bar(rounds as u64, "frames");
         for _ in 0..rounds {
             run.rounds.push(self.round()?);

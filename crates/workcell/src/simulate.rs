@@ -53,6 +53,13 @@ impl Simulator {
         self.view(&scene, seed, index)
     }
 
+    /// Frame `index` again and again, each time with other noise: what a camera that stands still
+    /// sees of a heap at rest.
+    pub fn still(&self, seed: u64, index: u64, shots: u32) -> Vec<SimulatedFrame> {
+        let setup = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
+        (0..shots).map(|shot| self.shot(&setup, seed, index, shot)).collect()
+    }
+
     /// The true surfaces of frame `index`; frames of one scene share them.
     pub fn solids(&self, seed: u64, index: u64) -> Solids {
         let setup = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
@@ -64,6 +71,10 @@ impl Simulator {
     }
 
     pub(crate) fn view(&self, setup: &Setup, seed: u64, index: u64) -> SimulatedFrame {
+        self.shot(setup, seed, index, 0)
+    }
+
+    fn shot(&self, setup: &Setup, seed: u64, index: u64, shot: u32) -> SimulatedFrame {
         let mut dice = Dice::new(seed, Stream::View, index);
         let view = View::random(&mut dice, &self.recipe, &setup.scene, &setup.soup);
         let lighting = Lighting::random(&mut dice, &setup.scene, &setup.soup);
@@ -73,7 +84,7 @@ impl Simulator {
             lighting: &lighting,
             sensor: &Sensor::random(&mut dice, &self.recipe),
             depth_sensor: &DepthSensor::random(&mut dice, &self.recipe),
-            noise_seed: dice.word(),
+            noise_seed: dice.word().wrapping_add(shot),
             sequence: index,
             stamp: StampNs(index * FRAME_INTERVAL_NS),
         };

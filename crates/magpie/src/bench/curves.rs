@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::frames::BenchFrames;
 use super::html::{self, Series};
 use super::report::{Report, Run, STAGES};
-use super::{limits, with_bench};
+use super::{SIZE_PX_USUAL, limits, with_bench};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{model, table};
@@ -17,7 +17,6 @@ const PACKAGES: [usize; 5] = [1, 10, 40, 100, 200];
 const SIZES_PX: [(u32, u32); 4] = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
 /// What stays the same while the other is varied.
 const PACKAGES_USUAL: usize = 40;
-const SIZE_PX_USUAL: (u32, u32) = (1280, 720);
 /// A frame of 4K with depth is 41 MB.
 const FRAMES_MAX: usize = 8;
 
@@ -58,17 +57,22 @@ pub(super) fn measure(
     config: &Config,
     usual: &ModelFile,
     others: &[PathBuf],
-    frames: &BenchFrames,
+    frames: Option<&BenchFrames>,
     rounds: usize,
 ) -> Result<Curves, Failure> {
-    let mut few = frames.clone();
-    few.frames.truncate(FRAMES_MAX);
+    let few = frames.cloned().map(|mut frames| {
+        frames.frames.truncate(FRAMES_MAX);
+        frames
+    });
     let others = others
         .iter()
         .map(|path| model::read(Some(path), None))
         .collect::<Result<Vec<ModelFile>, Failure>>()?;
     let one = |model: &ModelFile, size_px: (u32, u32), packages: usize| {
-        let mut scaled = few.clone();
+        let mut scaled = match &few {
+            Some(few) => few.clone(),
+            None => BenchFrames::simulate(size_px, packages)?,
+        };
         scaled.scale(size_px);
         let limits = limits(config, model, Some(packages));
         let mut run = Run::default();
@@ -106,7 +110,7 @@ impl Curves {
     pub(super) fn table(&self) -> String {
         let mut header = vec!["", "p50 ms"];
         header.extend(STAGES.map(|(name, _)| name));
-        header.push("ratio");
+        header.extend(["ratio", "visible"]);
         let mut table = table::new(&header);
         for axis in Axis::ALL {
             for point in self.on(axis) {
@@ -118,6 +122,8 @@ impl Curves {
                 let stages = &point.report.stages;
                 row.extend(STAGES.map(|(name, _)| table::decimal(Some(stages[name].p50_ms), 2)));
                 row.push(table::decimal(Some(point.report.end_to_end_over_run_ratio), 3));
+                let visible = point.report.packages_visible.map(|visible| visible as f64);
+                row.push(table::decimal(visible, 0));
                 table.add_row(row);
             }
         }

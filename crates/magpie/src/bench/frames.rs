@@ -10,6 +10,7 @@ use magpie_perception::{
 };
 use magpie_recording::{FrameReader, Pace, Playback};
 
+use super::cell;
 use crate::config::Config;
 use crate::detect::read_frame;
 use crate::failure::Failure;
@@ -20,7 +21,10 @@ const FRAMES_MAX: usize = 64;
 
 #[derive(Clone)]
 pub struct BenchFrames {
+    /// Where the pictures come from.
     pub name: String,
+    /// As the truth has it; `None` where nobody knows.
+    pub packages_visible: Option<usize>,
     pub frames: Vec<Frame>,
     pub scene: Option<Scene>,
 }
@@ -33,7 +37,7 @@ impl BenchFrames {
             None => {
                 let reader =
                     FrameReader::from_bytes("the demo recording", DEMO_RECORDING, playback);
-                from_recording("demo".into(), reader.map_err(Failure::config)?)
+                from_recording("the demo recording".into(), reader.map_err(Failure::config)?)
             }
             Some(path) if path.is_dir() => from_folder(path, config),
             Some(path) => {
@@ -51,8 +55,28 @@ impl BenchFrames {
         Ok(loaded)
     }
 
+    /// A heap in a simulated cell, in the first of whose frames about this many packages are seen.
+    pub fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
+        cell::simulate(size_px, packages)
+    }
+
+    /// Why no grasp is planned in these frames.
+    pub(super) fn why_no_grasps(&self) -> Option<&'static str> {
+        let Some(scene) = &self.scene else { return Some("the frames have no calibration") };
+        let has_surface = scene.support_plane_in_camera.is_some()
+            || self.frames.iter().any(|frame| frame.depth.is_some());
+        (!has_surface).then_some("the frames have neither depth nor a support plane")
+    }
+
     /// Every frame to this size, the calibration with them.
     pub fn scale(&mut self, (width_px, height_px): (u32, u32)) {
+        let color = &self.frames[0].color;
+        let size = (color.width_px(), color.height_px());
+        if size == (width_px, height_px) {
+            return;
+        }
+        let depth = if self.frames[0].depth.is_some() { ", depth by nearest pixel" } else { "" };
+        self.name += &format!(", scaled from {}x{} px{depth}", size.0, size.1);
         if let Some(scene) = &mut self.scene {
             scale_camera_info(&mut scene.camera_info, width_px, height_px);
         }
@@ -83,7 +107,7 @@ fn from_recording(name: String, mut reader: FrameReader) -> Result<BenchFrames, 
     if !losses.is_none() {
         tracing::warn!("{name}: {losses}");
     }
-    Ok(BenchFrames { name, frames, scene: reader.scene().cloned() })
+    Ok(BenchFrames { name, packages_visible: None, frames, scene: reader.scene().cloned() })
 }
 
 fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
@@ -96,7 +120,8 @@ fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
         frames.iter().all(|frame| (frame.color.width_px(), frame.color.height_px()) == size)
     };
     let scene = config.scene.clone().filter(|scene| fits(&scene.camera_info));
-    Ok(BenchFrames { name: folder.display().to_string(), frames, scene })
+    let name = folder.display().to_string();
+    Ok(BenchFrames { name, packages_visible: None, frames, scene })
 }
 
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {

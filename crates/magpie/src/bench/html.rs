@@ -29,10 +29,14 @@ pub(super) fn page(report: &Report, run: &Run) -> String {
             .map(|(name, stage)| Series { name, points: shape(&run.stage_ms(stage)) })
     };
     let share = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
+    let stages = ["preprocess", "decode", "plan", "publish", "arrival", "overhead"]
+        .map(|name| Series { name, points: percentiles(&run.stage_ms(name)) });
     let body = format!(
-        "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Frame by frame</h2>\n{}\n",
+        "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Stage by stage, without the model</h2>\n{}\n\
+         <h2>Frame by frame</h2>\n{}\n",
         escape(&report.headline()),
         plot("share of frames", &share, &lines(percentiles)),
+        plot("share of frames", &share, &stages),
         plot("frame", &|frame| format!("{frame:.0}"), &lines(in_time)),
     );
     document("magpie bench", &report.table(), &body)

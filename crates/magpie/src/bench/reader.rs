@@ -25,10 +25,9 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn start(
         cell: CellName,
-        endpoint: &str,
+        zenoh: ZenohConfig,
         clock: SharedClock,
     ) -> Result<Reader, Failure> {
-        let zenoh = ZenohConfig::Connect(vec![endpoint.to_owned()]);
         let options = SubscriberOptions::new(cell, zenoh, Arc::clone(&clock));
         let subscriber = PackagesSubscriber::open(options).map_err(Failure::fault)?;
         // Every round waits for its own arrival: more than a few never queue up.

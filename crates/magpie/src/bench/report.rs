@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Round;
 use super::frames::BenchFrames;
+use super::measures::{
+    Measure, RSS_ERROR_SHARE, deviation, mean, measure, metrics, middle, stage_ms, verdict,
+};
 use crate::failure::Failure;
 use crate::table;
 
-const SCHEMA_VERSION: u32 = 1;
-/// Medians of this many consecutive parts of a run tell how far its median can be trusted.
-const BLOCKS: usize = 10;
-/// Standard errors beyond which a change is taken for real.
-const NOISE_SIGMAS: f64 = 3.0;
+/// Since 2, `--packages` is a number of packages and no longer of candidates.
+const SCHEMA_VERSION: u32 = 2;
+/// Lines of the histogram for each halving of the frames that are left.
+const TICKS_PER_HALF: u32 = 4;
 
 /// Ten minutes: anything longer is no latency any more.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
@@ -41,6 +43,9 @@ pub(super) const STAGES: [(&str, &str); 9] = [
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
     pub rounds: Vec<Round>,
+    pub provider: String,
+    /// Of the model.
+    pub threads: usize,
     pub rss_start_bytes: Option<u64>,
     pub rss_end_bytes: Option<u64>,
 }
@@ -48,16 +53,16 @@ pub(super) struct Run {
 impl Run {
     /// Milliseconds of one stage, round by round.
     pub(super) fn stage_ms(&self, name: &str) -> Vec<f64> {
-        self.rounds.iter().filter_map(|round| stage_ns(round, name)).map(ms).collect()
+        stage_ms(&self.rounds, name)
     }
 }
 
-fn ms(ns: u64) -> f64 {
+pub(super) fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
 /// `None`: the result never arrived.
-fn stage_ns(round: &Round, name: &str) -> Option<u64> {
+pub(super) fn stage_ns(round: &Round, name: &str) -> Option<u64> {
     let stages = &round.stages;
     let publish_ns = round.published_ns.saturating_sub(stages.total_ns);
     Some(match name {
@@ -78,24 +83,37 @@ fn stage_ns(round: &Round, name: &str) -> Option<u64> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StageReport {
     pub p50_ms: f64,
-    /// Standard error of `p50_ms`, from the medians of consecutive parts of the run.
-    pub p50_error_ms: f64,
     pub p90_ms: f64,
     pub p99_ms: f64,
     pub p999_ms: f64,
     pub max_ms: f64,
+    /// An HDR histogram: percent of the frames, and the milliseconds that they took at most.
+    pub histogram: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub schema_version: u32,
+    /// Of the program.
+    pub version: String,
+    /// Where the pictures come from.
     pub frames: String,
     pub image_width_px: u32,
     pub image_height_px: u32,
     pub model: String,
     pub model_sha256: String,
+    pub provider: String,
+    /// Of the model.
+    pub threads: usize,
+    pub has_scene: bool,
+    pub has_depth: bool,
+    /// Why no grasp was planned: `plan` measures tracks alone.
+    pub why_no_grasps: Option<String>,
     pub rounds: usize,
-    pub packages_mean: f64,
+    /// What the pipeline made of a frame.
+    pub packages_median: f64,
+    /// What there really was to see, where that is known.
+    pub packages_visible: Option<usize>,
     /// Median `end_to_end` over median `bare_run`.
     pub end_to_end_over_run_ratio: f64,
     /// How many frames a second the pipeline can take, one after the other.
@@ -106,13 +124,13 @@ pub(super) struct Report {
     pub lost: usize,
     pub cpu_ms_per_frame: f64,
     /// Medians: what other threads allocate now and then is not the frame's.
-    #[serde(default)]
     pub allocations_per_frame: f64,
-    #[serde(default)]
     pub allocated_kib_per_frame: f64,
     pub rss_start_mib: Option<f64>,
     pub rss_end_mib: Option<f64>,
     pub stages: BTreeMap<String, StageReport>,
+    /// What `--against` compares.
+    pub measures: BTreeMap<String, Measure>,
 }
 
 impl Report {
@@ -121,32 +139,40 @@ impl Report {
         for (name, _) in STAGES {
             stages.insert(name.to_owned(), stage_report(&run.stage_ms(name)));
         }
-        let rounds = run.rounds.len();
-        let mean =
-            |value: fn(&Round) -> f64| run.rounds.iter().map(value).sum::<f64>() / rounds as f64;
-        let middle =
-            |value: fn(&Round) -> f64| median(&run.rounds.iter().map(value).collect::<Vec<_>>());
+        let rounds = &run.rounds;
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let color = &frames.frames[0].color;
+        let measures = metrics().into_iter().map(|metric| {
+            let measured = measure(rounds, &metric.of);
+            (metric.name, measured)
+        });
         Report {
             schema_version: SCHEMA_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             frames: frames.name.clone(),
             image_width_px: color.width_px(),
             image_height_px: color.height_px(),
             model: model.name.clone(),
             model_sha256: model.sha256.clone(),
-            rounds,
-            packages_mean: mean(|round| round.packages as f64),
+            provider: run.provider.clone(),
+            threads: run.threads,
+            has_scene: frames.scene.is_some(),
+            has_depth: frames.frames.iter().any(|frame| frame.depth.is_some()),
+            why_no_grasps: frames.why_no_grasps().map(str::to_owned),
+            rounds: rounds.len(),
+            packages_median: middle(rounds, |round| round.packages as f64),
+            packages_visible: frames.packages_visible,
             end_to_end_over_run_ratio: stages["end_to_end"].p50_ms / stages["bare_run"].p50_ms,
-            throughput_fps: 1e3 / mean(|round| ms(round.published_ns)),
+            throughput_fps: 1e3 / mean(rounds, |round| ms(round.published_ns)),
             jitter_ms: deviation(&run.stage_ms("end_to_end")),
-            lost: run.rounds.iter().filter(|round| round.received_ns.is_none()).count(),
-            cpu_ms_per_frame: mean(|round| ms(round.cpu_ns)),
-            allocations_per_frame: middle(|round| round.allocations as f64),
-            allocated_kib_per_frame: middle(|round| round.allocated_bytes as f64 / 1024.0),
+            lost: rounds.iter().filter(|round| round.received_ns.is_none()).count(),
+            cpu_ms_per_frame: mean(rounds, |round| ms(round.cpu_ns)),
+            allocations_per_frame: middle(rounds, |round| round.allocations as f64),
+            allocated_kib_per_frame: middle(rounds, |r| r.allocated_bytes as f64 / 1024.0),
             rss_start_mib: mib(run.rss_start_bytes),
             rss_end_mib: mib(run.rss_end_bytes),
             stages,
+            measures: measures.collect(),
         }
     }
 
@@ -186,15 +212,26 @@ impl Report {
     }
 
     pub(super) fn headline(&self) -> String {
+        let visible = self.packages_visible.map(|seen| format!(" ({seen} to be seen)"));
+        let grasps = self.why_no_grasps.as_ref();
+        let grasps = grasps.map(|why| format!("\nwithout grasps, so these numbers flatter: {why}"));
         format!(
-            "end to end {:.3} x the bare session.run: {} on {}, {}x{} px, {:.1} packages, {} frames",
+            "end to end {:.3} x the bare session.run: {} on {}, {}x{} px, {} packages{}, {} frames\n\
+             magpie {}, provider {}, {} threads, scene: {}, depth: {}{}",
             self.end_to_end_over_run_ratio,
             self.model,
             self.frames,
             self.image_width_px,
             self.image_height_px,
-            self.packages_mean,
-            self.rounds
+            self.packages_median,
+            visible.unwrap_or_default(),
+            self.rounds,
+            self.version,
+            self.provider,
+            self.threads,
+            yes_no(self.has_scene),
+            yes_no(self.has_depth),
+            grasps.unwrap_or_default()
         )
     }
 
@@ -222,50 +259,61 @@ impl Report {
         for difference in self.other_conditions(earlier) {
             let _ = writeln!(text, "not the same: {difference}");
         }
-        let mut table = table::new(&["p50", "before ms", "now ms", "change", "beyond noise"]);
-        for (name, _) in STAGES {
-            let (Some(before), now) = (earlier.stages.get(name), &self.stages[name]) else {
-                continue;
-            };
-            let change_ms = now.p50_ms - before.p50_ms;
-            let noise_ms = NOISE_SIGMAS * before.p50_error_ms.hypot(now.p50_error_ms);
-            let beyond = if change_ms.abs() <= noise_ms {
-                "no"
-            } else if change_ms < 0.0 {
-                "faster"
-            } else {
-                "slower"
-            };
+        let mut table = table::new(&["", "before", "now", "change", "beyond noise"]);
+        let mut row = |name: &str, before: Measure, now: Measure, more_is_better: bool| {
             table.add_row([
                 Cell::new(name),
-                table::number(format!("{:.3}", before.p50_ms)),
-                table::number(format!("{:.3}", now.p50_ms)),
-                table::number(format!("{:+.1} %", 100.0 * change_ms / before.p50_ms)),
-                Cell::new(beyond),
+                table::number(before),
+                table::number(now),
+                table::number(format!("{:+.1} %", 100.0 * (now.value / before.value - 1.0))),
+                Cell::new(verdict(before, now, more_is_better)),
             ]);
+        };
+        for metric in metrics() {
+            let name = metric.name.as_str();
+            if let Some(before) = earlier.measures.get(name) {
+                row(name, *before, self.measures[name], metric.more_is_better);
+            }
         }
+        if let (Some(before), Some(now)) = (earlier.rss_end_mib, self.rss_end_mib) {
+            let measure = |mib: f64| Measure { value: mib, error: Some(RSS_ERROR_SHARE * mib) };
+            row("memory at the end, MiB", measure(before), measure(now), false);
+        }
+        let bare_ms = |report: &Report| report.stages["bare_run"].p50_ms;
         let _ = write!(
             text,
-            "ratio to the bare session.run: {:.3} before, {:.3} now\n\n{table}",
-            earlier.end_to_end_over_run_ratio, self.end_to_end_over_run_ratio
+            "bare session.run: {:.3} ms before, {:.3} ms now; results lost: {} before, {} now\n\n\
+             {table}",
+            bare_ms(earlier),
+            bare_ms(self),
+            earlier.lost,
+            self.lost
         );
         text
     }
 
     fn other_conditions(&self, earlier: &Report) -> Vec<String> {
         let size = |r: &Report| format!("{}x{} px", r.image_width_px, r.image_height_px);
-        let packages = |r: &Report| format!("{:.1} packages", r.packages_mean);
+        let packages = |r: &Report| format!("{} packages", r.packages_median);
+        let grasps = |r: &Report| yes_no(r.why_no_grasps.is_none()).to_owned();
         [
             ("model", earlier.model_sha256.clone(), self.model_sha256.clone()),
             ("frames", earlier.frames.clone(), self.frames.clone()),
             ("size", size(earlier), size(self)),
             ("packages", packages(earlier), packages(self)),
+            ("grasps", grasps(earlier), grasps(self)),
+            ("provider", earlier.provider.clone(), self.provider.clone()),
+            ("threads", earlier.threads.to_string(), self.threads.to_string()),
         ]
         .into_iter()
         .filter(|(_, before, now)| before != now)
         .map(|(what, before, now)| format!("{what}, {before} before and {now} now"))
         .collect()
     }
+}
+
+fn yes_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
 }
 
 pub(super) fn stage_report(values_ms: &[f64]) -> StageReport {
@@ -277,42 +325,20 @@ pub(super) fn stage_report(values_ms: &[f64]) -> StageReport {
     let at = |quantile: f64| ms(histogram.value_at_quantile(quantile));
     StageReport {
         p50_ms: at(0.5),
-        p50_error_ms: median_error(values_ms),
         p90_ms: at(0.9),
         p99_ms: at(0.99),
         p999_ms: at(0.999),
         max_ms: ms(histogram.max()),
+        histogram: histogram
+            .iter_quantiles(TICKS_PER_HALF)
+            .map(|step| (100.0 * step.quantile(), ms(step.value_iterated_to())))
+            .collect(),
     }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "latencies fit u64")]
 fn nanoseconds(value_ms: f64) -> u64 {
     (value_ms * 1e6).round() as u64
-}
-
-/// Standard error of the median; zero where there is too little to tell.
-fn median_error(values: &[f64]) -> f64 {
-    let length = values.len() / BLOCKS;
-    if length == 0 {
-        return 0.0;
-    }
-    let medians: Vec<f64> = values.chunks_exact(length).take(BLOCKS).map(median).collect();
-    deviation(&medians) / (medians.len() as f64).sqrt()
-}
-
-pub(super) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / (values.len() - 1) as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -341,7 +367,8 @@ mod tests {
             allocated_bytes: 2048,
             packages: 2,
         };
-        Run { rounds: inference_ms.iter().map(round).collect(), ..Run::default() }
+        let rounds = inference_ms.iter().map(round).collect();
+        Run { rounds, provider: "cpu".into(), threads: 2, ..Run::default() }
     }
 
     fn report(inference_ms: &[u64]) -> Report {
@@ -370,7 +397,12 @@ mod tests {
             color,
             depth: None,
         };
-        let frames = BenchFrames { name: "f".into(), frames: vec![frame], scene: None };
+        let frames = BenchFrames {
+            name: "f".into(),
+            packages_visible: Some(2),
+            frames: vec![frame],
+            scene: None,
+        };
         Report::new(run, &model, &frames)
     }
 
@@ -412,17 +444,89 @@ mod tests {
         assert_eq!(memory, (2.0, Some(3.0), Some(5.0)));
     }
 
+    /// What the comparison says of one metric.
+    fn said(before: &Run, now: &Run, name: &str) -> String {
+        let text = report_of(now).against(&report_of(before));
+        let line = text.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in {text}"));
+        line.rsplit('|').map(str::trim).find(|cell| !cell.is_empty()).unwrap().to_owned()
+    }
+
+    /// Overhead of so many milliseconds, which the model has no part in.
+    fn with_overhead(mut run: Run, overhead_ms: &[u64]) -> Run {
+        for (round, ms) in run.rounds.iter_mut().zip(overhead_ms.iter().cycle()) {
+            round.received_ns = round.received_ns.map(|ns| ns + ms * 1_000_000);
+        }
+        run
+    }
+
     #[test]
     fn only_a_change_beyond_the_spread_of_both_runs_is_called_one() {
-        let noisy: Vec<u64> = (0..100).map(|i| if i / 10 % 2 == 0 { 18 } else { 22 }).collect();
-        let line = |text: &str, name: &str| {
-            text.lines().find(|line| line.contains(name)).map(str::to_owned).unwrap()
-        };
-        let text = report(&[19; 100]).against(&report(&noisy));
-        assert!(line(&text, "inference").contains("no"), "{text}");
-        let text = report(&[30; 100]).against(&report(&noisy));
-        assert!(line(&text, "inference").contains("slower"), "{text}");
-        assert!(line(&text, "decode").contains("no"), "{text}");
+        let noise: Vec<u64> = (0..100).map(|i| if i / 10 % 2 == 0 { 0 } else { 4 }).collect();
+        let noisy = with_overhead(run(&[20; 100]), &noise);
+        let name = "end_to_end p50";
+        assert_eq!(said(&noisy, &with_overhead(run(&[20; 100]), &[3]), name), "no");
+        assert_eq!(said(&noisy, &with_overhead(run(&[20; 100]), &[12]), name), "worse");
+        assert_eq!(said(&noisy, &run(&[20; 100]), "allocations of a frame"), "no");
+        let mut frugal = run(&[20; 100]);
+        frugal.rounds.iter_mut().for_each(|round| round.allocations = 1);
+        assert_eq!(said(&noisy, &frugal, "allocations of a frame"), "better");
+    }
+
+    #[test]
+    fn a_slow_tail_alone_is_a_change() {
+        let steady = run(&[20; 1000]);
+        let tail: Vec<u64> = (0..50).map(|i| if i == 7 { 30 } else { 0 }).collect();
+        let slow = with_overhead(run(&[20; 1000]), &tail);
+        assert_eq!(said(&steady, &slow, "end_to_end p50"), "no");
+        assert_eq!(said(&steady, &slow, "end_to_end p99"), "worse");
+    }
+
+    #[test]
+    fn a_machine_of_another_speed_changes_nothing() {
+        let mut slower = run(&[20; 100]);
+        for round in &mut slower.rounds {
+            let stages = &mut round.stages;
+            for ns in [
+                &mut stages.preprocess_ns,
+                &mut stages.inference_ns,
+                &mut stages.decode_ns,
+                &mut stages.plan_ns,
+                &mut stages.total_ns,
+                &mut round.published_ns,
+                &mut round.bare_run_ns,
+                &mut round.cpu_ns,
+            ] {
+                *ns *= 2;
+            }
+            round.received_ns = round.received_ns.map(|ns| 2 * ns);
+        }
+        for name in ["end_to_end p50", "overhead p99", "throughput", "processor time"] {
+            assert_eq!(said(&run(&[20; 100]), &slower, name), "no");
+        }
+    }
+
+    #[test]
+    fn of_a_few_frames_no_change_is_called_one() {
+        let text = said(&run(&[20; 9]), &run(&[40; 9]), "decode p50");
+        assert_eq!(text, "too few frames to tell");
+    }
+
+    #[test]
+    fn frames_without_a_calibration_are_said_to_flatter() {
+        let report = report(&[20; 10]);
+        assert_eq!(report.why_no_grasps.as_deref(), Some("the frames have no calibration"));
+        assert!(report.table().contains("without grasps"), "{}", report.table());
+        assert_eq!((report.packages_median, report.packages_visible), (2.0, Some(2)));
+    }
+
+    #[test]
+    fn the_histogram_holds_every_percentile() {
+        let histogram =
+            report(&(1..=1000).collect::<Vec<_>>()).stages["end_to_end"].histogram.clone();
+        assert!(histogram.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{histogram:?}");
+        let (percent, ms) = *histogram.iter().find(|(percent, _)| *percent >= 75.0).unwrap();
+        assert!((ms - 10.0 * percent).abs() < 15.0, "{ms} ms at {percent} %");
     }
 
     #[test]

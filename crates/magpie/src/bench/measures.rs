@@ -1,0 +1,130 @@
+//! What two runs of a bench are compared by, and how far such numbers can be trusted.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Round;
+use super::report::{STAGES, ms, stage_ns};
+
+/// This many consecutive parts of a run, each measured alone, tell how far the run can be trusted.
+const BLOCKS: usize = 10;
+/// Standard errors beyond which a change is taken for real.
+const NOISE_SIGMAS: f64 = 3.0;
+
+/// A number of a run, and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Measure {
+    pub value: f64,
+    /// Standard error, from consecutive parts of the run; `None`: there is too little to tell.
+    pub error: Option<f64>,
+}
+
+/// What two runs are compared by. Machines change their speed, so times are told as multiples of
+/// the median bare run that was measured between the same frames.
+pub(super) struct Metric {
+    pub name: String,
+    pub more_is_better: bool,
+    pub of: Box<dyn Fn(&[Round]) -> f64>,
+}
+
+pub(super) fn metrics() -> Vec<Metric> {
+    let metric = |name: &str, more_is_better, of: Box<dyn Fn(&[Round]) -> f64>| Metric {
+        name: name.to_owned(),
+        more_is_better,
+        of,
+    };
+    let times =
+        STAGES.into_iter().filter(|(stage, _)| *stage != "bare_run").flat_map(|(stage, _)| {
+            [("p50", 0.5), ("p99", 0.99)].map(|(name, share)| {
+                let of = move |rounds: &[Round]| {
+                    quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
+                };
+                metric(&format!("{stage} {name}, bare runs"), false, Box::new(of))
+            })
+        });
+    let cpu = |rounds: &[Round]| mean(rounds, |round| ms(round.cpu_ns)) / bare_run_ms(rounds);
+    let frames = |rounds: &[Round]| bare_run_ms(rounds) / mean(rounds, |r| ms(r.published_ns));
+    let allocations = |rounds: &[Round]| middle(rounds, |round| round.allocations as f64);
+    let kib = |rounds: &[Round]| middle(rounds, |round| round.allocated_bytes as f64 / 1024.0);
+    times
+        .chain([
+            metric("throughput, frames in a bare run", true, Box::new(frames)),
+            metric("processor time of a frame, bare runs", false, Box::new(cpu)),
+            metric("allocations of a frame", false, Box::new(allocations)),
+            metric("allocated by a frame, KiB", false, Box::new(kib)),
+        ])
+        .collect()
+}
+
+pub(super) fn stage_ms(rounds: &[Round], name: &str) -> Vec<f64> {
+    rounds.iter().filter_map(|round| stage_ns(round, name)).map(ms).collect()
+}
+
+pub(super) fn bare_run_ms(rounds: &[Round]) -> f64 {
+    median(&stage_ms(rounds, "bare_run"))
+}
+
+pub(super) fn mean(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
+    rounds.iter().map(value).sum::<f64>() / rounds.len() as f64
+}
+
+pub(super) fn middle(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
+    median(&rounds.iter().map(value).collect::<Vec<_>>())
+}
+
+pub(super) fn measure(rounds: &[Round], of: impl Fn(&[Round]) -> f64) -> Measure {
+    let length = rounds.len() / BLOCKS;
+    let error = (length > 0).then(|| {
+        let parts: Vec<f64> = rounds.chunks_exact(length).take(BLOCKS).map(&of).collect();
+        deviation(&parts) / (BLOCKS as f64).sqrt()
+    });
+    // A part of which nothing arrived measures nothing.
+    Measure { value: of(rounds), error: error.filter(|error| error.is_finite()) }
+}
+
+/// Resident memory is known at one moment only, and differs by so much from run to run: allocators
+/// return it when it suits them.
+pub(super) const RSS_ERROR_SHARE: f64 = 0.01;
+
+pub(super) fn verdict(before: Measure, now: Measure, more_is_better: bool) -> &'static str {
+    let (Some(before_error), Some(now_error)) = (before.error, now.error) else {
+        return "too few frames to tell";
+    };
+    let change = now.value - before.value;
+    if change.abs() <= NOISE_SIGMAS * before_error.hypot(now_error) {
+        return "no";
+    }
+    if (change > 0.0) == more_is_better { "better" } else { "worse" }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error {
+            Some(error) => write!(f, "{:.4} ± {error:.4}", self.value),
+            None => write!(f, "{:.4}", self.value),
+        }
+    }
+}
+
+/// `NaN` of nothing.
+pub(super) fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (share * sorted.len() as f64) as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+pub(super) fn deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len() - 1) as f64).sqrt()
+}
