@@ -18,6 +18,8 @@ pub struct Observation {
     pub recording: Option<String>,
     /// How far the camera has moved.
     pub drift: Option<DriftStatus>,
+    /// Why nobody knows how far the camera has moved.
+    pub drift_unseen: Option<String>,
     /// Why depth cannot be what it should be.
     pub depth: Option<String>,
     /// Why the loop ended.
@@ -54,6 +56,7 @@ impl Health {
         reasons.extend(seen.recording.clone());
         reasons.extend(seen.depth.clone());
         reasons.extend(seen.drift.and_then(moved));
+        reasons.extend(seen.drift_unseen.clone());
         let state = match (reasons.is_empty(), seen.counters.results_published) {
             (false, _) => State::Degraded,
             (true, 0) => State::Starting,
@@ -168,6 +171,16 @@ mod tests {
         };
         check(&[drift(0.4)], State::Ok, "");
         check(&[drift(4.2)], State::Degraded, "4.2 mm");
+    }
+
+    #[test]
+    fn a_view_without_the_fiducials_is_degraded() {
+        let drift_unseen = Some("not seen in the last 12 looks".to_owned());
+        check(
+            &[Observation { drift_unseen, ..counted(counters(20, 0, 0)) }],
+            State::Degraded,
+            "not seen",
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! copy is being looked at.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use magpie_camera::calibrate::measure_drift;
@@ -19,6 +19,8 @@ use tokio::runtime::Handle;
 use crate::drift::DriftConfig;
 use crate::trouble::PlanTrouble;
 
+/// After so many looks in a row without enough fiducials nobody knows whether the camera has moved.
+const UNSEEN_LOOKS: u32 = 12;
 /// One measurement may be off: a hand before the board, a blurred frame.
 const MEASUREMENTS: usize = 3;
 
@@ -39,6 +41,8 @@ struct Shared {
     /// What was last measured stands while the fiducials are out of view.
     drift: Mutex<Option<DriftStatus>>,
     measured: Mutex<VecDeque<DriftStatus>>,
+    /// Looks in a row that saw too few of them.
+    unseen_looks: AtomicU32,
     is_busy: AtomicBool,
 }
 
@@ -48,6 +52,7 @@ impl Inspector {
             config,
             drift: Mutex::default(),
             measured: Mutex::default(),
+            unseen_looks: AtomicU32::new(0),
             is_busy: AtomicBool::new(false),
         });
         let tap = Tap { shared: Arc::clone(&shared), runtime: runtime.clone(), due: StampNs(0) };
@@ -56,6 +61,11 @@ impl Inspector {
 
     pub(crate) fn drift(&self) -> Option<DriftStatus> {
         *self.shared.drift.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nobody knows whether the camera has moved.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        self.shared.unseen()
     }
 }
 
@@ -68,15 +78,34 @@ impl Tap {
         let (color, stamp) = (frame.color.clone(), frame.stamp);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn_blocking(move || {
-            if let Some(drift) = shared.measure(&color, stamp) {
-                *shared.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift);
-            }
+            shared.look(&color, stamp);
             shared.is_busy.store(false, Ordering::Release);
         });
     }
 }
 
 impl Shared {
+    fn look(&self, color: &BgrImage, stamp: StampNs) {
+        match self.measure(color, stamp) {
+            Some(drift) => {
+                self.unseen_looks.store(0, Ordering::Relaxed);
+                *self.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift);
+            }
+            None => _ = self.unseen_looks.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn unseen(&self) -> Option<String> {
+        let looks = self.unseen_looks.load(Ordering::Relaxed);
+        (looks >= UNSEEN_LOOKS).then(|| {
+            format!(
+                "the fixed fiducials were not seen in the last {looks} looks, one every {:.1} s: clear \
+                 the view of them; if it is clear, the camera was knocked: calibrate again",
+                self.config.period.as_secs_f64()
+            )
+        })
+    }
+
     /// The median of the last measurements; `None` if this frame gives none.
     fn measure(&self, color: &BgrImage, stamp: StampNs) -> Option<DriftStatus> {
         let config = &self.config;
