@@ -20,27 +20,34 @@ pub(super) struct Measure {
     pub error: Option<f64>,
 }
 
+type OfRounds = Box<dyn Fn(&[Round]) -> f64>;
+
 /// What two runs are compared by. Machines change their speed, so times are told as multiples of
 /// the median bare run that was measured between the same frames.
 pub(super) struct Metric {
     pub name: String,
     pub more_is_better: bool,
-    pub of: Box<dyn Fn(&[Round]) -> f64>,
+    /// A part of the run must have so many rounds to tell anything.
+    pub part_min: usize,
+    pub of: OfRounds,
 }
 
 pub(super) fn metrics() -> Vec<Metric> {
-    let metric = |name: &str, more_is_better, of: Box<dyn Fn(&[Round]) -> f64>| Metric {
+    let metric = |name: &str, more_is_better, of: OfRounds| Metric {
         name: name.to_owned(),
         more_is_better,
+        part_min: 1,
         of,
     };
     let times =
         STAGES.into_iter().filter(|(stage, _)| *stage != "bare_run").flat_map(|(stage, _)| {
-            [("p50", 0.5), ("p99", 0.99)].map(|(name, share)| {
+            // The p99 of less than a hundred frames is the worst of them.
+            [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
                 let of = move |rounds: &[Round]| {
                     quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
                 };
-                metric(&format!("{stage} {name}, bare runs"), false, Box::new(of))
+                let metric = metric(&format!("{stage} {name}, bare runs"), false, Box::new(of));
+                Metric { part_min, ..metric }
             })
         });
     let cpu = |rounds: &[Round]| mean(rounds, |round| ms(round.cpu_ns)) / bare_run_ms(rounds);
@@ -73,14 +80,14 @@ pub(super) fn middle(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
     median(&rounds.iter().map(value).collect::<Vec<_>>())
 }
 
-pub(super) fn measure(rounds: &[Round], of: impl Fn(&[Round]) -> f64) -> Measure {
+pub(super) fn measure(rounds: &[Round], metric: &Metric) -> Measure {
     let length = rounds.len() / BLOCKS;
-    let error = (length > 0).then(|| {
-        let parts: Vec<f64> = rounds.chunks_exact(length).take(BLOCKS).map(&of).collect();
+    let error = (length >= metric.part_min).then(|| {
+        let parts: Vec<f64> = rounds.chunks_exact(length).take(BLOCKS).map(&metric.of).collect();
         deviation(&parts) / (BLOCKS as f64).sqrt()
     });
     // A part of which nothing arrived measures nothing.
-    Measure { value: of(rounds), error: error.filter(|error| error.is_finite()) }
+    Measure { value: (metric.of)(rounds), error: error.filter(|error| error.is_finite()) }
 }
 
 /// Resident memory is known at one moment only, and differs by so much from run to run: allocators

@@ -143,7 +143,7 @@ impl Report {
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let color = &frames.frames[0].color;
         let measures = metrics().into_iter().map(|metric| {
-            let measured = measure(rounds, &metric.of);
+            let measured = measure(rounds, &metric);
             (metric.name, measured)
         });
         Report {
@@ -501,7 +501,7 @@ mod tests {
             }
             round.received_ns = round.received_ns.map(|ns| 2 * ns);
         }
-        for name in ["end_to_end p50", "overhead p99", "throughput", "processor time"] {
+        for name in ["end_to_end p50", "overhead p50", "throughput", "processor time"] {
             assert_eq!(said(&run(&[20; 100]), &slower, name), "no");
         }
     }
@@ -510,6 +510,8 @@ mod tests {
     fn of_a_few_frames_no_change_is_called_one() {
         let text = said(&run(&[20; 9]), &run(&[40; 9]), "decode p50");
         assert_eq!(text, "too few frames to tell");
+        let tail = said(&run(&[20; 300]), &run(&[40; 300]), "decode p99");
+        assert_eq!(tail, "too few frames to tell");
     }
 
     #[test]
