@@ -110,7 +110,7 @@ fn scene() -> Scene {
             intrinsics: Intrinsics { fx_px: 900.0, fy_px: 900.0, cx_px: 639.5, cy_px: 359.5 },
             distortion: Distortion::default(),
         },
-        base_from_camera: None,
+        camera_place: None,
         support_plane_in_camera: None,
         tool: Tool::single_cup(0.01),
         calibration_id: String::new(),

@@ -13,7 +13,7 @@ use magpie::failure::one_line;
 use magpie::service;
 use magpie_camera::calibrate::Board;
 use magpie_camera::{read_camera_info, write_camera_info, write_depth_png, write_png};
-use magpie_perception::{BgrImage, CameraInfo, DepthImage, nearest_rotation};
+use magpie_perception::{BgrImage, CameraInfo, DepthImage, ReferenceFrame, nearest_rotation};
 use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::{Value, json};
@@ -488,12 +488,12 @@ fn the_examples_that_are_shipped_are_what_the_commands_read_and_write() {
     let text = "[scene]\ncamera_info = \"camera_info.yaml\"\nhand_eye = \"hand_eye.yaml\"\n\
                 calibration_age_days_max = 0\n[drift]\nreference = \"reference.yaml\"";
     let config = Config::parse(&examples.join("magpie.toml"), text).unwrap();
-    assert!(config.scene.unwrap().base_from_camera.is_some());
+    assert!(config.scene.unwrap().camera_place.is_some());
     assert_eq!(config.drift.unwrap().reference.points.len(), 24);
 }
 
 #[test]
-fn a_calibration_that_is_old_or_of_a_camera_on_the_arm_is_refused_at_start() {
+fn a_calibration_that_is_old_or_of_another_lens_is_refused_at_start() {
     let examples = root().join("calibration");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(examples.join("camera_info.yaml"), folder.path().join("info.yaml")).unwrap();
@@ -508,12 +508,38 @@ fn a_calibration_that_is_old_or_of_a_camera_on_the_arm_is_refused_at_start() {
     };
     check("made: \"2026", "made: \"2019", "days old");
     check("pairs: ", "camera_info_id: 0123\npairs: ", "was made with the camera_info");
-    check(
-        "setup: eye_to_hand\nbase_from_camera",
-        "setup: eye_in_hand\ngripper_from_camera",
-        "on the arm",
-    );
     check("setup: eye_to_hand", "setup: eye_to_foot", "eye_to_foot");
+}
+
+#[test]
+fn poses_of_a_camera_on_the_arm_are_in_the_gripper_and_nothing_fixed_in_base_is_taken() {
+    let examples = root().join("calibration");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["camera_info.yaml", "reference.yaml"] {
+        std::fs::copy(examples.join(name), folder.path().join(name)).unwrap();
+    }
+    let hand_eye = std::fs::read_to_string(examples.join("hand_eye.yaml")).unwrap();
+    let (fixed, on_arm) =
+        ("setup: eye_to_hand\nbase_from_camera", "setup: eye_in_hand\ngripper_from_camera");
+    assert!(hand_eye.contains(fixed));
+    std::fs::write(folder.path().join("he.yaml"), hand_eye.replace(fixed, on_arm)).unwrap();
+    let parse = |more: &str| {
+        let text = format!(
+            "[scene]\ncamera_info = \"camera_info.yaml\"\nhand_eye = \"he.yaml\"\n\
+             calibration_age_days_max = 0\n{more}"
+        );
+        Config::parse(&folder.path().join("magpie.toml"), &text)
+    };
+    let scene = parse("support_plane_in_camera = [0.0, 0.0, -1.0, -0.8]").unwrap().scene.unwrap();
+    assert_eq!(scene.reference_frame(), ReferenceFrame::Gripper);
+    assert!(scene.support_plane_in_camera.is_some());
+    let refused = |more: &str, key: &str| {
+        let message = one_line(&parse(more).unwrap_err().into());
+        assert!(message.contains(key) && message.contains("arm"), "{message}");
+    };
+    refused("support_plane_z_in_base_m = 0.0", "scene.support_plane_z_in_base_m");
+    refused("[belt]\nvelocity_m_s = [0.3, 0.0, 0.0]", "belt.velocity_m_s");
+    refused("[drift]\nreference = \"reference.yaml\"", "drift.reference");
 }
 
 /// What the daemon says of its drift while it sees this picture.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{Counters, InferenceSession, Scene, check_image_size};
+use magpie_perception::{Counters, InferenceSession, ReferenceFrame, Scene, check_image_size};
 
 use crate::clock::SystemClock;
 use crate::config::{Config, Source};
@@ -85,8 +85,11 @@ fn calibration(scene: Option<&Scene>) -> String {
         return "none: masks and boxes only, no grasps; set scene.camera_info".into();
     };
     let info = &scene.camera_info;
-    let frame =
-        if scene.base_from_camera.is_some() { "base" } else { "the camera's optical frame" };
+    let frame = match scene.reference_frame() {
+        ReferenceFrame::Base => "base",
+        ReferenceFrame::Gripper => "the gripper, the camera being on the arm",
+        ReferenceFrame::Camera => "the camera's optical frame",
+    };
     let plane = if scene.support_plane_in_camera.is_some() { "" } else { ", no support plane" };
     format!(
         "{} of {}, {}x{} px, poses in {frame}{plane}",

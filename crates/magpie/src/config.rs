@@ -13,8 +13,8 @@ use magpie_camera::{
 };
 use magpie_inference::SessionOptions;
 use magpie_perception::{
-    BoxError, DecodeLimits, GraspLimits, Limits, Plane, Provider, Scene, Tool, Velocity,
-    nearest_rotation,
+    BoxError, CameraPlace, DecodeLimits, GraspLimits, Limits, Plane, Provider, ReferenceFrame,
+    Scene, Tool, Velocity, nearest_rotation,
 };
 use magpie_transport::{CellName, ZenohConfig};
 use nalgebra::{Isometry3, Matrix3, Translation3, Unit, Vector3};
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use self::tool::{BeltFile, GraspsFile, ToolFile, check_belt, check_grasps, check_tool};
-use crate::calibrate::files::{CameraPlace, HandEyeFile, camera_info_id, short_hash};
+use crate::calibrate::files::{HandEyeFile, camera_info_id, short_hash};
 use crate::clock::SystemClock;
 use crate::depth::{self, DepthFile};
 use crate::drift::{self, DriftConfig, DriftFile};
@@ -447,6 +447,17 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     let scene = check_scene(&checker, &file.scene, &source, tool.clone())?;
     let depth = depth::check(&checker, &file.depth, &source, scene.as_ref())?;
     let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
+    let belt_velocity = check_belt(&checker, &file.belt)?;
+    let on_arm =
+        scene.as_ref().is_some_and(|scene| scene.reference_frame() == ReferenceFrame::Gripper);
+    if on_arm && belt_velocity.is_some() {
+        let why = "is in base, but poses of a camera on the arm are in the gripper; leave it out";
+        checker.refuse("belt.velocity_m_s", "[...]", why)?;
+    }
+    if on_arm && drift.is_some() {
+        let why = "says nothing of a camera that moves with the arm; leave it out";
+        checker.refuse("drift.reference", "...", why)?;
+    }
     Ok(Config {
         cell,
         source,
@@ -458,7 +469,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         nms_class_agnostic: shipped(detection.nms_class_agnostic),
         packages_max,
         grasps,
-        belt_velocity: check_belt(&checker, &file.belt)?,
+        belt_velocity,
         frame_age_max: checker
             .time("limits.frame_age_ms_max", shipped(file.limits.frame_age_ms_max))?,
         deadline: checker.time("limits.deadline_ms", shipped(file.limits.deadline_ms))?,
@@ -572,18 +583,21 @@ fn check_scene(
         ConfigError::File { path, key: "scene.camera_info", source: error.into() }
     })?;
     check_device(checker, source, &camera_info)?;
-    let base_from_camera = match (&file.base_from_camera, &file.hand_eye) {
+    let camera_place = match (&file.base_from_camera, &file.hand_eye) {
         (Some(_), Some(path)) => {
             let why = "and scene.base_from_camera say the same; leave one of them";
             checker.refuse("scene.hand_eye", path.display(), why)?
         }
-        (Some(rows), None) => Some(checker.pose("scene.base_from_camera", rows)?),
+        (Some(rows), None) => {
+            Some(CameraPlace::InBase(checker.pose("scene.base_from_camera", rows)?))
+        }
         (None, Some(path)) => Some(read_hand_eye(checker, path, &camera_info, file)?),
         (None, None) => None,
     };
-    let support_plane_in_camera = check_support_plane(checker, file, base_from_camera.as_ref())?;
-    let calibration_id = calibration_id(&camera_info, base_from_camera.as_ref());
-    Ok(Some(Scene { camera_info, base_from_camera, support_plane_in_camera, tool, calibration_id }))
+    let support_plane_in_camera = check_support_plane(checker, file, camera_place.as_ref())?;
+    let calibration_id =
+        calibration_id(&camera_info, camera_place.as_ref(), support_plane_in_camera.as_ref());
+    Ok(Some(Scene { camera_info, camera_place, support_plane_in_camera, tool, calibration_id }))
 }
 
 /// A calibration that was made with `--live` bears its device's name, and fits no other.
@@ -610,7 +624,7 @@ fn read_hand_eye(
     path: &Path,
     camera_info: &magpie_perception::CameraInfo,
     file: &SceneFile,
-) -> Result<Isometry3<f64>, ConfigError> {
+) -> Result<CameraPlace, ConfigError> {
     let key = "scene.hand_eye";
     let path = checker.resolve(path);
     let refused = |why: String| checker.unusable(key, why);
@@ -633,21 +647,13 @@ fn read_hand_eye(
             path.display()
         )));
     }
-    match hand_eye.place(&path) {
-        Ok(CameraPlace::InBase(base_from_camera)) => Ok(base_from_camera),
-        Ok(CameraPlace::InGripper(_)) => Err(refused(format!(
-            "{} is of a camera on the arm, whose place in base changes with the arm: leave it out, \
-             and multiply poses with base_from_gripper * gripper_from_camera",
-            path.display()
-        ))),
-        Err(error) => Err(refused(error.to_string())),
-    }
+    hand_eye.place(&path).map_err(|error| refused(error.to_string()))
 }
 
 fn check_support_plane(
     checker: &Checker<'_>,
     file: &SceneFile,
-    base_from_camera: Option<&Isometry3<f64>>,
+    camera_place: Option<&CameraPlace>,
 ) -> Result<Option<Plane>, ConfigError> {
     if let Some(plane) = file.support_plane_in_camera {
         let key = "scene.support_plane_in_camera";
@@ -663,14 +669,20 @@ fn check_support_plane(
         }
         return Ok(Some(Plane { normal: Unit::new_normalize(normal), offset_m }));
     }
-    match (file.support_plane_z_in_base_m, base_from_camera) {
+    match (file.support_plane_z_in_base_m, camera_place) {
         (None, _) => Ok(None),
-        (Some(z_m), Some(base_from_camera)) => {
+        (Some(z_m), Some(CameraPlace::InBase(base_from_camera))) => {
             let plane = plane_in_camera(z_m, base_from_camera);
             if (-20.0..0.0).contains(&plane.offset_m) {
                 return Ok(Some(plane));
             }
             let why = "must be a height in metres below the camera";
+            checker.refuse("scene.support_plane_z_in_base_m", z_m, why)
+        }
+        (Some(z_m), Some(CameraPlace::InGripper(_))) => {
+            let why = "moves in the view of a camera on the arm: if the arm always looks from the \
+                       same place, set scene.support_plane_in_camera, which `magpie calibrate plane` \
+                       finds from there";
             checker.refuse("scene.support_plane_z_in_base_m", z_m, why)
         }
         (Some(z_m), None) => {
@@ -712,9 +724,10 @@ fn check_pose(
 /// Twelve hex digits that change with every number of the calibration.
 fn calibration_id(
     camera_info: &magpie_perception::CameraInfo,
-    base_from_camera: Option<&Isometry3<f64>>,
+    camera_place: Option<&CameraPlace>,
+    support_plane_in_camera: Option<&Plane>,
 ) -> String {
-    short_hash(&format!("{camera_info:?} {base_from_camera:?}"))
+    short_hash(&format!("{camera_info:?} {camera_place:?} {support_plane_in_camera:?}"))
 }
 
 #[cfg(test)]
@@ -814,7 +827,7 @@ mod tests {
         let about_y =
             pose(1.2).replace("[[1.0,", "[[-1.0,").replace("-1.0, 0.0, 0.0],", "1.0, 0.0, 0.0],");
         let scene = Config::parse(&path, &about_y).unwrap().scene.unwrap();
-        let found = scene.base_from_camera.unwrap() * Vector3::x();
+        let found = scene.reference_from_camera() * Vector3::x();
         assert!((found + Vector3::x()).norm() < 1e-9, "{found}");
     }
 }

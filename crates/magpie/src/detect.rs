@@ -186,7 +186,7 @@ pub fn read_frame(
 fn camera_scene(camera_info: CameraInfo, config: &Config) -> Scene {
     Scene {
         camera_info,
-        base_from_camera: None,
+        camera_place: None,
         support_plane_in_camera: None,
         tool: config.tool.clone(),
         calibration_id: String::new(),

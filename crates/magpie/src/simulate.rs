@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use magpie_perception::{CameraInfo, Scene, Tool};
+use magpie_perception::{CameraInfo, CameraPlace, Scene, Tool};
 use magpie_recording::{ColorCoding, DepthCoding, FrameWriter, RecordingInfo, WriteOptions};
 use magpie_workcell::{Recipe, Truth, belt_sequence, write_dataset};
 
@@ -97,7 +97,7 @@ fn create(path: &Path, truth: &Truth, seed: u64) -> Result<FrameWriter, Failure>
     let base_from_camera = truth.base_from_camera;
     let scene = Scene {
         camera_info: CameraInfo::clone(&truth.camera_info),
-        base_from_camera: Some(base_from_camera),
+        camera_place: Some(CameraPlace::InBase(base_from_camera)),
         // The base frame of the simulated cell lies on its support plane.
         support_plane_in_camera: Some(plane_in_camera(0.0, &base_from_camera)),
         tool: Tool::single_cup(BELT_CUP_RADIUS_M),

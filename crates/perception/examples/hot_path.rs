@@ -111,7 +111,7 @@ fn scene() -> Scene {
             intrinsics: Intrinsics { fx_px: 900.0, fy_px: 900.0, cx_px: 639.5, cy_px: 359.5 },
             distortion: Distortion::default(),
         },
-        base_from_camera: None,
+        camera_place: None,
         support_plane_in_camera: Some(Plane { normal: -Vector3::z_axis(), offset_m: -1.2 }),
         tool: Tool::single_cup(0.015),
         calibration_id: String::new(),

@@ -41,9 +41,9 @@ pub use model::{InputForm, ModelSpec, Provider};
 pub use motion::{Motion, Velocity};
 pub use outline::{Outline, outlines};
 pub use package::{
-    BboxPx, Counters, CountersSnapshot, CupSet, DepthProblem, FrameReport, Grasp, GraspRefusal,
-    Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame, Scene, SizeM,
-    StageLatencies,
+    BboxPx, CameraPlace, Counters, CountersSnapshot, CupSet, DepthProblem, FrameReport, Grasp,
+    GraspRefusal, Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame,
+    Scene, SizeM, StageLatencies,
 };
 pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
 pub use rotation::nearest_rotation;

@@ -87,23 +87,53 @@ impl Plane {
     }
 }
 
+/// Where the camera is, as a hand-eye calibration says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CameraPlace {
+    /// Fixed in the cell, `base_from_camera`.
+    InBase(Isometry3<f64>),
+    /// On the arm, `gripper_from_camera`: where the gripper was, the arm's controller knows best.
+    InGripper(Isometry3<f64>),
+}
+
 /// What is constant about the cell while the process lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
     pub camera_info: CameraInfo,
     /// `None` while the cell has no hand-eye calibration: poses are then in the camera's frame.
-    pub base_from_camera: Option<Isometry3<f64>>,
-    /// In the optical frame, normal towards the camera.
+    pub camera_place: Option<CameraPlace>,
+    /// In the optical frame, normal towards the camera. With the camera on the arm it holds where the
+    /// arm looks from always the same place.
     pub support_plane_in_camera: Option<Plane>,
     pub tool: Tool,
     /// Identity of the calibration, carried by every message.
     pub calibration_id: String,
 }
 
+impl Scene {
+    /// Of the poses.
+    pub fn reference_frame(&self) -> ReferenceFrame {
+        match self.camera_place {
+            None => ReferenceFrame::Camera,
+            Some(CameraPlace::InBase(_)) => ReferenceFrame::Base,
+            Some(CameraPlace::InGripper(_)) => ReferenceFrame::Gripper,
+        }
+    }
+
+    pub fn reference_from_camera(&self) -> Isometry3<f64> {
+        match self.camera_place {
+            None => Isometry3::identity(),
+            Some(CameraPlace::InBase(pose) | CameraPlace::InGripper(pose)) => pose,
+        }
+    }
+}
+
 /// The reference frame of published poses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceFrame {
     Base,
+    /// The gripper at the frame's stamp: the camera is on the arm.
+    Gripper,
     /// The camera's optical frame: the cell has no hand-eye calibration.
     Camera,
 }

@@ -130,8 +130,12 @@ impl Pipeline {
         let depth = frame.depth.as_ref();
         let Plan { packages, depth_problem } =
             plan(instances, &track_ids, depth, scene, &limits.grasps, &mut self.plan);
-        let measured = self.motion.follow(&packages, frame.stamp);
-        let velocity = limits.belt_velocity.or(measured);
+        let reference_frame = scene.map_or(ReferenceFrame::Camera, Scene::reference_frame);
+        let velocity = match reference_frame {
+            // What seems to move may be the arm.
+            ReferenceFrame::Gripper => None,
+            _ => limits.belt_velocity.or(self.motion.follow(&packages, frame.stamp)),
+        };
         let planned = clock.now();
 
         let latencies = StageLatencies {
@@ -142,14 +146,13 @@ impl Pipeline {
             plan_ns: planned.since_ns(decoded),
             total_ns: planned.since_ns(frame.stamp),
         };
-        let calibrated = scene.is_some_and(|scene| scene.base_from_camera.is_some());
         let packages = Packages {
             sequence: frame.sequence,
             stamp: frame.stamp,
             stamp_source: frame.stamp_source,
             image_width_px: image.0,
             image_height_px: image.1,
-            reference_frame: if calibrated { ReferenceFrame::Base } else { ReferenceFrame::Camera },
+            reference_frame,
             valid_until: frame.stamp + std::time::Duration::from_nanos(limits.result_valid_ns),
             packages,
             velocity,

@@ -11,7 +11,7 @@ use foxglove::messages::{
 use magpie_perception::{Grasp, Package, Packages, ReferenceFrame, outlines};
 
 use crate::scene_update::pose;
-use crate::schema::{BASE_FRAME_ID, timestamp};
+use crate::schema::{BASE_FRAME_ID, GRIPPER_FRAME_ID, timestamp};
 
 /// Red, green, blue: colours that stay apart for most eyes (Okabe and Ito), one a track.
 const COLORS: [[f64; 3]; 8] = [
@@ -105,6 +105,7 @@ pub(crate) fn grasp_poses(found: &Packages, camera_frame_id: &str) -> PosesInFra
 pub(crate) fn reference_frame_id<'a>(found: &Packages, camera_frame_id: &'a str) -> &'a str {
     match found.reference_frame {
         ReferenceFrame::Base => BASE_FRAME_ID,
+        ReferenceFrame::Gripper => GRIPPER_FRAME_ID,
         ReferenceFrame::Camera => camera_frame_id,
     }
 }

@@ -54,7 +54,7 @@ fn outline_lines(package: &Package, scene: &Scene, color: Color) -> Vec<LinePrim
     let Some(support) = &scene.support_plane_in_camera else { return Vec::new() };
     let height_m = package.height_m.unwrap_or(0.0);
     let top = Plane { normal: support.normal, offset_m: support.offset_m + height_m };
-    let reference_from_camera = scene.base_from_camera.unwrap_or_default();
+    let reference_from_camera = scene.reference_from_camera();
     // Corners of pixels, whose centres are at whole numbers.
     let on_top = |&[x, y]: &[i32; 2]| {
         let ray = scene.camera_info.ray(f64::from(x) - 0.5, f64::from(y) - 0.5);

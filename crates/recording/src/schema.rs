@@ -6,7 +6,9 @@ use foxglove::messages::{
     CameraCalibration, FrameTransform, Quaternion as FoxgloveQuaternion, Timestamp,
     Vector3 as FoxgloveVector3,
 };
-use magpie_perception::{CameraInfo, Cup, Distortion, Intrinsics, Plane, Scene, StampNs, Tool};
+use magpie_perception::{
+    CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, Scene, StampNs, Tool,
+};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::RecordingError;
@@ -28,6 +30,10 @@ pub(crate) const IDENTITY_RECORD: &str = "magpie.identity";
 pub(crate) const GAPS_RECORD: &str = "magpie.gaps";
 
 pub(crate) const BASE_FRAME_ID: &str = "base";
+pub(crate) const GRIPPER_FRAME_ID: &str = "gripper";
+
+const BASE_FROM_CAMERA: &str = "base_from_camera_xyz_m_quaternion_xyzw";
+const GRIPPER_FROM_CAMERA: &str = "gripper_from_camera_xyz_m_quaternion_xyzw";
 /// The camera's name in a recording without calibration.
 pub(crate) const UNCALIBRATED_FRAME_ID: &str = "camera_optical_frame";
 
@@ -116,9 +122,13 @@ fn scene_fields(scene: &Scene) -> Fields {
     set("tool_cups_xyz_radius_compliance_m", join(&cups.collect::<Vec<f64>>()));
     set("tool_approach_radius_length_m", join(&[tool.approach_radius_m, tool.approach_length_m]));
     set("calibration_id", scene.calibration_id.clone());
-    if let Some(base_from_camera) = &scene.base_from_camera {
-        let (t, q) = (base_from_camera.translation.vector, base_from_camera.rotation.coords);
-        set("base_from_camera_xyz_m_quaternion_xyzw", join(&[t.x, t.y, t.z, q.x, q.y, q.z, q.w]));
+    if let Some(place) = &scene.camera_place {
+        let (key, pose) = match place {
+            CameraPlace::InBase(pose) => (BASE_FROM_CAMERA, pose),
+            CameraPlace::InGripper(pose) => (GRIPPER_FROM_CAMERA, pose),
+        };
+        let (t, q) = (pose.translation.vector, pose.rotation.coords);
+        set(key, join(&[t.x, t.y, t.z, q.x, q.y, q.z, q.w]));
     }
     if let Some(plane) = &scene.support_plane_in_camera {
         let n = &plane.normal;
@@ -138,7 +148,7 @@ fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
             intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
             distortion: read_distortion(fields)?,
         },
-        base_from_camera: read_base_from_camera(fields)?,
+        camera_place: read_camera_place(fields)?,
         support_plane_in_camera: read_support_plane(fields)?,
         tool: read_tool(fields)?,
         calibration_id: fields.text("calibration_id"),
@@ -168,17 +178,23 @@ fn read_tool(fields: &Reading<'_>) -> Result<Tool, RecordingError> {
     Ok(Tool { cups, approach_radius_m, approach_length_m })
 }
 
-fn read_base_from_camera(fields: &Reading<'_>) -> Result<Option<Isometry3<f64>>, RecordingError> {
-    let key = "base_from_camera_xyz_m_quaternion_xyzw";
-    if !fields.has(key) {
-        return Ok(None);
+fn read_camera_place(fields: &Reading<'_>) -> Result<Option<CameraPlace>, RecordingError> {
+    if fields.has(BASE_FROM_CAMERA) {
+        return read_pose(fields, BASE_FROM_CAMERA).map(CameraPlace::InBase).map(Some);
     }
+    if fields.has(GRIPPER_FROM_CAMERA) {
+        return read_pose(fields, GRIPPER_FROM_CAMERA).map(CameraPlace::InGripper).map(Some);
+    }
+    Ok(None)
+}
+
+fn read_pose(fields: &Reading<'_>, key: &'static str) -> Result<Isometry3<f64>, RecordingError> {
     let [x, y, z, qx, qy, qz, qw] = fields.numbers(key)?;
     let quaternion = Quaternion::new(qw, qx, qy, qz);
     fields.check(is_one(quaternion.norm()), key, "a position and a unit quaternion")?;
     // Not normalised again, so that every bit comes back.
     let rotation = UnitQuaternion::new_unchecked(quaternion);
-    Ok(Some(Isometry3::from_parts(Translation3::new(x, y, z), rotation)))
+    Ok(Isometry3::from_parts(Translation3::new(x, y, z), rotation))
 }
 
 fn read_support_plane(fields: &Reading<'_>) -> Result<Option<Plane>, RecordingError> {
@@ -276,15 +292,20 @@ pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCal
     }
 }
 
+/// Where the camera is in what it is fixed to.
 pub(crate) fn frame_transform(
-    base_from_camera: &Isometry3<f64>,
+    place: &CameraPlace,
     frame_id: &str,
     stamp: StampNs,
 ) -> FrameTransform {
-    let (t, q) = (base_from_camera.translation.vector, base_from_camera.rotation.coords);
+    let (parent_frame_id, pose) = match place {
+        CameraPlace::InBase(pose) => (BASE_FRAME_ID, pose),
+        CameraPlace::InGripper(pose) => (GRIPPER_FRAME_ID, pose),
+    };
+    let (t, q) = (pose.translation.vector, pose.rotation.coords);
     FrameTransform {
         timestamp: Some(timestamp(stamp)),
-        parent_frame_id: BASE_FRAME_ID.to_owned(),
+        parent_frame_id: parent_frame_id.to_owned(),
         child_frame_id: frame_id.to_owned(),
         translation: Some(FoxgloveVector3 { x: t.x, y: t.y, z: t.z }),
         rotation: Some(FoxgloveQuaternion { x: q.x, y: q.y, z: q.z, w: q.w }),

@@ -303,11 +303,11 @@ impl FrameWriter {
 
     /// The calibration and where the camera hangs, for viewers, in a chunk of their own.
     fn write_cell(&mut self, first: &Frame) -> Result<(), McapError> {
-        if let Some(Scene { camera_info, base_from_camera, .. }) = self.info.scene.clone() {
+        if let Some(Scene { camera_info, camera_place, .. }) = self.info.scene.clone() {
             let calibration = camera_calibration(&camera_info, first.stamp);
             self.write_message_of_frame(CAMERA_INFO_TOPIC, &Fields::new(), first, &calibration)?;
-            if let Some(base_from_camera) = &base_from_camera {
-                let tf = frame_transform(base_from_camera, &camera_info.frame_id, first.stamp);
+            if let Some(place) = &camera_place {
+                let tf = frame_transform(place, &camera_info.frame_id, first.stamp);
                 self.write_message_of_frame(TF_TOPIC, &Fields::new(), first, &tf)?;
             }
         }

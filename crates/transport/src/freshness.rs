@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_perception::StampNs;
+use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 
 use crate::{SharedClock, wire};
 
@@ -236,7 +237,8 @@ pub struct BestGrasp<'a> {
     pub grasp: &'a wire::Grasp,
     /// Reference frame of the pose.
     pub frame_id: &'a str,
-    /// Whether the pose is in the robot's base, where alone an arm can use it.
+    /// Whether the pose is in the robot's base, where alone an arm can use it; of a camera on the
+    /// arm it is in the gripper, see [`PackagesView::pose_in_base`].
     pub reference_frame: wire::ReferenceFrame,
     /// Do not start to move after this moment.
     pub expires_at: StampNs,
@@ -296,6 +298,19 @@ impl PackagesView {
         Ok(Some(PoseAt { pose, position_sigma_m: grasp.position_sigma_m.hypot(drift_m) }))
     }
 
+    /// Where a grasp of this result is in base, of a camera on the arm: the arm, at the stamp of the
+    /// exposure, was at `base_from_gripper`. `None` if poses are not in the gripper.
+    pub fn pose_in_base(
+        &self,
+        grasp: &wire::Grasp,
+        base_from_gripper: &Isometry3<f64>,
+    ) -> Result<Option<wire::Pose>, Expired> {
+        let message = self.unexpired()?;
+        let is_in_gripper = message.reference_frame() == wire::ReferenceFrame::Gripper;
+        let gripper_from_grasp = grasp.pose.as_ref().filter(|_| is_in_gripper).and_then(isometry);
+        Ok(gripper_from_grasp.map(|pose| (&(base_from_gripper * pose)).into()))
+    }
+
     /// All packages, in pick order.
     pub fn packages(&self) -> Result<&[wire::Package], Expired> {
         Ok(&self.unexpired()?.packages)
@@ -339,6 +354,12 @@ impl std::fmt::Debug for PackagesView {
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
+}
+
+fn isometry(pose: &wire::Pose) -> Option<Isometry3<f64>> {
+    let (p, q) = (pose.position_m.as_ref()?, pose.orientation.as_ref()?);
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
+    Some(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
 }
 
 #[cfg(test)]
@@ -513,6 +534,23 @@ mod tests {
         let own = view.pose_at(grasp, StampNs(1000 * MS)).unwrap().unwrap();
         assert_eq!(own.pose, grasp.pose.unwrap());
         assert!((own.position_sigma_m - 0.003).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_pose_in_the_gripper_is_brought_to_base_by_where_the_arm_was() {
+        let Freshness::Fresh(view) = at(&heard(), 1100) else { panic!() };
+        let base_from_gripper = Isometry3::translation(0.0, 0.0, 0.5);
+        let grasp = view.best_grasp().unwrap().unwrap().grasp.clone();
+        assert_eq!(view.pose_in_base(&grasp, &base_from_gripper), Ok(None), "no gripper's frame");
+        let mut on_arm = message();
+        on_arm.reference_frame = wire::ReferenceFrame::Gripper.into();
+        let received =
+            Received { message: Arc::new(on_arm), at: StampNs(1051 * MS), restarted: false };
+        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
+            panic!()
+        };
+        let found = view.pose_in_base(&grasp, &base_from_gripper).unwrap().unwrap();
+        assert_eq!(found.position_m, Some(wire::Vector3 { x: 0.4, y: 0.0, z: 0.6 }));
     }
 
     #[test]

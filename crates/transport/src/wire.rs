@@ -3,6 +3,7 @@
 //! Domain types change freely; message fields are only ever added. The functions here are the only
 //! place where one becomes the other.
 
+use nalgebra::Isometry3;
 use std::sync::LazyLock;
 
 use magpie_perception as domain;
@@ -61,6 +62,7 @@ pub fn to_wire(report: &FrameReport, identities: &Identities, envelope: &Envelop
         valid_until_ns: found.valid_until.0,
         frame_id: match found.reference_frame {
             domain::ReferenceFrame::Base => identities.base_frame_id.clone(),
+            domain::ReferenceFrame::Gripper => "gripper".into(),
             domain::ReferenceFrame::Camera => identities.camera_frame_id.clone(),
         },
         reference_frame: ReferenceFrame::from(found.reference_frame).into(),
@@ -139,6 +141,7 @@ impl From<domain::ReferenceFrame> for ReferenceFrame {
     fn from(reference: domain::ReferenceFrame) -> ReferenceFrame {
         match reference {
             domain::ReferenceFrame::Base => ReferenceFrame::Base,
+            domain::ReferenceFrame::Gripper => ReferenceFrame::Gripper,
             domain::ReferenceFrame::Camera => ReferenceFrame::Camera,
         }
     }
@@ -232,21 +235,21 @@ impl TryFrom<&Mask> for domain::Mask {
     }
 }
 
+impl From<&Isometry3<f64>> for Pose {
+    fn from(pose: &Isometry3<f64>) -> Pose {
+        let (p, q) = (&pose.translation.vector, &pose.rotation.coords);
+        Pose {
+            position_m: Some(Vector3 { x: p.x, y: p.y, z: p.z }),
+            orientation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+        }
+    }
+}
+
 impl From<&domain::Grasp> for Grasp {
     fn from(grasp: &domain::Grasp) -> Grasp {
-        let position = &grasp.reference_from_grasp.translation.vector;
-        let orientation = &grasp.reference_from_grasp.rotation.coords;
         let [x_px, y_px] = grasp.contact_px;
         Grasp {
-            pose: Some(Pose {
-                position_m: Some(Vector3 { x: position.x, y: position.y, z: position.z }),
-                orientation: Some(Quaternion {
-                    x: orientation.x,
-                    y: orientation.y,
-                    z: orientation.z,
-                    w: orientation.w,
-                }),
-            }),
+            pose: Some((&grasp.reference_from_grasp).into()),
             contact_px: Some(PointPx { x_px, y_px }),
             quality: grasp.quality,
             clearance: grasp.clearance,
@@ -283,7 +286,7 @@ impl From<&domain::CameraInfo> for CameraInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::{Isometry3, Translation3, UnitQuaternion};
+    use nalgebra::{Translation3, UnitQuaternion};
     use proptest::prelude::*;
     use prost::Message;
 

@@ -160,11 +160,8 @@ impl Judge {
             (0..LIP_RAYS).any(|ray| {
                 let angle = f64::from(ray) / f64::from(LIP_RAYS) * std::f64::consts::TAU;
                 let radius_m = share * tool.approach_radius_m;
-                let place = Point3::new(
-                    radius_m * angle.cos(),
-                    radius_m * angle.sin(),
-                    tool.lips_z_m(),
-                );
+                let place =
+                    Point3::new(radius_m * angle.cos(), radius_m * angle.sin(), tool.lips_z_m());
                 self.first_hit(base_from_tool * place, &approach)
                     .is_some_and(|(gap_m, _)| gap_m < -BUMP_M)
             })

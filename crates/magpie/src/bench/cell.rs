@@ -1,6 +1,6 @@
 //! A simulated cell that shows as many packages as were asked for.
 
-use magpie_perception::{Scene, Tool};
+use magpie_perception::{CameraPlace, Scene, Tool};
 use magpie_workcell::{Recipe, Simulator};
 
 use super::frames::BenchFrames;
@@ -67,7 +67,7 @@ fn frames(simulator: &Simulator, heap: u64) -> BenchFrames {
     let truth = &shots[0].truth;
     let scene = Scene {
         camera_info: truth.camera_info.clone(),
-        base_from_camera: Some(truth.base_from_camera),
+        camera_place: Some(CameraPlace::InBase(truth.base_from_camera)),
         support_plane_in_camera: Some(plane_in_camera(0.0, &truth.base_from_camera)),
         tool: Tool::single_cup(0.02),
         calibration_id: "simulated".into(),

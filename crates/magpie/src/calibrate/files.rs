@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use magpie_camera::calibrate::{Board, Reference, ReferencePoint, Setup};
-use magpie_perception::{CameraInfo, StampNs};
+use magpie_perception::{CameraInfo, CameraPlace, StampNs};
 use nalgebra::{Isometry3, Point3};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::FlowSeq;
@@ -55,13 +55,6 @@ pub(crate) struct HandEyeFile {
 enum SetupName {
     EyeToHand,
     EyeInHand,
-}
-
-/// Where the camera is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum CameraPlace {
-    InBase(Isometry3<f64>),
-    InGripper(Isometry3<f64>),
 }
 
 impl HandEyeFile {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use magpie_camera::calibrate::{board_pose, fit_plane, view_of};
 use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
-use magpie_perception::{BgrImage, CameraInfo, DepthImage, Plane};
+use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
 
 use super::board_args::BoardArgs;
-use super::files::{CameraPlace, HandEyeFile, camera_info_id};
+use super::files::{HandEyeFile, camera_info_id};
 use super::list;
 use super::live::Live;
 use super::verify::{check_same_lens, check_size};
@@ -160,7 +160,8 @@ fn base_from_camera(
     match file.place(path).map_err(Failure::config)? {
         CameraPlace::InBase(base_from_camera) => Ok(Some(base_from_camera)),
         CameraPlace::InGripper(_) => Err(Failure::Config(anyhow!(
-            "{}: with the camera on the arm a plane has no fixed place in the camera's view",
+            "{}: with the camera on the arm a plane has no fixed place in base; leave --hand-eye out, \
+             and the plane holds while the arm looks from this place",
             path.display()
         ))),
     }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use magpie_camera::calibrate::{board_pose, view_of};
 use magpie_camera::read_camera_info;
+use magpie_perception::CameraPlace;
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::json;
 
 use super::board_args::BoardArgs;
-use super::files::{CameraPlace, HandEyeFile, camera_info_id};
+use super::files::{HandEyeFile, camera_info_id};
 use super::hand_eye::{AngleUnit, LengthUnit, units};
 use super::list;
 use super::live::PictureArgs;

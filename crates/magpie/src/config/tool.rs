@@ -96,7 +96,8 @@ pub(super) fn check_tool(checker: &Checker<'_>, file: ToolFile) -> Result<Tool, 
     }
     let tool = Tool { cups, approach_radius_m, approach_length_m };
     if approach_radius_m < tool.reach_m() {
-        let why = "does not reach the outermost lip: outer cups would hit what stands beside a package";
+        let why =
+            "does not reach the outermost lip: outer cups would hit what stands beside a package";
         checker.refuse("tool.approach_radius_m", approach_radius_m, why)?;
     }
     Ok(tool)

@@ -10,7 +10,7 @@ use anyhow::Context;
 use magpie_camera::{Canvas, ImageProblem, write_png};
 use magpie_perception::{BgrImage, CupProbe, Frame, Grasp, Mask, Package, Scene, Tool};
 use magpie_workcell::Verdict;
-use nalgebra::{Isometry3, Point3};
+use nalgebra::Point3;
 
 use crate::failure::{Failure, Outcome};
 
@@ -101,8 +101,7 @@ fn with_grasps(
 
 /// In pixels: the lips of the cups in use, and the way in.
 fn outlines(grasp: &Grasp, scene: &Scene) -> Vec<Vec<[f32; 2]>> {
-    let camera_from_reference =
-        scene.base_from_camera.map_or_else(Isometry3::identity, |pose| pose.inverse());
+    let camera_from_reference = scene.reference_from_camera().inverse();
     let camera_from_tool = camera_from_reference * grasp.reference_from_grasp;
     let pixels = |points: &mut dyn Iterator<Item = Point3<f64>>| -> Vec<[f32; 2]> {
         let seen =

@@ -206,7 +206,7 @@ fn judge_surface(
         Translation3::from(surface.point_in_camera.coords),
         UnitQuaternion::from_rotation_matrix(&rotation),
     );
-    let base_from_camera = scene.base_from_camera.unwrap_or_default();
+    let base_from_camera = scene.reference_from_camera();
     judge.judge(&scene.tool, CupSet::of(0), &(base_from_camera * camera_from_grasp), truth)
 }
 

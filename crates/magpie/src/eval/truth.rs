@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use magpie_perception::{
-    CameraInfo, Distortion, Intrinsics, Mask, PackageType, Plane, Scene, Tool,
+    CameraInfo, CameraPlace, Distortion, Intrinsics, Mask, PackageType, Plane, Scene, Tool,
 };
 use magpie_workcell::TruePackage;
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
@@ -176,7 +176,7 @@ fn scene(info: &CameraInfoLine, camera: &PoseLine, plane: &PlaneLine, tool: &Too
             intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
             distortion: Distortion::plumb_bob(info.d),
         },
-        base_from_camera: Some(base_from_camera),
+        camera_place: Some(CameraPlace::InBase(base_from_camera)),
         support_plane_in_camera: Some(Plane { normal, offset_m: normal.dot(&at) }),
         tool: tool.clone(),
         calibration_id: "simulated".into(),

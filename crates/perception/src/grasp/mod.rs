@@ -349,10 +349,7 @@ fn noise_m(view: View<'_>, grid: &Grid, scatter_mm: &mut Vec<u16>) -> f32 {
 }
 
 fn in_reference(scene: &Scene, point_in_camera: &Point3<f64>) -> Point3<f64> {
-    match &scene.base_from_camera {
-        Some(base_from_camera) => base_from_camera * point_in_camera,
-        None => *point_in_camera,
-    }
+    scene.reference_from_camera() * point_in_camera
 }
 
 fn grasp(scene: &Scene, held: &Held) -> Grasp {
@@ -366,10 +363,7 @@ fn grasp(scene: &Scene, held: &Held) -> Grasp {
     );
     Grasp {
         contact_px: held.at_px,
-        reference_from_grasp: match &scene.base_from_camera {
-            Some(base_from_camera) => base_from_camera * camera_from_grasp,
-            None => camera_from_grasp,
-        },
+        reference_from_grasp: scene.reference_from_camera() * camera_from_grasp,
         pose_source: PoseSource::Depth,
         quality: held.quality(),
         clearance: held.clearance,

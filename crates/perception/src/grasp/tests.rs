@@ -4,7 +4,7 @@ use nalgebra::{Isometry3, Unit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CameraInfo, Distortion, Intrinsics, Mask, Plane};
+use crate::{CameraInfo, CameraPlace, Distortion, Intrinsics, Mask, Plane};
 
 const LIMITS: GraspLimits =
     GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 };
@@ -19,7 +19,7 @@ fn scene() -> Scene {
             intrinsics: Intrinsics { fx_px: 300.0, fy_px: 300.0, cx_px: 160.0, cy_px: 120.0 },
             distortion: Distortion::default(),
         },
-        base_from_camera: None,
+        camera_place: None,
         support_plane_in_camera: Some(Plane { normal: -Vector3::z_axis(), offset_m: -1.0 }),
         tool: Tool::single_cup(0.02),
         calibration_id: "test".into(),
@@ -189,7 +189,7 @@ fn the_topmost_package_is_picked_first() {
 fn poses_are_in_base_where_the_cell_is_calibrated() {
     let base_from_camera =
         Isometry3::new(Vector3::new(0.5, 0.0, 1.0), Vector3::new(std::f64::consts::PI, 0.0, 0.0));
-    let calibrated = Scene { base_from_camera: Some(base_from_camera), ..scene() };
+    let calibrated = Scene { camera_place: Some(CameraPlace::InBase(base_from_camera)), ..scene() };
     let depth = blocks(&[(140, 100, 40, 40, 900)]);
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &calibrated);
     let package = &found.packages[0];
@@ -200,6 +200,18 @@ fn poses_are_in_base_where_the_cell_is_calibrated() {
     assert!((approach_in_base + Vector3::z()).norm() < 1e-3, "down: {approach_in_base}");
     let middle = package.position_in_reference.unwrap();
     assert!((middle - Point3::new(0.5, 0.0, 0.05)).norm() < 0.01, "{middle}");
+}
+
+#[test]
+fn poses_are_in_the_gripper_where_the_camera_is_on_the_arm() {
+    let gripper_from_camera = Isometry3::translation(0.0, 0.1, -0.2);
+    let place = CameraPlace::InGripper(gripper_from_camera);
+    let depth = blocks(&[(140, 100, 40, 40, 900)]);
+    let on_arm = Scene { camera_place: Some(place), ..scene() };
+    let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &on_arm);
+    assert_eq!(on_arm.reference_frame(), crate::ReferenceFrame::Gripper);
+    let contact = found.packages[0].grasps[0].reference_from_grasp.translation.vector;
+    assert!((contact - Vector3::new(0.0, 0.1, 0.7)).norm() < 0.01, "{contact}");
 }
 
 #[test]
@@ -526,7 +538,8 @@ fn many_packages_are_planned_as_each_of_them_alone() {
 
 #[test]
 fn packages_below_the_support_plane_are_named_and_depth_is_not_used() {
-    let masks = [rectangle(60, 60, 40, 40), rectangle(140, 100, 40, 40), rectangle(220, 100, 40, 40)];
+    let masks =
+        [rectangle(60, 60, 40, 40), rectangle(140, 100, 40, 40), rectangle(220, 100, 40, 40)];
     let problem = |mm: u16| {
         // The floor around them is deeper than what they lie on.
         let mut data = vec![1400; 320 * 240];
@@ -542,7 +555,8 @@ fn packages_below_the_support_plane_are_named_and_depth_is_not_used() {
 fn beside_a_wall(tool: Tool) -> Option<GraspRefusal> {
     let wall = (170, 60, 60, 120, 600);
     let depth = blocks(&[(100, 80, 70, 80, 800), wall]);
-    let found = plan_once(vec![rectangle(100, 80, 70, 80)], Some(&depth), &Scene { tool, ..scene() });
+    let found =
+        plan_once(vec![rectangle(100, 80, 70, 80)], Some(&depth), &Scene { tool, ..scene() });
     found.packages[0].refusal
 }
 

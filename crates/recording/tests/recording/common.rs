@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use magpie_perception::{
-    BgrImage, CameraInfo, DepthImage, Distortion, Frame, FrameSource, Intrinsics, Plane, Scene,
-    StampNs, StampSource, Tool,
+    BgrImage, CameraInfo, CameraPlace, DepthImage, Distortion, Frame, FrameSource, Intrinsics,
+    Plane, Scene, StampNs, StampSource, Tool,
 };
 use magpie_recording::{FrameReader, FrameWriter, Playback, RecordingInfo, WriteOptions};
 use nalgebra::{Isometry3, Unit, UnitQuaternion, Vector3};
@@ -25,10 +25,10 @@ pub(crate) fn scene() -> Scene {
             intrinsics: Intrinsics { fx_px: 15.1, fy_px: 15.3, cx_px: 7.7, cy_px: 1.0 / 3.0 },
             distortion: Distortion { d: [0.1, -0.07, 1e-4, -3.3e-5, 0.0, 0.2, 0.03, -0.4] },
         },
-        base_from_camera: Some(Isometry3::from_parts(
+        camera_place: Some(CameraPlace::InBase(Isometry3::from_parts(
             Vector3::new(0.4, -0.1, 1.25).into(),
             UnitQuaternion::from_euler_angles(3.0, 0.1, -0.7),
-        )),
+        ))),
         support_plane_in_camera: Some(Plane {
             normal: Unit::new_normalize(Vector3::new(0.1, 0.2, -1.0)),
             offset_m: -1.2,

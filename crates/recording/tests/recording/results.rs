@@ -167,7 +167,7 @@ fn viewers_are_given_a_scene_in_three_dimensions() {
     let points = |line: usize| {
         entity.lines[line].points.iter().map(|p| Point3::new(p.x, p.y, p.z)).collect::<Vec<_>>()
     };
-    let camera_from_base = scene.base_from_camera.unwrap().inverse();
+    let camera_from_base = scene.reference_from_camera().inverse();
     let plane = scene.support_plane_in_camera.unwrap();
     for (point, corner) in points(0).iter().zip([(1.5, 2.5), (5.5, 2.5), (5.5, 7.5), (1.5, 7.5)]) {
         let in_camera = camera_from_base * point;
