@@ -123,7 +123,9 @@ def decode_mask(segmentation, height, width):
     if isinstance(segmentation, list):
         canvas = np.zeros((height, width), np.uint8)
         outlines = [np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation]
-        cv2.fillPoly(canvas, [np.round(p - 0.5).astype(np.int32) for p in outlines], 1)
+        # OpenCV takes 32-bit coordinates, and clips what lies outside.
+        corners = [np.round(np.clip(p, -1e9, 1e9) - 0.5).astype(np.int32) for p in outlines]
+        cv2.fillPoly(canvas, corners, 1)
         return canvas > 0
     rle = segmentation
     if isinstance(rle["counts"], list):

@@ -1,6 +1,7 @@
 """Label files as annotation tools write them: COCO, LabelMe, CVAT for images.
 
-Each reader gives `Picture`s with the shapes as they were drawn; `labels` judges them.
+Each reader gives `Picture`s with the shapes as they were drawn; `labels` judges them. What of a
+file cannot be meant says so in its `wrong`, so that all of it can be told at once.
 Coordinates are pixels of the picture, with a pixel's centre at half-integers.
 """
 
@@ -18,6 +19,7 @@ from pycocotools import mask as coco_mask
 from . import UserError
 
 CIRCLE_CORNERS = 36
+DAMAGED = "damaged"
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Shape:
     outline: object
     bbox: tuple  # x_min, y_min, x_max, y_max; of use for rectangles only
     where: str
+    wrong: str = ""
 
 
 @dataclass
@@ -37,89 +40,176 @@ class Picture:
     origin: Path
     shapes: list = field(default_factory=list)
     left_out: int = 0  # shapes that mark crowds, not single packages
+    wrong: str = ""
 
 
 def kind_of(path):
-    """`coco`, `labelme`, `cvat`, or `None` for a file of another kind."""
+    """`coco`, `labelme`, `cvat`; another format's name, `DAMAGED`, or `None` for no labels at all."""
     if path.suffix.lower() == ".xml":
-        return "cvat" if b"<annotations" in path.read_bytes()[:4096] else None
+        start = path.read_bytes()[:4096]
+        if b"<annotations" in start:
+            return "cvat"
+        return "Pascal VOC" if b"<annotation" in start else None
     try:
-        document = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError):
-        return None
+        document = read_json(path)
+    except ValueError:
+        return DAMAGED if path.suffix.lower() == ".json" else None
+    first = document[0] if isinstance(document, list) and document else None
+    if isinstance(first, dict):
+        if "data" in first:
+            return "Label Studio's JSON"
+        return "COCO results without pictures" if "image_id" in first else None
     if not isinstance(document, dict):
         return None
     if "images" in document and "annotations" in document:
         return "coco"
+    if "_via_img_metadata" in document:
+        return "VIA"
     return "labelme" if "shapes" in document and "imagePath" in document else None
 
 
+def is_yolo(path):
+    """A line of a class and four or more numbers up to 1, as YOLO's `.txt` files begin."""
+    with open(path, "rb") as file:
+        words = file.readline(65536).split()
+    try:
+        return len(words) >= 5 and all(0 <= float(word) <= 1 for word in words[1:])
+    except ValueError:
+        return False
+
+
+def read_json(path):
+    return json.loads(path.read_text("utf-8-sig"))
+
+
+def named(value):
+    return str(value) if value else "unnamed"
+
+
+def drawn(read, *arguments):
+    """`outline, bbox, wrong` of one shape."""
+    try:
+        return (*read(*arguments), "")
+    except UserError as error:
+        return None, (), str(error)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        return None, (), f"cannot be read ({told(error)}); draw it again"
+
+
+def told(error):
+    """Of what a reader stumbled over."""
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
 def read_coco(path):
-    document = json.loads(path.read_text())
+    document = read_json(path)
     names = {c["id"]: c["name"] for c in document["categories"]}
-    pictures = {
-        i["id"]: Picture(i["file_name"], (i["width"], i["height"]), path)
-        for i in document["images"]
-    }
+    pictures = {}
+    for image in document["images"]:
+        size = image.get("width"), image.get("height")
+        known, name = pictures.get(image["id"]), image.get("file_name")
+        if known is not None:
+            known.wrong = f"{known.file_name} and {name} have the same id, {image['id']}"
+            continue
+        wrong = "" if name else f"image {image['id']} has no file_name"
+        stated = tuple(map(int, size)) if all(size) else None
+        pictures[image["id"]] = Picture(name or "", stated, path, wrong=wrong)
     for number, annotation in enumerate(document["annotations"], 1):
-        picture = pictures[annotation["image_id"]]
-        where = f"{path}, annotation {annotation.get('id', number)} on {picture.file_name}"
+        number, image_id = annotation.get("id", number), annotation.get("image_id")
+        if image_id not in pictures:
+            wrong = f"annotation {number} is on image {image_id}, which is not among its images"
+            pictures[image_id] = Picture("", None, path, wrong=wrong)
+        picture = pictures[image_id]
         # CVAT marks single packages drawn with a brush as crowds; its files have `attributes`.
-        if annotation.get("iscrowd") and "attributes" not in annotation:
+        if int(annotation.get("iscrowd") or 0) and "attributes" not in annotation:
             picture.left_out += 1
             continue
-        outline = annotation.get("segmentation") or None
-        if annotation.get("mask_source") == "bbox":
-            outline = None
-        elif isinstance(outline, dict):
-            outline = compressed(outline)
-        x, y, w, h = annotation["bbox"]
-        name = names[annotation["category_id"]]
-        picture.shapes.append(Shape(name, outline, (x, y, x + w, y + h), where))
+        category = annotation.get("category_id")
+        name = named(names[category]) if category in names else f"category_id {category}"
+        where = f"{path}, annotation {number} on {picture.file_name}"
+        outline, bbox, wrong = drawn(coco_outline, annotation)
+        picture.shapes.append(Shape(name, outline, bbox, where, wrong))
     return list(pictures.values())
 
 
-def compressed(rle):
-    if isinstance(rle["counts"], list):
-        return coco_mask.frPyObjects(rle, *rle["size"])
-    return rle
+def coco_outline(annotation):
+    outline = annotation.get("segmentation")
+    if not outline or annotation.get("mask_source") == "bbox":
+        if not annotation.get("bbox"):
+            raise UserError("has neither an outline nor a box; draw it again")
+        x, y, w, h = map(float, annotation["bbox"])
+        return None, (x, y, x + w, y + h)
+    if isinstance(outline, dict):
+        return whole_rle(outline), ()
+    pieces = [np.asarray(piece, float).ravel().tolist() for piece in outline]
+    if any(len(piece) % 2 for piece in pieces):
+        raise UserError("its segmentation is not made of lists of x, y pairs; export it again")
+    return pieces, ()
+
+
+def whole_rle(rle):
+    """Runs that do not cover the picture exactly would be read as another mask."""
+    (height, width), counts = map(int, rle["size"]), rle["counts"]
+    runs = counts if isinstance(counts, list) else run_lengths(counts)
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        raise UserError(f"its runs do not fill {width}x{height}; export it again")
+    return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+
+
+def run_lengths(text):
+    """COCO's compressed runs: five bits a character; from the fourth on, the change to the last but one."""
+    runs, value, shift = [], 0, 0
+    for character in text.encode():
+        bits = character - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value |= -1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
 
 
 def read_labelme(path):
-    document = json.loads(path.read_text())
+    document = read_json(path)
     size = document.get("imageWidth"), document.get("imageHeight")
-    picture = Picture(
-        document["imagePath"].replace("\\", "/"), size if all(size) else None, path
-    )
+    picture = Picture(document["imagePath"], size if all(size) else None, path)
     groups = {}
     for number, shape in enumerate(document["shapes"], 1):
-        where = f"{path}, shape {number} ({shape['label']!r})"
-        outline, bbox = labelme_outline(shape, size, where)
-        group = shape.get("group_id")
-        known = groups.get((shape["label"], group)) if group is not None else None
+        label, group = named(shape.get("label")), shape.get("group_id")
+        where = f"{path}, shape {number} ({label!r})"
+        outline, bbox, wrong = drawn(labelme_outline, shape, size)
+        known = groups.get((label, group)) if group is not None else None
         # Parts of one package that something hides in between share a group.
         if known is not None and isinstance(outline, list) and isinstance(known.outline, list):
             known.outline += outline
             continue
-        groups[shape["label"], group] = shape = Shape(shape["label"], outline, bbox, where)
+        groups[label, group] = shape = Shape(label, outline, bbox, where, wrong)
         picture.shapes.append(shape)
     return [picture]
 
 
-def labelme_outline(shape, size, where):
-    points, kind = np.asarray(shape["points"], float).reshape(-1, 2), shape["shape_type"]
+def labelme_outline(shape, size):
+    # Files of versions before 4 do not say it: there were only polygons.
+    points, kind = np.asarray(shape["points"], float).reshape(-1, 2), shape.get("shape_type", "polygon")
     if kind == "polygon":
         return [points.ravel().tolist()], corners(points)
-    if kind == "rectangle":
+    if kind in ("rectangle", "oriented_rectangle"):
         return None, corners(points)
     if kind == "circle":
         radius = math.dist(points[0], points[1])
         return [ellipse(*points[0], radius, radius)], ()
-    if kind == "mask" and all(size):
+    if kind == "mask":
+        if not all(size):
+            raise UserError("its file lacks imageWidth and imageHeight; save it again")
         data = np.frombuffer(base64.b64decode(shape["mask"]), np.uint8)
         part = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-        return placed(part > 0, *np.round(points[0]).astype(int), *size, where), ()
-    raise UserError(f"read labels {where}: {kind} is no outline; draw a polygon")
+        if part is None:
+            raise UserError("its mask does not decode; draw it again")
+        return placed(part > 0, *np.round(points[0]).astype(int), *size), ()
+    raise UserError(f"{kind} is no outline; draw a polygon")
 
 
 def read_cvat(path):
@@ -131,49 +221,60 @@ def read_cvat(path):
         size = int(image.get("width")), int(image.get("height"))
         picture = Picture(image.get("name"), size, path)
         groups = {}
-        for number, element in enumerate((e for e in image if e.get("label") is not None), 1):
-            where = f"{path}, {picture.file_name}, shape {number} ({element.get('label')!r})"
-            outline, bbox = cvat_outline(element, size, where)
-            group = element.get("group_id")
-            known = groups.get((element.get("label"), group)) if group else None
+        # A tag says something about the whole picture.
+        shapes = (e for e in image if e.get("label") is not None and e.tag != "tag")
+        for number, element in enumerate(shapes, 1):
+            label, group = named(element.get("label")), element.get("group_id")
+            where = f"{path}, {picture.file_name}, shape {number} ({label!r})"
+            outline, bbox, wrong = drawn(cvat_outline, element, size)
+            known = groups.get((label, group)) if group else None
             if known is not None and isinstance(outline, list) and isinstance(known.outline, list):
                 known.outline += outline
                 continue
-            shape = Shape(element.get("label"), outline, bbox, where)
-            groups[element.get("label"), group] = shape
+            groups[label, group] = shape = Shape(label, outline, bbox, where, wrong)
             picture.shapes.append(shape)
         pictures.append(picture)
     return pictures
 
 
-def cvat_outline(element, size, where):
-    def number(name):
-        return float(element.get(name))
+def cvat_outline(element, size):
+    def number(name, absent=None):
+        return float(element.get(name, absent))
+
+    def turned(points, x, y):
+        """By the shape's `rotation`, in degrees, clockwise as pictures are seen."""
+        angle = math.radians(number("rotation", 0))
+        sine, cosine = math.sin(angle), math.cos(angle)
+        away = np.reshape(points, (-1, 2)) - (x, y)
+        return away @ [[cosine, sine], [-sine, cosine]] + (x, y)
 
     if element.tag == "polygon":
         pairs = [pair.split(",") for pair in element.get("points").split(";")]
         points = np.asarray(pairs, float)
         return [points.ravel().tolist()], corners(points)
     if element.tag == "box":
-        return None, (number("xtl"), number("ytl"), number("xbr"), number("ybr"))
+        x0, y0, x1, y1 = (number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
+        points = x0, y0, x1, y0, x1, y1, x0, y1
+        return None, corners(turned(points, (x0 + x1) / 2, (y0 + y1) / 2))
     if element.tag == "ellipse":
-        return [ellipse(number("cx"), number("cy"), number("rx"), number("ry"))], ()
+        middle = number("cx"), number("cy")
+        return [turned(ellipse(*middle, number("rx"), number("ry")), *middle).ravel().tolist()], ()
     if element.tag == "mask":
         left, top = int(element.get("left")), int(element.get("top"))
         width, height = int(element.get("width")), int(element.get("height"))
         runs = [int(run) for run in element.get("rle").split(",")]
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # rows, background first
         if len(flat) != width * height:
-            raise UserError(f"read labels {where}: its runs do not fill {width}x{height}")
-        return placed(flat.reshape(height, width), left, top, *size, where), ()
-    raise UserError(f"read labels {where}: {element.tag} is no outline; draw a polygon or a mask")
+            raise UserError(f"its runs do not fill {width}x{height}; export it again")
+        return placed(flat.reshape(height, width), left, top, *size), ()
+    raise UserError(f"{element.tag} is no outline; draw a polygon or a mask")
 
 
-def placed(part, left, top, width, height, where):
+def placed(part, left, top, width, height):
     """A piece of a mask as the RLE of the whole picture."""
     mask = np.zeros((height, width), np.uint8, order="F")
     if left < 0 or top < 0 or left + part.shape[1] > width or top + part.shape[0] > height:
-        raise UserError(f"read labels {where}: the mask leaves the picture; draw it again")
+        raise UserError("the mask leaves the picture; draw it again")
     mask[top : top + part.shape[0], left : left + part.shape[1]] = part
     return coco_mask.encode(mask)
 

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from . import CLASSES, UserError
+from . import CLASSES, UserError, picture_files
 from .data import decode_mask, polygon_area
-from .label_formats import READERS, kind_of
+from .label_formats import DAMAGED, READERS, is_yolo, kind_of, told
 
 PICTURES_MIN = 8
 HELD_OUT_MIN = 2
@@ -29,6 +29,8 @@ class Labelled:
     width: int
     height: int
     packages: list
+    sha256: str
+    turned: bool  # by its EXIF orientation
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Reading:
 def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
     """All labelled pictures under a folder, or of one label file."""
     path = Path(path)
-    kind, files, notes = find_files(path)
+    kind, files, notes, problems = find_files(path)
     pictures = []
     for file in files:
         try:
@@ -50,16 +52,22 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"read labels {file}: not a {kind} file ({error!r})") from error
+            raise UserError(f"read labels {file}: not a {kind} file ({told(error)})") from error
+    crowds = sum(picture.left_out for picture in pictures)
     if not any(picture.shapes for picture in pictures):
-        raise UserError(f"read labels {path}: {len(pictures)} pictures, none labelled; label some")
+        why = f": all {crowds} annotations are crowds (iscrowd); set it to 0" if crowds else "; label some"
+        raise UserError(f"read labels {path}: {len(pictures)} pictures, none labelled{why}")
     names = name_table(path, pictures, mapping or {}, classes)
-    reading = Reading(kind, [], [], notes)
+    reading = Reading(kind, [], problems, notes + unused(path, mapping or {}, names))
     root = path if path.is_dir() else path.parent
     by_name = files_by_name(root)
     seen = {}
     for picture in pictures:
-        labelled = check(picture, root, by_name, names, reading.problems)
+        try:
+            labelled = check(picture, root, by_name, names, reading.problems)
+        except UserError as error:
+            reading.problems.append(str(error))
+            continue
         if labelled is None:
             continue
         if labelled.path in seen:
@@ -71,10 +79,15 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
             reading.pictures.append(labelled)
     left_out = len(seen) - len(reading.pictures)
     if left_out:
-        notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
-    crowds = sum(picture.left_out for picture in pictures)
+        reading.notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
     if crowds:
-        notes.append(f"{crowds} crowds (iscrowd) are left out: they outline no single package")
+        reading.notes.append(f"{crowds} crowds (iscrowd) are left out: they outline no single package")
+    turned = [picture.path for picture in reading.pictures if picture.turned]
+    if turned:
+        reading.notes.append(
+            f"{len(turned)} pictures are turned by their EXIF orientation ({turned[0]}): labels must "
+            "be drawn on them as viewers show them"
+        )
     return reading
 
 
@@ -82,22 +95,36 @@ def find_files(path):
     if not path.exists():
         raise UserError(f"read labels {path}: no such file or folder")
     found = [path] if path.is_file() else sorted(
-        p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml")
+        p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml") and not p.is_dir()
     )
     kinds = {p: kind_of(p) for p in found}
     files = {kind: [p for p, k in kinds.items() if k == kind] for kind in READERS}
     present = [kind for kind, of_kind in files.items() if of_kind]
+    damaged = [f"{p}: no whole JSON; save it again" for p, kind in kinds.items() if kind == DAMAGED]
     if not present:
-        raise UserError(f"read labels {path}: no labels there; expected {TOOLS}")
+        raise UserError(f"read labels {path}: {nothing_read(path, kinds)}")
     if len(present) > 1:
         first, second = (files[kind][0] for kind in present[:2])
         raise UserError(
             f"read labels {path}: {first} is {present[0]}, {second} is {present[1]}; "
             "name the folder of one kind"
         )
-    other = sum(kind is None for kind in kinds.values())
+    other = len(found) - len(files[present[0]]) - len(damaged)
     notes = [f"{other} .json or .xml files are no labels and were left alone"] if other else []
-    return present[0], files[present[0]], notes
+    return present[0], files[present[0]], notes, damaged
+
+
+def nothing_read(path, kinds):
+    """Why there are no labels, as far as the files tell."""
+    for file, kind in kinds.items():
+        if kind == DAMAGED:
+            return f"{file} is no whole JSON; save or export it again"
+        if kind is not None:
+            return f"{file} is {kind}, which is not read; export the labels as {TOOLS}"
+    for file in [path] if path.is_file() else sorted(path.rglob("*.txt")):
+        if is_yolo(file):
+            return f"{file} is YOLO's, which is not read; export the labels as {TOOLS}"
+    return f"no labels there; expected {TOOLS}"
 
 
 def name_table(path, pictures, mapping, classes):
@@ -106,10 +133,6 @@ def name_table(path, pictures, mapping, classes):
     if unknown_targets:
         raise UserError(f"--map: {unknown_targets[0]!r} is none of {', '.join(classes)}, {NOTHING}")
     counts = Counter(shape.name for picture in pictures for shape in picture.shapes)
-    unused = sorted(set(mapping) - set(counts))
-    if unused:
-        present = ", ".join(sorted(counts))
-        raise UserError(f"--map: no label of {path} is named {unused[0]!r}; there are {present}")
     table = {}
     for name in counts:
         meant = mapping.get(name, name.strip().lower().replace(" ", "_").replace("-", "_"))
@@ -117,84 +140,105 @@ def name_table(path, pictures, mapping, classes):
     unknown = [n for n, meant in table.items() if meant is not None and meant not in classes]
     if unknown:
         listed = ", ".join(f"{n!r} ({counts[n]})" for n in unknown)
+        stands, out = (shlex.quote(f"{unknown[0]}={meant}") for meant in (classes[0], NOTHING))
         raise UserError(
             f"read labels {path}: unknown label names {listed}; known: {', '.join(classes)}; say "
-            f"what each stands for, as in --map {unknown[0].replace(' ', '_')}={classes[0]}, or "
-            f"leave it out: --map {unknown[0].replace(' ', '_')}={NOTHING}"
+            f"what each stands for, as in --map {stands}, or leave it out: --map {out}"
         )
     return table
+
+
+def unused(path, mapping, names):
+    present = ", ".join(sorted(names))
+    return [
+        f"--map: no label of {path} is named {name!r}; there are {present}"
+        for name in sorted(set(mapping) - set(names))
+    ]
 
 
 def files_by_name(root):
     table = {}
     for file in root.rglob("*"):
-        table.setdefault(file.name, []).append(file)
+        if file.is_file():
+            table.setdefault(file.name, []).append(file)
     return table
 
 
 def find_picture(picture, root, by_name):
     """Beside its label file or in `images` beside that, else the only file of that name."""
-    name = Path(picture.file_name)
+    if picture.wrong:
+        raise UserError(f"{picture.origin}: {picture.wrong}")
+    name = Path(picture.file_name.replace("\\", "/"))  # as Windows writes paths
     beside = picture.origin.parent
     for folder in (beside, root, root / "images", beside.parent / "images"):
         if (folder / name).is_file():
             return (folder / name).resolve()
     same = by_name.get(name.name, [])
-    return same[0].resolve() if len(same) == 1 else None
+    if len(same) == 1:
+        return same[0].resolve()
+    told = f"{picture.origin}: its picture {picture.file_name} is missing; put it beside the labels"
+    raise UserError(f"{told} ({len(same)} others have that name)" if same else told)
 
 
 def check(picture, root, by_name, names, problems):
-    """What can be learned from a picture; what cannot is added to `problems`."""
+    """What can be learned from a picture; shapes that cannot are added to `problems`.
+
+    `None` where one of them means a package that cannot be read: it would be learned as background.
+    """
     path = find_picture(picture, root, by_name)
-    if path is None:
-        problems.append(
-            f"{picture.origin}: its picture {picture.file_name} is missing; put it beside the labels"
-        )
-        return None
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        problems.append(f"{path}: does not decode; save it again as JPEG or PNG")
-        return None
-    height, width = image.shape[:2]
+    data = path.read_bytes()
+    try:
+        height, width = picture_files.decode(data).shape[:2]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    turned = picture_files.orientation(data) != 1
     if picture.size is not None and tuple(picture.size) != (width, height):
         stated = "x".join(str(v) for v in picture.size)
-        problems.append(
-            f"{path}: it is {width}x{height}, {picture.origin} labels it at {stated}; "
+        shown = ", turned as its EXIF orientation says" if turned else ""
+        raise UserError(
+            f"{path}: it is {width}x{height}{shown}, {picture.origin} labels it at {stated}; "
             "label it at its own size"
         )
-        return None
     packages = []
     for shape in picture.shapes:
         if names[shape.name] is None:
             continue
-        found = package(shape, width, height)
-        if found is None:
-            problems.append(f"{shape.where}: encloses nothing inside the picture; draw it again")
-        else:
-            packages.append((names[shape.name], *found))
-    return Labelled(path, width, height, packages)
+        try:
+            packages.append((names[shape.name], *package(shape, width, height)))
+        except UserError as error:
+            problems.append(f"{shape.where}: {error}")
+    if any(shape.wrong and names[shape.name] for shape in picture.shapes):
+        return None
+    return Labelled(path, width, height, packages, hashlib.sha256(data).hexdigest(), turned)
 
 
 def package(shape, width, height):
-    """`segmentation, bbox, outlined`, within the picture; `None` where nothing is enclosed."""
+    """`segmentation, bbox, outlined`, within the picture."""
+    nothing = UserError("encloses nothing inside the picture; draw it again")
+    if shape.wrong:
+        raise UserError(shape.wrong)
     outline = shape.outline
     if outline is None:
         edges = np.clip(np.nan_to_num(shape.bbox), 0, [width, height] * 2).tolist()
         x0, y0, x1, y1 = edges
-        rectangle = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-        return (rectangle, edges, False) if x1 - x0 >= 1 and y1 - y0 >= 1 else None
+        if x1 - x0 < 1 or y1 - y0 < 1:
+            raise nothing
+        return [[x0, y0, x1, y0, x1, y1, x0, y1]], edges, False
     if isinstance(outline, list):
         outline = [p for p in outline if len(p) >= 6 and np.isfinite(p).all()]
         outline = [p for p in outline if polygon_area(p) >= 1.0]
         points = np.concatenate([np.reshape(p, (-1, 2)) for p in outline] or [np.zeros((0, 2))])
-        if len(points) and (points >= 0).all() and (points <= [width, height]).all():
-            return outline, (*points.min(0).tolist(), *points.max(0).tolist()), True
         if not len(points):
-            return None
+            raise nothing
+        if (points >= 0).all() and (points <= [width, height]).all():
+            return outline, (*points.min(0).tolist(), *points.max(0).tolist()), True
         mask = decode_mask(outline, height, width)
         outline = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    if list(outline["size"]) != [height, width] or coco_mask.area(outline) < 1:
-        return None
+    if list(outline["size"]) != [height, width]:
+        drawn = "x".join(str(v) for v in reversed(outline["size"]))
+        raise UserError(f"its mask is {drawn}, its picture {width}x{height}; export it again")
+    if coco_mask.area(outline) < 1:
+        raise nothing
     x, y, w, h = coco_mask.toBbox(outline).tolist()
     return outline, (x, y, x + w, y + h), True
 
@@ -209,11 +253,12 @@ def divide(pictures, share):
             f"{len(pictures)} labelled pictures are too few: label {PICTURES_MIN} or more, "
             "so that some can be held out"
         )
-    ordered = sorted(pictures, key=lambda p: hashlib.sha256(p.path.read_bytes()).digest())
+    ordered = sorted(pictures, key=lambda p: p.sha256)
     count = min(max(HELD_OUT_MIN, round(share * len(pictures))), len(pictures) - HELD_OUT_MIN)
     if not any(p.packages for p in ordered[:count]):
         raise UserError("no held-out picture shows a package: label more, or name some by --held-out")
-    return ordered[count:], ordered[:count]
+    held_out = {p.sha256 for p in ordered[:count]}  # copies of one picture stay together
+    return [p for p in ordered[count:] if p.sha256 not in held_out], ordered[:count]
 
 
 def write_coco(pictures, out, classes=CLASSES):
@@ -230,6 +275,7 @@ def write_coco(pictures, out, classes=CLASSES):
                 "file_name": str(picture.path),
                 "width": picture.width,
                 "height": picture.height,
+                "sha256": picture.sha256,
             }
         )
         for class_name, segmentation, (x0, y0, x1, y1), outlined in picture.packages:

@@ -1,12 +1,17 @@
 import base64
 import json
+import re
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from magpie_training import CLASSES, UserError
 from magpie_training.data import decode_mask, load_coco
+from magpie_training.label_formats import whole_rle
 from magpie_training.labels import divide, read_labels, write_coco
 
 WIDTH, HEIGHT = 80, 60
@@ -161,8 +166,15 @@ def test_names_are_matched_mapped_or_refused_with_the_remedy(tmp_path):
     assert [name for name, _ in masks(reading)] == ["padded_mailer", "box"]
     with pytest.raises(UserError, match="'crate' is none of box"):
         read_labels(tmp_path, {"carton": "crate"})
-    with pytest.raises(UserError, match="no label of .* is named 'parcel'"):
-        read_labels(tmp_path, {"parcel": "box"})
+    notes = read_labels(tmp_path, {"carton": "box", "hand": "none", "parcel": "box"}).notes
+    assert "no label of" in notes[0] and "is named 'parcel'; there are Padded Mailer" in notes[0]
+
+
+def test_the_remedy_for_a_name_with_a_space_can_be_typed(tmp_path):
+    picture(tmp_path, "a.png")
+    labelme(tmp_path, [{"label": "hand truck", "points": points(SQUARE)}])
+    with pytest.raises(UserError, match="--map 'hand truck=box', .* --map 'hand truck=none'"):
+        read_labels(tmp_path)
 
 
 def test_folders_without_labels_or_with_several_kinds_are_refused(tmp_path):
@@ -188,7 +200,7 @@ def test_missing_broken_and_resized_pictures_are_named(tmp_path):
     as_labelme_polygon(tmp_path)
     assert "a.json: its picture a.png is missing" in one_problem(tmp_path)
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    assert "a.png: does not decode" in one_problem(tmp_path)
+    assert "a.png: is neither JPEG nor PNG" in one_problem(tmp_path)
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
     assert "it is 40x30" in one_problem(tmp_path) and "labels it at 80x60" in one_problem(tmp_path)
 
@@ -211,12 +223,208 @@ def test_shapes_that_enclose_nothing_are_named(tmp_path, drawn):
     assert len(masks(reading)) == 1
 
 
-def test_lines_are_no_outlines(tmp_path):
-    picture(tmp_path, "a.png")
+def test_shapes_that_cannot_be_read_are_named_and_leave_their_picture_out(tmp_path):
+    for stem in "ab":
+        picture(tmp_path, f"{stem}.png")
+        labelme(tmp_path, [{"label": "box", "points": points(SQUARE)}], stem=stem)
     line = {"label": "box", "points": [[1, 1], [9, 9]], "shape_type": "line"}
-    labelme(tmp_path, [line])
-    with pytest.raises(UserError, match="shape 1 .* line is no outline; draw a polygon"):
+    lost = {"label": "box", "points": [[1, 1], [9, 9]], "shape_type": "mask", "mask": "aGk="}
+    hand = {"label": "hand", "points": [[1, 1]], "shape_type": "point"}
+    labelme(tmp_path, [{"label": "box", "points": points(SQUARE)}, line, lost, hand])
+    reading = read_labels(tmp_path, {"hand": "none"})
+    first, second = reading.problems
+    assert "a.json, shape 2 ('box'): line is no outline; draw a polygon" in first
+    assert "a.json, shape 3 ('box'): its mask does not decode" in second
+    assert [picture.path.name for picture in reading.pictures] == ["b.png"]
+
+
+def edited_coco(folder, change):
+    picture(folder, "a.png")
+    as_coco_polygon(folder)
+    document = json.loads((folder / "labels.json").read_text())
+    change(document, document["images"][0], document["annotations"][0])
+    (folder / "labels.json").write_text(json.dumps(document))
+
+
+def runs(*counts, size=(HEIGHT, WIDTH)):
+    return {"size": list(size), "counts": list(counts)}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda d, i, a: a.update(image_id=9), "annotation 1 is on image 9, which is not among its images"),
+        (lambda d, i, a: d["images"].append({**i, "file_name": "b.png"}), "a.png and b.png have the same id, 1"),
+        (lambda d, i, a: i.pop("file_name"), "image 1 has no file_name"),
+        (lambda d, i, a: i.update(file_name="."), "its picture . is missing"),
+        (lambda d, i, a: a.update(segmentation=[], bbox=[]), "has neither an outline nor a box"),
+        (lambda d, i, a: a.update(segmentation=SQUARE), "not made of lists of x, y pairs"),
+        (lambda d, i, a: a.update(segmentation=[[*SQUARE, 1]]), "not made of lists of x, y pairs"),
+        (lambda d, i, a: a.update(segmentation=[["x"] * 8]), "could not convert string to float"),
+        (lambda d, i, a: a.update(segmentation={"counts": [1]}), r"cannot be read \(no 'size'\)"),
+        (lambda d, i, a: a.update(segmentation=runs(100, 50)), "its runs do not fill 80x60"),
+        (lambda d, i, a: a.update(segmentation={**runs(), "counts": "zzz"}), "its runs do not fill"),
+        (lambda d, i, a: a.update(segmentation=runs(100, 4700, size=(80, 60))), "its mask is 60x80, its picture 80x60"),
+    ],
+)
+def test_what_coco_files_get_wrong_is_named(tmp_path, change, expected):
+    edited_coco(tmp_path, change)
+    reading = read_labels(tmp_path)
+    (problem,) = reading.problems
+    assert re.search(expected, problem) and "labels.json" in problem and not reading.pictures
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, i, a: (a.update(category_id=17), d["categories"][0].update(id=17)),
+        lambda d, i, a: i.update(id=1.0),
+        lambda d, i, a: (i.pop("width"), i.pop("height")),
+        lambda d, i, a: i.update(file_name="C:\\shift 3\\a.png"),
+        lambda d, i, a: a.update(bbox=None),
+        lambda d, i, a: a.update(segmentation=[points(SQUARE)]),
+        lambda d, i, a: a.update(iscrowd="0"),
+    ],
+)
+def test_what_coco_files_may_vary_in_changes_nothing(tmp_path, change):
+    edited_coco(tmp_path, change)
+    reading = read_labels(tmp_path)
+    ((name, mask),) = masks(reading)
+    assert reading.problems == [] and name == "box" and (mask != square_mask()).mean() < 0.02
+
+
+def test_a_category_that_is_not_listed_is_an_unknown_name(tmp_path):
+    edited_coco(tmp_path, lambda d, i, a: a.update(category_id=7))
+    with pytest.raises(UserError, match="unknown label names 'category_id 7'"):
         read_labels(tmp_path)
+    edited_coco(tmp_path, lambda d, i, a: d.pop("categories"))
+    with pytest.raises(UserError, match=r"labels.json: not a coco file \(no 'categories'\)"):
+        read_labels(tmp_path)
+
+
+def test_compressed_runs_are_read_as_pycocotools_writes_them():
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        mask = np.asfortranarray(rng.random((HEIGHT, WIDTH)) < share, np.uint8)
+        again = whole_rle({**coco_mask.encode(mask), "counts": coco_mask.encode(mask)["counts"].decode()})
+        assert (coco_mask.decode(again) == mask).all()
+
+
+def test_what_cvat_turned_is_turned(tmp_path):
+    picture(tmp_path, "a.png")
+    ellipse = '<ellipse label="box" cx="30" cy="30" rx="20" ry="5" rotation="90"/>'
+    box = '<box label="item" xtl="10" ytl="25" xbr="50" ybr="35" rotation="90"/>'
+    cvat(tmp_path, f'<tag label="blurred"/>{ellipse}{box}')
+    (only,) = read_labels(tmp_path).pictures
+    for _, _, bbox, _ in only.packages:
+        np.testing.assert_allclose(bbox, (25, 10, 35, 50), atol=1e-9)
+
+
+def test_old_and_new_labelme_files_are_read(tmp_path):
+    picture(tmp_path, "a.png")
+    labelme(tmp_path, [{"label": "box", "points": points(SQUARE), "shape_type": "oriented_rectangle"}])
+    ((_, _, bbox, outlined),) = read_labels(tmp_path).pictures[0].packages
+    assert list(bbox) == [10, 10, 40, 30] and not outlined
+    document = json.loads((tmp_path / "a.json").read_text())
+    document["shapes"] = [{"label": "box", "points": points(SQUARE)}]
+    (tmp_path / "a.json").write_text("\ufeff" + json.dumps(document), "utf-8")
+    ((_, mask),) = masks(read_labels(tmp_path))
+    assert (mask != square_mask()).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.txt", "0 0.5 0.5 0.2 0.2\n", "a.txt is YOLO's, which is not read; export the labels as COCO"),
+        ("a.xml", "<annotation><filename>a.png</filename></annotation>", "a.xml is Pascal VOC, which is not read"),
+        ("a.json", '[{"id": 1, "data": {}, "annotations": []}]', "a.json is Label Studio's JSON"),
+        ("a.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', "a.json is COCO results without pictures"),
+        ("a.json", '{"_via_img_metadata": {}}', "a.json is VIA"),
+        ("a.json", '{"images": [', "a.json is no whole JSON"),
+        ("a.txt", "notes of the shift\n", "no labels there"),
+    ],
+)
+def test_labels_of_another_format_are_named(tmp_path, name, text, expected):
+    picture(tmp_path, "a.png")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_labels(tmp_path)
+
+
+def test_one_damaged_file_among_labels_is_a_problem(tmp_path):
+    picture(tmp_path, "a.png")
+    as_labelme_polygon(tmp_path)
+    (tmp_path / "b.json").write_text((tmp_path / "a.json").read_text()[:50])
+    assert "b.json: no whole JSON; save it again" in one_problem(tmp_path)
+
+
+def test_pictures_of_one_name_in_several_folders_are_told_apart_by_their_labels(tmp_path):
+    as_labelme_polygon(tmp_path)
+    for folder in ("shift_1", "shift_2"):
+        (tmp_path / folder).mkdir()
+        picture(tmp_path / folder, "a.png")
+    assert "a.png is missing; put it beside the labels (2 others have that name)" in one_problem(tmp_path)
+    (tmp_path / "a.json").rename(tmp_path / "shift_2" / "a.json")
+    assert read_labels(tmp_path).pictures[0].path == (tmp_path / "shift_2/a.png").resolve()
+
+
+def exif(order, orientation):
+    """A JPEG's segment that says how the camera was held."""
+    entry = struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
+    start = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    body = b"Exif\0\0" + start + struct.pack(order + "H", 1) + entry + bytes(4)
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_labels_are_of_pictures_as_their_exif_orientation_shows_them(tmp_path, order):
+    jpeg = cv2.imencode(".jpg", np.zeros((WIDTH, HEIGHT, 3), np.uint8))[1].tobytes()
+    coco(tmp_path, [{"segmentation": [SQUARE]}], file_name="a.jpg")
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + exif(order, 6) + jpeg[2:])
+    reading = read_labels(tmp_path)
+    assert reading.problems == [] and "1 pictures are turned by their EXIF orientation" in reading.notes[0]
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + exif(order, 1) + jpeg[2:])
+    assert "it is 60x80, " in one_problem(tmp_path)
+    lying = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(lying[:2] + exif(order, 8) + lying[2:])
+    assert "it is 60x80, turned as its EXIF orientation says" in one_problem(tmp_path)
+
+
+def grey():
+    return cv2.imencode(".png", np.zeros((HEIGHT, WIDTH), np.uint8))[1].tobytes()
+
+
+def noise(ending):
+    image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    return cv2.imencode(ending, image)[1].tobytes()
+
+
+def huge():
+    """A PNG's header of 60000 by 40000 pixels."""
+    data = bytearray(grey())
+    data[16:24] = struct.pack(">II", 60_000, 40_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (grey(), ""),
+        (noise(".jpg"), ""),
+        (noise(".jpg")[:-400], "is cut short; copy it again"),
+        (noise(".png")[:-4000], "does not decode"),
+        (noise(".bmp"), "is neither JPEG nor PNG; save it again as one of them"),
+        (b"", "is neither JPEG nor PNG"),
+        (cv2.imencode(".png", np.zeros((HEIGHT, WIDTH, 3), np.uint16))[1].tobytes(), "has 16 bits a channel"),
+        (huge(), "is too large to decode; scale it down"),
+    ],
+)
+def test_pictures_that_the_program_would_not_read_are_named(tmp_path, data, expected):
+    as_coco_polygon(tmp_path)
+    (tmp_path / "a.png").write_bytes(data)
+    problems = read_labels(tmp_path).problems
+    assert problems == [] if not expected else expected in problems[0]
 
 
 def test_pictures_without_labels_are_learned_from_only_if_asked(tmp_path):
@@ -234,6 +442,9 @@ def test_crowds_are_left_out_and_counted(tmp_path):
     coco(tmp_path, [{"segmentation": [SQUARE]}, {"segmentation": [SQUARE], "iscrowd": 1}])
     reading = read_labels(tmp_path)
     assert len(masks(reading)) == 1 and "1 crowds" in reading.notes[0]
+    coco(tmp_path, [{"segmentation": [SQUARE], "iscrowd": 1}])
+    with pytest.raises(UserError, match=r"none labelled: all 1 annotations are crowds"):
+        read_labels(tmp_path)
 
 
 def test_pictures_are_divided_by_their_contents_alone(tmp_path):
@@ -247,6 +458,15 @@ def test_pictures_are_divided_by_their_contents_alone(tmp_path):
         return {p.path.read_bytes() for p in held_out}
 
     assert divided(tmp_path / "one", "abcdefghij") == divided(tmp_path / "two", "jihgfedcba")
+
+
+def test_copies_of_one_picture_are_not_on_both_sides(tmp_path):
+    for number in range(10):
+        picture(tmp_path, f"{number}.png", shade=10 * (number // 2))
+        labelme(tmp_path, [{"label": "box", "points": points(SQUARE)}], stem=str(number))
+    learned, held_out = divide(read_labels(tmp_path).pictures, 0.3)
+    sides = [{p.path.read_bytes() for p in side} for side in (learned, held_out)]
+    assert not sides[0] & sides[1] and len(held_out) == 3 and len(learned) == 6
 
 
 def test_too_few_pictures_are_refused(tmp_path):
