@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use magpie_camera::{write_camera_info, write_png};
-use magpie_perception::BgrImage;
+use magpie_camera::{read_image, write_camera_info, write_depth_png, write_png};
+use magpie_perception::{BgrImage, CameraInfo, DepthImage, Distortion, Intrinsics};
 use serde_json::Value;
 
 use super::{check_refused, magpie, root, succeed, text};
@@ -190,6 +190,48 @@ fn labels_that_cannot_be_scored_against_are_named() {
     refused(&|d| d["images"][1]["width"] = 320.into(), &["000001.png", "640x480", "320x480"]);
     refused(&|d| d["annotations"][0]["image_id"] = 99.into(), &["annotation 1", "image 99"]);
     refused(&|d| d["images"] = serde_json::json!([]), &["lists no images"]);
+}
+
+#[test]
+fn a_picture_with_depth_gives_heights_over_the_plane_that_most_of_it_shows() {
+    let simulated = Simulated::new();
+    let (picture, depth) = (simulated.arg("color/000000.png"), simulated.arg("flat.png"));
+    let color = read_image(Path::new(&picture)).unwrap();
+    let (width, height) = (color.width_px(), color.height_px());
+    let found = detected(&["detect", &picture, "--json"]);
+    let [x0, y0, x1, y1] =
+        [0, 1, 2, 3].map(|at| found["packages"][0]["bbox_px"][at].as_f64().unwrap());
+    let is_raised =
+        |x: u32, y: u32| (x0..x1).contains(&f64::from(x)) && (y0..y1).contains(&f64::from(y));
+    let mm = |at: u32| if is_raised(at % width, at / width) { 800 } else { 1000 };
+    let data = (0..width * height).map(mm).collect();
+    write_depth_png(Path::new(&depth), &DepthImage::new(width, height, data).unwrap()).unwrap();
+    check_refused(&["detect", &picture, "--depth", &depth], 78, &["--camera-info"]);
+    let info = CameraInfo {
+        camera_name: "test".into(),
+        frame_id: "camera_optical_frame".into(),
+        width_px: width,
+        height_px: height,
+        intrinsics: Intrinsics {
+            fx_px: 600.0,
+            fy_px: 600.0,
+            cx_px: 0.5 * f64::from(width),
+            cy_px: 0.5 * f64::from(height),
+        },
+        distortion: Distortion::default(),
+    };
+    let info_path = simulated.path("info.yaml");
+    write_camera_info(&info_path, &info).unwrap();
+    let info_path = info_path.to_str().unwrap();
+    let found =
+        detected(&["detect", &picture, "--depth", &depth, "--camera-info", info_path, "--json"]);
+    let height_m = |package: &Value| package["height_m"].as_f64().unwrap();
+    let highest = found["packages"].as_array().unwrap().iter().map(height_m).fold(0.0, f64::max);
+    assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
+}
+
+fn detected(args: &[&str]) -> Value {
+    serde_json::from_slice(&succeed(args).stdout).unwrap()
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
+use magpie_camera::calibrate::fit_plane;
 use magpie_camera::{check_aligned, read_camera_info, read_depth_png, read_image, write_png};
 use magpie_inference::OnnxSession;
 use magpie_perception::{
-    CameraInfo, Frame, Grasp, InferenceSession, ModelSpec, Package, Packages, Pipeline, PoseSource,
-    Scene, StampSource,
+    CameraInfo, DepthImage, Frame, Grasp, InferenceSession, ModelSpec, Package, Packages, Pipeline,
+    Plane, PoseSource, ReferenceFrame, Scene, StampSource, check_image_size,
 };
 use serde_json::{Value, json};
 
@@ -20,6 +21,9 @@ use crate::overlay::{Drawn, draw};
 use crate::service::ended_by;
 use crate::{model, output, pictures, progress, table};
 
+/// Packages may cover most of what they lie on.
+const PLANE_SHARE_MIN: f64 = 0.2;
+
 #[derive(Debug, clap::Args)]
 pub struct DetectArgs {
     /// JPEG or PNG pictures, or folders of them.
@@ -28,10 +32,12 @@ pub struct DetectArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG in millimetres, aligned with the one picture. Needs --camera-info.
-    #[arg(long, requires = "camera_info")]
+    /// 16-bit PNG in millimetres, aligned with the one picture. Needs a camera_info. Where no
+    /// support plane is configured, the largest plane in it is taken for one.
+    #[arg(long)]
     depth: Option<PathBuf>,
-    /// ROS camera_info YAML of the camera: gives grasps, in its optical frame.
+    /// ROS camera_info YAML of the camera: gives grasps, in its optical frame. Absent: [scene] of the
+    /// configuration.
     #[arg(long)]
     camera_info: Option<PathBuf>,
     /// Write the picture with masks, types and grasps here, as PNG; of several pictures, into this
@@ -54,17 +60,26 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     config.score_min = args.score_min.or(config.score_min);
     let model = model::chosen(args.model.as_deref(), &config)?;
     let paths = Paths::find(args)?;
-    let scene = match &args.camera_info {
+    let mut scene = match &args.camera_info {
         Some(path) => {
             let camera_info = read_camera_info(path, None).map_err(Failure::config)?;
             Some(camera_scene(camera_info, &config))
         }
-        None => None,
+        None => config.scene.clone(),
     };
+    if args.depth.is_some() && scene.is_none() {
+        return Err(Failure::Config(anyhow!(
+            "--depth says nothing without the lens: give --camera-info, or --config with [scene]"
+        )));
+    }
     // A single picture is read before the model is loaded: a wrong name is told at once.
     let clock = SystemClock::start();
     let read = |path: &Path| read_frame(path, args.depth.as_deref(), clock.now());
     let mut first = if paths.are_several { None } else { Some(read(&paths.pictures[0])?) };
+    if let Some((scene, depth)) = scene.as_mut().zip(first.as_ref().and_then(|f| f.depth.as_ref()))
+    {
+        find_support_plane(scene, depth)?;
+    }
 
     let mut session = model::load(&model, &config.session)?;
     let limits = config.limits(model.spec().score_min);
@@ -183,6 +198,33 @@ pub fn read_frame(
     Ok(Frame { sequence: 0, stamp, stamp_source: StampSource::Arrival, color, depth })
 }
 
+/// Where none is configured: packages lie on the largest plane in view, or nobody knows.
+fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
+    check_image_size((depth.width_px(), depth.height_px()), Some(scene))
+        .map_err(Failure::config)?;
+    if scene.support_plane_in_camera.is_some() {
+        return Ok(());
+    }
+    match fit_plane(depth, &scene.camera_info, None, PLANE_SHARE_MIN) {
+        Ok(fit) => {
+            let share_percent = 100.0 * fit.inlier_share;
+            let Plane { normal: n, offset_m } = fit.plane;
+            tracing::info!(
+                "took the plane of {share_percent:.0} % of the depth for the support: \
+                 support_plane_in_camera = [{:.4}, {:.4}, {:.4}, {offset_m:.4}]",
+                n.x,
+                n.y,
+                n.z
+            );
+            scene.support_plane_in_camera = Some(fit.plane);
+        }
+        Err(error) => {
+            tracing::warn!("without a support plane there are no sizes and heights: {error}");
+        }
+    }
+    Ok(())
+}
+
 fn camera_scene(camera_info: CameraInfo, config: &Config) -> Scene {
     Scene {
         camera_info,
@@ -200,7 +242,15 @@ fn to_json_line(
     inference_ns: u64,
 ) -> String {
     let spec = session.spec();
-    let found = packages.packages.iter().map(|package| package_json(package, &spec.class_names));
+    let reference_frame = match packages.reference_frame {
+        ReferenceFrame::Base => "base",
+        ReferenceFrame::Gripper => "gripper",
+        ReferenceFrame::Camera => "camera",
+    };
+    let found = packages
+        .packages
+        .iter()
+        .map(|package| package_json(package, &spec.class_names, reference_frame));
     let document = json!({
         "image": {
             "path": path,
@@ -216,7 +266,7 @@ fn to_json_line(
     document.to_string()
 }
 
-fn package_json(package: &Package, class_names: &[String]) -> Value {
+fn package_json(package: &Package, class_names: &[String], reference_frame: &str) -> Value {
     let Package { instance, .. } = package;
     let (bbox, mask) = (&instance.bbox, &instance.mask);
     json!({
@@ -232,18 +282,18 @@ fn package_json(package: &Package, class_names: &[String]) -> Value {
         "occluded_share": package.occluded_share,
         "refusal": package.refusal.map(|refusal| table::refusal(refusal.into())),
         "pick_rank": package.pick_rank,
-        "grasps": package.grasps.iter().map(grasp_json).collect::<Vec<_>>(),
+        "grasps": package.grasps.iter().map(|g| grasp_json(g, reference_frame)).collect::<Vec<_>>(),
     })
 }
 
-fn grasp_json(grasp: &Grasp) -> Value {
+fn grasp_json(grasp: &Grasp, reference_frame: &str) -> Value {
     let position = grasp.reference_from_grasp.translation.vector;
     let q = grasp.reference_from_grasp.rotation.coords;
     json!({
         "contact_px": grasp.contact_px,
         "position_m": [position.x, position.y, position.z],
         "orientation_xyzw": [q.x, q.y, q.z, q.w],
-        "reference_frame": "camera",
+        "reference_frame": reference_frame,
         "pose_source": match grasp.pose_source {
             PoseSource::Depth => "depth",
             PoseSource::SupportPlane => "support_plane",

@@ -131,11 +131,10 @@ impl Pipeline {
         let Plan { packages, depth_problem } =
             plan(instances, &track_ids, depth, scene, &limits.grasps, &mut self.plan);
         let reference_frame = scene.map_or(ReferenceFrame::Camera, Scene::reference_frame);
-        let velocity = match reference_frame {
-            // What seems to move may be the arm.
-            ReferenceFrame::Gripper => None,
-            _ => limits.belt_velocity.or(self.motion.follow(&packages, frame.stamp)),
-        };
+        let measured = self.motion.follow(&packages, frame.stamp);
+        let velocity = limits.belt_velocity.or(measured);
+        // Of a camera on the arm, what seems to move may be the arm.
+        let velocity = velocity.filter(|_| reference_frame != ReferenceFrame::Gripper);
         let planned = clock.now();
 
         let latencies = StageLatencies {

@@ -45,7 +45,7 @@ pub use drift::{Drift, Reference, ReferencePoint, measure_drift, reference_point
 pub use errors::CalibrateError;
 pub use hand_eye::{HandEye, HandEyePair, HandEyeReport, Setup, Spread, calibrate_hand_eye};
 pub use intrinsics::{IntrinsicsReport, calibrate_intrinsics};
-pub use plane::{PlaneFit, fit_plane};
+pub use plane::{CLEARED_SHARE_MIN, PlaneFit, fit_plane};
 pub use pose::{BoardPose, board_pose};
 pub use print::{PageFormat, board_pdf, board_svg};
 pub use readings::settle_readings;

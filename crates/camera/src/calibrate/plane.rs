@@ -20,17 +20,19 @@ const PIXELS_MIN: usize = 100;
 /// Enough of a picture to find a plane in.
 const PIXELS_MAX: usize = 20_000;
 const TRIALS: usize = 400;
-/// The largest plane of a cleared cell is the support.
-const INLIER_SHARE_MIN: f64 = 0.5;
+/// The largest plane of a cleared cell is the support: least share of the pixels.
+pub const CLEARED_SHARE_MIN: f64 = 0.5;
 /// Noise of a structured-light or time-of-flight camera: 2 mm and a few thousandths of the depth.
 const TOLERANCE_M: f64 = 0.002;
 const TOLERANCE_SHARE: f64 = 0.004;
 
-/// By RANSAC and then least squares over `region` (x, y, width, height in pixels; all if `None`).
+/// By RANSAC and then least squares over `region` (x, y, width, height in pixels; all if `None`); of
+/// the pixels that have depth, at least `share_min` must lie on it.
 pub fn fit_plane(
     depth: &DepthImage,
     info: &CameraInfo,
     region: Option<[u32; 4]>,
+    share_min: f64,
 ) -> Result<PlaneFit, CalibrateError> {
     let points = points_in_camera(depth, info, region);
     if points.len() < PIXELS_MIN {
@@ -50,7 +52,7 @@ pub fn fit_plane(
         }
     }
     let share = |count: usize| count as f64 / points.len() as f64;
-    let found = best.filter(|(count, _)| share(*count) >= INLIER_SHARE_MIN);
+    let found = best.filter(|(count, _)| share(*count) >= share_min);
     let Some((_, mut plane)) = found else {
         let share_percent = 100.0 * best.map_or(0.0, |(count, _)| share(count));
         return Err(CalibrateError::NoPlane { share_percent, tolerance_mm: 1000.0 * tolerance_m });
@@ -144,7 +146,7 @@ mod tests {
         let info = guess(160, 120);
         let normal = Unit::new_normalize(Vector3::new(0.05, -0.1, -1.0));
         let truth = Plane { normal, offset_m: -0.9 };
-        let fit = fit_plane(&depth_image(&info, &truth), &info, None).unwrap();
+        let fit = fit_plane(&depth_image(&info, &truth), &info, None, CLEARED_SHARE_MIN).unwrap();
         let off_deg = fit.plane.normal.angle(&truth.normal).to_degrees();
         assert!(off_deg < 0.1, "{off_deg} degrees");
         assert!((fit.plane.offset_m - truth.offset_m).abs() < 0.0005, "{fit:?}");
@@ -155,11 +157,11 @@ mod tests {
     fn nothing_measured_and_no_plane_are_refused() {
         let info = guess(160, 120);
         let empty = DepthImage::new(160, 120, vec![0; 160 * 120]).unwrap();
-        let message = fit_plane(&empty, &info, None).unwrap_err().to_string();
+        let message = fit_plane(&empty, &info, None, CLEARED_SHARE_MIN).unwrap_err().to_string();
         assert!(message.contains("0 depth pixels"), "{message}");
         let rough = (0..160 * 120_u32).map(|i| u16::try_from(700 + i * 7919 % 600).unwrap());
         let rough = DepthImage::new(160, 120, rough.collect()).unwrap();
-        let message = fit_plane(&rough, &info, None).unwrap_err().to_string();
+        let message = fit_plane(&rough, &info, None, CLEARED_SHARE_MIN).unwrap_err().to_string();
         assert!(message.contains("no plane"), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use magpie_camera::calibrate::{board_pose, fit_plane, view_of};
+use magpie_camera::calibrate::{CLEARED_SHARE_MIN, board_pose, fit_plane, view_of};
 use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
 use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
@@ -118,7 +118,7 @@ fn from_depth(
             info.height_px
         )));
     }
-    let fit = fit_plane(depth, info, args.region).map_err(Failure::config)?;
+    let fit = fit_plane(depth, info, args.region, CLEARED_SHARE_MIN).map_err(Failure::config)?;
     let how = format!(
         "{:.0} % of {} depth pixels lie on one plane, within {:.2} mm rms",
         100.0 * fit.inlier_share,
