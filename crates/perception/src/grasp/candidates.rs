@@ -5,6 +5,7 @@ use super::grid::{CELL_NOISE, Cell, Grid};
 use super::hold::{
     Held, Site, clearance_share, hold_with_many, hold_with_one, moment_share, seal_share,
 };
+use super::memory::{Found, Recalled};
 use super::overview::is_blocked;
 use crate::GraspRefusal;
 use crate::number::{floor_index, to_f32};
@@ -27,6 +28,8 @@ const ROUGH_BENDS: f32 = 4.0;
 const GLANCE_SHARE_MIN: f32 = 0.4;
 /// The last frame's choice stays unless another is better by more than this.
 const STAY_GAIN: f32 = 1.35;
+/// Of the quality that a search found, while nothing is searched anew.
+const KEPT_SHARE: f32 = 0.8;
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -58,24 +61,55 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// At most [`GraspLimits::per_package_max`], best first, or why there is none.
-    ///
-    /// [`GraspLimits::per_package_max`]: crate::GraspLimits::per_package_max
+    /// Chooses what [`Candidates::held`] tells, or says why there is nothing.
     pub(crate) fn choose(
         &mut self,
         site: &Site<'_>,
-        remembered_px: Option<[f32; 2]>,
+        recalled: Option<&Recalled>,
         patch: &mut Patch,
-    ) -> Result<impl Iterator<Item = &Held> + Clone, GraspRefusal> {
+    ) -> Result<Found, GraspRefusal> {
+        if let Some(recalled) = recalled.filter(|recalled| !recalled.is_due)
+            && self.revisit(site, recalled, patch)
+        {
+            return Ok(recalled.found);
+        }
         self.find(site);
-        self.remember(site, remembered_px);
+        self.remember(site, recalled);
         if self.candidates.is_empty() {
             return Err(GraspRefusal::ToolTooLarge);
         }
         let rough_m = self.rough_m(CELL_NOISE * site.load.noise_m).max(site.load.rough_min_m);
         self.rate(site, rough_m, patch)?;
         self.pick(site, rough_m, patch)?;
-        Ok(self.picked.iter().map(|rated| &rated.held))
+        Ok(Found { rough_m, quality: self.picked[0].held.quality() })
+    }
+
+    /// At most [`GraspLimits::per_package_max`], best first.
+    ///
+    /// [`GraspLimits::per_package_max`]: crate::GraspLimits::per_package_max
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.picked.iter().map(|rated| &rated.held)
+    }
+
+    /// Looks closely at the contacts of the last frame, where they are now. Whether all of them still
+    /// hold, and the best one about as well as when the package was searched.
+    fn revisit(&mut self, site: &Site<'_>, recalled: &Recalled, patch: &mut Patch) -> bool {
+        let Site { view, tool, load, limits, .. } = *site;
+        self.picked.clear();
+        for (index, &at_px) in recalled.contacts_px().iter().enumerate() {
+            let Some(spot) = spot_at(site, at_px) else { return false };
+            let held = hold(site, &spot, recalled.found.rough_m, Care::Close, patch);
+            let Some(held) = held.ok().filter(|held| held.quality() >= limits.quality_min) else {
+                return false;
+            };
+            if is_blocked(view, &held.origin, &held.normal, tool, load.noise_m) {
+                return false;
+            }
+            let candidate = Candidate { spot, promise: f32::MAX, remembered: index == 0 };
+            self.picked.push(Rated { candidate, held });
+        }
+        self.picked.sort_by(|a, b| b.value().total_cmp(&a.value()));
+        self.picked[0].held.quality() >= KEPT_SHARE * recalled.found.quality
     }
 
     /// The most promising cell of each block, the most promising first.
@@ -125,24 +159,10 @@ impl Candidates {
     }
 
     /// Adds the last frame's choice, where the tool still fits.
-    fn remember(&mut self, site: &Site<'_>, remembered_px: Option<[f32; 2]>) {
-        let Site { grid, view, tool, .. } = *site;
-        let radius_m = to_f32(tool.smallest_radius_m());
-        let Some(at_px) = remembered_px else { return };
-        let Some(index) = grid.cell_at(at_px) else { return };
-        let Some(z_m) = grid
-            .cells
-            .iter()
-            .find(|cell| cell.index as usize == index)
-            .map(|cell| cell.point_in_camera.z)
-        else {
-            return;
-        };
-        let clearance_m = grid.clearance_px(index) * z_m / view.rays.focal_px;
-        if clearance_share(clearance_m, radius_m) > 0.0 {
-            let spot = Spot { at_px, z_m, clearance_m };
-            self.candidates.push(Candidate { spot, promise: f32::MAX, remembered: true });
-        }
+    fn remember(&mut self, site: &Site<'_>, recalled: Option<&Recalled>) {
+        let last = recalled.and_then(|recalled| spot_at(site, recalled.contacts_px()[0]));
+        let last = last.map(|spot| Candidate { spot, promise: f32::MAX, remembered: true });
+        self.candidates.extend(last);
     }
 
     /// Compares all candidates at a glance.
@@ -216,6 +236,17 @@ impl Candidates {
             if hangs_askew { GraspRefusal::OffBalance } else { GraspRefusal::NoSeal }
         }))
     }
+}
+
+/// Where the smallest cup still fits on what was measured.
+fn spot_at(site: &Site<'_>, at_px: [f32; 2]) -> Option<Spot> {
+    let Site { grid, view, tool, .. } = *site;
+    let index = grid.cell_at(at_px)?;
+    let cell = grid.cells.iter().find(|cell| cell.index as usize == index)?;
+    let z_m = cell.point_in_camera.z;
+    let clearance_m = grid.clearance_px(index) * z_m / view.rays.focal_px;
+    let room = clearance_share(clearance_m, to_f32(tool.smallest_radius_m()));
+    (room > 0.0).then_some(Spot { at_px, z_m, clearance_m })
 }
 
 /// The tool on a spot of a package that is as rough as this all over.

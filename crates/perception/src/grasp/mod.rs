@@ -32,7 +32,7 @@ use self::candidates::Candidates;
 use self::contact::{Care, Patch, STEP_SIGMA_M, Spot, View};
 use self::grid::{CELL_NOISE, Grid};
 use self::hold::{Held, Load, Site};
-use self::memory::Memory;
+use self::memory::{Found, Memory};
 use self::overview::{Owners, check_depth};
 use self::rays::Rays;
 use self::size::{Body, Ground, Sizing};
@@ -91,6 +91,8 @@ pub struct PlanState {
     rays: Option<Rays>,
     owners: Owners,
     memory: Memory,
+    /// Of each package of the frame.
+    found: Vec<Option<Found>>,
     /// By class; `None` where its name is not one of ours.
     package_types: Vec<Option<PackageType>>,
     /// For packages that are planned at the same time.
@@ -162,9 +164,12 @@ pub fn plan(
         .collect();
     let share = view.is_some() && packages.len() >= PACKAGES_MIN_TO_SHARE;
     let buffers = if share { &mut state.buffers[..] } else { &mut state.buffers[..1] };
-    plan_from(0, &mut packages, context.as_ref(), buffers);
+    state.found.clear();
+    state.found.resize(packages.len(), None);
+    plan_from(0, &mut packages, &mut state.found, context.as_ref(), buffers);
+    state.memory.keep(&packages, &state.found);
     order::sort(&mut packages, state.memory.first_track());
-    state.memory.keep(&packages);
+    state.memory.keep_order(&packages);
     state.rays = rays;
     Plan { packages, depth_problem }
 }
@@ -173,21 +178,23 @@ pub fn plan(
 fn plan_from(
     first: usize,
     packages: &mut [Package],
+    found: &mut [Option<Found>],
     context: Option<&Context<'_>>,
     buffers: &mut [Buffers],
 ) {
     if let [buffers] = buffers {
-        for (index, package) in (first..).zip(packages) {
-            plan_package(index, package, context, buffers);
+        for ((index, package), found) in (first..).zip(packages).zip(found) {
+            *found = plan_package(index, package, context, buffers);
         }
         return;
     }
     let half = packages.len() / 2;
     let (one, other) = packages.split_at_mut(half);
+    let (found, more_found) = found.split_at_mut(half);
     let (buffers, more_buffers) = buffers.split_at_mut(buffers.len() / 2);
     rayon::join(
-        || plan_from(first, one, context, buffers),
-        || plan_from(first + half, other, context, more_buffers),
+        || plan_from(first, one, found, context, buffers),
+        || plan_from(first + half, other, more_found, context, more_buffers),
     );
 }
 
@@ -223,7 +230,7 @@ fn plan_package(
     package: &mut Package,
     context: Option<&Context<'_>>,
     buffers: &mut Buffers,
-) {
+) -> Option<Found> {
     let grid = &mut buffers.grid;
     grid.fill(&package.instance.mask);
     let deepest = grid.deepest();
@@ -231,7 +238,7 @@ fn plan_package(
         Some(cell) => grid.px(cell).map(|px| px as f32),
         None => grid.centroid_px,
     };
-    let Some(context) = context else { return };
+    let context = context?;
     if let Some(view) = context.view {
         let height_m = |point: &Vector3<f32>| {
             context.ground.as_ref().map_or(0.0, |ground| ground.height_m(point))
@@ -239,11 +246,11 @@ fn plan_package(
         grid.measure(view.depth, view.rays, height_m);
         let measured = grid.cells.len() as f32 / grid.inside_cells.max(1) as f32;
         if measured >= MEASURED_SHARE_MIN {
-            plan_on_depth(index, package, context, view, buffers);
-            return;
+            return plan_on_depth(index, package, context, view, buffers);
         }
     }
     on_plane::plan(package, grid, deepest, context.scene, context.limits);
+    None
 }
 
 fn plan_on_depth(
@@ -252,7 +259,7 @@ fn plan_on_depth(
     context: &Context<'_>,
     view: View<'_>,
     buffers: &mut Buffers,
-) {
+) -> Option<Found> {
     let Buffers { grid, sizing, patch, candidates, scatter_mm } = buffers;
     let package_type = context.package_types.get(package.instance.class_id).copied().flatten();
     let has_walls = matches!(package_type, None | Some(PackageType::Box));
@@ -278,21 +285,26 @@ fn plan_on_depth(
         rough_min_m: if package_type == Some(PackageType::PolyBag) { FILM_ROUGH_M } else { 0.0 },
         ..load(grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
     };
-    let remembered =
-        context.memory.contact_px(package.track_id, memory::middle_px(&package.instance));
+    let recalled = context.memory.recall(package.track_id, memory::middle_px(&package.instance));
     let (tool, limits) = (&context.scene.tool, context.limits);
     let site = Site { grid, view, load: &load, tool, limits };
-    let chosen = candidates.choose(&site, remembered, patch);
+    let chosen = candidates.choose(&site, recalled.as_ref(), patch);
     let above = body.map_or(load.center, |body| body.top);
-    let top = chosen.as_ref().ok().and_then(|held| held.clone().next()).map_or(above, |h| h.origin);
-    match chosen {
-        Ok(held) => {
+    let mut top = above;
+    let found = match chosen {
+        Ok(found) => {
             package.refusal = None;
-            package.grasps = held.map(|held| grasp(context.scene, held)).collect();
+            package.grasps = candidates.held().map(|held| grasp(context.scene, held)).collect();
+            top = candidates.held().next().map_or(above, |held| held.origin);
+            Some(found)
         }
-        Err(refusal) => package.refusal = Some(refusal),
-    }
+        Err(refusal) => {
+            package.refusal = Some(refusal);
+            None
+        }
+    };
     package.height_m = context.ground.as_ref().map(|ground| f64::from(ground.height_m(&top)));
+    found
 }
 
 /// The centre of mass is guessed to lie in the middle of the body.

@@ -587,3 +587,37 @@ fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
     let ranks: Vec<u32> = packages.iter().map(|package| package.pick_rank).collect();
     assert_eq!(ranks, [0, 1, 2, 3]);
 }
+
+#[test]
+fn between_searches_contacts_stay_and_their_poses_are_measured_anew() {
+    let mask = || vec![rectangle(100, 80, 80, 70)];
+    let state = &mut PlanState::default();
+    let mut contact = None;
+    for frame in 0..9u16 {
+        // It sinks: the pixels stay about the same, the depth does not.
+        let mm = 800 + 2 * frame;
+        let depth = blocks(&[(100, 80, 80, 70, mm)]);
+        let found = plan_again(mask(), Some(&depth), &scene(), state);
+        let best = &found.packages[0].grasps[0];
+        let z_m = best.reference_from_grasp.translation.z;
+        assert!((z_m - f64::from(mm) / 1000.0).abs() < 0.0006, "frame {frame}: {z_m}");
+        assert_eq!(*contact.get_or_insert(best.contact_px), best.contact_px, "frame {frame}");
+    }
+}
+
+#[test]
+fn a_contact_that_was_lost_is_searched_for_at_once() {
+    let state = &mut PlanState::default();
+    let mask = || vec![rectangle(100, 80, 120, 70)];
+    for frame in 0..6 {
+        let free = blocks(&[(100, 80, 120, 70, 800)]);
+        let before = plan_again(mask(), Some(&free), &scene(), state);
+        let [x, y] = before.packages[0].grasps[0].contact_px.map(|at| at as u32);
+        // A hole where it was held.
+        let holed = blocks(&[(100, 80, 120, 70, 800), (x - 12, y - 12, 24, 24, 0)]);
+        let found = plan_again(mask(), Some(&holed), &scene(), state);
+        let grasp = &found.packages[0].grasps[0];
+        let [dx, dy] = [grasp.contact_px[0] - x as f32, grasp.contact_px[1] - y as f32];
+        assert!(dx.hypot(dy) > 12.0 && grasp.quality > 0.2, "frame {frame}: {grasp:?}");
+    }
+}
