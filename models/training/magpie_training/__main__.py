@@ -1,6 +1,7 @@
 """`python -m magpie_training COMMAND`: trains, exports and judges Magpie's models."""
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from . import UserError
 # three times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNIVERSAL = Path(__file__).parents[2] / "universal.onnx"
 
 
@@ -87,8 +88,12 @@ def main(arguments=None):
     try:
         return COMMANDS[options.pop("command")](**options)
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        remedy = "; make room, then the same command again" if getattr(error, "errno", None) in FULL else ""
+        print(f"error: {error}{remedy}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
 
 
 def add_cardinal(commands):
@@ -108,8 +113,8 @@ def add_finetune(commands):
     tune = commands.add_parser("finetune", help="teach an exported model a new cell")
     tune.add_argument("labels", type=Path, help="folder or file of COCO, LabelMe or CVAT labels")
     tune.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
-    tune.add_argument("--minutes", type=float, default=20.0, help="of training, apart from scoring")
-    tune.add_argument("--steps", type=int, default=0, help="of training, instead of minutes")
+    tune.add_argument("--minutes", type=positive, default=20.0, help="of training, apart from scoring")
+    tune.add_argument("--steps", type=count, default=0, help="of training, instead of minutes")
     tune.add_argument("--base", type=Path, default=UNIVERSAL, help="exported .onnx to start from")
     tune.add_argument("--base-set", action="append", default=[], metavar="COCO",
                       help="pictures to replay, may be given again; absent: simulated frames")
@@ -128,7 +133,7 @@ def add_finetune(commands):
     tune.add_argument("--data-source", default="", help="for the card: where the pictures are from")
     tune.add_argument("--data-licence", default="", help="for the card: their licence")
     tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie")
-    tune.add_argument("--lr", type=float, default=1.5e-4)
+    tune.add_argument("--lr", type=positive, default=1.5e-4)
     tune.add_argument("--lr-backbone", type=float, default=0.0, help="0 freezes the backbone")
     tune.add_argument(
         "--blend", type=blend, default=0.5, help="how far from the base's weights to the taught ones; 1: all the way"
@@ -148,6 +153,19 @@ def blend(text):
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
     return value
+
+
+def positive(text):
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def count(text):
+    if not 0 < int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return int(text)
 
 
 def pair(text):

@@ -27,6 +27,7 @@ from .finetune import (
 )
 from .recipe import Recipe, Source
 from .train import train
+from .weights import read_checkpoint
 
 CELLS = Path(__file__).parents[1] / "recipes" / "cells"
 # Nobody trains on these seeds elsewhere.
@@ -93,20 +94,9 @@ def cached(plan, name, make):
 
 def cell(plan, program, recipe, name, frames):
     """The annotations of `frames` simulated pictures, made once."""
-    folder = plan.out / "cells" / f"{name}_{frames}"
-    if not folder.is_dir():
-        partial = folder.with_name(folder.name + ".part")
-        if partial.is_dir():
-            raise UserError(f"simulate {folder}: remove {partial}, left by a run that was cut")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        print(f"simulating {frames} frames into {folder}", flush=True)
-        arguments = ["--recipe", CELLS / f"{recipe}.toml"]
-        arguments += ["--textures", plan.textures] if plan.textures else []
-        judge.run_program(
-            program, "simulate", "--seed", SEEDS[name], "--frames", frames, "--out", partial, *arguments
-        )
-        partial.rename(folder)
-    return (folder / "annotations.json").resolve()
+    arguments = ["--recipe", CELLS / f"{recipe}.toml"]
+    arguments += ["--textures", plan.textures] if plan.textures else []
+    return simulated(program, plan.out / "cells" / f"{name}_{frames}", SEEDS[name], frames, *arguments)
 
 
 def subset(annotations, count, out):
@@ -127,12 +117,14 @@ def subset(annotations, count, out):
 
 def taught(plan, name, count, frames, test, base_sets):
     folder = plan.out / name
-    labels = subset(frames, count, folder / "pictures.json")
+    labels = subset(frames, count, plan.out / f"pictures_{count}.json")
     finetune(Options(
         labels=labels, held_out=test, out=folder, base=plan.base, steps=plan.teach_steps,
         base_set=(str(base_sets[0]),), base_check=base_sets[1],
         magpie=plan.magpie, name=f"production_{count}", data_source="simulated",
     ))
+    if not (folder / "verdict.json").is_file():
+        raise UserError(f"teach {name}: stopped; the same command goes on from there")
     verdict = json.loads((folder / "verdict.json").read_text())
     forgotten = verdict["before"]["base set"][SCORE] - verdict["after"]["base set"][SCORE]
     return row("universal, taught", count, 0, plan.teach_steps, verdict["after"]["new cell"], forgotten)
@@ -149,6 +141,8 @@ def bespoke(plan, umpire, count, prototype, frames, test):
         mosaic_share=0.15, paste_share=0.35, cache_dir=str(folder / "cache"), checkpoint_minutes=1.0,
     )
     checkpoint = train(recipe, folder / "run", resume=(folder / "run/last.pt").is_file())
+    if read_checkpoint(checkpoint)["step"] < recipe.steps:
+        raise UserError(f"train {folder.name}: stopped; the same command goes on from there")
     model = folder / "bespoke.onnx"
     export.export(
         checkpoint, model, size=(512, 512), version="0", training_data="simulated", score_min=0.3

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"read annotations {path}: no such file; check `annotations` in the recipe")
+        raise UserError(f"read annotations {path}: no such file")
     try:
         document = json.loads(path.read_text())
         names = {c["id"]: c["name"] for c in document["categories"]}
@@ -79,26 +80,31 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
     records = []
     for image in images:
         instances = []
-        for annotation in by_image.get(image["id"], []):
-            instance = parse_instance(annotation, classes.index(names[annotation["category_id"]]))
-            if instance is not None:
-                instances.append(instance)
-        records.append(
-            Record(
-                path.parent / image["file_name"],
-                image["width"],
-                image["height"],
-                tuple(instances),
-                bool(complete or image.get("all_polygon", False)),
-                mask_weight,
-                whole,
+        try:
+            for annotation in by_image.get(image["id"], []):
+                class_id = classes.index(names[annotation["category_id"]])
+                instance = parse_instance(annotation, class_id, [image["height"], image["width"]])
+                if instance is not None:
+                    instances.append(instance)
+            records.append(
+                Record(
+                    path.parent / image["file_name"],
+                    image["width"],
+                    image["height"],
+                    tuple(instances),
+                    bool(complete or image.get("all_polygon", False)),
+                    mask_weight,
+                    whole,
+                )
             )
-        )
+        except (ValueError, KeyError, TypeError) as error:
+            name = image.get("file_name", image.get("id"))
+            raise UserError(f"read annotations {path}: those of image {name} ({error!r})") from error
     return records
 
 
-def parse_instance(annotation, class_id):
-    """`None` for crowds and for annotations that enclose nothing."""
+def parse_instance(annotation, class_id, size):
+    """`None` for crowds and for annotations that enclose nothing; `size`: height, width."""
     x, y, w, h = annotation["bbox"]
     if annotation.get("iscrowd") or w < 1 or h < 1:
         return None
@@ -109,6 +115,8 @@ def parse_instance(annotation, class_id):
         segmentation = [p for p in segmentation if len(p) >= 6 and polygon_area(p) >= 1.0]
         if not segmentation:
             return None
+    if isinstance(segmentation, dict) and list(segmentation["size"]) != size:
+        raise ValueError(f"a mask of {segmentation['size']} in a picture of {size}")
     visible = float(annotation.get("visible_fraction", 1.0))
     return Instance(class_id, (x, y, x + w, y + h), segmentation, visible)
 
@@ -138,13 +146,15 @@ def decode_mask(segmentation, height, width):
 def draw_ids(record):
     """The map of instances; larger ones first, so that what lies inside or on top stays."""
     ids = np.zeros((record.height, record.width), np.uint16)
-    masks = [
-        (index, decode_mask(instance.segmentation, record.height, record.width))
-        for index, instance in enumerate(record.instances)
-        if instance.segmentation is not None
-    ]
-    for index, mask in sorted(masks, key=lambda item: -int(item[1].sum())):
-        ids[mask] = index + 1
+    # The area of what lies on top so far: of a large picture, only one mask fits into memory.
+    areas = np.full(ids.shape, record.height * record.width, np.uint32)
+    for index, instance in enumerate(record.instances):
+        if instance.segmentation is None:
+            continue
+        mask = decode_mask(instance.segmentation, record.height, record.width)
+        area = np.count_nonzero(mask)
+        mask &= area <= areas
+        ids[mask], areas[mask] = index + 1, area
     return ids
 
 
@@ -170,12 +180,21 @@ def read_sample(record, cache_dir=None):
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        cv2.imwrite(str(image_path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        partial = ids_path.with_suffix(".part.png")
-        cv2.imwrite(str(partial), ids)
-        partial.replace(ids_path)
+        write_encoded(image_path, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_encoded(ids_path, ids, [])
     image = read_image(image_path)
     return Sample(image, cv2.imread(str(ids_path), cv2.IMREAD_UNCHANGED), record)
+
+
+def write_encoded(path, image, options):
+    """Written beside and renamed; OpenCV's own writing leaves half a file on a full disk."""
+    partial = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"write {path}: {error.strerror}; make room, then resume") from error
 
 
 def read_checked(record):

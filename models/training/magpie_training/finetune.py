@@ -19,6 +19,7 @@ from pathlib import Path
 import onnx
 
 from . import UserError, deployed, export, judge, report
+from .data import load_all
 from .labels import divide, read_labels, write_coco
 from .recipe import Recipe, Source
 from .train import progress, train
@@ -31,6 +32,8 @@ PARITY_PICTURES = 8
 REPLAY_SEED, REPLAY_FRAMES = 770_001, 160
 CHECK_SEED, CHECK_FRAMES = 770_002, 90
 ALL_BLOCKS = 16
+# What there may be in --out before there are settings.
+FIRST_STEPS = {"labels", "base", "settings.part"}
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,20 @@ class Base:
 def finetune(options):
     """Returns whether the new model was accepted."""
     out = options.out
+    check_out(options)
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     program = judge.find_program(options.magpie)
     umpire = judge.Judge(program)
     base = read_base(options.base)
-    cell = prepare_labels(options)
-    replay, check = prepare_base(options, program)
+    cell = prepare_labels(options, base.classes)
+    replay, check = prepare_base(options, base.classes, program)
     sets = {"new cell": out / "labels/held_out.json", "base set": check}
     settle(options, base, replay, sets)
     print(f"3/5 scores before, by {umpire.name()}", flush=True)
-    scoring = time.monotonic()
-    before = {name: cached_scores(out, umpire, base.path, path) for name, path in sets.items()}
-    scoring = time.monotonic() - scoring
-    checkpoint = learn(options, base, replay, scoring)
+    scored = {name: cached_scores(out, umpire, base.path, path) for name, path in sets.items()}
+    before = {name: entry["scores"] for name, entry in scored.items()}
+    checkpoint = learn(options, base, replay, sum(entry["seconds"] for entry in scored.values()))
     if checkpoint is None:
         return False
     checkpoint = blended(checkpoint, base.path, options.blend)
@@ -113,6 +116,21 @@ def finetune(options):
     return report.hand_over(verdict, partial, out)
 
 
+def check_out(options):
+    """Nothing of somebody else's is written over, and no labels are read from what is written here."""
+    out = options.out.resolve()
+    for labels in (options.labels, options.held_out):
+        if labels and labels.is_dir() and out.is_relative_to(labels.resolve()):
+            raise UserError(
+                f"--out {options.out}: it lies within {labels}, where everything below is read as "
+                "labels; use a folder beside it"
+            )
+    if out.is_dir() and not (out / "settings.json").is_file():
+        strange = sorted(p.name for p in out.iterdir() if p.name not in FIRST_STEPS)
+        if strange:
+            raise UserError(f"--out {options.out}: it holds something else ({strange[0]}); use a new folder")
+
+
 def read_base(path):
     if path.suffix != ".onnx":
         raise UserError(f"read model {path}: name an .onnx file; `export` makes one of a checkpoint")
@@ -131,20 +149,21 @@ def read_base(path):
     )
 
 
-def prepare_labels(options):
+def prepare_labels(options, classes):
     """Writes `labels/train.json` and `labels/held_out.json`; returns what they hold."""
-    reading = read_checked(options, options.labels)
+    reading = read_checked(options, options.labels, classes)
     if options.held_out:
-        learned, held_out = reading.pictures, read_checked(options, options.held_out).pictures
-        shared = {p.path for p in learned} & {p.path for p in held_out}
+        learned, held_out = reading.pictures, read_checked(options, options.held_out, classes).pictures
+        known = {p.sha256 for p in learned}
+        shared = sorted(p.path for p in held_out if p.sha256 in known)
         if shared:
-            raise UserError(f"--held-out: {sorted(shared)[0]} is also among the pictures to learn from")
+            raise UserError(f"--held-out: {shared[0]} is also among the pictures to learn from")
         rule = f"those of {options.held_out}"
     else:
         learned, held_out = divide(reading.pictures, options.held_out_share)
         rule = "those whose contents have the smallest SHA-256"
     for name, pictures in (("train", learned), ("held_out", held_out)):
-        write_coco(pictures, options.out / f"labels/{name}.json")
+        write_coco(pictures, options.out / f"labels/{name}.json", classes)
     types = Counter(p[0] for picture in (*learned, *held_out) for p in picture.packages)
     cell = {
         "labels": str(options.labels), "kind": reading.kind, "types": dict(types),
@@ -159,8 +178,8 @@ def prepare_labels(options):
     return cell
 
 
-def read_checked(options, path):
-    reading = read_labels(path, options.mapping, options.keep_empty)
+def read_checked(options, path, classes):
+    reading = read_labels(path, options.mapping, options.keep_empty, classes)
     for note in reading.notes:
         print(f"    note: {note}")
     for problem in reading.problems:
@@ -173,7 +192,7 @@ def read_checked(options, path):
     return reading
 
 
-def prepare_base(options, program):
+def prepare_base(options, classes, program):
     """COCO files to replay and one to check, the user's own or simulated ones."""
     if options.base_set:
         if not options.base_check:
@@ -190,22 +209,33 @@ def prepare_base(options, program):
     else:
         replay = [str(simulated(program, options.out / "base/replay", REPLAY_SEED, REPLAY_FRAMES))]
         check = simulated(program, options.out / "base/check", CHECK_SEED, CHECK_FRAMES)
-    if not Path(check).is_file():
-        raise UserError(f"read annotations {check}: no such file; see --base-check")
+    for path in replay:
+        whole(path, classes)
+    if not any(i.segmentation for record in whole(check, classes) for i in record.instances):
+        raise UserError(f"--base-check {check}: it outlines no package, so forgetting would not show")
     share = round(100 * options.replay_share)
     print(f"2/5 base set: {share} % of what is learned is replayed from {', '.join(replay)}")
     print(f"    checked on {check}", flush=True)
     return replay, Path(check).resolve()
 
 
-def simulated(program, folder, seed, frames):
+def whole(pattern, classes):
+    """A dataset's records, whose pictures are all there: none shall be missed in the midst of a run."""
+    records = load_all(str(pattern), classes)
+    for record in records:
+        if not record.path.is_file():
+            raise UserError(f"read annotations {pattern}: its picture {record.path} is missing")
+    return records
+
+
+def simulated(program, folder, seed, frames, *more):
     annotations = folder / "annotations.json"
     if not annotations.is_file():
         partial = folder.with_name(folder.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         print(f"    simulating {frames} frames into {folder}", flush=True)
-        judge.run_program(program, "simulate", "--seed", seed, "--frames", frames, "--out", partial)
+        judge.run_program(program, "simulate", "--seed", seed, "--frames", frames, "--out", partial, *more)
         partial.rename(folder)
     return annotations.resolve()
 
@@ -216,8 +246,8 @@ def settle(options, base, replay, sets):
         **describe(options),
         "base": base.sha256,
         "replay": replay,
-        "labels": sha256(options.out / "labels/train.json"),
-        "new cell": sha256(sets["new cell"]),
+        "set of labels": sha256(options.out / "labels/train.json"),
+        "set of held-out labels": sha256(sets["new cell"]),
         "base check": sha256(sets["base set"]),
     }
     settings = json.loads(json.dumps(settings))
@@ -226,10 +256,9 @@ def settle(options, base, replay, sets):
         known = json.loads(path.read_text())
         other = [k for k in settings if settings[k] != known.get(k)]
         if other:
-            raise UserError(
-                f"go on in {options.out}: it was begun with other settings ({other[0]}: "
-                f"{known.get(other[0])}, now {settings[other[0]]}); use another --out"
-            )
+            plain = f"{other[0]}: {known.get(other[0])}, now {settings[other[0]]}"
+            told = f"other settings ({plain})" if other[0] in describe(options) else f"another {other[0]}"
+            raise UserError(f"go on in {options.out}: it was begun with {told}; use another --out")
     write_json(path, settings)
 
 
@@ -253,7 +282,9 @@ def cached_scores(out, umpire, model, annotations):
     known = json.loads(path.read_text()) if path.is_file() else {}
     key = f"{sha256(model)} {sha256(annotations)} {umpire.name()}"
     if key not in known:
-        known[key] = umpire.scores(model, annotations)
+        started = time.monotonic()
+        scores = umpire.scores(model, annotations)
+        known[key] = {"scores": scores, "seconds": time.monotonic() - started}
         write_json(path, known)
     return known[key]
 

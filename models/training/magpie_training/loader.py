@@ -143,12 +143,15 @@ def collate(items):
 
 
 def batches(stream, first_step, last_step):
-    """Batches of steps `first_step` up to, not including, `last_step`."""
+    """Batches of steps `first_step` up to, not including, `last_step`.
+
+    What is wrong with a picture is told in one line, as if no other process had met it.
+    """
     batch, workers = stream.recipe.batch, stream.recipe.workers
     plan = [
         processes.share(range(s * batch, (s + 1) * batch)) for s in range(first_step, last_step)
     ]
-    return DataLoader(
+    loader = DataLoader(
         stream,
         batch_sampler=plan,
         collate_fn=collate,
@@ -156,6 +159,16 @@ def batches(stream, first_step, last_step):
         worker_init_fn=one_thread,
         prefetch_factor=4 if workers else None,
     )
+    loaded = iter(loader)
+    try:
+        yield from loaded
+    except UserError as error:
+        last = str(error).splitlines()[-1]
+        raise UserError(last.removeprefix(f"{UserError.__module__}.UserError: ")) from error
+    finally:
+        # They ignore SIGTERM, by which Python would end them at its exit, and wait for ever.
+        if workers:
+            loaded._shutdown_workers()
 
 
 def one_thread(_worker):

@@ -80,6 +80,8 @@ def parse_recipe(table, origin):
     recipe = build(Recipe, {**table, "sources": sources}, origin)
     if not sources:
         raise UserError(f"read recipe {origin}: it names no [[sources]]")
+    if recipe.batch < 1 or (recipe.minutes <= 0 and recipe.steps < 1):
+        raise UserError(f"read recipe {origin}: batch, and steps or minutes, must be above 0")
     wrong = [s for s in recipe.sizes_px if s % 32 or s < 64]
     if wrong:
         raise UserError(f"read recipe {origin}: sizes_px {wrong[0]} is not a multiple of 32")
@@ -87,11 +89,15 @@ def parse_recipe(table, origin):
 
 
 def build(kind, table, origin):
-    known = {f.name for f in dataclasses.fields(kind)}
-    unknown = sorted(set(table) - known)
+    known = {f.name: f.type for f in dataclasses.fields(kind)}
+    unknown = sorted(set(table) - set(known))
     if unknown:
         raise UserError(f"read recipe {origin}: unknown key {unknown[0]!r}")
     tupled = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    for name, value in tupled.items():
+        fits = (int, float) if known[name] is float else known[name]
+        if not isinstance(value, fits) or isinstance(value, bool) != (known[name] is bool):
+            raise UserError(f"read recipe {origin}: {name} is {value!r}, want a value like {known[name].__name__}")
     try:
         return kind(**tupled)
     except TypeError as error:

@@ -159,7 +159,15 @@ def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
         first = processes.rank() == 0
         log_path = out_dir / "log.jsonl" if first else os.devnull
         with stop_signals() as stopped, open(log_path, "a") as log:
-            loop(run, stream, checkpoint if first else None, log, stopped, quiet or not first)
+            try:
+                loop(run, stream, checkpoint if first else None, log, stopped, quiet or not first)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise UserError(
+                    f"train step {run.step}: the process that loads pictures was ended (for lack of "
+                    "memory?); the last checkpoint is whole: resume"
+                ) from error
         if first:
             run.save(checkpoint)
         processes.together(device)

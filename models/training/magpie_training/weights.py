@@ -48,8 +48,10 @@ def write_checkpoint(state, path):
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
+        # PyTorch's own writer tells of positions in the file, not of the disk.
+        why = error.strerror if isinstance(error, OSError) else "not all of it, as on a full disk"
         raise UserError(
-            f"write checkpoint {path}: {error}; the one before is whole: make room, then resume"
+            f"write checkpoint {path}: {why}; the one before is whole: make room, then resume"
         ) from error
     partial.replace(path)
 
@@ -96,7 +98,10 @@ def net_from_onnx(path, frozen_blocks=3):
         classes = list(ast.literal_eval(properties["names"]).values())
         height, width_px = ast.literal_eval(properties["imgsz"])
     except Exception as error:
-        raise UserError(f"read model {path}: not a model file of this project ({error!r})") from error
+        raise UserError(
+            f"read model {path}: not a model file of this project ({error!r}); name a float32 file "
+            "that `export` wrote"
+        ) from error
     stored = stored_weights(model.graph)
     first = stored.get("neck.lateral.0.0.weight")
     net = PackageNet(classes, first.dims[0] if first else 96, frozen_blocks)

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from magpie_training import UserError
+from magpie_training import UserError, cardinal, judge
 from magpie_training.cardinal import SCORE, plot, row, subset, table
+from magpie_training.train import train
 
 
 def test_a_subset_keeps_the_first_pictures_and_their_labels(dataset, tmp_path):
@@ -17,6 +18,36 @@ def test_a_subset_keeps_the_first_pictures_and_their_labels(dataset, tmp_path):
 def test_a_subset_larger_than_the_dataset_is_refused(dataset, tmp_path):
     with pytest.raises(UserError, match="it holds 2"):
         subset(dataset, 3, tmp_path / "three.json")
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return cardinal.Plan(
+        base=tmp_path / "base.onnx", out=tmp_path / "out", counts=(1,), bespoke_counts=(1,),
+        test_frames=1, teach_steps=5, bespoke_steps=5,
+    )
+
+
+def test_a_stopped_run_is_not_scored_as_if_it_were_done(plan, dataset, recipe, monkeypatch):
+    monkeypatch.setattr(cardinal, "PROTOTYPE_PER_PRODUCTION", 1)
+    monkeypatch.setattr(cardinal, "train", lambda _, out, **__: train(recipe, out, quiet=True))
+    monkeypatch.setattr(cardinal, "finetune", lambda options: None)
+    with pytest.raises(UserError, match="train bespoke_1: stopped; the same command goes on"):
+        cardinal.bespoke(plan, None, 1, dataset, dataset, dataset)
+    with pytest.raises(UserError, match="teach taught_1: stopped; the same command goes on"):
+        cardinal.taught(plan, "taught_1", 1, dataset, dataset, ("", ""))
+
+
+def test_frames_that_were_cut_are_simulated_again(plan, monkeypatch):
+    def simulate(_program, *arguments):
+        folder = arguments[arguments.index("--out") + 1]
+        folder.mkdir()
+        (folder / "annotations.json").write_text("{}")
+
+    monkeypatch.setattr(judge, "run_program", simulate)
+    (plan.out / "cells/test_1.part").mkdir(parents=True)
+    path = cardinal.cell(plan, "magpie", "production", "test", 1)
+    assert path == (plan.out / "cells/test_1/annotations.json").resolve()
 
 
 def test_the_table_and_the_plot_show_every_row(tmp_path):

@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from magpie_training import CLASSES, UserError
-from magpie_training.data import load_all, load_coco, read_sample
+from magpie_training.data import draw_ids, load_all, load_coco, read_sample
 from magpie_training.loader import Stream, collate
 from magpie_training.recipe import parse_recipe, read_recipe
 
@@ -79,6 +80,11 @@ def test_batches_are_padded_with_class_minus_one(recipe):
         (lambda d: d.update(annotations=[]), "no annotations"),
         (lambda d: d.pop("categories"), "not a COCO file"),
         (lambda d: d["categories"][0].update(name="crate"), "unknown class 'crate'"),
+        (lambda d: d["annotations"][0].pop("bbox"), r"those of image 0.png \(KeyError\('bbox'\)"),
+        (lambda d: d["annotations"][0].update(category_id=7), "those of image 0.png"),
+        (lambda d: d["annotations"][2].update(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "those of image 1.png"),
+        (lambda d: d["images"][0].pop("width"), "those of image 0.png"),
+        (lambda d: d["images"][0].update(width=64), r"a mask of \[96, 128\] in a picture of \[96, 64\]"),
     ],
 )
 def test_wrong_datasets_are_refused_in_one_line(dataset, change, expected):
@@ -99,6 +105,37 @@ def test_a_missing_annotation_file_is_named(tmp_path):
         load_coco(tmp_path / "nowhere.json", CLASSES)
 
 
+def test_what_lies_on_top_is_what_is_smaller(dataset):
+    def stacked(document):
+        for number, side in enumerate((60, 90, 30, 60), 1):
+            square = [[0, 0, side, 0, side, side, 0, side]]
+            document["annotations"][number - 1].update(
+                image_id=1, segmentation=square, bbox=[0, 0, side, side], mask_source="polygon"
+            )
+
+    edited(dataset, stacked)
+    ids = draw_ids(load_coco(dataset, CLASSES)[1])
+    # Of two of one size, the later one.
+    assert (ids[10, 10], ids[10, 45], ids[10, 75], ids[10, 110]) == (3, 4, 2, 0)
+
+
+def test_a_full_disk_leaves_no_half_copies(dataset, tmp_path, monkeypatch):
+    record, cache = load_coco(dataset, CLASSES)[0], tmp_path / "cache"
+    cache.mkdir()
+
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(UserError, match="No space left on device; make room, then resume"):
+            read_sample(record, cache)
+    assert not list(cache.iterdir())
+    assert (read_sample(record, cache).ids == read_sample(record).ids).all()
+
+
 def test_an_image_that_does_not_decode_is_named(dataset):
     (dataset.parent / "0.png").write_bytes(b"not a picture")
     with pytest.raises(UserError, match="0.png: missing, or its contents do not decode"):
@@ -106,9 +143,9 @@ def test_an_image_that_does_not_decode_is_named(dataset):
 
 
 def test_an_image_of_another_size_is_named(dataset):
-    edited(dataset, lambda d: d["images"][0].update(width=64))
+    edited(dataset, lambda d: d["images"][1].update(width=64))
     with pytest.raises(UserError, match="it is 128x96, its annotations say 64x96"):
-        read_sample(load_coco(dataset, CLASSES)[0])
+        read_sample(load_coco(dataset, CLASSES)[1])
 
 
 def test_recipes_refuse_unknown_keys_and_odd_sizes(tmp_path):
@@ -117,5 +154,10 @@ def test_recipes_refuse_unknown_keys_and_odd_sizes(tmp_path):
         parse_recipe({"sources": [source], "learning_rate": 1}, "r.toml")
     with pytest.raises(UserError, match="sizes_px 300 is not a multiple of 32"):
         parse_recipe({"sources": [source], "sizes_px": [300]}, "r.toml")
+    for name, value in (("batch", "8"), ("sizes_px", 320), ("lr", True), ("cache_dir", 1)):
+        with pytest.raises(UserError, match=f"{name} is {value!r}, want a value like"):
+            parse_recipe({"sources": [source], name: value}, "r.toml")
+    with pytest.raises(UserError, match="batch, and steps or minutes, must be above 0"):
+        parse_recipe({"sources": [source], "steps": 0}, "r.toml")
     with pytest.raises(UserError, match="no such file"):
         read_recipe(tmp_path / "missing.toml")

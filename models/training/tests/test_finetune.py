@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -135,6 +136,73 @@ def test_a_folder_holds_one_set_of_settings(options):
         finetune.finetune(dataclasses.replace(options, seed=2))
 
 
+def test_other_labels_are_told_without_their_hashes(options):
+    finetune.finetune(options)
+    (options.labels / "3.json").unlink()
+    with pytest.raises(UserError, match="it was begun with another set of labels; use another --out"):
+        finetune.finetune(options)
+
+
+def test_what_is_in_the_folder_already_stays(options):
+    options.out.mkdir()
+    (options.out / "notes.txt").write_text("ours")
+    with pytest.raises(UserError, match=r"it holds something else \(notes.txt\); use a new folder"):
+        finetune.finetune(options)
+    assert [p.name for p in options.out.iterdir()] == ["notes.txt"]
+    within = dataclasses.replace(options, out=options.labels / "taught")
+    with pytest.raises(UserError, match="it lies within .*cell, where everything below is read as labels"):
+        finetune.finetune(within)
+    assert not within.out.exists()
+
+
+@pytest.mark.parametrize("cut", ["labels", "base/replay.part"])
+def test_a_run_that_was_killed_before_it_had_settings_begins_again(options, cut):
+    (options.out / cut).mkdir(parents=True)
+    assert finetune.finetune(options)
+
+
+def test_the_expected_time_counts_the_scoring_also_when_it_was_done_before(options, monkeypatch):
+    counted = []
+    monkeypatch.setattr(judge.Judge, "scores", falling(0.0))
+    monkeypatch.setattr(finetune, "learn", lambda _o, _b, _r, scoring_s: counted.append(scoring_s))
+    for _ in range(2):
+        finetune.finetune(options)
+    assert counted[0] == counted[1] > 0
+
+
+def test_held_out_pictures_are_not_those_that_are_learned(options, tmp_path):
+    copies = tmp_path / "copies"
+    shutil.copytree(options.labels, copies)
+    with pytest.raises(UserError, match="--held-out: .*copies.* is also among the pictures to learn"):
+        finetune.finetune(dataclasses.replace(options, held_out=copies))
+
+
+def test_a_model_of_other_types_is_taught_its_own(options, cell, dataset, tmp_path):
+    recipe = Recipe(sources=(Source("none"),), width=16, classes=("crate", "box"))
+    Run(recipe, torch.device("cpu")).save(tmp_path / "other.pt")
+    described = {"version": "1", "training_data": "", "score_min": 0.3}
+    export.export(tmp_path / "other.pt", tmp_path / "other.onnx", size=(96, 128), **described)
+    other = dataclasses.replace(options, base=tmp_path / "other.onnx", mapping={"box": "crate"})
+    assert finetune.finetune(other)
+    (first, *_) = json.loads((options.out / "labels/train.json").read_text())["annotations"]
+    assert first["category_id"] == 1
+
+
+def test_a_base_set_is_whole_before_anything_begins(options, dataset):
+    (dataset.parent / "1.png").unlink()
+    with pytest.raises(UserError, match="annotations.json: its picture .*1.png is missing"):
+        finetune.finetune(options)
+
+
+def test_forgetting_cannot_be_checked_on_rectangles(options, dataset):
+    document = json.loads(dataset.read_text())
+    document["annotations"] = [a for a in document["annotations"] if a["mask_source"] == "bbox"]
+    check = dataset.with_name("check.json")
+    check.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="it outlines no package, so forgetting would not show"):
+        finetune.finetune(dataclasses.replace(options, base_check=check))
+
+
 def test_forgetting_cannot_be_checked_on_nothing(options):
     with pytest.raises(UserError, match="--base-set needs --base-check"):
         finetune.finetune(dataclasses.replace(options, base_check=None))
@@ -178,9 +246,25 @@ def test_the_command_says_wrong_options_in_one_line(tmp_path, capsys):
     status = main(["finetune", str(tmp_path / "none"), "--out", str(tmp_path / "o"), "--map", "a=box"])
     assert status == 1
     assert capsys.readouterr().err == f"error: read labels {tmp_path / 'none'}: no such file or folder\n"
-    with pytest.raises(SystemExit):
-        main(["finetune", "x", "--out", "o", "--map", "carton"])
-    assert "'carton' is not NAME=TYPE" in capsys.readouterr().err
+    for wrong, told in (
+        (("--map", "carton"), "'carton' is not NAME=TYPE"),
+        (("--minutes", "0"), "0 is not above 0"),
+        (("--minutes", "nan"), "nan is not above 0"),
+        (("--steps", "-3"), "-3 is not above 0"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["finetune", "x", "--out", "o", *wrong])
+        assert told in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_its_remedy(tmp_path, monkeypatch, capsys):
+    def full(_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(finetune, "finetune", full)
+    assert main(["finetune", "x", "--out", "o"]) == 1
+    told = "error: [Errno 28] No space left on device; make room, then the same command again\n"
+    assert capsys.readouterr().err == told
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(recipe, tmp_path, monkeypatch):

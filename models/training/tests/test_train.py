@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,20 @@ def test_the_loss_falls_on_one_picture(recipe):
     losses = [run.learn(batch) for _ in range(25)]
     assert losses[-1]["total"] < 0.7 * losses[0]["total"]
     assert losses[-1]["mask"] < losses[0]["mask"]
+
+
+def test_a_picture_that_vanishes_is_told_in_one_line_and_leaves_no_process(recipe, dataset, tmp_path):
+    (dataset.parent / "1.png").unlink()
+    with pytest.raises(UserError) as caught:
+        train(dataclasses.replace(recipe, workers=1), tmp_path / "run", quiet=True)
+    assert str(caught.value).startswith("read image ") and "\n" not in str(caught.value)
+    assert not multiprocessing.active_children(), "it would be waited for at exit"
+
+
+def test_a_loading_process_that_is_killed_is_told(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(Stream, "__getitem__", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match="train step 0: the process that loads pictures was ended"):
+        train(dataclasses.replace(recipe, workers=1), tmp_path / "run", quiet=True)
 
 
 def test_masks_are_not_learned_where_only_rectangles_are_known(recipe):
