@@ -57,7 +57,7 @@ def main(arguments=None):
     quantize.add_argument("--calibrate", action="append", required=True, metavar="COCO", dest="datasets",
                           help="labelled pictures that nobody judges by, may be given again")
     quantize.add_argument("--out", required=True, type=Path)
-    quantize.add_argument("--pictures", type=int, default=48)
+    quantize.add_argument("--pictures", type=count, default=48)
     quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
 
     grounds = commands.add_parser("grounds", help="pictures without packages, from archives")
@@ -73,7 +73,7 @@ def main(arguments=None):
     latency = commands.add_parser("latency", help="the fastest run of models, in turns")
     latency.add_argument("models", type=Path, nargs="+")
     latency.add_argument("--provider", action="append", dest="providers", help="of ONNX Runtime, may be given again")
-    latency.add_argument("--threads", type=int, default=2, help="1 counts the time of the processor alone")
+    latency.add_argument("--threads", type=count, default=2, help="1 counts the time of the processor alone")
 
     add_cardinal(commands)
 
@@ -100,8 +100,8 @@ def add_cardinal(commands):
     cardinal = commands.add_parser("cardinal", help="universal against bespoke, on a cell neither knows")
     cardinal.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     cardinal.add_argument("--base", type=Path, default=UNIVERSAL)
-    cardinal.add_argument("--counts", type=int, nargs="*", default=(10, 30, 100), metavar="N")
-    cardinal.add_argument("--bespoke-counts", type=int, nargs="*", default=(10, 30), metavar="N")
+    cardinal.add_argument("--counts", type=count, nargs="*", default=(10, 30, 100), metavar="N")
+    cardinal.add_argument("--bespoke-counts", type=count, nargs="*", default=(10, 30), metavar="N")
     cardinal.add_argument("--test-frames", type=int, default=80)
     cardinal.add_argument("--teach-steps", type=int, default=100)
     cardinal.add_argument("--bespoke-steps", type=int, default=350)

@@ -21,6 +21,7 @@ from .finetune import (
     REPLAY_SEED,
     Options,
     finetune,
+    read_base,
     sha256,
     simulated,
     write_json,
@@ -60,6 +61,7 @@ def cardinal(plan):
     if program is None:
         raise UserError("simulate the cells: build the program (cargo build --release -p magpie)")
     umpire = judge.Judge(program)
+    read_base(plan.base)  # refuses what cannot be taught, before anything is simulated
     test = cell(plan, program, "production", "test", plan.test_frames)
     frames = cell(plan, program, "production", "production", plan.most)
     base = sha256(plan.base)[:8]

@@ -110,18 +110,29 @@ def picture_mask(logits, edges, box, size):
     return mask
 
 
+def load_session(path, provider="CPUExecutionProvider", threads=2):
+    """Of a model of the contract in which pixels are `uint8`, on the provider that was asked for."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:
+        raise UserError(f"load model {path}: {str(error).strip()}") from error
+    # A provider that is missing is replaced by the CPU, with a warning.
+    if session.get_providers()[0] != provider:
+        present = ", ".join(onnxruntime.get_available_providers())
+        raise UserError(f"load model {path} on {provider}: not installed; there are {present}")
+    stated = session.get_inputs()[0]
+    if stated.type != "tensor(uint8)" or "names" not in session.get_modelmeta().custom_metadata_map:
+        raise UserError(f"load model {path}: it does not take uint8 pixels; name a file that `export` wrote")
+    return session
+
+
 class Model:
     """An exported model on ONNX Runtime's CPU provider."""
 
     def __init__(self, path, threads=2):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise UserError(f"load model {path}: {error}") from error
+        self.session = load_session(path, threads=threads)
         properties = self.session.get_modelmeta().custom_metadata_map
         self.names = ast.literal_eval(properties["names"])
         self.height, self.width = ast.literal_eval(properties["imgsz"])

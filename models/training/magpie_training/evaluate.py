@@ -29,10 +29,8 @@ def evaluate(model_path, annotations, class_agnostic=False, limit=0):
 def detect_all(model_path, annotations, limit=0):
     """The annotations, and everything the model finds on their pictures; `name` is its type."""
     annotations = Path(annotations)
-    if not annotations.is_file():
-        raise UserError(f"read annotations {annotations}: no such file")
+    document = read_dataset(annotations)
     model = Model(model_path)
-    document = json.loads(annotations.read_text())
     if limit:
         document["images"] = document["images"][:limit]
         kept = {i["id"] for i in document["images"]}
@@ -57,6 +55,27 @@ def detect_all(model_path, annotations, limit=0):
     return document, results
 
 
+def read_dataset(path):
+    """A COCO file with everything that scoring asks of it."""
+    if not path.is_file():
+        raise UserError(f"read annotations {path}: no such file")
+    try:
+        document = json.loads(path.read_text())
+        sizes = {i["id"]: (i["file_name"], i["height"], i["width"]) for i in document["images"]}
+        names = {c["id"]: c["name"] for c in document["categories"]}
+        for annotation in document["annotations"]:
+            _, _, w, h = annotation["bbox"]
+            annotation.setdefault("iscrowd", 0)
+            annotation.setdefault("area", w * h)
+            annotation["id"], sizes[annotation["image_id"]], names[annotation["category_id"]]
+            shape = annotation["segmentation"]
+            if isinstance(shape, list) and any(len(piece) < 6 or len(piece) % 2 for piece in shape):
+                raise ValueError(f"annotation {annotation['id']} has an outline of no corners")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"read annotations {path}: not a COCO file ({error!r})") from error
+    return document
+
+
 def scores(document, results, class_agnostic):
     category_of = {c["name"]: c["id"] for c in document["categories"]}
     fallback = document["categories"][0]["id"] if class_agnostic else None
@@ -72,7 +91,8 @@ def scores(document, results, class_agnostic):
 def score(document, results, kind, class_agnostic):
     if not results:
         return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "ar": 0.0}
-    annotations = [dict(a) for a in document["annotations"]]
+    # Numbered anew: pycocotools takes a label with the id 0 for one that nothing matched.
+    annotations = [{**a, "id": n} for n, a in enumerate(document["annotations"], 1)]
     for annotation in annotations:
         rectangle = annotation.get("mask_source") == "bbox"
         annotation["iscrowd"] = int(annotation["iscrowd"] or (kind == "segm" and rectangle))

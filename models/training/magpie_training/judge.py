@@ -13,7 +13,7 @@ import onnxruntime
 
 from . import UserError, deployed
 from .data import read_image
-from .decode import Instances, decode, letterbox
+from .decode import Instances, decode, letterbox, load_session
 from .evaluate import detect_all, scores
 from .weights import net_from_state, read_checkpoint
 
@@ -87,14 +87,8 @@ def latencies_ms(models, providers=("CPUExecutionProvider",), threads=THREADS):
 
     Keyed by model and provider; with one thread the process's own time counts, not the clock's.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
     clock = time.process_time if threads == 1 else time.perf_counter
-    sessions = {
-        (m, p): onnxruntime.InferenceSession(str(m), options, providers=[p])
-        for m in models
-        for p in providers
-    }
+    sessions = {(m, p): load_session(m, p, threads) for m in models for p in providers}
     fastest = dict.fromkeys(sessions, float("inf"))
     for run in range(LATENCY_RUNS + 2):
         for key, session in sessions.items():

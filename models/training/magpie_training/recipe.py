@@ -70,7 +70,7 @@ def read_recipe(path):
         raise UserError(f"read recipe {path}: no such file")
     try:
         table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML or of UTF-8
         raise UserError(f"read recipe {path}: {error}") from error
     return parse_recipe(table, path)
 

@@ -35,7 +35,8 @@ def read_checkpoint(path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"read checkpoint {path}: damaged or not a checkpoint ({error})") from error
+        # PyTorch's own words advise to trust the file.
+        raise UserError(f"read checkpoint {path}: damaged or not a checkpoint of `train`") from error
 
 
 def write_checkpoint(state, path):

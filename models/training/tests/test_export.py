@@ -12,6 +12,7 @@ from magpie_training import UserError, deployed, export
 from magpie_training import evaluate as judge
 from magpie_training.__main__ import main
 from magpie_training.decode import Model, fit, letterbox, suppress
+from magpie_training.judge import latencies_ms
 from magpie_training.train import Run
 from magpie_training.weights import blended
 
@@ -93,6 +94,7 @@ def test_evaluate_scores_every_image_of_the_dataset(checkpoint, dataset, tmp_pat
 
 def test_a_perfect_answer_scores_one_and_rectangles_do_not_count_as_masks(dataset):
     document = json.loads(dataset.read_text())
+    document["annotations"][0]["id"] = 0
     results = []
     for found in document["annotations"]:
         wanted = found["segmentation"]
@@ -110,10 +112,48 @@ def test_a_missing_dataset_is_named(checkpoint, tmp_path):
         judge.evaluate("model.onnx", tmp_path / "missing.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda d: d.pop("images"), r"not a COCO file \(KeyError\('images'\)"),
+        (lambda d: d["annotations"][0].pop("bbox"), r"KeyError\('bbox'\)"),
+        (lambda d: d["annotations"][0].update(image_id=9), r"KeyError\(9\)"),
+        (lambda d: d["annotations"][2].update(segmentation=[[1, 2, 3]]), "annotation 3 has an outline of no corners"),
+    ],
+)
+def test_datasets_that_cannot_be_scored_are_refused_in_one_line(dataset, change, expected):
+    document = json.loads(dataset.read_text())
+    change(document)
+    dataset.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=expected) as caught:
+        judge.read_dataset(dataset)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_need_not_say_that_nothing_is_a_crowd(dataset):
+    document = json.loads(dataset.read_text())
+    for found in document["annotations"]:
+        del found["iscrowd"], found["area"]
+    dataset.write_text(json.dumps(document))
+    (first, *_) = judge.read_dataset(dataset)["annotations"]
+    assert first["iscrowd"] == 0 and first["area"] == 60 * 50
+
+
 def test_a_file_that_is_no_model_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="load model .*m.onnx"):
         Model(tmp_path / "m.onnx")
+
+
+def test_a_foreign_model_or_provider_is_refused_and_not_replaced(checkpoint, tmp_path):
+    export.export(checkpoint, tmp_path / "m.onnx", **OPTIONS)
+    with pytest.raises(UserError, match="on NoSuchExecutionProvider: not installed; there are "):
+        latencies_ms([tmp_path / "m.onnx"], ["NoSuchExecutionProvider"])
+    model = onnx.load(str(tmp_path / "m.onnx"))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    with pytest.raises(UserError, match="foreign.onnx: it does not take uint8 pixels; name a file that"):
+        latencies_ms([tmp_path / "foreign.onnx"])
 
 
 def test_the_letterbox_centres_and_pads_with_114():

@@ -13,6 +13,7 @@ import torch
 from magpie_training import UserError, processes
 from magpie_training.__main__ import main
 from magpie_training.loader import Stream, collate
+from magpie_training.recipe import read_recipe
 from magpie_training.train import Run, read_checkpoint, train
 
 CPU = torch.device("cpu")
@@ -110,6 +111,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"half a file")
     with pytest.raises(UserError, match="last.pt: damaged or not a checkpoint"):
         read_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_file_that_is_no_recipe_is_named(dataset):
+    with pytest.raises(UserError, match="read recipe .*0.png: 'utf-8' codec"):
+        read_recipe(dataset.parent / "0.png")
 
 
 def test_a_wrong_recipe_ends_in_one_line_and_status_1(tmp_path, capsys):
