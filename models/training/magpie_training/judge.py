@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 
@@ -21,6 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 PROGRAM = REPOSITORY / "target" / "release" / "magpie"
 THREADS = 2
 LATENCY_RUNS = 20
+PARITY_SIDE_PX = 1024
 
 
 def find_program(asked=None):
@@ -111,7 +113,7 @@ def mask_parity(checkpoint, model, paths, score_min):
     net = deployed.Deployed(net_from_state(read_checkpoint(checkpoint)), height, width).eval()
     least, count = 1.0, 0
     for path in paths:
-        picture = read_image(path)
+        picture = shrunk(read_image(path))
         tensor, box = letterbox(picture, width, height)
         size = picture.shape[1], picture.shape[0]
         trained, exported = (
@@ -124,6 +126,15 @@ def mask_parity(checkpoint, model, paths, score_min):
         count += max(len(trained.scores), len(exported.scores))
         least = min([least, *pair_ious(trained, exported, score_min)])
     return least, count
+
+
+def shrunk(picture):
+    """Of a large picture, a hundred masks would not fit into memory, and the network sees less."""
+    scale = PARITY_SIDE_PX / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def pair_ious(one: Instances, other: Instances, score_min):

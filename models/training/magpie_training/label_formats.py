@@ -39,7 +39,7 @@ class Picture:
     size: tuple | None  # width, height, as the label file says
     origin: Path
     shapes: list = field(default_factory=list)
-    left_out: int = 0  # shapes that mark crowds, not single packages
+    crowds: list = field(default_factory=list)  # shapes that mark no single package
     wrong: str = ""
 
 
@@ -121,14 +121,13 @@ def read_coco(path):
             pictures[image_id] = Picture("", None, path, wrong=wrong)
         picture = pictures[image_id]
         # CVAT marks single packages drawn with a brush as crowds; its files have `attributes`.
-        if int(annotation.get("iscrowd") or 0) and "attributes" not in annotation:
-            picture.left_out += 1
-            continue
+        crowd = int(annotation.get("iscrowd") or 0) and "attributes" not in annotation
         category = annotation.get("category_id")
         name = named(names[category]) if category in names else f"category_id {category}"
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
-        picture.shapes.append(Shape(name, outline, bbox, where, wrong))
+        shapes = picture.crowds if crowd else picture.shapes
+        shapes.append(Shape(name, outline, bbox, where, wrong))
     return list(pictures.values())
 
 

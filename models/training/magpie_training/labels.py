@@ -1,5 +1,6 @@
 """Labelled pictures of a new cell: found, checked, divided, written as two COCO files."""
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -31,6 +32,7 @@ class Labelled:
     packages: list
     sha256: str
     turned: bool  # by its EXIF orientation
+    crowds: list  # segmentation, bbox
 
 
 @dataclass
@@ -53,7 +55,7 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
             raise
         except Exception as error:
             raise UserError(f"read labels {file}: not a {kind} file ({told(error)})") from error
-    crowds = sum(picture.left_out for picture in pictures)
+    crowds = sum(len(picture.crowds) for picture in pictures)
     if not any(picture.shapes for picture in pictures):
         why = f": all {crowds} annotations are crowds (iscrowd); set it to 0" if crowds else "; label some"
         raise UserError(f"read labels {path}: {len(pictures)} pictures, none labelled{why}")
@@ -81,7 +83,7 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
     if left_out:
         reading.notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
     if crowds:
-        reading.notes.append(f"{crowds} crowds (iscrowd) are left out: they outline no single package")
+        reading.notes.append(f"{crowds} crowds (iscrowd) are not learned, and what is found on them is not judged")
     turned = [picture.path for picture in reading.pictures if picture.turned]
     if turned:
         reading.notes.append(
@@ -209,7 +211,12 @@ def check(picture, root, by_name, names, problems):
             problems.append(f"{shape.where}: {error}")
     if any(shape.wrong and names[shape.name] for shape in picture.shapes):
         return None
-    return Labelled(path, width, height, packages, hashlib.sha256(data).hexdigest(), turned)
+    crowds = []
+    for shape in picture.crowds:
+        with contextlib.suppress(UserError):  # one that encloses nothing hides nothing
+            crowds.append(package(shape, width, height)[:2])
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Labelled(path, width, height, packages, sha256, turned, crowds)
 
 
 def package(shape, width, height):
@@ -278,7 +285,10 @@ def write_coco(pictures, out, classes=CLASSES):
                 "sha256": picture.sha256,
             }
         )
-        for class_name, segmentation, (x0, y0, x1, y1), outlined in picture.packages:
+        # What a crowd hides may be of any type; the first one stands for all.
+        crowds = [(classes[0], *crowd, True) for crowd in picture.crowds]
+        shapes = [(0, *p) for p in picture.packages] + [(1, *c) for c in crowds]
+        for crowd, class_name, segmentation, (x0, y0, x1, y1), outlined in shapes:
             document["annotations"].append(
                 {
                     "id": len(document["annotations"]) + 1,
@@ -286,7 +296,7 @@ def write_coco(pictures, out, classes=CLASSES):
                     "category_id": classes.index(class_name) + 1,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "area": area(segmentation),
-                    "iscrowd": 0,
+                    "iscrowd": crowd,
                     "segmentation": readable(segmentation),
                     "mask_source": "polygon" if outlined else "bbox",
                 }

@@ -79,7 +79,8 @@ def conclusion(verdict):
     score = "mask AP50, types ignored"
     was, now = (scores["new cell"][score] for scores in (verdict.before, verdict.after))
     if verdict.accepted:
-        yield "accepted: nothing was forgotten, and the export is the trained network"
+        limit = f"{verdict.forgotten_points_max:g} point of mask AP"
+        yield f"accepted: no more than {limit} was forgotten, and the export is the trained network"
     for reason in verdict.reasons:
         yield f"refused: {reason}"
     if was is not None and now <= was:

@@ -437,7 +437,7 @@ def test_pictures_without_labels_are_learned_from_only_if_asked(tmp_path):
     assert len(read_labels(tmp_path, keep_empty=True).pictures) == 2
 
 
-def test_crowds_are_left_out_and_counted(tmp_path):
+def test_crowds_are_not_learned_but_kept_for_judging(tmp_path):
     picture(tmp_path, "a.png")
     coco(tmp_path, [{"segmentation": [SQUARE]}, {"segmentation": [SQUARE], "iscrowd": 1}])
     reading = read_labels(tmp_path)
@@ -445,6 +445,10 @@ def test_crowds_are_left_out_and_counted(tmp_path):
     coco(tmp_path, [{"segmentation": [SQUARE], "iscrowd": 1}])
     with pytest.raises(UserError, match=r"none labelled: all 1 annotations are crowds"):
         read_labels(tmp_path)
+    path = write_coco(reading.pictures, tmp_path / "out" / "held_out.json")
+    assert [a["iscrowd"] for a in json.loads(path.read_text())["annotations"]] == [0, 1]
+    (record,) = load_coco(path, CLASSES)
+    assert len(record.instances) == 1
 
 
 def test_pictures_are_divided_by_their_contents_alone(tmp_path):
