@@ -1,6 +1,9 @@
 """INT8 weights and activations for an exported model: static QDQ, convolutions only.
 
-The arithmetic after the network (boxes, scores) stays in float32, and so do the metadata.
+The arithmetic after the network (boxes, scores) stays in float32, and so do the convolutions that
+were measured to lose most of what is lost (EXPERIMENTS.md): the first ones, whose channels differ
+so much in range that one scale for all of them leaves some with a few steps, and the last ones,
+whose outputs are the answer.
 """
 
 from pathlib import Path
@@ -19,6 +22,11 @@ from . import CLASSES, UserError
 from .data import load_all, read_image
 from .decode import letterbox
 
+# Parts of the names of convolutions' weights.
+KEPT_IN_FLOAT = (
+    "backbone._conv_stem.", "backbone._blocks.0.", "backbone._blocks.1.",
+    ".scores.", ".distances.", ".coefficients.", "net.prototypes.1.",
+)
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
 
 
@@ -49,6 +57,7 @@ def quantize(model, datasets, out, *, pictures, method):
     quantize_static(
         str(model), str(partial), Pictures(paths, stated.name, size),
         quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
+        nodes_to_exclude=kept_in_float(source.graph),
         # Without VNNI, sums of two products of 8-bit numbers overflow 16 bits: weights get 7.
         reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         calibrate_method=METHODS[method],
@@ -56,6 +65,11 @@ def quantize(model, datasets, out, *, pictures, method):
     describe(partial, source, len(paths))
     partial.replace(out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, calibrated on {len(paths)} pictures")
+
+
+def kept_in_float(graph):
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    return [n.name for n in convolutions if any(part in n.input[1] for part in KEPT_IN_FLOAT)]
 
 
 def pick(annotations, count):

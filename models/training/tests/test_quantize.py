@@ -25,6 +25,10 @@ def test_an_int8_model_is_smaller_and_answers_nearly_the_same(exported, dataset,
     sessions = [onnxruntime.InferenceSession(str(m)) for m in (exported, small)]
     exact, rough = (s.run(None, {"images": picture})[1] for s in sessions)
     assert np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.9
+    floats = {i.name for i in onnx.load(str(small)).graph.initializer if i.data_type == 1}
+    kept = ("backbone._conv_stem", "backbone._blocks.1._expand_conv", "heads.0.scores")
+    assert all(f"net.{name}.weight" in floats for name in kept)
+    assert "net.backbone._blocks.5._expand_conv.weight" not in floats
     properties = {p.key: p.value for p in onnx.load(str(small)).metadata_props}
     assert properties["magpie.version"] == "1+int8"
     assert properties["names"] == {p.key: p.value for p in onnx.load(str(exported)).metadata_props}["names"]
