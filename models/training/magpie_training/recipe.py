@@ -80,9 +80,11 @@ def parse_recipe(table, origin):
     recipe = build(Recipe, {**table, "sources": sources}, origin)
     if not sources:
         raise UserError(f"read recipe {origin}: it names no [[sources]]")
-    if recipe.batch < 1 or (recipe.minutes <= 0 and recipe.steps < 1):
-        raise UserError(f"read recipe {origin}: batch, and steps or minutes, must be above 0")
-    wrong = [s for s in recipe.sizes_px if s % 32 or s < 64]
+    if recipe.batch < 1 or (recipe.minutes <= 0 and recipe.steps < 1) or not recipe.sizes_px:
+        raise UserError(f"read recipe {origin}: batch, sizes_px, and steps or minutes, must be above 0")
+    if recipe.workers < 0:
+        raise UserError(f"read recipe {origin}: workers is {recipe.workers}; 0 loads in the main process")
+    wrong = [s for s in recipe.sizes_px if not isinstance(s, int) or s % 32 or s < 64]
     if wrong:
         raise UserError(f"read recipe {origin}: sizes_px {wrong[0]} is not a multiple of 32")
     return recipe

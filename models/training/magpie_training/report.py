@@ -83,6 +83,9 @@ def conclusion(verdict):
         yield f"accepted: no more than {limit} was forgotten, and the export is the trained network"
     for reason in verdict.reasons:
         yield f"refused: {reason}"
+    known = max(v or 0.0 for v in verdict.before["base set"].values())
+    if known < verdict.forgotten_points_max:
+        yield "nothing could be forgotten: the base model knows nothing of the base set; name another --base-check"
     if was is not None and now <= was:
         yield f"no better on the new cell ({score}): more pictures, or more minutes, may help"
 

@@ -58,7 +58,13 @@ class Run:
         state = read_checkpoint(path)
         self.model.load_state_dict(state["model"])
         self.ema = {k: v.to(self.device) for k, v in state["ema"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise UserError(
+                f"resume {path}: it learned other weights than this recipe does (see frozen_blocks and "
+                "lr_backbone); resume with the recipe it was begun with"
+            ) from error
         self.step, self.trained_s = state["step"], state["trained_s"]
 
     def learn(self, batch):
@@ -188,25 +194,24 @@ def loop(run, stream, checkpoint, log, stopped, quiet):
     recipe = run.recipe
     last_step = 1_000_000 if recipe.minutes > 0 else recipe.steps
     saved = started = time.monotonic()
-    bar = tqdm(total=1.0, initial=round(run.progress(), 4), disable=quiet, bar_format=(
-        "{percentage:5.1f} % |{bar:20}| {elapsed} gone, {remaining} left, {postfix}"
-    ))
-    for batch in batches(stream, run.step, last_step):
-        losses = run.learn(batch)
-        now = time.monotonic()
-        stop, run.trained_s = processes.agreed([stopped(), run.trained_s + now - started], run.device)
-        started = now
-        line = {"step": run.step, "trained_s": round(run.trained_s, 1), **losses}
-        log.write(json.dumps(line) + "\n")
-        log.flush()
-        bar.set_postfix_str(f"step {run.step}, loss {losses['total']:.2f}")
-        bar.update(run.progress() - bar.n)
-        if checkpoint and now - saved > 60 * recipe.checkpoint_minutes:
-            run.save(checkpoint)
-            saved = now
-        if stop or run.progress() >= 1.0:
-            break
-    bar.close()
+    bar_format = "{percentage:5.1f} % |{bar:20}| {elapsed} gone, {remaining} left, {postfix}"
+    first = round(run.progress(), 4)
+    with tqdm(total=1.0, initial=first, disable=quiet, bar_format=bar_format) as bar:
+        for batch in batches(stream, run.step, last_step):
+            losses = run.learn(batch)
+            now = time.monotonic()
+            stop, run.trained_s = processes.agreed([stopped(), run.trained_s + now - started], run.device)
+            started = now
+            line = {"step": run.step, "trained_s": round(run.trained_s, 1), **losses}
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            bar.set_postfix_str(f"step {run.step}, loss {losses['total']:.2f}")
+            bar.update(run.progress() - bar.n)
+            if checkpoint and now - saved > 60 * recipe.checkpoint_minutes:
+                run.save(checkpoint)
+                saved = now
+            if stop or run.progress() >= 1.0:
+                break
 
 
 @contextlib.contextmanager

@@ -157,7 +157,12 @@ def test_recipes_refuse_unknown_keys_and_odd_sizes(tmp_path):
     for name, value in (("batch", "8"), ("sizes_px", 320), ("lr", True), ("cache_dir", 1)):
         with pytest.raises(UserError, match=f"{name} is {value!r}, want a value like"):
             parse_recipe({"sources": [source], name: value}, "r.toml")
-    with pytest.raises(UserError, match="batch, and steps or minutes, must be above 0"):
-        parse_recipe({"sources": [source], "steps": 0}, "r.toml")
+    for wrong in ({"steps": 0}, {"batch": 0}, {"sizes_px": []}):
+        with pytest.raises(UserError, match="batch, sizes_px, and steps or minutes, must be above 0"):
+            parse_recipe({"sources": [source], **wrong}, "r.toml")
+    with pytest.raises(UserError, match="workers is -1"):
+        parse_recipe({"sources": [source], "workers": -1}, "r.toml")
+    with pytest.raises(UserError, match="sizes_px 96 is not"):
+        parse_recipe({"sources": [source], "sizes_px": ["96"]}, "r.toml")
     with pytest.raises(UserError, match="no such file"):
         read_recipe(tmp_path / "missing.toml")

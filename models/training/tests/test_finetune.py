@@ -66,6 +66,7 @@ def test_a_cell_is_taught_judged_and_handed_over_with_its_card(options, base, ca
     assert "8 pictures to learn from, 2 held out" in said and "50 % of what is learned" in said
     assert "by the Python evaluation" in said
     assert "new cell, 2 held-out pictures: mask AP " in said and "base set: mask AP " in said
+    assert "nothing could be forgotten: the base model knows nothing of the base set" in said
     assert "latency" in said and "parity" in said and "accepted: no more than 1 point of mask AP was forgotten" in said
     card = (out / "dock-7.md").read_text()
     assert 'license: "CC0-1.0"' in card and "dock 7" in card and "Verdict: accepted" in card
@@ -98,7 +99,9 @@ def test_a_model_that_forgot_is_not_blessed(options, monkeypatch, capsys):
     assert not finetune.finetune(options)
     assert (options.out / "dock-7.rejected.onnx").is_file()
     assert not (options.out / "dock-7.onnx").exists()
-    assert "it forgot: mask AP of the base set fell by 1.2 points" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "it forgot: mask AP of the base set fell by 1.2 points" in said
+    assert "nothing could be forgotten" not in said
     assert "**refused**" in (options.out / "dock-7.rejected.md").read_text()
 
 

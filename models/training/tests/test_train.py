@@ -95,6 +95,14 @@ def test_a_run_that_was_cut_continues_exactly(recipe, tmp_path):
         assert torch.equal(value, cut["ema"][name]), name
 
 
+def test_a_run_is_resumed_only_by_a_recipe_that_learns_the_same_weights(recipe, tmp_path):
+    run = Run(recipe, CPU)
+    run.save(tmp_path / "last.pt")
+    other = dataclasses.replace(recipe, frozen_blocks=10)
+    with pytest.raises(UserError, match="learned other weights than this recipe does"):
+        train(other, tmp_path, resume=True, quiet=True)
+
+
 def test_every_step_is_logged(recipe, tmp_path):
     train(recipe, tmp_path, quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
