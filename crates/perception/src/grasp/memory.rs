@@ -73,7 +73,7 @@ impl Memory {
             contacts_px: last.contacts_px.map(|[x, y]| [x + dx, y + dy]),
             count: last.count,
             found: last.found,
-            is_due: self.frames.wrapping_add(track_id) % SEARCH_EVERY == 0,
+            is_due: self.frames.wrapping_add(track_id).is_multiple_of(SEARCH_EVERY),
         })
     }
 
