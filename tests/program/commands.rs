@@ -235,6 +235,37 @@ fn detected(args: &[&str]) -> Value {
 }
 
 #[test]
+fn the_int8_model_finds_what_the_universal_one_is_sure_of() {
+    let simulated = Simulated::new();
+    let (pictures, small) = (simulated.arg("color"), model("models/universal-int8.onnx"));
+    let found = |more: &[&str]| -> Vec<Value> {
+        let output = succeed(&[&["detect", &pictures, "--json"], more].concat());
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let boxes = |picture: &Value, score_min: f64| -> Vec<[f64; 4]> {
+        let packages = picture["packages"].as_array().unwrap();
+        let sure = packages.iter().filter(|p| p["score"].as_f64().unwrap() >= score_min);
+        sure.map(|p| [0, 1, 2, 3].map(|at| p["bbox_px"][at].as_f64().unwrap())).collect()
+    };
+    let iou = |a: &[f64; 4], b: &[f64; 4]| {
+        let side = |at: usize| (a[at + 2].min(b[at + 2]) - a[at].max(b[at])).max(0.0);
+        let area = |c: &[f64; 4]| (c[2] - c[0]) * (c[3] - c[1]);
+        let common = side(0) * side(1);
+        common / (area(a) + area(b) - common)
+    };
+    let mut sure = 0;
+    for (exact, rough) in found(&[]).iter().zip(found(&["--model", &small])) {
+        assert_eq!(rough["model"]["name"], "universal-int8");
+        let others = boxes(&rough, 0.0);
+        for one in boxes(exact, 0.6) {
+            sure += 1;
+            assert!(others.iter().any(|other| iou(&one, other) > 0.8), "{one:?} in {others:?}");
+        }
+    }
+    assert!(sure > 3, "{sure}");
+}
+
+#[test]
 fn what_is_found_in_empty_pictures_is_counted() {
     let simulated = Simulated::new();
     let folder = tempfile::tempdir().unwrap();
