@@ -64,14 +64,21 @@ pub(super) fn measure(
         frames.frames.truncate(FRAMES_MAX);
         frames
     });
+    // The cell that all axes share is simulated once.
+    let shared = match few {
+        Some(_) => None,
+        None => Some(BenchFrames::simulate(SIZE_PX_USUAL, PACKAGES_USUAL)?),
+    };
     let others = others
         .iter()
         .map(|path| model::read(Some(path), None))
         .collect::<Result<Vec<ModelFile>, Failure>>()?;
     let one = |model: &ModelFile, size_px: (u32, u32), packages: usize| {
-        let mut scaled = match &few {
-            Some(few) => few.clone(),
-            None => BenchFrames::simulate(size_px, packages)?,
+        let is_shared = (size_px, packages) == (SIZE_PX_USUAL, PACKAGES_USUAL);
+        let mut scaled = match (&few, &shared) {
+            (Some(frames), _) => frames.clone(),
+            (None, Some(frames)) if is_shared => frames.clone(),
+            (None, _) => BenchFrames::simulate(size_px, packages)?,
         };
         scaled.scale(size_px);
         let limits = limits(config, model, Some(packages));

@@ -108,7 +108,7 @@ pub(super) fn check_grasps(
     file: &GraspsFile,
 ) -> Result<GraspLimits, ConfigError> {
     let per_package_max = shipped(file.per_package_max);
-    if !(1..=9).contains(&per_package_max) {
+    if !(1..=GraspLimits::PER_PACKAGE_MAX).contains(&per_package_max) {
         checker.refuse("grasps.per_package_max", per_package_max, "must lie between 1 and 9")?;
     }
     let tilt_deg_max = shipped(file.tilt_deg_max);

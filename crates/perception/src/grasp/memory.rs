@@ -1,7 +1,7 @@
 //! What was found in the last frames, so that a still scene is given still grasps, and not all of
 //! every package has to be searched in every frame.
 
-use crate::{Instance, Package};
+use crate::{GraspLimits, Instance, Package};
 
 /// Frames that a package may be out of sight and find its grasps again.
 const FRAMES_MAX: u8 = 15;
@@ -10,8 +10,7 @@ const STILL_PX: f32 = 4.0;
 /// All of a package is searched every so many frames, not of all packages in the same one; in between
 /// its contacts are looked at again, where they are now.
 const SEARCH_EVERY: u64 = 4;
-/// Contacts that are remembered of a package: as many as `grasps.per_package_max` may be.
-const CONTACTS_MAX: usize = 9;
+const CONTACTS_MAX: usize = GraspLimits::PER_PACKAGE_MAX;
 
 /// What a search found out.
 #[derive(Clone, Copy, Debug)]
