@@ -60,8 +60,9 @@ pub struct EvalArgs {
     /// Ignore types: any package found counts for any package labelled.
     #[arg(long)]
     class_agnostic: bool,
-    /// Score by type, distance, tilt and background as well, and how far scores can be believed:
-    /// tables on standard output, and with plots in this new or empty folder.
+    /// Score by type, size in the picture, distance, tilt and background as well, and how far
+    /// scores can be believed: tables on standard output, and with plots in this new or empty
+    /// folder.
     #[arg(long, value_name = "FOLDER")]
     scorecard: Option<PathBuf>,
     /// Draw this many pictures of each dataset, those with most missed or wrong, into the scorecard.
