@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from .data import CROWD
+
 PAD_VALUE = 114
 INSTANCE_SIDE_PX_MIN = 8.0
 INSTANCE_AREA_PX_MIN = 60.0
 CUT_OUT_VISIBLE_MIN = 0.9
+# Sizes in sides of the canvas: of cut-outs, and of the longer side of a package that fills it.
+PASTED = (0.12, 1.1)
+FILLING = (0.45, 1.3)
+# Beyond that a package is more blur than package.
+ENLARGED_MAX = 3.0
 
 
 @dataclass
@@ -51,10 +58,21 @@ def half_matrix(matrix):
     return index_matrix(matrix * 0.5)
 
 
-def random_matrix(sample, width, height, zoom, rotate, rng):
-    """Canvas from sample: flips, quarter turns, a scale around "fits", a place of interest."""
+def random_matrix(sample, width, height, zoom, fill, rotate, rng):
+    """Canvas from sample: flips, quarter turns, a scale around "fits", a place of interest.
+
+    With probability `fill` the package at that place is made to fill much of the canvas.
+    """
     h, w = sample.image.shape[:2]
     scale = min(width / w, height / h) * float(np.exp(rng.uniform(*np.log(zoom))))
+    bbox = None
+    if sample.record.instances and rng.random() < 0.8:
+        instance = sample.record.instances[rng.integers(len(sample.record.instances))]
+        bbox = np.asarray(instance.bbox, float) * w / sample.record.width
+        if rng.random() < fill:
+            share = float(np.exp(rng.uniform(*np.log(FILLING))))
+            side = max(bbox[2] - bbox[0], bbox[3] - bbox[1], 1.0)
+            scale = min(share * min(width, height) / side, ENLARGED_MAX)
     stretch = float(np.exp(rng.uniform(-0.2, 0.2)))
     linear = np.diag([scale * stretch, scale / stretch])
     if rng.random() < 0.5:
@@ -65,10 +83,8 @@ def random_matrix(sample, width, height, zoom, rotate, rng):
     if rotate and rng.random() < 0.5:
         linear = rotation(rng.uniform(-0.5, 0.5)) @ linear
     focus = np.array([w, h]) * rng.uniform(0.25, 0.75, 2)
-    if sample.record.instances and rng.random() < 0.8:
-        instance = sample.record.instances[rng.integers(len(sample.record.instances))]
-        x0, y0, x1, y1 = instance.bbox
-        focus = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) * w / sample.record.width
+    if bbox is not None:
+        focus = (bbox[:2] + bbox[2:]) / 2
     place = np.array([width, height]) * rng.uniform(0.2, 0.8, 2)
     extent = np.abs(linear) @ [w, h]
     offset = place - linear @ focus
@@ -84,11 +100,11 @@ def rotation(angle):
     return np.array([[c, -s], [s, c]])
 
 
-def render(sample, width, height, zoom, rng):
+def render(sample, width, height, zoom, rng, fill=0.0):
     """One picture on a canvas of its own."""
     record = sample.record
     rotate = all(i.segmentation is not None for i in record.instances)
-    matrix = random_matrix(sample, width, height, zoom, rotate, rng)
+    matrix = random_matrix(sample, width, height, zoom, fill, rotate, rng)
     canvas = blank(width, height, rng)
     image = sample.image
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
@@ -104,10 +120,12 @@ def render(sample, width, height, zoom, rng):
     )
     size = canvas.ids.shape[::-1]
     ids = cv2.warpAffine(sample.ids, half_matrix(matrix), size, flags=cv2.INTER_NEAREST)
+    crowd = ids == CROWD
+    ids[crowd] = 0
     to_sample = sample.image.shape[1] / record.width
     rotated = np.count_nonzero(np.abs(matrix[:, :2]) > 1e-9) > 2
     place_targets(canvas, ids, record, matrix, to_sample, rotated)
-    canvas.trusted[:] = record.complete
+    canvas.trusted[:] = record.complete & ~crowd
     return canvas
 
 
@@ -214,9 +232,9 @@ def paste(canvas, cut, mask_weight, rng):
     """Lays a cut-out over the canvas, at any angle, with a soft shadow at times."""
     height, width = canvas.image.shape[:2]
     image, mask, instance = cut
-    side = float(np.exp(rng.uniform(np.log(0.12), np.log(0.7)))) * min(width, height)
+    side = float(np.exp(rng.uniform(*np.log(PASTED)))) * min(width, height)
     scale = side / np.sqrt(image.shape[0] * image.shape[1])
-    if scale > 3.0:
+    if scale > ENLARGED_MAX:
         return
     linear = rotation(rng.uniform(0, 2 * np.pi)) @ np.diag([scale * rng.choice([-1, 1]), scale])
     centre = np.array([width, height]) * rng.uniform(0.05, 0.95, 2)

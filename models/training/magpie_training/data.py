@@ -15,6 +15,8 @@ from . import UserError
 
 # Long side of stored copies; larger images only cost decoding time at our training sizes.
 CACHE_SIDE_PX = 704
+# In a map of instances: packages that nobody told apart.
+CROWD = 65535
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class Record:
     complete: bool
     mask_weight: float
     whole: bool  # masks show everything visible of a package, not one face
+    crowds: tuple = ()  # where packages are that nobody told apart: polygons or RLE
 
 
 @dataclass
 class Sample:
-    """A decoded image `[h, w, 3]` and `ids` `[h, w]` `uint16`: 0, or 1 + index of the instance."""
+    """A decoded image `[h, w, 3]` and `ids` `[h, w]` `uint16`: 0, 1 + index of the instance, `CROWD`."""
 
     image: np.ndarray
     ids: np.ndarray
@@ -79,12 +82,16 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
         raise UserError(f"read annotations {path}: unknown class {unknown[0]!r}; known: {known}")
     records = []
     for image in images:
-        instances = []
+        instances, crowds = [], []
         try:
             for annotation in by_image.get(image["id"], []):
                 class_id = classes.index(names[annotation["category_id"]])
                 instance = parse_instance(annotation, class_id, [image["height"], image["width"]])
-                if instance is not None:
+                if instance is None:
+                    continue
+                if annotation.get("iscrowd"):
+                    crowds.append(instance.segmentation or [rectangle(instance.bbox)])
+                else:
                     instances.append(instance)
             records.append(
                 Record(
@@ -95,6 +102,7 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
                     bool(complete or image.get("all_polygon", False)),
                     mask_weight,
                     whole,
+                    tuple(crowds),
                 )
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -104,9 +112,9 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
 
 
 def parse_instance(annotation, class_id, size):
-    """`None` for crowds and for annotations that enclose nothing; `size`: height, width."""
+    """`None` for annotations that enclose nothing; `size`: height, width."""
     x, y, w, h = annotation["bbox"]
-    if annotation.get("iscrowd") or w < 1 or h < 1:
+    if w < 1 or h < 1:
         return None
     segmentation = annotation.get("segmentation") or None
     if annotation.get("mask_source") == "bbox":
@@ -119,6 +127,11 @@ def parse_instance(annotation, class_id, size):
         raise ValueError(f"a mask of {segmentation['size']} in a picture of {size}")
     visible = float(annotation.get("visible_fraction", 1.0))
     return Instance(class_id, (x, y, x + w, y + h), segmentation, visible)
+
+
+def rectangle(bbox):
+    x0, y0, x1, y1 = bbox
+    return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
 def polygon_area(flat):
@@ -146,6 +159,8 @@ def decode_mask(segmentation, height, width):
 def draw_ids(record):
     """The map of instances; larger ones first, so that what lies inside or on top stays."""
     ids = np.zeros((record.height, record.width), np.uint16)
+    for crowd in record.crowds:
+        ids[decode_mask(crowd, record.height, record.width)] = CROWD
     # The area of what lies on top so far: of a large picture, only one mask fits into memory.
     areas = np.full(ids.shape, record.height * record.width, np.uint32)
     for index, instance in enumerate(record.instances):
@@ -171,7 +186,7 @@ def read_sample(record, cache_dir=None):
         image = read_checked(record)
         ids = draw_ids(record)
         return Sample(image, ids, record)
-    key = hashlib.sha256(f"{record.path.resolve()}:{record.instances}".encode()).hexdigest()[:20]
+    key = hashlib.sha256(f"{record.path.resolve()}:{record.instances}{record.crowds or ''}".encode()).hexdigest()[:20]
     image_path, ids_path = Path(cache_dir) / f"{key}.jpg", Path(cache_dir) / f"{key}.png"
     if not ids_path.exists():
         image = read_checked(record)

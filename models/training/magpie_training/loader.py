@@ -64,7 +64,7 @@ class Stream(Dataset):
             canvas = augment.mosaic([p[0] for p in picked], side, side, picked[0][1], rng)
         else:
             sample, zoom = self.pick(self.shares, rng)
-            canvas = augment.render(sample, side, side, zoom, rng)
+            canvas = augment.render(sample, side, side, zoom, rng, recipe.fill_share)
         for _ in range(count):
             sample, _ = self.pick(self.whole_shares, rng)
             cut = augment.cut_out(sample, rng)

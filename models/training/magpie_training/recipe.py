@@ -39,6 +39,8 @@ class Recipe:
     sizes_px: tuple = (320,)
     width: int = 96
     frozen_blocks: int = 3
+    # A run from a model file learns with the batch normalisation that was folded in given back.
+    unfold: bool = False
     lr: float = 1.5e-3
     lr_backbone: float = 3e-4
     lr_final: float = 0.02
@@ -48,6 +50,8 @@ class Recipe:
     mosaic_share: float = 0.3
     paste_share: float = 0.4
     paste_max: int = 4
+    # Share of the pictures in which one package is made to fill much of the canvas.
+    fill_share: float = 0.0
     # Share of the pictures whose packages get prints, partly from the pictures in the folders
     # `prints`, and of those laid on another ground (complete pictures with all outlines only):
     # a smooth one, or one of `backgrounds`.

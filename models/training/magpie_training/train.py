@@ -19,18 +19,23 @@ from torch import nn
 from tqdm import tqdm
 
 from . import UserError, loss, processes
-from .loader import Stream, batches
+from .loader import Stream, batches, collate
 from .model import PackageNet
-from .weights import read_checkpoint, read_net, write_checkpoint
+from .weights import read_checkpoint, read_net, unfold, write_checkpoint
+
+# Enough to know the mean and deviation of every channel to some percent.
+UNFOLD_BATCHES = 16
 
 
 class Run:
     """Everything a checkpoint holds: weights, their moving average, optimizer, progress."""
 
-    def __init__(self, recipe, device, init=None):
+    def __init__(self, recipe, device, init=None, stream=None):
         torch.manual_seed(recipe.seed)
         self.recipe, self.device = recipe, device
         self.model = first_net(recipe, init)
+        if recipe.unfold and self.model.config.get("folded"):
+            self.model = unfold(self.model, first_images(stream))
         self.model.to(device, memory_format=torch.channels_last)
         self.averaging = processes.averaging(self.model, device)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -129,6 +134,13 @@ def first_net(recipe, init):
     return net
 
 
+def first_images(stream):
+    """Images of the run itself, to measure statistics on."""
+    batch = stream.recipe.batch
+    for step in range(UNFOLD_BATCHES):
+        yield collate([stream[step * batch + i] for i in range(batch)])["image"].float()
+
+
 def make_optimizer(model, recipe):
     """AdamW; the backbone learns slowly, norms and biases do not decay."""
     groups = {}
@@ -159,7 +171,7 @@ def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
             raise UserError(f"start training in {out_dir}: it holds a run; use --resume or another --out")
         processes.together(device)
         stream = Stream(recipe)
-        run = Run(recipe, device, checkpoint if resume else init)
+        run = Run(recipe, device, checkpoint if resume else init, stream)
         if resume:
             run.load(checkpoint)
         first = processes.rank() == 0

@@ -164,3 +164,62 @@ def fold_children(module):
             setattr(module, next_name, nn.Identity())
     for child in module.children():
         fold_children(child)
+
+
+def unfold(net, batches):
+    """Gives a folded network its batch normalisations back; its answers stay the same.
+
+    What each convolution gives for `batches` of images `[batch, 3, height, width]` becomes the
+    statistics, and its weights are scaled so that they give unit variance: one rate of learning
+    then suits all of them, which it does not where some have been folded to be small.
+    """
+    whole = PackageNet(net.classes, net.config["width"], net.backbone.frozen_blocks)
+    pairs = dict(normalised(whole))
+    sums = {name: Sums() for name in pairs}
+    hooks = [net.get_submodule(n).register_forward_hook(s.add) for n, s in sums.items()]
+    with torch.no_grad():
+        for images in batches:
+            net(images)
+    for hook in hooks:
+        hook.remove()
+    state = dict(net.state_dict())
+    for conv, norm in pairs.items():
+        bias = state.pop(f"{conv}.bias")
+        mean, deviation = sums[conv].moments()
+        eps = whole.get_submodule(norm).eps
+        state[f"{conv}.weight"] = state[f"{conv}.weight"] / deviation[:, None, None, None]
+        state[f"{norm}.running_mean"] = (mean - bias) / deviation
+        state[f"{norm}.running_var"] = torch.full_like(mean, 1.0 - eps)
+        state[f"{norm}.weight"], state[f"{norm}.bias"] = deviation, mean
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(0)
+    whole.load_state_dict(state)
+    return whole.eval()
+
+
+class Sums:
+    """Mean and standard deviation of each channel of what a convolution gives."""
+
+    def __init__(self):
+        self.count, self.first, self.second = 0, 0.0, 0.0
+
+    def add(self, _module, _inputs, output):
+        values = output.double()
+        self.count += values.numel() // values.shape[1]
+        self.first = self.first + values.sum((0, 2, 3))
+        self.second = self.second + values.square().sum((0, 2, 3))
+
+    def moments(self):
+        mean = self.first / self.count
+        deviation = (self.second / self.count - mean.square()).clamp(min=0).sqrt()
+        # A channel that always gives the same would be divided by nothing.
+        return mean.float(), deviation.clamp(min=1e-2 * float(deviation.median())).float()
+
+
+def normalised(module, prefix=""):
+    """The names of every convolution that a batch normalisation follows, and of that."""
+    children = list(module.named_children())
+    for (name, child), (next_name, following) in zip(children, children[1:]):
+        if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            yield prefix + name, prefix + next_name
+    for name, child in module.named_children():
+        yield from normalised(child, f"{prefix}{name}.")

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import cv2
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from magpie_training import CLASSES, UserError, augment
 from magpie_training.augment import Canvas, Target
-from magpie_training.data import draw_ids, load_coco
+from magpie_training.data import draw_ids, load_coco, read_sample
 from magpie_training.loader import Stream
 from magpie_training.plain_ground import make, outline
 
@@ -91,6 +92,17 @@ def test_items_with_prints_depend_on_their_number_alone(recipe):
     assert (first[4]["image"] != Stream(recipe)[4]["image"]).any()
 
 
+def test_a_package_is_made_to_fill_the_canvas(recipe):
+    sample = read_sample(Stream(recipe).pools[0][0])
+    sides = {0.0: [], 1.0: []}
+    for fill, found in sides.items():
+        for seed in range(60):
+            canvas = augment.render(sample, 128, 128, (0.7, 1.0), np.random.default_rng(seed), fill)
+            found += [max(t.bbox[2:] - t.bbox[:2]) / 128 for t in canvas.targets]
+    ordinary, filling = (np.array(x) for x in sides.values())
+    assert (ordinary > 0.7).mean() < 0.1 and (filling > 0.7).mean() > 0.2
+
+
 def test_a_folder_without_prints_is_named(recipe, tmp_path):
     (tmp_path / "prints").mkdir()
     with pytest.raises(UserError, match=r"no \.jpg in .*prints"):
@@ -169,3 +181,17 @@ def test_wrong_lists_are_named(tmp_path, text, expected):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(UserError, match=expected):
         make(tmp_path, tmp_path / "list.txt", tmp_path / "out")
+
+
+def test_a_crowd_is_neither_a_package_nor_ground(dataset):
+    document = json.loads(dataset.read_text())
+    for at in (0, 1):  # of the first picture: a mask, and a mere rectangle
+        document["annotations"][at]["iscrowd"] = 1
+    dataset.write_text(json.dumps(document))
+    record = load_coco(dataset, CLASSES)[0]
+    assert record.instances == () and len(record.crowds) == 2
+    canvas = augment.render(read_sample(record), 128, 128, (0.9, 1.0), np.random.default_rng(0))
+    assert not canvas.targets and not canvas.ids.any()
+    assert 0.1 < (~canvas.trusted).mean() < 0.6
+    box = (canvas.image[::2, ::2] == (40, 160, 220)).all(-1)
+    assert box.sum() > 200 and not canvas.trusted[box].any()

@@ -63,6 +63,33 @@ def test_a_run_that_starts_from_a_model_file_learns_resumes_and_is_exported(reci
     assert all(torch.equal(again[n], ema[n]) for n in ema)
 
 
+def test_a_network_that_gets_its_normalisation_back_answers_as_before(recipe, exported):
+    net = weights.read_net(exported)
+    stream = Stream(recipe)
+    images = [collate([stream[i]])["image"].float() for i in range(4)]
+    whole = weights.unfold(net, images)
+    assert "folded" not in whole.config
+    for wanted, got in zip(raw_of(net), raw_of(whole)):
+        assert torch.allclose(wanted, got, atol=1e-3, rtol=1e-3)
+    values = []
+    first = whole.neck.lateral[0]
+    first[0].register_forward_hook(lambda _module, _inputs, output: values.append(output))
+    with torch.no_grad():
+        for picture in images:
+            whole(picture)
+    assert torch.allclose(torch.cat(values).std((0, 2, 3)), torch.ones(len(first[0].weight)), atol=0.05)
+
+
+def test_a_run_from_a_model_file_learns_with_its_normalisation(recipe, exported, tmp_path):
+    unfolding = dataclasses.replace(recipe, unfold=True)
+    whole = train(unfolding, tmp_path / "run", init=exported, quiet=True)
+    state = weights.read_checkpoint(whole)
+    assert "neck.lateral.0.1.running_var" in state["ema"]
+    export.export(whole, tmp_path / "again.onnx", **OPTIONS)
+    resumed = Run(unfolding, CPU, whole)
+    assert resumed.model.config == state["config"]
+
+
 def test_a_frozen_backbone_does_not_learn(recipe, exported):
     run = Run(dataclasses.replace(recipe, frozen_blocks=16), CPU, exported)
     run.model.train()
