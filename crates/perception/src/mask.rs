@@ -91,18 +91,17 @@ impl Mask {
     /// The same pieces as [`columns`](Self::columns), without a division for each.
     pub(crate) fn for_each_column(&self, mut see: impl FnMut(u32, u32, u32)) {
         let height = self.height_px;
-        let (mut x, mut column_start) = (0, 0);
-        for (start, length) in self.runs() {
-            let (mut from, end) = (start, start + length);
-            while from >= column_start + height {
-                (x, column_start) = (x + 1, column_start + height);
-            }
+        let mut x = self.counts.first().and_then(|count| count.checked_div(height)).unwrap_or(0);
+        let (mut column_start, mut end) = (x * height, 0);
+        for counts in self.counts.chunks_exact(2) {
+            let mut from = end + counts[0];
+            end = from + counts[1];
             while from < end {
-                let to = end.min(column_start + height);
-                see(x, from - column_start, to - from);
-                if to == column_start + height {
+                while from >= column_start + height {
                     (x, column_start) = (x + 1, column_start + height);
                 }
+                let to = end.min(column_start + height);
+                see(x, from - column_start, to - from);
                 from = to;
             }
         }

@@ -178,18 +178,15 @@ impl Patch {
         while y_px <= last {
             let dy = y_px as f32 - y as f32;
             let across = floor_px((radius_px * radius_px - dy * dy).max(0.0).sqrt()) / step * step;
-            let from = first_in(x, across, step);
-            let to = (x + across).min(width - 1);
-            if from <= to {
-                let line = view.depth.row_mm(y_px);
-                for x_px in (from..=to).step_by(step as usize) {
-                    self.looked += 1;
-                    let mm = line[x_px as usize];
-                    if mm != 0 {
-                        let ray = near.at(x_px as f32, y_px as f32);
-                        self.points.push(ray * (f32::from(mm) * 0.001));
-                    }
+            let line = &view.depth.row_mm(y_px)[..(x + across).min(width - 1) as usize + 1];
+            let mut x_px = first_in(x, across, step);
+            while let Some(&mm) = line.get(x_px as usize) {
+                self.looked += 1;
+                if mm != 0 {
+                    let ray = near.at(x_px as f32, y_px as f32);
+                    self.points.push(ray * (f32::from(mm) * 0.001));
                 }
+                x_px += step;
             }
             y_px += step;
         }

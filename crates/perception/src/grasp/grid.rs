@@ -30,6 +30,8 @@ pub(crate) const CELL_NOISE: f32 = 0.35;
 /// The mean of a pixel and its eight neighbours, as far as they are of the same surface; `None` in
 /// a hole.
 pub(crate) fn smooth_depth_m(depth: &DepthImage, x_px: u32, y_px: u32) -> Option<f32> {
+    /// What one neighbour adds to a sum of offsets, which stay below: its upper bits count.
+    const ONE: u32 = 1 << 16;
     let own = i32::from(depth.mm(x_px, y_px));
     let (width, height) = (depth.width_px(), depth.height_px());
     if own == 0 || width < 3 || height < 3 {
@@ -37,16 +39,17 @@ pub(crate) fn smooth_depth_m(depth: &DepthImage, x_px: u32, y_px: u32) -> Option
     }
     // Farther off is another face.
     let limit = 10 + own / 64;
+    let (least, span) = (own - limit, 2 * limit.cast_unsigned());
     let (x, y) = (x_px.clamp(1, width - 2) as usize, y_px.clamp(1, height - 2));
-    let (mut sum, mut count) = (0, 0);
+    let mut sum = 0;
     for row in [y - 1, y, y + 1] {
         for mm in &depth.row_mm(row)[x - 1..x + 2] {
-            let mm = i32::from(*mm);
-            let is_near = i32::from((mm - own).abs() <= limit);
-            (sum, count) = (sum + is_near * mm, count + is_near);
+            let offset = (i32::from(*mm) - least).cast_unsigned();
+            sum += if offset <= span { offset + ONE } else { 0 };
         }
     }
-    Some(sum as f32 * 0.001 / count as f32)
+    let (count, offsets) = ((sum / ONE).cast_signed(), (sum % ONE).cast_signed());
+    Some((offsets + count * least) as f32 * 0.001 / count as f32)
 }
 
 /// A cell inside the mask with depth.
@@ -135,22 +138,28 @@ impl Grid {
 
     /// Two sweeps of the chamfer transform.
     fn measure_edges(&mut self) {
-        let (rows, cells) = (self.rows, self.columns * self.rows);
-        for at in rows + 1..cells - rows - 1 {
-            if self.edge[at] == 0 {
-                continue;
+        let rows = self.rows;
+        for column in 1..self.columns - 1 {
+            let (left, own) = self.edge[(column - 1) * rows..][..2 * rows].split_at_mut(rows);
+            let mut above = 0;
+            for (left, own) in left.windows(3).zip(&mut own[1..]) {
+                if *own > 0 {
+                    let side = left[1].min(above) + SIDE;
+                    *own = side.min(left[0].min(left[2]) + CORNER);
+                }
+                above = *own;
             }
-            let side = self.edge[at - 1].min(self.edge[at - rows]) + SIDE;
-            let corner = self.edge[at - rows - 1].min(self.edge[at - rows + 1]) + CORNER;
-            self.edge[at] = side.min(corner);
         }
-        for at in (rows + 1..cells - rows - 1).rev() {
-            if self.edge[at] == 0 {
-                continue;
+        for column in (1..self.columns - 1).rev() {
+            let (own, right) = self.edge[column * rows..][..2 * rows].split_at_mut(rows);
+            let mut below = 0;
+            for (right, own) in right.windows(3).zip(&mut own[1..]).rev() {
+                if *own > 0 {
+                    let side = right[1].min(below) + SIDE;
+                    *own = side.min(right[0].min(right[2]) + CORNER).min(*own);
+                }
+                below = *own;
             }
-            let side = self.edge[at + 1].min(self.edge[at + rows]) + SIDE;
-            let corner = self.edge[at + rows + 1].min(self.edge[at + rows - 1]) + CORNER;
-            self.edge[at] = self.edge[at].min(side).min(corner);
         }
     }
 
@@ -164,23 +173,21 @@ impl Grid {
         self.cells.clear();
         self.inverse_depth.clear();
         self.inverse_depth.resize(self.edge.len(), 0.0);
+        let (rows, y_first_px) = (self.rows, self.y_px(1));
         for column in 1..self.columns - 1 {
-            let x_px = self.x_px(column);
-            for row in 1..self.rows - 1 {
-                let index = column * self.rows + row;
-                if self.edge[index] == 0 {
-                    continue;
-                }
-                let y_px = self.y_px(row);
+            let (x_px, first) = (self.x_px(column), column * rows);
+            let column = u8::try_from(column).expect("thirty cells a side");
+            let inside = self.edge[first..][..rows - 1].iter().zip(0u8..).skip(1);
+            for (_, row) in inside.filter(|(edge, _)| **edge > 0) {
+                let y_px = y_first_px + u32::from(row - 1) * self.step_px;
                 let Some(z_m) = smooth_depth_m(depth, x_px, y_px) else {
                     continue;
                 };
                 let point_in_camera = rays.at(x_px as f32, y_px as f32) * z_m;
                 let height_m = height_m(&point_in_camera);
+                let index = first + usize::from(row);
                 self.inverse_depth[index] = 1.0 / z_m;
                 let index = u32::try_from(index).expect("a thousand cells");
-                let [column, row] =
-                    [column, row].map(|at| u8::try_from(at).expect("thirty cells a side"));
                 self.cells.push(Cell { index, column, row, point_in_camera, height_m });
             }
         }

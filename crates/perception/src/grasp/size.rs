@@ -99,13 +99,44 @@ impl Body {
     }
 }
 
+/// The cells of a grid as the ground has them: along it from an origin, and over it.
+#[derive(Debug, Default)]
+struct Places {
+    u_m: Vec<f32>,
+    v_m: Vec<f32>,
+    height_m: Vec<f32>,
+}
+
+impl Places {
+    fn fill(&mut self, grid: &Grid, ground: &Ground, origin: &Vector3<f32>) {
+        let along = |axis: Vector3<f32>| {
+            grid.cells.iter().map(move |cell| axis.dot(&(cell.point_in_camera - origin)))
+        };
+        self.u_m.clear();
+        self.u_m.extend(along(ground.u));
+        self.v_m.clear();
+        self.v_m.extend(along(ground.v));
+        self.height_m.clear();
+        self.height_m.extend(grid.cells.iter().map(|cell| cell.height_m));
+    }
+
+    /// `u`, `v` and the height of each.
+    fn iter(&self) -> impl Iterator<Item = (f32, f32, f32)> {
+        let ground = self.u_m.iter().zip(&self.v_m);
+        ground.zip(&self.height_m).map(|((u, v), height_m)| (*u, *v, *height_m))
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Sizing {
+    places: Places,
     heights_m: Vec<f32>,
     on_top: Vec<bool>,
     inner: Vec<bool>,
     /// By grid index: 0 is unseen or outside, 1 on the top, 2 off it.
     state: Vec<u8>,
+    /// By grid index, from the second column on: whether a place and its neighbours are on the top.
+    amid: Vec<u8>,
 }
 
 /// `height = at + u_slope * u + v_slope * v`.
@@ -136,9 +167,9 @@ impl Sizing {
             return None;
         }
         let origin = grid.cells[grid.cells.len() / 2].point_in_camera;
-        let top = self.find_top(grid, ground, &origin, noise_m);
-        let is_flat =
-            top.is_some_and(|top| self.is_bounded_by(&top, grid, ground, &origin, noise_m));
+        self.places.fill(grid, ground, &origin);
+        let top = self.find_top(grid, noise_m);
+        let is_flat = top.is_some_and(|top| self.is_bounded_by(&top, noise_m));
         if !is_flat {
             self.on_top.iter_mut().for_each(|on| *on = true);
         }
@@ -162,7 +193,7 @@ impl Sizing {
             return Some(Body::below(&face, ground, height_m));
         };
         if sides_m[0] < NEARLY_SQUARE * sides_m[1] {
-            axis = self.square_axis(grid, ground, &origin, &moments);
+            axis = self.square_axis(grid, &moments);
             sides_m = extents_m(axis);
         }
         let normal = (ground.up - ground.u * top.u_slope - ground.v * top.v_slope).normalize();
@@ -188,17 +219,11 @@ impl Sizing {
     }
 
     /// Along a side of a square, whose second moments have no direction: its fourth ones do.
-    fn square_axis(
-        &self,
-        grid: &Grid,
-        ground: &Ground,
-        origin: &Vector3<f32>,
-        moments: &Moments,
-    ) -> [f32; 2] {
+    fn square_axis(&self, grid: &Grid, moments: &Moments) -> [f32; 2] {
         let (mut real, mut imaginary) = (0.0, 0.0);
-        for (cell, _) in grid.cells.iter().zip(&self.on_top).filter(|(_, on)| **on) {
-            let d = cell.point_in_camera - origin;
-            let (u, v) = (ground.u.dot(&d) - moments.u, ground.v.dot(&d) - moments.v);
+        let seen = grid.cells.iter().zip(self.places.iter()).zip(&self.on_top);
+        for ((cell, (u, v, _)), _) in seen.filter(|(_, on)| **on) {
+            let (u, v) = (u - moments.u, v - moments.v);
             // (u + iv)^4, squared twice.
             let (re, im) = (u * u - v * v, 2.0 * u * v);
             let weight = cell.point_in_camera.z.powi(2);
@@ -211,27 +236,17 @@ impl Sizing {
     }
 
     /// Whether the package ends where its top face does.
-    fn is_bounded_by(
-        &self,
-        top: &Top,
-        grid: &Grid,
-        ground: &Ground,
-        origin: &Vector3<f32>,
-        noise_m: f32,
-    ) -> bool {
+    fn is_bounded_by(&self, top: &Top, noise_m: f32) -> bool {
         let share = |count: usize, of: usize| count as f32 / of.max(1) as f32;
-        let on_top = self.on_top.iter().filter(|on| **on).count();
-        let flat_share = share(on_top, grid.cells.len());
+        let (all, on_top) = (self.on_top.len(), self.on_top.iter().filter(|on| **on).count());
+        let flat_share = share(on_top, all);
         if !(FLAT_SHARE_MIN_BESIDE..FLAT_SHARE_MIN).contains(&flat_share) {
             return flat_share >= FLAT_SHARE_MIN;
         }
         let below_m = SIDE_BELOW_M + 3.0 * noise_m;
-        let off_top = grid.cells.iter().zip(&self.on_top).filter(|(_, on)| !**on);
-        let beside = off_top.filter(|(cell, _)| {
-            let d = cell.point_in_camera - origin;
-            top.height_m(ground.u.dot(&d), ground.v.dot(&d)) - cell.height_m > below_m
-        });
-        share(beside.count(), grid.cells.len() - on_top) >= SIDE_SHARE_MIN
+        let off_top = self.places.iter().zip(&self.on_top).filter(|(_, on)| !**on);
+        let beside = off_top.filter(|((u, v, h), _)| top.height_m(*u, *v) - h > below_m);
+        share(beside.count(), all - on_top) >= SIDE_SHARE_MIN
     }
 
     fn quantile_m(&mut self, share: f32) -> f32 {
@@ -240,40 +255,24 @@ impl Sizing {
     }
 
     /// A plane through the upper half, narrowed to what lies on it.
-    fn find_top(
-        &mut self,
-        grid: &Grid,
-        ground: &Ground,
-        origin: &Vector3<f32>,
-        noise_m: f32,
-    ) -> Option<Top> {
-        self.heights_m.clear();
-        self.heights_m.extend(grid.cells.iter().map(|cell| cell.height_m));
+    fn find_top(&mut self, grid: &Grid, noise_m: f32) -> Option<Top> {
+        self.heights_m.clone_from(&self.places.height_m);
         let median_m = self.quantile_m(0.5);
         self.on_top.clear();
-        self.on_top.extend(grid.cells.iter().map(|cell| cell.height_m >= median_m));
-        let upper = fit_top(grid, ground, origin, &self.on_top)?;
-        self.keep_near(grid, ground, origin, &upper, 0.015 + 3.0 * noise_m);
+        self.on_top.extend(self.places.height_m.iter().map(|height_m| *height_m >= median_m));
+        let upper = fit_top(&self.places, &self.on_top)?;
+        self.keep_near(&upper, 0.015 + 3.0 * noise_m);
         self.keep_inner(grid);
         let inner = self.inner.iter().filter(|inner| **inner).count();
         let near = if inner < CELLS_INNER_MIN { &self.on_top } else { &self.inner };
-        let top = fit_top(grid, ground, origin, near)?;
-        self.keep_near(grid, ground, origin, &top, 0.007 + 3.0 * noise_m);
+        let top = fit_top(&self.places, near)?;
+        self.keep_near(&top, 0.007 + 3.0 * noise_m);
         Some(top)
     }
 
-    fn keep_near(
-        &mut self,
-        grid: &Grid,
-        ground: &Ground,
-        origin: &Vector3<f32>,
-        top: &Top,
-        limit_m: f32,
-    ) {
-        for (on, cell) in self.on_top.iter_mut().zip(&grid.cells) {
-            let d = cell.point_in_camera - origin;
-            let expected_m = top.height_m(ground.u.dot(&d), ground.v.dot(&d));
-            *on = (cell.height_m - expected_m).abs() < limit_m;
+    fn keep_near(&mut self, top: &Top, limit_m: f32) {
+        for (on, (u, v, h)) in self.on_top.iter_mut().zip(self.places.iter()) {
+            *on = (h - top.height_m(u, v)).abs() < limit_m;
         }
     }
 
@@ -284,12 +283,16 @@ impl Sizing {
         for (cell, on) in grid.cells.iter().zip(&self.on_top) {
             self.state[cell.index as usize] = u8::from(*on);
         }
-        let is_inner = |at: usize| {
-            [at - 1, at + 1, at - grid.rows, at + grid.rows].iter().all(|at| self.state[*at] == 1)
-        };
+        let rows = grid.rows;
+        let count = self.state.len() - 2 * rows;
+        let from = |first: usize| self.state[first..][..count].iter();
+        let lines = from(rows - 1).zip(from(rows)).zip(from(rows + 1));
+        let aside = from(0).zip(from(2 * rows));
+        self.amid.clear();
+        self.amid.extend(lines.zip(aside).map(|(((a, b), c), (d, e))| a & b & c & d & e));
         self.inner.clear();
-        let both = grid.cells.iter().zip(&self.on_top);
-        self.inner.extend(both.map(|(cell, on)| *on && is_inner(cell.index as usize)));
+        let amid = grid.cells.iter().map(|cell| self.amid[cell.index as usize - rows] == 1);
+        self.inner.extend(amid);
     }
 
     /// Moments of the face, holes in it included.
@@ -305,13 +308,12 @@ impl Sizing {
         let cell_m = grid.step_px as f32 * origin.z / rays.focal_px;
         self.state.clear();
         self.state.resize(grid.edge.len(), 0);
-        for (cell, on) in grid.cells.iter().zip(&self.on_top) {
+        let seen = grid.cells.iter().zip(self.places.iter());
+        for ((cell, (u, v, _)), on) in seen.zip(&self.on_top) {
             self.state[cell.index as usize] = if *on { 1 } else { 2 };
             if *on {
-                let d = cell.point_in_camera - origin;
                 // A cell shows the more of the face the farther away it is.
                 let weight = cell.point_in_camera.z.powi(2);
-                let (u, v) = (ground.u.dot(&d), ground.v.dot(&d));
                 moments.add(u, v, weight);
                 span = span.with(u, v);
             }
@@ -342,14 +344,15 @@ impl Sizing {
     }
 }
 
-fn fit_top(grid: &Grid, ground: &Ground, origin: &Vector3<f32>, on_top: &[bool]) -> Option<Top> {
+fn fit_top(places: &Places, on_top: &[bool]) -> Option<Top> {
     let (mut n, mut mean, mut squares) = (0.0f32, [0.0f32; 3], [0.0f32; 5]);
-    for (cell, _) in grid.cells.iter().zip(on_top).filter(|(_, on)| **on) {
-        let d = cell.point_in_camera - origin;
-        let (u, v, h) = (ground.u.dot(&d), ground.v.dot(&d), cell.height_m);
-        n += 1.0;
-        mean = [mean[0] + u, mean[1] + v, mean[2] + h];
-        let products = [u * u, u * v, v * v, u * h, v * h];
+    for ((u, v, h), on) in places.iter().zip(on_top) {
+        // Nothing is added for the others: among heights that are noise, a branch would be a guess.
+        let weight = f32::from(u8::from(*on));
+        let [wu, wv, wh] = [weight * u, weight * v, weight * h];
+        n += weight;
+        mean = [mean[0] + wu, mean[1] + wv, mean[2] + wh];
+        let products = [wu * u, wu * v, wv * v, wu * h, wv * h];
         squares.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
     }
     if n < CELLS_MIN as f32 {
@@ -379,8 +382,11 @@ impl Default for Span {
 
 impl Span {
     fn with(self, u: f32, v: f32) -> Span {
+        // Not `f32::min`, which takes four instructions for the sake of NaN.
+        let least = |a: f32, b: f32| if a < b { a } else { b };
+        let most = |a: f32, b: f32| if a > b { a } else { b };
         let Span([u_min, u_max, v_min, v_max]) = self;
-        Span([u_min.min(u), u_max.max(u), v_min.min(v), v_max.max(v)])
+        Span([least(u, u_min), most(u, u_max), least(v, v_min), most(v, v_max)])
     }
 
     /// Whether a point lies in it, or beside it by no more than `reach`.
