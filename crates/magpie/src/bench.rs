@@ -35,7 +35,7 @@ use crate::failure::{Failure, Outcome};
 use crate::record;
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::service::{ended_by, load_scheduled, open_transport};
-use crate::{model, output, progress};
+use crate::{model, output, progress, scheduling};
 
 /// Of a simulated cell, unless --size says otherwise.
 const SIZE_PX_USUAL: (u32, u32) = (1280, 720);
@@ -212,6 +212,7 @@ fn with_bench(
     };
     let reader = Reader::start(config.cell.clone(), reader_zenoh, Arc::clone(&clock))?;
     config.scheduling.enter().map_err(Failure::config)?;
+    scheduling::lead_pool().map_err(Failure::fault)?;
     let mut bench = Bench {
         pipeline: Pipeline::new(session.spec().clone()),
         session: &mut session,

@@ -79,6 +79,17 @@ impl Scheduling {
     }
 }
 
+/// Makes the calling thread the first of a rayon pool, whose others inherit how it is scheduled:
+/// what it shares it begins at once, and does alone what no other thread takes. Outside of a pool it
+/// would wait until another thread has woken, however little there is to do.
+pub fn lead_pool() -> Result<(), rayon::ThreadPoolBuildError> {
+    if rayon::current_thread_index().is_none() {
+        // For as long as the process lives.
+        std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build()?);
+    }
+    Ok(())
+}
+
 pub(crate) fn check(
     checker: &Checker<'_>,
     file: SchedulingFile,

@@ -28,7 +28,7 @@ use crate::health::{Health, Observation};
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::record::recorder::{Recorder, RecordingPublisher};
 use crate::record::{self, identity};
-use crate::scheduling::Scheduling;
+use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{OpenSource, SourceWatch};
 use crate::trouble::PlanTrouble;
 use crate::{model, source};
@@ -183,6 +183,9 @@ fn start_pipeline(
         // The model's thread could, so this one can.
         if let Err(error) = scheduling.enter() {
             tracing::error!("{error}");
+        }
+        if let Err(error) = lead_pool() {
+            tracing::error!("start threads to share work with: {error}");
         }
         let mut edges = Edges {
             source: frames.as_mut(),
