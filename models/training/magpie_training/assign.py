@@ -5,6 +5,10 @@ import torch
 TOP_CELLS = 10
 SCORE_POWER = 0.5
 IOU_POWER = 6.0
+# How far the sides of a package may be from a cell that learns it, in strides; the cells of the
+# largest stride learn all that are larger. A box cannot reach beyond `BINS - 1` strides, and the
+# cells of a smaller stride, which see little of a large package, would cut it there.
+REACH_STRIDES = 10.0
 
 
 def pairwise_iou(a, b):
@@ -18,10 +22,11 @@ def pairwise_iou(a, b):
 
 
 @torch.no_grad()
-def assign(scores, boxes, points, target_boxes, target_classes):
+def assign(scores, boxes, points, strides, target_boxes, target_classes):
     """Which target each cell learns and how strongly.
 
-    `scores` are probabilities `[batch, anchors, classes]`, `boxes` `[batch, anchors, 4]`.
+    `scores` are probabilities `[batch, anchors, classes]`, `boxes` `[batch, anchors, 4]`, `points`
+    `[anchors, 2]` and `strides` `[anchors, 1]` as `anchor_points` gives them.
     Returns `owner` `[batch, anchors]` (-1: background), `strength` `[batch, anchors]`, and
     `overlap` `[batch, anchors]`, the best IoU of a cell's box with any target.
     """
@@ -29,6 +34,10 @@ def assign(scores, boxes, points, target_boxes, target_classes):
     iou = pairwise_iou(target_boxes, boxes) * valid[..., None]
     low, high = target_boxes[..., None, :2], target_boxes[..., None, 2:]
     inside = ((points > low) & (points < high)).all(-1) & valid[..., None]
+    farthest = torch.maximum(points - low, high - points).amax(-1) / strides.squeeze(-1)
+    near = inside & ((farthest < REACH_STRIDES) | (strides.squeeze(-1) == strides.max()))
+    # A long, narrow package may hold no cell of the largest stride.
+    inside = torch.where(near.any(-1, keepdim=True), near, inside)
     index = target_classes.clamp(min=0)[..., None].expand(-1, -1, scores.shape[1])
     own_score = scores.transpose(1, 2).gather(1, index)
     align = own_score**SCORE_POWER * iou**IOU_POWER * inside

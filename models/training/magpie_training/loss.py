@@ -32,7 +32,7 @@ def compute(raw: Raw, batch, generator=None):
     boxes = boxes_from_distances(raw.distances.float(), points, strides)
     probability = raw.scores.detach().float().sigmoid()
     owner, strength, overlap = assign(
-        probability, boxes.detach(), points, batch["boxes"], batch["classes"]
+        probability, boxes.detach(), points, strides, batch["boxes"], batch["classes"]
     )
     total_strength = strength.sum().clamp(min=1.0)
     score = score_loss(raw.scores.float(), probability, owner, strength, overlap, points, batch)
