@@ -32,7 +32,7 @@ use self::candidates::Candidates;
 use self::contact::{Care, Patch, STEP_SIGMA_M, Spot, View};
 use self::grid::{CELL_NOISE, Grid};
 use self::hold::{Held, Load, Site};
-use self::memory::{Found, Memory};
+use self::memory::{Found, Memory, Searched};
 use self::overview::{Owners, check_depth};
 use self::rays::Rays;
 use self::size::{Body, Ground, Sizing};
@@ -97,7 +97,7 @@ pub struct PlanState {
     owners: Owners,
     memory: Memory,
     /// Of each package of the frame.
-    found: Vec<Option<Found>>,
+    searched: Vec<Searched>,
     /// By class; `None` where its name is not one of ours.
     package_types: Vec<Option<PackageType>>,
     /// For packages that are planned at the same time.
@@ -169,10 +169,10 @@ pub fn plan(
         .collect();
     let share = view.is_some() && packages.len() >= PACKAGES_MIN_TO_SHARE;
     let buffers = if share { &mut state.buffers[..] } else { &mut state.buffers[..1] };
-    state.found.clear();
-    state.found.resize(packages.len(), None);
-    plan_from(0, &mut packages, &mut state.found, context.as_ref(), buffers);
-    state.memory.keep(&packages, &state.found);
+    state.searched.clear();
+    state.searched.resize(packages.len(), None);
+    plan_from(0, &mut packages, &mut state.searched, context.as_ref(), buffers);
+    state.memory.keep(&packages, &state.searched);
     order::sort(&mut packages, state.memory.first_track());
     state.memory.keep_order(&packages);
     state.rays = rays;
@@ -183,23 +183,23 @@ pub fn plan(
 fn plan_from(
     first: usize,
     packages: &mut [Package],
-    found: &mut [Option<Found>],
+    searched: &mut [Searched],
     context: Option<&Context<'_>>,
     buffers: &mut [Buffers],
 ) {
     if let [buffers] = buffers {
-        for ((index, package), found) in (first..).zip(packages).zip(found) {
-            *found = plan_package(index, package, context, buffers);
+        for ((index, package), searched) in (first..).zip(packages).zip(searched) {
+            *searched = plan_package(index, package, context, buffers);
         }
         return;
     }
     let half = packages.len() / 2;
     let (one, other) = packages.split_at_mut(half);
-    let (found, more_found) = found.split_at_mut(half);
+    let (searched, more_searched) = searched.split_at_mut(half);
     let (buffers, more_buffers) = buffers.split_at_mut(buffers.len() / 2);
     rayon::join(
-        || plan_from(first, one, found, context, buffers),
-        || plan_from(first + half, other, more_found, context, more_buffers),
+        || plan_from(first, one, searched, context, buffers),
+        || plan_from(first + half, other, more_searched, context, more_buffers),
     );
 }
 
@@ -235,7 +235,7 @@ fn plan_package(
     package: &mut Package,
     context: Option<&Context<'_>>,
     buffers: &mut Buffers,
-) -> Option<Found> {
+) -> Searched {
     let grid = &mut buffers.grid;
     grid.fill(&package.instance.mask);
     let deepest = grid.deepest();
@@ -251,7 +251,7 @@ fn plan_package(
         grid.measure(view.depth, view.rays, height_m);
         let measured = grid.cells.len() as f32 / grid.inside_cells.max(1) as f32;
         if measured >= MEASURED_SHARE_MIN {
-            return plan_on_depth(index, package, context, view, buffers);
+            return Some(plan_on_depth(index, package, context, view, buffers));
         }
     }
     on_plane::plan(package, grid, deepest, context.scene, context.limits);
@@ -264,7 +264,7 @@ fn plan_on_depth(
     context: &Context<'_>,
     view: View<'_>,
     buffers: &mut Buffers,
-) -> Option<Found> {
+) -> Result<Found, GraspRefusal> {
     let Buffers { grid, sizing, patch, candidates, scatter_mm } = buffers;
     let package_type = context.package_types.get(package.instance.class_id).copied().flatten();
     let has_walls = matches!(package_type, None | Some(PackageType::Box));
@@ -293,23 +293,22 @@ fn plan_on_depth(
     let recalled = context.memory.recall(package.track_id, memory::middle_px(&package.instance));
     let (tool, limits) = (&context.scene.tool, context.limits);
     let site = Site { grid, view, load: &load, tool, limits };
-    let chosen = candidates.choose(&site, recalled.as_ref(), patch);
+    let chosen = match context.memory.refusal(package) {
+        Some(refusal) => Err(refusal),
+        None => candidates.choose(&site, recalled.as_ref(), patch),
+    };
     let above = body.map_or(load.center, |body| body.top);
     let mut top = above;
-    let found = match chosen {
-        Ok(found) => {
+    match chosen {
+        Ok(_) => {
             package.refusal = None;
             package.grasps = candidates.held().map(|held| grasp(context.scene, held)).collect();
             top = candidates.held().next().map_or(above, |held| held.origin);
-            Some(found)
         }
-        Err(refusal) => {
-            package.refusal = Some(refusal);
-            None
-        }
-    };
+        Err(refusal) => package.refusal = Some(refusal),
+    }
     package.height_m = context.ground.as_ref().map(|ground| f64::from(ground.height_m(&top)));
-    found
+    chosen
 }
 
 /// The centre of mass is guessed to lie in the middle of the body.

@@ -621,3 +621,30 @@ fn a_contact_that_was_lost_is_searched_for_at_once() {
         assert!(dx.hypot(dy) > 12.0 && grasp.quality > 0.2, "frame {frame}: {grasp:?}");
     }
 }
+
+#[test]
+fn a_package_that_was_refused_is_searched_again_soon_and_at_once_where_it_moved() {
+    let info = scene().camera_info;
+    let steep = plane_depth(0.8, Vector3::new(1.5, 0.0, -1.0).normalize(), &info);
+    let level = blocks(&[(100, 60, 120, 100, 800)]);
+    let at = |x: u32| vec![rectangle(x, 90, 60, 60)];
+    for frames in 1..6 {
+        let state = &mut PlanState::default();
+        for _ in 0..frames {
+            let found = plan_again(at(120), Some(&steep), &scene(), state);
+            assert_eq!(found.packages[0].refusal, Some(GraspRefusal::TooSteep));
+        }
+        let waited = (0..9).take_while(|_| {
+            let found = plan_again(at(120), Some(&level), &scene(), state);
+            found.packages[0].refusal.is_some()
+        });
+        assert!(waited.count() < 4, "after {frames} frames");
+
+        let state = &mut PlanState::default();
+        for _ in 0..frames {
+            plan_again(at(120), Some(&steep), &scene(), state);
+        }
+        let moved = plan_again(at(130), Some(&level), &scene(), state);
+        assert_eq!(moved.packages[0].refusal, None, "after {frames} frames");
+    }
+}
