@@ -1,38 +1,65 @@
 """The network as a model file holds it, and how far a file's answers are from the network's.
 
-Input `images` `uint8 [1, H, W, 3]` BGR; outputs `output0` `[1, 4 + classes + 32, anchors]`
-(cx, cy, w, h in input pixels, scores 0..1, mask coefficients) and `output1` `[1, 32, H/4, W/4]`.
+Input `images` `uint8 [1, H, W, 3]` BGR; outputs `output0` `[1, 4 + classes + coefficients, anchors]`
+(cx, cy, w, h in input pixels, scores 0..1, mask coefficients) and `output1`
+`[1, coefficients, H/4, W/4]`, the prototypes.
+
+The network looks twice: at the input for packages of up to some 300 pixels, and at the input made
+half as large for those that fill it. It learns at every size, but sees too few packages that large
+to outline them at once. Each look has prototypes of its own; the coefficients of a package found by
+one of them are zero for the other's.
 """
 
 import numpy as np
 import onnxruntime
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from .model import anchor_points, boxes_from_distances
+from .model import PROTOTYPES, STRIDES, anchor_points, boxes_from_distances
 
 # In pixels for boxes, in logits for coefficients and prototypes: what reordered float32 sums
 # may differ by. Scores are compared tighter.
 DIFFERENCE_MAX = {"boxes": 0.1, "scores": 1e-3, "coefficients": 1e-2, "prototypes": 1e-2}
+# By the largest stride in pixels of the input, which a file states as `stride`: how often the input
+# is halved for each look, and the strides of the network that answer. Files before 0.8.0 look once.
+LOOKS = {32: ((0, STRIDES),), 64: ((0, (8, 16)), (1, (16, 32)))}
+STRIDE = 64
 
 
 class Deployed(nn.Module):
     """The network with everything that the contract puts inside the graph."""
 
-    def __init__(self, net, height, width):
+    def __init__(self, net, height, width, stride=STRIDE):
         super().__init__()
         self.net = net
-        points, strides = anchor_points(height, width)
-        self.register_buffer("points", points)
-        self.register_buffer("strides", strides)
+        self.looks = LOOKS[stride]
+        for halvings, strides in self.looks:
+            points, of_points = anchor_points(height >> halvings, width >> halvings, strides=strides)
+            self.register_buffer(f"points{halvings}", points)
+            self.register_buffer(f"strides{halvings}", of_points)
 
     def forward(self, images):
         rgb = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
-        raw = self.net(rgb)
-        corners = boxes_from_distances(raw.distances, self.points, self.strides)
+        tables, prototypes = zip(*(self.look(rgb, index) for index in range(len(self.looks))))
+        return torch.cat(tables, 1).transpose(1, 2), torch.cat(prototypes, 1)
+
+    def look(self, rgb, index):
+        halvings, strides = self.looks[index]
+        scale = 2.0**halvings
+        if halvings:
+            rgb = F.avg_pool2d(rgb, int(scale))
+        raw = self.net(rgb, strides)
+        points, of_points = self.get_buffer(f"points{halvings}"), self.get_buffer(f"strides{halvings}")
+        corners = boxes_from_distances(raw.distances, points, of_points) * scale
         low, high = corners[..., :2], corners[..., 2:]
-        parts = ((low + high) / 2, high - low, raw.scores.sigmoid(), raw.coefficients)
-        return torch.cat(parts, -1).transpose(1, 2), raw.prototypes
+        before, after = PROTOTYPES * index, PROTOTYPES * (len(self.looks) - 1 - index)
+        coefficients = F.pad(raw.coefficients, (before, after))
+        table = torch.cat(((low + high) / 2, high - low, raw.scores.sigmoid(), coefficients), -1)
+        prototypes = raw.prototypes
+        if halvings:
+            prototypes = F.interpolate(prototypes, scale_factor=scale, mode="bilinear", align_corners=False)
+        return table, prototypes
 
 
 @torch.no_grad()

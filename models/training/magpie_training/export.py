@@ -9,7 +9,6 @@ import onnxruntime
 import torch
 
 from . import UserError, deployed
-from .model import PROTOTYPES, anchor_points
 from .weights import fold, net_from_state, read_checkpoint
 
 OPSET = 18
@@ -32,20 +31,21 @@ def export(checkpoint, out, **options):
     return differences
 
 
-def write(checkpoint, out, *, size, version, training_data, score_min, notes=()):
+def write(checkpoint, out, *, size, version, training_data, score_min, stride=deployed.STRIDE, notes=()):
     """Writes `out` and returns by how much it differs; `notes`: further metadata, as pairs."""
     height, width = size
-    if height % 32 or width % 32:
-        raise UserError(f"export {out}: size {height}x{width} is not a multiple of 32")
+    if height % stride or width % stride:
+        raise UserError(f"export {out}: size {height}x{width} is not a multiple of {stride}")
     state = read_checkpoint(checkpoint)
     net = net_from_state(state)
-    whole = deployed.Deployed(net, height, width).eval()
+    whole = deployed.Deployed(net, height, width, stride).eval()
     sample = deployed.test_picture(height, width)
     expected = deployed.answers(whole, sample)
     fold(net)
     to_onnx(whole, sample, out)
     sources = ", ".join(s["annotations"] for s in state["recipe"]["sources"])
     properties = {
+        "stride": str(stride),
         "magpie.version": version,
         "magpie.layout": "yolo-seg",
         "magpie.training_data": training_data or sources,
@@ -53,7 +53,7 @@ def write(checkpoint, out, *, size, version, training_data, score_min, notes=())
         "magpie.sha256_of_checkpoint": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
         **dict(notes),
     }
-    describe(out, net.classes, size, properties)
+    describe(out, net.classes, size, [answer.shape for answer in expected], properties)
     return deployed.differences(out, sample, expected, len(net.classes))
 
 
@@ -87,37 +87,29 @@ def simplify(path):
     onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def describe(path, classes, size, properties):
+def describe(path, classes, size, shapes, properties):
     """What readers need to know, in Ultralytics' keys, and our own `properties`."""
     model = onnx.load(str(path))
     common = {
         "task": "segment",
         "names": repr(dict(enumerate(classes))),
         "imgsz": repr(list(size)),
-        "stride": "32",
         "batch": "1",
         "license": "Apache-2.0",
         "version": properties["magpie.version"],
         "author": "Magpie",
         "description": "Universal package segmentation",
     }
-    state_shapes(model, size, len(classes))
+    state_shapes(model, shapes)
     onnx.helper.set_model_props(model, common | properties)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def state_shapes(model, size, classes):
+def state_shapes(model, shapes):
     """Readers size their buffers from the graph, so its outputs must not be left open."""
-    height, width = size
-    anchors = len(anchor_points(height, width)[0])
-    shapes = {
-        "output0": (1, 4 + classes + PROTOTYPES, anchors),
-        "output1": (1, PROTOTYPES, height // 4, width // 4),
-    }
-    for output in model.graph.output:
-        stated = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shapes[output.name])
-        output.type.CopyFrom(stated)
+    for output, shape in zip(model.graph.output, shapes):
+        output.type.CopyFrom(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape))
     used = {node.domain for node in model.graph.node} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]

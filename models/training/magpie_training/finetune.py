@@ -71,6 +71,7 @@ class Base:
 
     path: Path
     size: tuple
+    stride: int
     classes: tuple
     version: str
     training_data: str
@@ -104,7 +105,7 @@ def finetune(options):
     after = {name: umpire.scores(partial, path) for name, path in sets.items()}
     latency = list(judge.latencies_ms((base.path, partial)).values())
     held_out = [Path(i["file_name"]) for i in json.loads(sets["new cell"].read_text())["images"]]
-    iou = judge.mask_parity(checkpoint, partial, held_out[:PARITY_PICTURES], base.score_min)
+    iou = judge.mask_parity(checkpoint, partial, held_out[:PARITY_PICTURES], base)
     verdict = report.Verdict(
         name=cell_name(options), cell=cell, base=dataclasses.asdict(base), judge=umpire.name(),
         replay=replay, replay_share=options.replay_share, before=before, after=after,
@@ -141,6 +142,7 @@ def read_base(path):
     return Base(
         path,
         tuple(json.loads(properties["imgsz"])),
+        int(properties["stride"]),
         classes,
         properties.get("magpie.version", "0"),
         properties.get("magpie.training_data", ""),
@@ -349,6 +351,7 @@ def export_options(options, base, cell):
     source = options.data_source or "source not stated"
     return {
         "size": base.size,
+        "stride": base.stride,
         "version": f"{base.version}+{cell_name(options)}",
         "training_data": f"{base.training_data}; then {cell['learned']} pictures of "
         f"{cell_name(options)} ({source})",

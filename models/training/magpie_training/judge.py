@@ -103,28 +103,28 @@ def latencies_ms(models, providers=("CPUExecutionProvider",), threads=THREADS):
     return fastest
 
 
-def mask_parity(checkpoint, model, paths, score_min):
+def mask_parity(checkpoint, model, paths, base):
     """On pictures, what the file finds against what the trained network finds.
 
     The least IoU over all masks: 0 where one of them finds a package that the other does not.
     """
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    height, width = session.get_inputs()[0].shape[1:3]
-    net = deployed.Deployed(net_from_state(read_checkpoint(checkpoint)), height, width).eval()
+    height, width = base.size
+    net = deployed.Deployed(net_from_state(read_checkpoint(checkpoint)), height, width, base.stride).eval()
     least, count = 1.0, 0
     for path in paths:
         picture = shrunk(read_image(path))
         tensor, box = letterbox(picture, width, height)
         size = picture.shape[1], picture.shape[0]
         trained, exported = (
-            decode(*outputs, box, size, score_min=score_min)
+            decode(*outputs, box, size, score_min=base.score_min)
             for outputs in (
                 deployed.answers(net, tensor),
                 session.run(["output0", "output1"], {"images": tensor}),
             )
         )
         count += max(len(trained.scores), len(exported.scores))
-        least = min([least, *pair_ious(trained, exported, score_min)])
+        least = min([least, *pair_ious(trained, exported, base.score_min)])
     return least, count
 
 

@@ -103,7 +103,10 @@ class Head(nn.Module):
 
 
 class PackageNet(nn.Module):
-    """Images `[batch, 3, height, width]`, RGB, 0..255 as float; sides divisible by 32."""
+    """Images `[batch, 3, height, width]`, RGB, 0..255 as float; sides divisible by 32.
+
+    Answers for the cells of `strides` only.
+    """
 
     def __init__(self, classes, width=96, frozen_blocks=3):
         super().__init__()
@@ -116,27 +119,28 @@ class PackageNet(nn.Module):
             separable(width // 2, width // 2), nn.Conv2d(width // 2, PROTOTYPES, 1)
         )
 
-    def forward(self, images):
+    def forward(self, images, strides=STRIDES):
         features = self.backbone((images - PIXEL_MEAN) * PIXEL_SCALE)
         p4, *levels = self.neck(features)
-        parts = [head(level) for head, level in zip(self.heads, levels)]
+        asked = zip(STRIDES, self.heads, levels)
+        parts = [head(level) for stride, head, level in asked if stride in strides]
         distances, scores, coefficients = (torch.cat(p, 1) for p in zip(*parts))
         return Raw(
             distances.unflatten(2, (4, BINS)), scores, coefficients, self.prototypes(p4)
         )
 
 
-def anchor_points(height, width, device=None):
-    """Centres of all cells `[anchors, 2]` in input pixels and their strides `[anchors, 1]`."""
-    points, strides = [], []
-    for stride in STRIDES:
+def anchor_points(height, width, device=None, strides=STRIDES):
+    """Centres of all cells of `strides` `[anchors, 2]` in input pixels and their strides `[anchors, 1]`."""
+    points, of_points = [], []
+    for stride in strides:
         ys = (torch.arange(height // stride, device=device) + 0.5) * stride
         xs = (torch.arange(width // stride, device=device) + 0.5) * stride
         grid_y, grid_x = torch.meshgrid(ys, xs, indexing="ij")
         level = torch.stack((grid_x, grid_y), -1).reshape(-1, 2)
         points.append(level)
-        strides.append(torch.full((len(level), 1), float(stride), device=device))
-    return torch.cat(points), torch.cat(strides)
+        of_points.append(torch.full((len(level), 1), float(stride), device=device))
+    return torch.cat(points), torch.cat(of_points)
 
 
 def boxes_from_distances(distances, points, strides):

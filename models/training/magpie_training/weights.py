@@ -98,6 +98,8 @@ def net_from_onnx(path, frozen_blocks=3):
         properties = {p.key: p.value for p in model.metadata_props}
         classes = list(ast.literal_eval(properties["names"]).values())
         height, width_px = ast.literal_eval(properties["imgsz"])
+        stride = int(properties["stride"])
+        deployed.LOOKS[stride]
     except Exception as error:
         raise UserError(
             f"read model {path}: not a model file of this project ({error!r}); name a float32 file "
@@ -118,7 +120,7 @@ def net_from_onnx(path, frozen_blocks=3):
     net.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()})
     net.eval()
     picture = deployed.test_picture(height, width_px)
-    expected = deployed.answers(deployed.Deployed(net, height, width_px).eval(), picture)
+    expected = deployed.answers(deployed.Deployed(net, height, width_px, stride).eval(), picture)
     found = deployed.differences(path, picture, expected, len(classes))
     if deployed.lost(found):
         name = deployed.lost(found)[0]

@@ -2,21 +2,23 @@ import ast
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from magpie_training import UserError, deployed, export
+from magpie_training import UserError, deployed, export, weights
 from magpie_training import evaluate as judge
 from magpie_training.__main__ import main
 from magpie_training.decode import Model, fit, letterbox, suppress
 from magpie_training.judge import latencies_ms
+from magpie_training.model import anchor_points, boxes_from_distances
 from magpie_training.train import Run
 from magpie_training.weights import blended
 
-OPTIONS = {"size": (96, 128), "version": "0", "training_data": "test", "score_min": 0.3}
+OPTIONS = {"size": (128, 128), "version": "0", "training_data": "test", "score_min": 0.3}
 
 
 @pytest.fixture
@@ -35,29 +37,48 @@ def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp
     properties = {p.key: p.value for p in model.metadata_props}
     assert properties["task"] == "segment" and properties["magpie.layout"] == "yolo-seg"
     assert ast.literal_eval(properties["names"])[1] == "padded_mailer"
-    assert ast.literal_eval(properties["imgsz"]) == [96, 128]
+    assert ast.literal_eval(properties["imgsz"]) == [128, 128]
     shapes = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
         for v in [*model.graph.input, *model.graph.output]
     }
-    anchors = 12 * 16 + 6 * 8 + 3 * 4
-    assert shapes["images"] == [1, 96, 128, 3]
-    assert shapes["output0"] == [1, 4 + 4 + 32, anchors]
-    assert shapes["output1"] == [1, 32, 24, 32]
+    anchors = 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2  # of strides 8 and 16, and of 16 and 32 at half size
+    assert shapes["images"] == [1, 128, 128, 3]
+    assert shapes["output0"] == [1, 4 + 4 + 64, anchors]
+    assert shapes["output1"] == [1, 64, 32, 32]
+    assert properties["stride"] == "64"
+
+
+def test_what_fills_the_input_is_found_at_half_its_size(checkpoint):
+    net = weights.net_from_state(weights.read_checkpoint(checkpoint))
+    picture = deployed.test_picture(128, 128)
+    table, prototypes = deployed.answers(deployed.Deployed(net, 128, 128).eval(), picture)
+    halved = np.ascontiguousarray(picture.reshape(1, 64, 2, 64, 2, 3).mean((2, 4)))
+    with torch.no_grad():
+        raw = net(torch.from_numpy(halved[..., ::-1].copy()).permute(0, 3, 1, 2).float())
+    points, strides = anchor_points(64, 64)
+    boxes = boxes_from_distances(raw.distances, points, strides)[0, 64:] * 2
+    corners = torch.from_numpy(table[0, :4, 320:].T)
+    found = torch.cat((corners[:, :2] - corners[:, 2:] / 2, corners[:, :2] + corners[:, 2:] / 2), 1)
+    assert torch.allclose(found, boxes, atol=1e-3)
+    coefficients = table[0, 8:]
+    assert not coefficients[32:, :320].any() and not coefficients[:32, 320:].any()
+    doubled = [cv2.resize(p, (32, 32), interpolation=cv2.INTER_LINEAR) for p in raw.prototypes[0].numpy()]
+    assert np.allclose(prototypes[0, 32:], doubled, atol=1e-4)
 
 
 def test_half_way_between_two_networks_every_weight_is_their_mean(recipe, checkpoint, tmp_path):
     base = tmp_path / "base.pt"
     Run(dataclasses.replace(recipe, seed=recipe.seed + 1), torch.device("cpu")).save(base)
-    described = ["--version", "0", "--size", "96", "128"]
+    described = ["--version", "0", "--size", "128", "128"]
 
-    def weights(out, *more):
+    def stored(out, *more):
         command = ["export", str(checkpoint), "--out", str(tmp_path / out), *described, *more]
         assert main(command) == 0
         graph = onnx.load(str(tmp_path / out)).graph
         return {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
 
-    own, mean = weights("own.onnx"), weights("mean.onnx", "--half-way-to", str(base))
+    own, mean = stored("own.onnx"), stored("mean.onnx", "--half-way-to", str(base))
     other = torch.load(base, weights_only=True)["ema"]
     name = "net.heads.0.scores.weight"
     expected = 0.5 * (own[name] + other[name.removeprefix("net.")].numpy())
@@ -79,8 +100,8 @@ def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeyp
 
 
 def test_sizes_that_do_not_fit_the_strides_are_refused(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="100x128 is not a multiple of 32"):
-        export.export(checkpoint, tmp_path / "m.onnx", **{**OPTIONS, "size": (100, 128)})
+    with pytest.raises(UserError, match="96x128 is not a multiple of 64"):
+        export.export(checkpoint, tmp_path / "m.onnx", **{**OPTIONS, "size": (96, 128)})
 
 
 def test_evaluate_scores_every_image_of_the_dataset(checkpoint, dataset, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def base(tmp_path_factory):
     recipe = Recipe(sources=(Source("none"),), width=16)
     Run(recipe, torch.device("cpu")).save(folder / "base.pt")
     described = {"version": "1.2.0", "training_data": "all of it", "score_min": 0.3}
-    export.export(folder / "base.pt", folder / "base.onnx", size=(96, 128), **described)
+    export.export(folder / "base.pt", folder / "base.onnx", size=(128, 128), **described)
     return folder / "base.onnx"
 
 
@@ -184,7 +184,7 @@ def test_a_model_of_other_types_is_taught_its_own(options, cell, dataset, tmp_pa
     recipe = Recipe(sources=(Source("none"),), width=16, classes=("crate", "box"))
     Run(recipe, torch.device("cpu")).save(tmp_path / "other.pt")
     described = {"version": "1", "training_data": "", "score_min": 0.3}
-    export.export(tmp_path / "other.pt", tmp_path / "other.onnx", size=(96, 128), **described)
+    export.export(tmp_path / "other.pt", tmp_path / "other.onnx", size=(128, 128), **described)
     other = dataclasses.replace(options, base=tmp_path / "other.onnx", mapping={"box": "crate"})
     assert finetune.finetune(other)
     (first, *_) = json.loads((options.out / "labels/train.json").read_text())["annotations"]

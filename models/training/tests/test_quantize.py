@@ -13,7 +13,7 @@ from magpie_training.train import train
 def exported(recipe, tmp_path):
     checkpoint = train(recipe, tmp_path / "run", quiet=True)
     model = tmp_path / "m.onnx"
-    export(checkpoint, model, size=(96, 96), version="1", training_data="tests", score_min=0.3)
+    export(checkpoint, model, size=(128, 128), version="1", training_data="tests", score_min=0.3)
     return model
 
 
@@ -21,7 +21,7 @@ def test_an_int8_model_is_smaller_and_answers_nearly_the_same(exported, dataset,
     small = tmp_path / "int8.onnx"
     quantize(exported, [str(dataset)], small, pictures=2, method="minmax")
     assert small.stat().st_size < 0.5 * exported.stat().st_size
-    picture = deployed.test_picture(96, 96)
+    picture = deployed.test_picture(128, 128)
     sessions = [onnxruntime.InferenceSession(str(m)) for m in (exported, small)]
     exact, rough = (s.run(None, {"images": picture})[1] for s in sessions)
     assert np.corrcoef(exact.ravel(), rough.ravel())[0, 1] > 0.9

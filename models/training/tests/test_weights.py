@@ -9,7 +9,7 @@ from magpie_training.loader import Stream, collate
 from magpie_training.train import Run, train
 
 CPU = torch.device("cpu")
-OPTIONS = {"size": (96, 128), "version": "0", "training_data": "test", "score_min": 0.3}
+OPTIONS = {"size": (128, 128), "version": "0", "training_data": "test", "score_min": 0.3}
 
 
 @pytest.fixture
@@ -41,6 +41,17 @@ def test_a_network_read_from_a_model_file_answers_as_the_one_that_was_exported(l
     assert net.config["folded"] and net.classes == learned.model.classes
     for wanted, got in zip(raw_of(learned.model), raw_of(net)):
         assert torch.allclose(wanted, got, atol=1e-3, rtol=1e-4)
+
+
+def test_a_file_that_looks_once_is_read_and_exported_as_such(learned, tmp_path):
+    learned.save(tmp_path / "last.pt")
+    once = {**OPTIONS, "size": (96, 128), "stride": 32}
+    export.export(tmp_path / "last.pt", tmp_path / "once.onnx", **once)
+    net = weights.read_net(tmp_path / "once.onnx")
+    for wanted, got in zip(raw_of(learned.model), raw_of(net)):
+        assert torch.allclose(wanted, got, atol=1e-3, rtol=1e-4)
+    graph = onnx.load(str(tmp_path / "once.onnx")).graph
+    assert [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim] == [1, 4 + 4 + 32, 252]
 
 
 def test_a_run_that_starts_from_a_model_file_learns_resumes_and_is_exported(recipe, exported, tmp_path):
