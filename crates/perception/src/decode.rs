@@ -322,6 +322,10 @@ impl<'a> Prototypes<'a> {
         let mut planes = self.values.chunks_exact(PLANES * plane);
         for (i, planes) in planes.by_ref().enumerate() {
             let weights = std::array::from_fn(|k| coefficient(PLANES * i + k));
+            // Of a model that looks at its input more than once, most are.
+            if weights == [0.0; PLANES] {
+                continue;
+            }
             let lines: [&[f32]; PLANES] = std::array::from_fn(|k| &planes[k * plane..][..plane]);
             for (sums, y) in straight.chunks_exact_mut(width).zip(rows.clone()) {
                 add_lines(sums, weights, lines.map(|line| &line[y * self.width + columns.start..]));
