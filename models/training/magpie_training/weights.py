@@ -63,16 +63,18 @@ def blended(checkpoint, base, share):
     Half-way, a network has learned about as much of the new and forgotten less of the old
     (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
-    state, old = read_checkpoint(checkpoint), read_net(base).state_dict()
-    shapes = [{n: t.shape for n, t in tensors.items()} for tensors in (state["ema"], old)]
-    if shapes[0] != shapes[1]:
-        raise UserError(
-            f"blend {checkpoint} with {base}: their weights do not correspond; name the checkpoint "
-            "that the run started from (an exported file has its normalisation folded in)"
-        )
+    state, old = read_checkpoint(checkpoint), read_net(base)
+    taught = net_from_state(state)
+    if old.config.get("folded") or taught.config.get("folded"):
+        for net in (old, taught):
+            fold(net)
+    tensors = [net.state_dict() for net in (old, taught)]
+    if len({tuple((n, t.shape) for n, t in weights.items()) for weights in tensors}) > 1:
+        raise UserError(f"blend {checkpoint} with {base}: their weights do not correspond; name its base")
+    state["config"] = taught.config
     state["ema"] = {
-        name: old[name].lerp(taught, share) if taught.dtype.is_floating_point else taught
-        for name, taught in state["ema"].items()
+        name: weight.lerp(tensors[1][name], share) if weight.dtype.is_floating_point else tensors[1][name]
+        for name, weight in tensors[0].items()
     }
     out = checkpoint.with_name("blended.pt")
     write_checkpoint(state, out)

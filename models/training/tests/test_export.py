@@ -85,11 +85,20 @@ def test_half_way_between_two_networks_every_weight_is_their_mean(recipe, checkp
     assert np.allclose(mean[name], expected, atol=1e-6) and not np.allclose(mean[name], own[name])
 
 
-def test_networks_whose_weights_do_not_correspond_are_not_mixed(checkpoint, tmp_path):
-    folded = tmp_path / "model.onnx"
-    export.export(checkpoint, folded, **OPTIONS)
-    with pytest.raises(UserError, match="their weights do not correspond; name the checkpoint"):
-        blended(checkpoint, folded, 0.5)
+def test_a_run_is_mixed_with_a_file_whose_normalisation_is_folded_in(checkpoint, tmp_path):
+    base = tmp_path / "base.onnx"
+    export.export(checkpoint, base, **OPTIONS)
+    mean = weights.read_net(blended(checkpoint, base, 0.5)).state_dict()
+    expected = weights.read_net(base).state_dict()
+    assert list(mean) == list(expected)
+    assert all(torch.allclose(mean[n], expected[n], atol=1e-5) for n in mean)
+
+
+def test_networks_whose_weights_do_not_correspond_are_not_mixed(recipe, checkpoint, tmp_path):
+    other = tmp_path / "other.pt"
+    Run(dataclasses.replace(recipe, width=recipe.width + 8), torch.device("cpu")).save(other)
+    with pytest.raises(UserError, match="their weights do not correspond; name its base"):
+        blended(checkpoint, other, 0.5)
 
 
 def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeypatch):
