@@ -7,6 +7,7 @@ the others' ends when the masks are there.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,13 +16,17 @@ from pathlib import Path
 
 import cv2
 
+from worker import INSTANCES_MAX, IOU_MAX, SCORE_MIN
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
+USLS = ROOT / "target/peers/release/usls-peer"
 SIZE_PX = (1280, 720)
 MEANINGS = {
     "magpie": "Magpie: masks as RLE, published on zenoh, received",
     "plain": "Python: ONNX Runtime, OpenCV, NumPy",
     "zenoh": "the same, published with eclipse-zenoh, received",
+    "usls": "Rust: usls with ONNX Runtime",
     "ultralytics": "Ultralytics with ONNX Runtime, retina_masks",
 }
 
@@ -40,22 +45,35 @@ def make_model(picture, path):
         Path(exported).replace(path)
 
 
-def make_pictures(magpie, folder):
+def make_pictures(magpie, folder, count):
     """Frames of the simulated cell, at the size of the comparison."""
     with tempfile.TemporaryDirectory() as made:
         simulated = Path(made) / "cell"
         subprocess.run(
-            [magpie, "simulate", "--seed", "5", "--frames", "8", "--out", simulated], check=True
+            [magpie, "simulate", "--seed", "5", "--frames", str(count), "--out", simulated],
+            check=True,
         )
         for path in sorted((simulated / "color").glob("*.png")):
             cv2.imwrite(str(folder / path.name), cv2.resize(cv2.imread(str(path)), SIZE_PX))
 
 
+def command(kind, model, pictures, score_min):
+    """How a peer is started, and in which environment."""
+    if kind != "usls":
+        return [sys.executable, WORKER, kind, model, pictures, str(score_min)], os.environ
+    # The library that Magpie runs.
+    library = next(ROOT.glob(".cache/onnxruntime/libonnxruntime.so*"), "libonnxruntime.so")
+    return (
+        [USLS, model, pictures, str(score_min), str(IOU_MAX)],
+        {"ORT_DYLIB_PATH": str(library), **os.environ},
+    )
+
+
 class Worker:
-    def __init__(self, kind, model, pictures):
+    def __init__(self, kind, model, pictures, score_min):
+        arguments, environment = command(kind, model, pictures, score_min)
         self.process = subprocess.Popen(
-            [sys.executable, WORKER, kind, model, pictures],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         assert self.process.stdout.readline() == "ready\n", f"{kind} does not start"
 
@@ -70,9 +88,12 @@ def block(latencies_ms):
     return {"p50_ms": statistics.median(latencies_ms), "p90_ms": deciles[8]}
 
 
-def run_magpie(magpie, model, pictures, frames, scratch):
+def run_magpie(magpie, model, pictures, score_min, frames, scratch):
     config, report = scratch / "magpie.toml", scratch / "bench.json"
-    config.write_text("[detection]\nscore_min = 0.25\niou_max = 0.7\npackages_max = 100\n")
+    config.write_text(
+        f"[detection]\nscore_min = {score_min}\niou_max = {IOU_MAX}\n"
+        f"packages_max = {INSTANCES_MAX}\n"
+    )
     subprocess.run(
         [magpie, "bench", "--config", config, "--model", model, "--frames", pictures,
          "--rounds", str(frames), "--json", report],
@@ -134,11 +155,13 @@ def main():
     parser.add_argument("--magpie", type=Path, default=ROOT / "target/release/magpie")
     parser.add_argument("--model", type=Path, help="a YOLO-seg export; absent: one is made")
     parser.add_argument("--pictures", type=Path, help="a folder of .png; absent: simulated ones")
+    parser.add_argument("--pictures-made", type=int, default=8, help="how many to simulate")
     parser.add_argument("--blocks", type=int, default=6, help="turns of each")
     parser.add_argument("--frames", type=int, default=40, help="frames in a turn")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--svg", type=Path, help="write the plot here")
     parser.add_argument("peers", nargs="*", default=["plain", "zenoh", "ultralytics"])
+    parser.add_argument("--score-min", type=float, default=SCORE_MIN, help="for all of them")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -147,16 +170,18 @@ def main():
         if pictures is None:
             pictures = scratch / "pictures"
             pictures.mkdir()
-            make_pictures(arguments.magpie, pictures)
+            make_pictures(arguments.magpie, pictures, arguments.pictures_made)
         model = arguments.model
         if model is None:
             model = scratch / "yolo11n-seg-random.onnx"
             make_model(cv2.imread(str(sorted(pictures.glob("*.png"))[0])), model)
-        workers = {kind: Worker(kind, model, pictures) for kind in arguments.peers}
+        workers = {
+            kind: Worker(kind, model, pictures, arguments.score_min) for kind in arguments.peers
+        }
         blocks, bare_ms = {kind: [] for kind in ["magpie", *workers]}, []
         for i in range(arguments.blocks):
             *ours, bare = run_magpie(
-                arguments.magpie, model, pictures, arguments.frames, scratch
+                arguments.magpie, model, pictures, arguments.score_min, arguments.frames, scratch
             )
             blocks["magpie"].append(ours)
             bare_ms.append(bare)

@@ -1,6 +1,6 @@
 """One peer in a process of its own: frames in memory to masks at camera resolution.
 
-    python worker.py ultralytics|plain|zenoh MODEL.onnx FOLDER_OF_PICTURES
+    python worker.py ultralytics|plain|zenoh MODEL.onnx FOLDER_OF_PICTURES SCORE_MIN
 
 Reads a number of frames from a line of standard input, runs that many, and answers with a line of
 JSON: milliseconds and instances of each.
@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+# Unless the command line says otherwise.
 SCORE_MIN = 0.25
 IOU_MAX = 0.7
 # Of the masks of random weights, about four in ten show a pixel; the others are left out by all.
@@ -24,14 +25,15 @@ INSTANCES_MAX = 100
 class Ultralytics:
     """Its own pipeline, asked for masks at the picture's resolution."""
 
-    def __init__(self, model):
+    def __init__(self, model, score_min):
         from ultralytics import YOLO
 
+        self.score_min = score_min
         self.model = YOLO(model, task="segment")
 
     def __call__(self, bgr):
         result = self.model.predict(
-            bgr, imgsz=640, conf=SCORE_MIN, iou=IOU_MAX, agnostic_nms=True,
+            bgr, imgsz=640, conf=self.score_min, iou=IOU_MAX, agnostic_nms=True,
             max_det=INSTANCES_MAX, retina_masks=True, device="cpu", verbose=False,
         )[0]
         masks = result.masks.data.cpu().numpy()
@@ -47,9 +49,10 @@ class Plain:
     upsampled there and nowhere else.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, score_min):
         import onnxruntime
 
+        self.score_min = score_min
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0]
         self.size = self.input.shape[2]
@@ -67,10 +70,10 @@ class Plain:
         coefficient_count, rows, columns = prototypes.shape[1:]
         scores = predictions[0, 4:-coefficient_count]
         best = scores.max(0)
-        passing = np.flatnonzero(best >= SCORE_MIN)
+        passing = np.flatnonzero(best >= self.score_min)
         cx, cy, w, h = predictions[0, :4, passing].T
         boxes = np.stack([cx - w / 2, cy - h / 2, w, h], 1)
-        kept = cv2.dnn.NMSBoxes(boxes, best[passing], SCORE_MIN, IOU_MAX)[:INSTANCES_MAX]
+        kept = cv2.dnn.NMSBoxes(boxes, best[passing], self.score_min, IOU_MAX)[:INSTANCES_MAX]
         anchors = passing[kept]
         logits = predictions[0, -coefficient_count:, anchors] @ prototypes.reshape(
             coefficient_count, -1
@@ -106,10 +109,10 @@ class Plain:
 class PlainZenoh(Plain):
     """The same, published on loopback and received again."""
 
-    def __init__(self, model):
+    def __init__(self, model, score_min):
         import zenoh
 
-        super().__init__(model)
+        super().__init__(model, score_min)
         alone = '{"multicast": {"enabled": false}, "gossip": {"enabled": false}}'
         listen, connect = zenoh.Config(), zenoh.Config()
         for config in (listen, connect):
@@ -140,11 +143,11 @@ PEERS = {"ultralytics": Ultralytics, "plain": Plain, "zenoh": PlainZenoh}
 
 
 def main():
-    kind, model, folder = sys.argv[1:]
+    kind, model, folder, score_min = sys.argv[1:]
     pictures = [cv2.imread(str(path)) for path in sorted(Path(folder).glob("*.png"))]
     # Some libraries print where only answers belong.
     answers, sys.stdout = sys.stdout, sys.stderr
-    peer = PEERS[kind](model)
+    peer = PEERS[kind](model, float(score_min))
     for picture in pictures:
         peer(picture)
     done = 0
