@@ -297,7 +297,7 @@ fn counts(frames: usize, scene: Option<Scene>) -> Vec<Count> {
 fn a_warm_frame_allocates_little_and_leaves_nothing_behind() {
     const WARM_UP: usize = 5;
     const FRAMES: usize = 25;
-    for (scene, per_package_max) in [(None, 8), (Some(scene()), 14)] {
+    for (scene, per_package_max) in [(None, 5), (Some(scene()), 10)] {
         let counts = counts(FRAMES, scene);
         let warm = &counts[WARM_UP..];
         let largest = warm.iter().map(|count| count.largest_bytes).max().unwrap();

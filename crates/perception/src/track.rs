@@ -68,8 +68,9 @@ impl Tracks {
             }
         }
         let mut partners = vec![None; instances.len()];
-        for group in groups(pairs, instances.len()) {
-            match_group(&group, &mut partners);
+        let lowest = sort_by_group(&mut pairs, instances.len());
+        for group in pairs.chunk_by(|a, b| lowest[a.instance] == lowest[b.instance]) {
+            match_group(group, &mut partners);
         }
         partners
     }
@@ -84,9 +85,10 @@ struct Pair {
     weight: i64,
 }
 
-/// Pairs that compete with each other for an instance or a track, together: what happens in one
-/// heap of packages is no matter of another one, and small problems are solved quickly.
-fn groups(mut pairs: Vec<Pair>, instance_count: usize) -> Vec<Vec<Pair>> {
+/// Puts pairs together that compete with each other for an instance or a track: what happens in one
+/// heap of packages is no matter of another one, and small problems are solved quickly. Returns the
+/// lowest instance of the group of each.
+fn sort_by_group(pairs: &mut [Pair], instance_count: usize) -> Vec<usize> {
     // The lowest instance of its group that each instance knows of.
     let mut lowest: Vec<usize> = (0..instance_count).collect();
     pairs.sort_unstable_by_key(|pair| (pair.track, pair.instance));
@@ -94,11 +96,12 @@ fn groups(mut pairs: Vec<Pair>, instance_count: usize) -> Vec<Vec<Pair>> {
         let [a, b] = [two[0].instance, two[1].instance].map(|at| group_of(&lowest, at));
         lowest[a.max(b)] = a.min(b);
     }
-    pairs.sort_by_key(|pair| group_of(&lowest, pair.instance));
-    pairs
-        .chunk_by(|a, b| group_of(&lowest, a.instance) == group_of(&lowest, b.instance))
-        .map(<[Pair]>::to_vec)
-        .collect()
+    // From the first on, so that each finds the end of its chain in two steps.
+    for at in 0..instance_count {
+        lowest[at] = group_of(&lowest, at);
+    }
+    pairs.sort_by_key(|pair| lowest[pair.instance]);
+    lowest
 }
 
 fn group_of(lowest: &[usize], mut instance: usize) -> usize {
