@@ -186,7 +186,8 @@ def read_sample(record, cache_dir=None):
         image = read_checked(record)
         ids = draw_ids(record)
         return Sample(image, ids, record)
-    key = hashlib.sha256(f"{record.path.resolve()}:{record.instances}{record.crowds or ''}".encode()).hexdigest()[:20]
+    labels = f"{record.path.resolve()}:{record.instances}{record.crowds or ''}"
+    key = hashlib.sha256(labels.encode()).hexdigest()[:20]
     image_path, ids_path = Path(cache_dir) / f"{key}.jpg", Path(cache_dir) / f"{key}.png"
     if not ids_path.exists():
         image = read_checked(record)

@@ -34,7 +34,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device = recipe, device
         self.model = first_net(recipe, init)
-        if recipe.unfold and self.model.config.get("folded"):
+        if stream is not None and recipe.unfold and self.model.config.get("folded"):
             self.model = unfold(self.model, first_images(stream))
         self.model.to(device, memory_format=torch.channels_last)
         self.averaging = processes.averaging(self.model, device)
@@ -171,7 +171,8 @@ def train(recipe, out_dir, *, resume=False, init=None, quiet=False):
             raise UserError(f"start training in {out_dir}: it holds a run; use --resume or another --out")
         processes.together(device)
         stream = Stream(recipe)
-        run = Run(recipe, device, checkpoint if resume else init, stream)
+        # A checkpoint says itself whether its network is folded.
+        run = Run(recipe, device, checkpoint) if resume else Run(recipe, device, init, stream)
         if resume:
             run.load(checkpoint)
         first = processes.rank() == 0

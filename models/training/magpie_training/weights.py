@@ -69,7 +69,8 @@ def blended(checkpoint, base, share):
         for net in (old, taught):
             fold(net)
     tensors = [net.state_dict() for net in (old, taught)]
-    if len({tuple((n, t.shape) for n, t in weights.items()) for weights in tensors}) > 1:
+    shapes = [{name: t.shape for name, t in weights.items()} for weights in tensors]
+    if shapes[0] != shapes[1]:
         raise UserError(f"blend {checkpoint} with {base}: their weights do not correspond; name its base")
     state["config"] = taught.config
     state["ema"] = {

@@ -94,7 +94,12 @@ mod tests {
     #[test]
     fn a_picture_belongs_to_its_largest_package() {
         let image = |id| json!({"id": id, "file_name": "a.png", "width": 200, "height": 100});
-        let label = |id, image_id, bbox: [f64; 4], crowd: u8| json!({"id": id, "image_id": image_id, "category_id": 7, "bbox": bbox, "iscrowd": crowd});
+        let label = |id, image_id, bbox: [f64; 4], crowd: u8| {
+            let mut label = json!({"id": id, "image_id": image_id, "category_id": 7});
+            label["bbox"] = json!(bbox);
+            label["iscrowd"] = crowd.into();
+            label
+        };
         let document = json!({
             "images": [image(1), image(2), image(3)],
             "annotations": [

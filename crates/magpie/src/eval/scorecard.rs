@@ -1,4 +1,5 @@
-//! The scorecard: scores by type, size in the picture, distance, tilt and background, and how far scores can be believed.
+//! The scorecard: scores by type, size in the picture, distance, tilt and background, and how far
+//! scores can be believed.
 //!
 //! # Conventions
 //! Masks throughout. "Found" is the share of outlined labels, "right" the share of findings, that
