@@ -58,8 +58,10 @@ impl LabelledDataset {
 }
 
 fn read_coco(path: &Path) -> anyhow::Result<COCO> {
-    let mut coco =
-        COCO::new(path).with_context(|| format!("read COCO annotations {}", path.display()))?;
+    let mut coco = COCO::new(path).with_context(|| {
+        let path = path.display();
+        format!("read COCO annotations {path} (JSON with images, annotations, categories)")
+    })?;
     let dataset = &mut coco.dataset;
     anyhow::ensure!(
         !dataset.images.is_empty(),
