@@ -324,6 +324,7 @@ impl Bench<'_> {
         let published_ns = self.clock.now().since_ns(start);
         let allocations = process::allocations();
         let received_ns = self.reader.arrival(sequence).map(|stamp| stamp.since_ns(start));
+        self.pipeline.recycle(report.packages);
         Ok(Round {
             stages,
             published_ns,

@@ -38,18 +38,18 @@ fn frames() {
     let (mut preprocessing, mut decoding) = <(PreprocessScratch, DecodeScratch)>::default();
     let mut tracks = Tracks::default();
     let (scene, depth, mut planning) = (scene(), depth(), PlanState::default());
-    let mut ids = Vec::new();
     for frame in 0..FRAMES {
         letterbox_bgr8(&image, &letterbox, &mut input, &mut preprocessing);
         letterbox_rgb_f32(&image, &letterbox, &mut input_f32, &mut preprocessing);
         let outputs = Outputs { predictions: &predictions, prototypes: &prototypes };
         let instances = decode_masks(outputs, &spec, &letterbox, &mut decoding);
         assert_eq!(instances.len(), PACKAGES);
-        ids = assign_tracks(&mut tracks, &instances, StampNs(frame as u64 * 50_000_000));
-        let planned = plan_grasps(instances, &ids, &depth, &scene, &mut planning);
+        let ids = assign_tracks(&mut tracks, &instances, StampNs(frame as u64 * 50_000_000));
+        assert_eq!(ids.last(), Some(&(PACKAGES as u64)));
+        let planned = plan_grasps(instances, ids, &depth, &scene, &mut planning);
         assert!(planned.packages.iter().all(|package| !package.grasps.is_empty()));
+        decoding.recycle(planning.recycle(planned.packages));
     }
-    assert_eq!(ids.last(), Some(&(PACKAGES as u64)));
 }
 
 // One name each in the profile.
@@ -85,7 +85,7 @@ fn decode_masks(
 }
 
 #[inline(never)]
-fn assign_tracks(tracks: &mut Tracks, instances: &[Instance], stamp: StampNs) -> Vec<u64> {
+fn assign_tracks<'a>(tracks: &'a mut Tracks, instances: &[Instance], stamp: StampNs) -> &'a [u64] {
     tracks.assign(instances, stamp)
 }
 

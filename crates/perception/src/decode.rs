@@ -35,7 +35,20 @@ pub struct DecodeScratch {
     kept: Vec<Candidate>,
     /// Of each half of what is kept.
     masks: [MaskScratch; 2],
+    first_half: Vec<Instance>,
     second_half: Vec<Instance>,
+}
+
+impl DecodeScratch {
+    /// Takes back instances that nobody needs any more, for the memory that they hold.
+    pub fn recycle(&mut self, mut instances: Vec<Instance>) {
+        let [one, other] = &mut self.masks;
+        for instance in instances.drain(..) {
+            let fewer = if one.spare.len() < other.spare.len() { &mut *one } else { &mut *other };
+            fewer.spare.push(instance.mask.into_counts());
+        }
+        self.first_half = instances;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +61,8 @@ struct MaskScratch {
     column: Vec<f32>,
     inside: Vec<u8>,
     runs: Vec<u32>,
+    /// Of masks that nobody needs any more.
+    spare: Vec<Vec<u32>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,13 +94,13 @@ pub fn decode(
     let arch = pulp::Arch::new();
     arch.dispatch(Choose { predictions: outputs.predictions, model, limits, scratch });
     let prototypes = Prototypes::new(outputs.prototypes, model, letterbox);
-    let DecodeScratch { kept, masks: [masks, more_masks], second_half, .. } = scratch;
+    let DecodeScratch { kept, masks: [masks, more_masks], first_half, second_half, .. } = scratch;
     let draw = |kept: &[Candidate], scratch: &mut MaskScratch, instances: &mut Vec<Instance>| {
         let predictions = outputs.predictions;
         let prototypes = &prototypes;
         arch.dispatch(Draw { predictions, model, letterbox, prototypes, kept, scratch, instances });
     };
-    let mut instances = Vec::with_capacity(kept.len());
+    let mut instances = std::mem::take(first_half);
     if kept.len() >= MASKS_MIN_TO_SHARE {
         let (one, other) = kept.split_at(kept.len() / 2);
         rayon::join(|| draw(one, masks, &mut instances), || draw(other, more_masks, second_half));
@@ -277,7 +292,7 @@ impl<'a> Prototypes<'a> {
         let columns = widened(&samples(self.x_map, &x_range, self.width), self.width);
         let rows = widened(&samples(self.y_map, &y_range, self.height), self.height);
         self.logits(coefficient, &columns, &rows, scratch);
-        let MaskScratch { turned, column, inside, runs, .. } = scratch;
+        let MaskScratch { turned, column, inside, runs, spare, .. } = scratch;
 
         let mut builder = MaskBuilder::new(self.image_width_px, self.image_height_px, runs);
         builder.push(false, x_range.start * self.image_height_px);
@@ -300,7 +315,7 @@ impl<'a> Prototypes<'a> {
             builder.push(false, self.image_height_px - y_range.end);
         }
         builder.push(false, (self.image_width_px - x_range.end) * self.image_height_px);
-        any.then(|| builder.finish())
+        any.then(|| builder.finish(spare.pop().unwrap_or_default()))
     }
 
     /// Mask logits of a patch of prototype pixels, into `turned`.
@@ -507,11 +522,19 @@ mod tests {
     }
 
     fn found(anchors: &[([f32; 4], [f32; 2], f32)], limits: &DecodeLimits) -> Vec<Instance> {
+        found_again(anchors, limits, &mut DecodeScratch::default())
+    }
+
+    fn found_again(
+        anchors: &[([f32; 4], [f32; 2], f32)],
+        limits: &DecodeLimits,
+        scratch: &mut DecodeScratch,
+    ) -> Vec<Instance> {
         let model = model(1, anchors.len());
         let letterbox = Letterbox::new((128, 128), (64, 64));
         let outputs =
             Outputs { predictions: &predictions(anchors), prototypes: &vec![1.0; 16 * 16] };
-        decode(outputs, &model, &letterbox, limits, &mut DecodeScratch::default())
+        decode(outputs, &model, &letterbox, limits, scratch)
     }
 
     #[test]
@@ -536,6 +559,13 @@ mod tests {
         let together = found(&anchors, &LIMITS);
         let alone = anchors.iter().flat_map(|anchor| found(&[*anchor], &LIMITS));
         assert_eq!(together, alone.collect::<Vec<_>>());
+        // Also in the memory of what was found before, be it more or less.
+        let mut scratch = DecodeScratch::default();
+        for count in [3, 12, 9, 12] {
+            let again = found_again(&anchors[..count], &LIMITS, &mut scratch);
+            assert_eq!(again, together[..count]);
+            scratch.recycle(again);
+        }
     }
 
     #[test]
@@ -561,6 +591,9 @@ mod tests {
         ];
         assert!(found(&anchors, &LIMITS).is_empty());
     }
+
+    /// Twice as many as are summed together, and one.
+    const PROTOTYPES: usize = 2 * PLANES + 1;
 
     /// The definition, pixel by pixel.
     fn reference_mask(
@@ -597,17 +630,23 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn masks_equal_the_upsampled_logits_pixel_by_pixel(
-            logits in proptest::collection::vec(-1.0f32..1.0, 256),
+            logits in proptest::collection::vec(-1.0f32..1.0, PROTOTYPES * 256),
+            weights in proptest::array::uniform::<_, PROTOTYPES>(-1.0f32..1.0),
+            // Of a model that looks twice, half of them are zero.
+            zeros in 0usize..2 * PLANES,
             (w, h) in (20u32..150, 20u32..150),
             (x, y, bw, bh) in (0.0f32..60.0, 0.0f32..60.0, 1.0f32..60.0, 1.0f32..60.0),
         ) {
             let letterbox = Letterbox::new((w, h), (64, 64));
-            let model = model(1, 1);
+            let model = model(PROTOTYPES, 1);
+            let weight = |k: usize| if k < zeros { 0.0 } else { weights[k] };
             let bbox = letterbox.bbox_to_image(
                 &BboxPx { x_min_px: x, y_min_px: y, x_max_px: x + bw, y_max_px: y + bh });
             let prototypes = Prototypes::new(&logits, &model, &letterbox);
-            let mask = prototypes.mask(|_| 1.0, &bbox, &mut MaskScratch::default());
+            let mask = prototypes.mask(weight, &bbox, &mut MaskScratch::default());
             let found = mask.unwrap_or_else(|| Mask::empty(w, h)).to_bitmap();
+            let sum = |at| (0..PROTOTYPES).map(|k| weight(k) * logits[256 * k + at]).sum();
+            let logits: Vec<f32> = (0..256).map(sum).collect();
             let (expected, values) = reference_mask(&logits, &letterbox, &bbox, 16);
             for i in 0..found.len() {
                 // Rounding may decide differently only where the logit is zero.

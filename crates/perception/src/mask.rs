@@ -49,7 +49,7 @@ impl Mask {
                 builder.push(bitmap[y * width_px as usize + x] != 0, 1);
             }
         }
-        builder.finish()
+        builder.finish(Vec::new())
     }
 
     pub fn width_px(&self) -> u32 {
@@ -58,6 +58,11 @@ impl Mask {
 
     pub fn height_px(&self) -> u32 {
         self.height_px
+    }
+
+    /// The buffer of the counts.
+    pub(crate) fn into_counts(self) -> Vec<u32> {
+        self.counts
     }
 
     /// Alternating lengths of background and foreground, background first.
@@ -186,17 +191,19 @@ impl Mask {
 
     /// COCO's compressed `counts`.
     pub fn to_coco_string(&self) -> String {
-        String::from_utf8(self.to_coco_bytes()).expect("groups of bits are coded as ASCII")
+        let mut coded = Vec::new();
+        self.write_coco_bytes(&mut coded);
+        String::from_utf8(coded).expect("groups of bits are coded as ASCII")
     }
 
-    /// [`Mask::to_coco_string`], as bytes.
-    pub fn to_coco_bytes(&self) -> Vec<u8> {
-        let mut coded = Vec::with_capacity(2 * self.counts.len());
+    /// [`Mask::to_coco_string`] as bytes, in place of what `coded` holds.
+    pub fn write_coco_bytes(&self, coded: &mut Vec<u8>) {
+        coded.clear();
+        coded.reserve((2 * self.counts.len()).next_power_of_two());
         for (i, &count) in self.counts.iter().enumerate() {
             let earlier = if i > 2 { i64::from(self.counts[i - 2]) } else { 0 };
-            push_varint(&mut coded, i64::from(count) - earlier);
+            push_varint(coded, i64::from(count) - earlier);
         }
-        coded
     }
 
     pub fn from_coco_string(width_px: u32, height_px: u32, coded: &str) -> Result<Mask, MaskError> {
@@ -272,12 +279,16 @@ impl<'a> MaskBuilder<'a> {
         self.length += length;
     }
 
-    /// Panics unless the runs cover the image: they are ours.
-    pub(crate) fn finish(self) -> Mask {
+    /// Panics unless the runs cover the image: they are ours. `spare` is what the mask keeps them in.
+    pub(crate) fn finish(self, mut spare: Vec<u32>) -> Mask {
         if self.length > 0 {
             self.counts.push(self.length);
         }
-        Mask::from_counts(self.width_px, self.height_px, self.counts.clone())
+        spare.clear();
+        // More than is needed, so that it need not grow for every mask that is a little larger.
+        spare.reserve(self.counts.len().next_power_of_two());
+        spare.extend_from_slice(self.counts);
+        Mask::from_counts(self.width_px, self.height_px, spare)
             .expect("the builder's caller covers the image")
     }
 }

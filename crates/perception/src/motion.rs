@@ -1,5 +1,6 @@
 //! How the packages move together, as on a belt: measured, or given.
 
+use arrayvec::ArrayVec;
 use nalgebra::{Point3, Vector3};
 
 use crate::{Package, StampNs};
@@ -31,13 +32,17 @@ pub struct Velocity {
 #[derive(Debug, Default)]
 pub struct Motion {
     tracks: Vec<Track>,
+    // Buffers, kept from frame to frame.
+    speeds: Vec<Vector3<f64>>,
+    lags: Vec<Vector3<f64>>,
+    values: Vec<f64>,
 }
 
 #[derive(Debug)]
 struct Track {
     id: u64,
     /// Oldest first.
-    places: Vec<(StampNs, Point3<f64>)>,
+    places: ArrayVec<(StampNs, Point3<f64>), PLACES_MAX>,
 }
 
 impl Motion {
@@ -52,34 +57,35 @@ impl Motion {
                 self.place(package.track_id, stamp, place);
             }
         }
+        let Motion { tracks, speeds, lags, values } = self;
+        speeds.clear();
+        lags.clear();
         let seen = |track: &&Track| track.places.last().is_some_and(|(seen, _)| *seen == stamp);
-        let moving = self.tracks.iter().filter(seen);
-        let (speeds, lags): (Vec<Vector3<f64>>, Vec<Vector3<f64>>) = moving
-            .filter_map(|track| {
-                let speed = track.speed()?;
-                let late = slope(&track.places[track.places.len() - PLACES_MIN..]);
-                Some((speed, late - speed))
-            })
-            .unzip();
+        for track in tracks.iter().filter(seen) {
+            let Some(speed) = track.speed() else { continue };
+            let late = slope(&track.places[track.places.len() - PLACES_MIN..]);
+            speeds.push(speed);
+            lags.push(late - speed);
+        }
         if speeds.is_empty() {
             return None;
         }
-        let linear_m_s = median_of_each_axis(&speeds);
+        let linear_m_s = median_of_each_axis(speeds, values);
         // 1.4826 median deviations are a normal distribution's sigma; a median of n scatters by a
         // quarter more than a mean.
-        let off = median(speeds.iter().map(|speed| (speed - linear_m_s).amax()).collect());
+        let off = median(speeds.iter().map(|speed| (speed - linear_m_s).amax()), values);
         let sigma_m_s = 1.25 * 1.4826 * off / (speeds.len() as f64).sqrt();
         // Of one or two packages, scatter says nothing.
         let few = if speeds.len() < 3 { 0.05 * linear_m_s.norm() + 0.01 } else { 0.0 };
         // A belt that starts or stops is ahead of the line through all places, for all packages alike.
-        let lag = LAG_GAIN * median_of_each_axis(&lags).norm();
+        let lag = LAG_GAIN * median_of_each_axis(lags, values).norm();
         Some(Velocity { linear_m_s, sigma_m_s: sigma_m_s.max(SIGMA_M_S_MIN).max(few).max(lag) })
     }
 
     fn place(&mut self, id: u64, stamp: StampNs, place: Point3<f64>) {
         let known = self.tracks.iter().position(|track| track.id == id);
         let at = known.unwrap_or_else(|| {
-            self.tracks.push(Track { id, places: Vec::with_capacity(PLACES_MAX) });
+            self.tracks.push(Track { id, places: ArrayVec::new() });
             self.tracks.len() - 1
         });
         let places = &mut self.tracks[at].places;
@@ -117,12 +123,15 @@ fn slope(places: &[(StampNs, Point3<f64>)]) -> Vector3<f64> {
     if squares > 0.0 { products / squares } else { Vector3::zeros() }
 }
 
-fn median_of_each_axis(vectors: &[Vector3<f64>]) -> Vector3<f64> {
-    let axis = |at: usize| median(vectors.iter().map(|vector| vector[at]).collect());
+fn median_of_each_axis(vectors: &[Vector3<f64>], buffer: &mut Vec<f64>) -> Vector3<f64> {
+    let mut axis = |at: usize| median(vectors.iter().map(|vector| vector[at]), buffer);
     Vector3::new(axis(0), axis(1), axis(2))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: impl Iterator<Item = f64>, buffer: &mut Vec<f64>) -> f64 {
+    buffer.clear();
+    buffer.extend(values);
+    let values = buffer;
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }

@@ -80,6 +80,7 @@ pub fn run(
             .fetch_add(u64::from(latencies.total_ns > limits.deadline_ns), Relaxed);
         let report = FrameReport { packages, latencies, counters: counters.snapshot() };
         edges.publisher.publish(&frame, &report)?;
+        pipeline.recycle(report.packages);
     }
     Ok(())
 }
@@ -129,7 +130,7 @@ impl Pipeline {
         let track_ids = self.tracks.assign(&instances, frame.stamp);
         let depth = frame.depth.as_ref();
         let Plan { packages, depth_problem } =
-            plan(instances, &track_ids, depth, scene, &limits.grasps, &mut self.plan);
+            plan(instances, track_ids, depth, scene, &limits.grasps, &mut self.plan);
         let reference_frame = scene.map_or(ReferenceFrame::Camera, Scene::reference_frame);
         let measured = self.motion.follow(&packages, frame.stamp);
         let velocity = limits.belt_velocity.or(measured);
@@ -158,6 +159,11 @@ impl Pipeline {
             depth_problem,
         };
         Ok((packages, latencies))
+    }
+
+    /// Takes back a result that nobody needs any more: the next one is written into its memory.
+    pub fn recycle(&mut self, packages: Packages) {
+        self.decode.recycle(self.plan.recycle(packages.packages));
     }
 }
 

@@ -18,6 +18,19 @@ const SPEED_GAIN: f32 = 0.5;
 pub struct Tracks {
     tracks: Vec<Track>,
     issued: u64,
+    matching: Matching,
+    ids: Vec<u64>,
+}
+
+/// Buffers, kept from frame to frame.
+#[derive(Debug, Default)]
+struct Matching {
+    predictions: Vec<BboxPx>,
+    pairs: Vec<Pair>,
+    /// Of each instance, the lowest one of its group.
+    lowest: Vec<usize>,
+    /// Of each instance, the index of its track.
+    partners: Vec<Option<usize>>,
 }
 
 #[derive(Debug)]
@@ -32,33 +45,32 @@ struct Track {
 impl Tracks {
     /// The track id of each instance. Pairs predictions and instances so that their overlaps add
     /// up to the most (Hungarian method); instances without a partner get new ids.
-    pub fn assign(&mut self, instances: &[Instance], stamp: StampNs) -> Vec<u64> {
+    pub fn assign(&mut self, instances: &[Instance], stamp: StampNs) -> &[u64] {
         self.tracks.retain(|track| stamp.since_ns(track.seen) <= OCCLUDED_NS_MAX);
-        let partners = self.partners(instances, stamp);
-        instances
-            .iter()
-            .zip(partners)
-            .map(|(instance, partner)| match partner {
-                Some(at) => {
-                    self.tracks[at].update(instance.bbox, stamp);
-                    self.tracks[at].id
-                }
-                None => self.start(instance.bbox, stamp),
-            })
-            .collect()
+        self.matching.find_partners(&self.tracks, instances, stamp);
+        self.ids.clear();
+        for (instance, partner) in instances.iter().zip(&self.matching.partners) {
+            let bbox = instance.bbox;
+            if let Some(at) = *partner {
+                let track = &mut self.tracks[at];
+                track.update(bbox, stamp);
+                self.ids.push(track.id);
+            } else {
+                self.issued += 1;
+                self.tracks.push(Track { id: self.issued, bbox, seen: stamp, speed: [0.0; 2] });
+                self.ids.push(self.issued);
+            }
+        }
+        &self.ids
     }
+}
 
-    fn start(&mut self, bbox: BboxPx, stamp: StampNs) -> u64 {
-        self.issued += 1;
-        self.tracks.push(Track { id: self.issued, bbox, seen: stamp, speed: [0.0; 2] });
-        self.issued
-    }
-
-    /// For each instance the index of its track.
-    fn partners(&self, instances: &[Instance], stamp: StampNs) -> Vec<Option<usize>> {
-        let predictions: Vec<BboxPx> =
-            self.tracks.iter().map(|track| track.predicted(stamp)).collect();
-        let mut pairs = Vec::new();
+impl Matching {
+    fn find_partners(&mut self, tracks: &[Track], instances: &[Instance], stamp: StampNs) {
+        let Matching { predictions, pairs, lowest, partners } = self;
+        predictions.clear();
+        predictions.extend(tracks.iter().map(|track| track.predicted(stamp)));
+        pairs.clear();
         for (instance, found) in instances.iter().enumerate() {
             for (track, predicted) in predictions.iter().enumerate() {
                 let iou = predicted.iou(&found.bbox);
@@ -67,12 +79,14 @@ impl Tracks {
                 }
             }
         }
-        let mut partners = vec![None; instances.len()];
-        let lowest = sort_by_group(&mut pairs, instances.len());
+        partners.clear();
+        partners.resize(instances.len(), None);
+        lowest.clear();
+        lowest.extend(0..instances.len());
+        sort_by_group(pairs, lowest);
         for group in pairs.chunk_by(|a, b| lowest[a.instance] == lowest[b.instance]) {
-            match_group(group, &mut partners);
+            match_group(group, partners);
         }
-        partners
     }
 }
 
@@ -86,22 +100,19 @@ struct Pair {
 }
 
 /// Puts pairs together that compete with each other for an instance or a track: what happens in one
-/// heap of packages is no matter of another one, and small problems are solved quickly. Returns the
-/// lowest instance of the group of each.
-fn sort_by_group(pairs: &mut [Pair], instance_count: usize) -> Vec<usize> {
-    // The lowest instance of its group that each instance knows of.
-    let mut lowest: Vec<usize> = (0..instance_count).collect();
+/// heap of packages is no matter of another one, and small problems are solved quickly. `lowest`
+/// becomes the lowest instance of the group of each, from each being its own.
+fn sort_by_group(pairs: &mut [Pair], lowest: &mut [usize]) {
     pairs.sort_unstable_by_key(|pair| (pair.track, pair.instance));
     for two in pairs.windows(2).filter(|two| two[0].track == two[1].track) {
-        let [a, b] = [two[0].instance, two[1].instance].map(|at| group_of(&lowest, at));
+        let [a, b] = [two[0].instance, two[1].instance].map(|at| group_of(lowest, at));
         lowest[a.max(b)] = a.min(b);
     }
     // From the first on, so that each finds the end of its chain in two steps.
-    for at in 0..instance_count {
-        lowest[at] = group_of(&lowest, at);
+    for at in 0..lowest.len() {
+        lowest[at] = group_of(lowest, at);
     }
-    pairs.sort_by_key(|pair| lowest[pair.instance]);
-    lowest
+    pairs.sort_unstable_by_key(|pair| (lowest[pair.instance], pair.track, pair.instance));
 }
 
 fn group_of(lowest: &[usize], mut instance: usize) -> usize {
@@ -225,7 +236,7 @@ mod tests {
             let mut tracks = Tracks::default();
             for (i, frame) in frames.iter().enumerate() {
                 let instances: Vec<_> = frame.iter().map(|&(x, y)| instance(x, y)).collect();
-                let mut ids = tracks.assign(&instances, StampNs(i as u64 * 50_000_000));
+                let mut ids = tracks.assign(&instances, StampNs(i as u64 * 50_000_000)).to_vec();
                 prop_assert_eq!(ids.len(), instances.len());
                 ids.sort_unstable();
                 ids.dedup();

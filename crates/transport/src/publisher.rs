@@ -26,6 +26,10 @@ use crate::{
 /// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
 const LATENCIES_MAX: usize = 300;
 
+/// Messages that take turns: one is sent, one is the newest for queries, two are made pictures of,
+/// and one is written.
+const MESSAGES: usize = 5;
+
 /// What every message says about where it comes from. Constant while the process lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
@@ -172,6 +176,8 @@ impl Transport {
             images: images.clone(),
             status: status.clone(),
             newest,
+            messages: (0..MESSAGES).map(|_| Arc::default()).collect(),
+            spare: wire::Spare::default(),
             publications: 0,
             image_stamp: None,
         };
@@ -289,6 +295,9 @@ pub struct ZenohPublisher {
     images: Arc<Images>,
     status: StatusHandle,
     newest: watch::Sender<Option<Arc<wire::Packages>>>,
+    /// The latest ones, to be written over when nobody holds them any more.
+    messages: VecDeque<Arc<wire::Packages>>,
+    spare: wire::Spare,
     publications: u64,
     /// When a frame was last handed over for `image`.
     image_stamp: Option<StampNs>,
@@ -310,7 +319,12 @@ impl Publisher for ZenohPublisher {
             state: self.status.state(),
             results_superseded: shared.results_superseded(),
         };
-        let message = Arc::new(wire::to_wire(report, &shared.identities, &envelope));
+        let mut message = self.messages.pop_front().expect("as many come back as go");
+        // Who still holds on to it keeps it, and a copy takes its turn.
+        let old = Arc::make_mut(&mut message);
+        let (taken, spare) = (std::mem::take(old), &mut self.spare);
+        *old = wire::rewritten(taken, spare, report, &shared.identities, &envelope);
+        self.messages.push_back(message.clone());
         shared.note_latency(report.latencies.total_ns);
         if shared.results.put(message.clone()).is_some() {
             shared.results_superseded.fetch_add(1, Ordering::Relaxed);

@@ -49,36 +49,88 @@ pub struct Envelope<'a> {
 
 /// Wire form of one frame's result.
 pub fn to_wire(report: &FrameReport, identities: &Identities, envelope: &Envelope) -> Packages {
+    rewritten(Packages::default(), &mut Spare::default(), report, identities, envelope)
+}
+
+/// Parts of messages that were shortened, for messages that grow.
+#[derive(Debug, Default)]
+pub struct Spare {
+    packages: Vec<Package>,
+    grasps: Vec<Grasp>,
+}
+
+/// [`to_wire`] in the memory of an earlier message.
+pub fn rewritten(
+    old: Packages,
+    spare: &mut Spare,
+    report: &FrameReport,
+    identities: &Identities,
+    envelope: &Envelope,
+) -> Packages {
     let found = &report.packages;
+    let frame_id = match found.reference_frame {
+        domain::ReferenceFrame::Base => &identities.base_frame_id,
+        domain::ReferenceFrame::Gripper => "gripper",
+        domain::ReferenceFrame::Camera => &identities.camera_frame_id,
+    };
+    let model = old.model.unwrap_or_default();
+    let Spare { packages, grasps } = spare;
     Packages {
         schema_version: SCHEMA_VERSION,
-        cell: envelope.cell.into(),
-        instance_id: envelope.instance_id.into(),
+        cell: text(old.cell, envelope.cell),
+        instance_id: text(old.instance_id, envelope.instance_id),
         publication: envelope.publication,
         sequence: found.sequence,
         stamp_ns: found.stamp.0,
         stamp_source: StampSource::from(found.stamp_source).into(),
         published_ns: envelope.published.0,
         valid_until_ns: found.valid_until.0,
-        frame_id: match found.reference_frame {
-            domain::ReferenceFrame::Base => identities.base_frame_id.clone(),
-            domain::ReferenceFrame::Gripper => "gripper".into(),
-            domain::ReferenceFrame::Camera => identities.camera_frame_id.clone(),
-        },
+        frame_id: text(old.frame_id, frame_id),
         reference_frame: ReferenceFrame::from(found.reference_frame).into(),
         image_width_px: found.image_width_px,
         image_height_px: found.image_height_px,
         state: envelope.state.into(),
-        model: Some(Model::from(identities)),
-        calibration_id: identities.calibration_id.clone(),
-        providers_asked: provider_names(identities),
-        provider_got: identities.provider_got.name().into(),
+        model: Some(Model {
+            name: text(model.name, &identities.model_name),
+            sha256: text(model.sha256, &identities.model_sha256),
+        }),
+        calibration_id: text(old.calibration_id, &identities.calibration_id),
+        providers_asked: each(
+            old.providers_asked,
+            &identities.providers_asked,
+            &mut Vec::new(),
+            |name, asked| text(name, asked.name()),
+        ),
+        provider_got: text(old.provider_got, identities.provider_got.name()),
         latencies: Some((&report.latencies).into()),
         counters: Some(counters_to_wire(&report.counters, envelope.results_superseded)),
-        packages: found.packages.iter().map(|p| package_to_wire(p, identities)).collect(),
+        packages: each(old.packages, &found.packages, packages, |old, package| {
+            package_to_wire(old, grasps, package, identities)
+        }),
         velocity: found.velocity.map(Velocity::from),
         depth_problem: found.depth_problem.map(|problem| problem.to_string()).unwrap_or_default(),
     }
+}
+
+/// `new` in the memory of `old`.
+fn text(mut old: String, new: &str) -> String {
+    new.clone_into(&mut old);
+    old
+}
+
+/// Each of `all`, made over what `items` holds at its place.
+fn each<T: Default, S>(
+    mut items: Vec<T>,
+    all: &[S],
+    spare: &mut Vec<T>,
+    mut make: impl FnMut(T, &S) -> T,
+) -> Vec<T> {
+    spare.extend(items.drain(all.len().min(items.len())..));
+    items.resize_with(all.len(), || spare.pop().unwrap_or_default());
+    for (item, one) in items.iter_mut().zip(all) {
+        *item = make(std::mem::take(item), one);
+    }
+    items
 }
 
 pub(crate) fn provider_names(identities: &Identities) -> Vec<String> {
@@ -100,17 +152,22 @@ pub(crate) fn counters_to_wire(
     }
 }
 
-fn package_to_wire(package: &domain::Package, identities: &Identities) -> Package {
+fn package_to_wire(
+    old: Package,
+    spare: &mut Vec<Grasp>,
+    package: &domain::Package,
+    identities: &Identities,
+) -> Package {
     let instance = &package.instance;
     let [x_px, y_px] = package.deepest_px;
     Package {
         track_id: package.track_id,
         // The decoder never reports a class that the model does not have.
-        r#type: identities.class_names[instance.class_id].clone(),
+        r#type: text(old.r#type, &identities.class_names[instance.class_id]),
         score: instance.score,
         bbox: Some(instance.bbox.into()),
-        mask: Some((&instance.mask).into()),
-        grasps: package.grasps.iter().map(Grasp::from).collect(),
+        mask: Some(mask_to_wire(old.mask.unwrap_or_default(), &instance.mask)),
+        grasps: each(old.grasps, &package.grasps, spare, grasp_to_wire),
         deepest_px: Some(PointPx { x_px, y_px }),
         height_m: package.height_m,
         pick_rank: package.pick_rank,
@@ -215,13 +272,15 @@ impl From<domain::BboxPx> for BboxPx {
     }
 }
 
+fn mask_to_wire(old: Mask, mask: &domain::Mask) -> Mask {
+    let mut counts = old.counts;
+    mask.write_coco_bytes(&mut counts);
+    Mask { width_px: mask.width_px(), height_px: mask.height_px(), counts }
+}
+
 impl From<&domain::Mask> for Mask {
     fn from(mask: &domain::Mask) -> Mask {
-        Mask {
-            width_px: mask.width_px(),
-            height_px: mask.height_px(),
-            counts: mask.to_coco_bytes(),
-        }
+        mask_to_wire(Mask::default(), mask)
     }
 }
 
@@ -245,23 +304,24 @@ impl From<&Isometry3<f64>> for Pose {
     }
 }
 
-impl From<&domain::Grasp> for Grasp {
-    fn from(grasp: &domain::Grasp) -> Grasp {
-        let [x_px, y_px] = grasp.contact_px;
-        Grasp {
-            pose: Some((&grasp.reference_from_grasp).into()),
-            contact_px: Some(PointPx { x_px, y_px }),
-            quality: grasp.quality,
-            clearance: grasp.clearance,
-            seal: grasp.seal,
-            pose_source: PoseSource::from(grasp.pose_source).into(),
-            depth_hole_fraction: grasp.depth_hole_fraction,
-            cups: grasp.cups.indices().map(small).collect(),
-            moment: grasp.moment,
-            tilt: grasp.tilt,
-            hold: grasp.hold,
-            position_sigma_m: grasp.position_sigma_m,
-        }
+fn grasp_to_wire(old: Grasp, grasp: &domain::Grasp) -> Grasp {
+    let [x_px, y_px] = grasp.contact_px;
+    let mut cups = old.cups;
+    cups.clear();
+    cups.extend(grasp.cups.indices().map(small));
+    Grasp {
+        pose: Some((&grasp.reference_from_grasp).into()),
+        contact_px: Some(PointPx { x_px, y_px }),
+        quality: grasp.quality,
+        clearance: grasp.clearance,
+        seal: grasp.seal,
+        pose_source: PoseSource::from(grasp.pose_source).into(),
+        depth_hole_fraction: grasp.depth_hole_fraction,
+        cups,
+        moment: grasp.moment,
+        tilt: grasp.tilt,
+        hold: grasp.hold,
+        position_sigma_m: grasp.position_sigma_m,
     }
 }
 
@@ -320,7 +380,7 @@ mod tests {
         ) {
             let rotation = UnitQuaternion::from_euler_angles(roll, pitch, yaw);
             let pose = Isometry3::from_parts(Translation3::new(x, y, z), rotation);
-            let grasp = Grasp::from(&domain::Grasp {
+            let grasp = grasp_to_wire(Grasp::default(), &domain::Grasp {
                 contact_px: [1.0, 2.0],
                 reference_from_grasp: pose,
                 pose_source: domain::PoseSource::Depth,

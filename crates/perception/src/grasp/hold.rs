@@ -1,5 +1,6 @@
 //! How well a tool holds: which of its cups seal, and what pulls at them.
 
+use arrayvec::ArrayVec;
 use nalgebra::Vector3;
 
 use super::contact::{Care, Contact, Patch, Spot, View, tangent};
@@ -213,9 +214,14 @@ struct Place {
     tool_y: Vector3<f32>,
 }
 
-fn seal_cups(site: &Site<'_>, contact: &Contact, place: &Place, patch: &mut Patch) -> Vec<Sealed> {
+fn seal_cups(
+    site: &Site<'_>,
+    contact: &Contact,
+    place: &Place,
+    patch: &mut Patch,
+) -> ArrayVec<Sealed, { Tool::CUPS_MAX }> {
     let Site { grid, view, tool, load: &Load { noise_m, .. }, .. } = *site;
-    let mut all = Vec::with_capacity(tool.cups.len());
+    let mut all = ArrayVec::new();
     for (index, cup) in tool.cups.iter().enumerate() {
         let position: Vector3<f32> = cup.position().cast();
         let center = place.origin + place.tool_x * position.x + place.tool_y * position.y

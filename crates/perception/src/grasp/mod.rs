@@ -96,12 +96,22 @@ pub struct PlanState {
     rays: Option<Rays>,
     owners: Owners,
     memory: Memory,
+    ratios: Vec<f32>,
     /// Of each package of the frame.
     searched: Vec<Searched>,
     /// By class; `None` where its name is not one of ours.
     package_types: Vec<Option<PackageType>>,
     /// For packages that are planned at the same time.
     buffers: [Buffers; 4],
+    spare: Spare,
+}
+
+/// Empty, for the memory that they hold.
+#[derive(Debug, Default)]
+struct Spare {
+    instances: Vec<Instance>,
+    packages: Vec<Package>,
+    grasps: Vec<Vec<Grasp>>,
 }
 
 /// For one package after the other.
@@ -122,6 +132,19 @@ impl PlanState {
         let package_types = class_names.iter().map(find).collect();
         PlanState { package_types, ..PlanState::default() }
     }
+
+    /// Takes back packages that nobody needs any more, for the memory that they hold, and gives back
+    /// the instances that they were planned for.
+    pub fn recycle(&mut self, mut packages: Vec<Package>) -> Vec<Instance> {
+        let mut instances = std::mem::take(&mut self.spare.instances);
+        for Package { instance, mut grasps, .. } in packages.drain(..) {
+            grasps.clear();
+            self.spare.grasps.push(grasps);
+            instances.push(instance);
+        }
+        self.spare.packages = packages;
+        instances
+    }
 }
 
 /// Of fewer packages there is too little to share to wake another thread for it.
@@ -130,7 +153,7 @@ const PACKAGES_MIN_TO_SHARE: usize = 8;
 /// Plans grasps for every instance and puts the packages in pick order. Where packages are many,
 /// they are shared among the threads of rayon's pool, with the same result.
 pub fn plan(
-    instances: Vec<Instance>,
+    mut instances: Vec<Instance>,
     track_ids: &[u64],
     depth: Option<&DepthImage>,
     scene: Option<&Scene>,
@@ -145,7 +168,7 @@ pub fn plan(
     let plane = scene.and_then(|scene| scene.support_plane_in_camera.as_ref());
     let depth_problem = depth
         .zip(rays.as_ref())
-        .and_then(|(depth, rays)| check_depth(depth, rays, plane, &instances));
+        .and_then(|(depth, rays)| check_depth(depth, rays, plane, &instances, &mut state.ratios));
     let view = depth
         .filter(|_| depth_problem.is_none())
         .zip(rays.as_ref())
@@ -162,11 +185,11 @@ pub fn plan(
         memory: &state.memory,
         package_types: &state.package_types,
     });
-    let mut packages: Vec<Package> = instances
-        .into_iter()
-        .zip(track_ids)
-        .map(|(instance, &track_id)| unplanned(instance, track_id))
-        .collect();
+    let mut packages = std::mem::take(&mut state.spare.packages);
+    let mut spare_grasps = || state.spare.grasps.pop().unwrap_or_default();
+    let unplanned = |(instance, &id)| unplanned(instance, id, spare_grasps());
+    packages.extend(instances.drain(..).zip(track_ids).map(unplanned));
+    state.spare.instances = instances;
     let share = view.is_some() && packages.len() >= PACKAGES_MIN_TO_SHARE;
     let buffers = if share { &mut state.buffers[..] } else { &mut state.buffers[..1] };
     state.searched.clear();
@@ -215,11 +238,12 @@ struct Context<'a> {
     package_types: &'a [Option<PackageType>],
 }
 
-fn unplanned(instance: Instance, track_id: u64) -> Package {
+/// `grasps` is empty, and will be filled.
+fn unplanned(instance: Instance, track_id: u64, grasps: Vec<Grasp>) -> Package {
     Package {
         track_id,
         instance,
-        grasps: Vec::new(),
+        grasps,
         refusal: Some(GraspRefusal::NotCalibrated),
         deepest_px: [0.0; 2],
         height_m: None,
@@ -302,7 +326,8 @@ fn plan_on_depth(
     match chosen {
         Ok(_) => {
             package.refusal = None;
-            package.grasps = candidates.held().map(|held| grasp(context.scene, held)).collect();
+            package.grasps.reserve(context.limits.per_package_max);
+            package.grasps.extend(candidates.held().map(|held| grasp(context.scene, held)));
             top = candidates.held().next().map_or(above, |held| held.origin);
         }
         Err(refusal) => package.refusal = Some(refusal),

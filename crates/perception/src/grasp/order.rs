@@ -14,13 +14,14 @@ const STAY_FIRST_M: f64 = 0.02;
 
 /// Sorts packages and numbers them. `first_track` was first in the last frame.
 pub(crate) fn sort(packages: &mut [Package], first_track: Option<u64>) {
-    packages.sort_by(|a, b| {
+    packages.sort_unstable_by(|a, b| {
         let (first, second) = (key(b, first_track), key(a, first_track));
         let [one, other] = [first, second].map(|(class, ..)| class);
         one.cmp(&other)
             .then(first.1.total_cmp(&second.1))
             .then(first.2.total_cmp(&second.2))
             .then(first.3.total_cmp(&second.3))
+            .then(a.track_id.cmp(&b.track_id))
     });
     for (rank, package) in (0..).zip(packages) {
         package.pick_rank = rank;

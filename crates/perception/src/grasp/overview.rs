@@ -184,13 +184,15 @@ fn on_screen(rays: &Rays, point: &Vector3<f32>) -> Option<[f32; 2]> {
 }
 
 /// Whether the frame's depth can be meant in millimetres at all, and is that of this support plane.
+/// `ratios` is a buffer.
 pub(crate) fn check_depth(
     depth: &DepthImage,
     rays: &Rays,
     plane: Option<&Plane>,
     instances: &[Instance],
+    ratios: &mut Vec<f32>,
 ) -> Option<DepthProblem> {
-    let mut ratios: Vec<f32> = Vec::with_capacity((PROBES.0 * PROBES.1) as usize);
+    ratios.clear();
     let ratio = |x: u32, y: u32| {
         let mm = depth.mm(x, y);
         if mm == 0 {

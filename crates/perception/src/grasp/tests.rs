@@ -580,7 +580,7 @@ fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
     let mut packages: Vec<Package> = (1..5)
         .map(|id| Package {
             height_m: (id % 2 == 0).then_some(f64::NAN),
-            ..unplanned(instance(rectangle(10, 10, 20, 20)), id)
+            ..unplanned(instance(rectangle(10, 10, 20, 20)), id, Vec::new())
         })
         .collect();
     order::sort(&mut packages, None);
