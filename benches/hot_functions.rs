@@ -1,4 +1,5 @@
-//! Each function that a frame passes, alone: `cargo bench -p magpie`.
+//! Each function that a frame passes, alone: `cargo bench -p magpie`. And a whole frame, in turn and
+//! overlapped with the run of the next one: `cargo bench -p magpie frame`.
 //!
 //! One frame of a simulated cell at 1280x720 px, with the 40 best findings of the universal model
 //! taken for packages.
@@ -6,7 +7,8 @@
 use divan::{Bencher, black_box};
 use magpie::bench::{BenchFrames, take_exactly};
 use magpie::config::Config;
-use magpie::model;
+use magpie::{model, scheduling};
+use magpie_inference::OnnxSession;
 use magpie_perception::{
     DecodeScratch, Frame, InferenceSession, InputMut, Instance, Letterbox, Limits, ModelSpec,
     PlanState, PreprocessScratch, Scene, Tracks, decode, plan, preprocess,
@@ -16,6 +18,7 @@ const SIZE_PX: (u32, u32) = (1280, 720);
 const PACKAGES: usize = 40;
 
 fn main() {
+    scheduling::lead_pool().expect("a thread can be started");
     divan::main();
 }
 
@@ -31,6 +34,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with_session().0
+    }
+
+    fn with_session() -> (Bench, OnnxSession) {
         let config = Config::load(None).expect("the shipped configuration is right");
         let file = model::read(None, None).expect("the universal model is whole");
         let mut session = model::load(&file, &config.session).expect("ONNX Runtime is installed");
@@ -44,7 +51,7 @@ impl Bench {
         let mut limits = config.limits(spec.score_min);
         take_exactly(&mut limits, PACKAGES);
         let scene = frames.scene.expect("a simulated cell is calibrated");
-        Bench { spec, letterbox, limits, frame, scene, predictions, prototypes }
+        (Bench { spec, letterbox, limits, frame, scene, predictions, prototypes }, session)
     }
 
     fn instances(&self, scratch: &mut DecodeScratch) -> Vec<Instance> {
@@ -92,6 +99,55 @@ fn plan_40_packages(bencher: Bencher<'_, '_>) {
     let ids: Vec<u64> = (1..).take(instances.len()).collect();
     let (mut state, depth) = (PlanState::default(), bench.frame.depth.as_ref());
     bencher.with_inputs(|| instances.clone()).bench_local_values(|instances| {
-        plan(instances, &ids, depth, Some(&bench.scene), &bench.limits.grasps, &mut state)
+        let (scene, limits) = (Some(&bench.scene), &bench.limits.grasps);
+        let packages = plan(instances, &ids, depth, scene, limits, &mut state).packages;
+        state.recycle(packages)
     });
+}
+
+/// What comes after a run.
+struct Rest {
+    decode: DecodeScratch,
+    tracks: Tracks,
+    plan: PlanState,
+}
+
+impl Rest {
+    fn new(bench: &Bench) -> Rest {
+        let plan = PlanState::for_classes(&bench.spec.class_names);
+        Rest { decode: DecodeScratch::default(), tracks: Tracks::default(), plan }
+    }
+
+    fn work(&mut self, bench: &Bench) {
+        let instances = bench.instances(&mut self.decode);
+        let ids = self.tracks.assign(&instances, bench.frame.stamp);
+        let (depth, scene) = (bench.frame.depth.as_ref(), Some(&bench.scene));
+        let planned = plan(instances, ids, depth, scene, &bench.limits.grasps, &mut self.plan);
+        self.decode.recycle(self.plan.recycle(black_box(planned).packages));
+    }
+}
+
+/// From one frame to the next: one thing after the other, as the pipeline works.
+#[divan::bench]
+fn frame_in_turn(bencher: Bencher<'_, '_>) {
+    let (bench, mut session) = Bench::with_session();
+    let (mut scratch, mut rest) = (PreprocessScratch::default(), Rest::new(&bench));
+    bencher.bench_local(|| {
+        preprocess(&bench.frame.color, &bench.letterbox, session.input(), &mut scratch);
+        session.run().expect("the model runs");
+        rest.work(&bench);
+    });
+}
+
+/// From one frame to the next if a run began while another thread is busy with what comes after the
+/// last one. Each frame would still take that afterwards: this is not how late a result is.
+#[divan::bench]
+fn frame_overlapped(bencher: Bencher<'_, '_>) {
+    let (bench, mut session) = Bench::with_session();
+    let (mut scratch, mut rest) = (PreprocessScratch::default(), Rest::new(&bench));
+    let mut first = || {
+        preprocess(&bench.frame.color, &bench.letterbox, session.input(), &mut scratch);
+        session.run().map(drop).expect("the model runs");
+    };
+    bencher.bench_local(|| rayon::join(&mut first, || rest.work(&bench)));
 }

@@ -9,10 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use magpie_perception::{
-    BboxPx, BgrImage, CameraInfo, CountersSnapshot, DecodeLimits, DecodeScratch, DepthImage,
-    Distortion, FrameReport, GraspLimits, InputForm, InputMut, Intrinsics, Letterbox, ModelSpec,
-    Outputs, Packages, PlanState, PreprocessScratch, Provider, ReferenceFrame, Scene,
-    StageLatencies, StampNs, StampSource, Tool, Tracks, decode, plan, preprocess,
+    BboxPx, BgrImage, CameraInfo, Clock, CountersSnapshot, DecodeLimits, DepthImage, Distortion,
+    Frame, FrameReport, GraspLimits, InferenceError, InferenceSession, InputForm, InputMut,
+    Intrinsics, Letterbox, Limits, ModelSpec, Outputs, Pipeline, Provider, Scene, StampNs,
+    StampSource, Tool,
 };
 use magpie_transport::{Identities, wire};
 
@@ -88,11 +88,17 @@ fn scene() -> Scene {
 /// Frames in which a belt carries the packages forth by a pixel each, and as many back.
 const WAY_FRAMES: usize = 15;
 
-/// Centre of a package in the model's input.
+/// Centre of a package in the model's input: eight columns and five rows. Two of them overlap.
 fn centre_px(package: usize, frame: usize) -> (f32, f32) {
-    let at = frame % (2 * WAY_FRAMES);
-    let moved = at.min(2 * WAY_FRAMES - at);
-    (24.0 + 60.0 * (package % 8) as f32 + moved as f32, 140.0 + 56.0 * (package / 8) as f32)
+    let moved = frame.min(2 * WAY_FRAMES - frame);
+    let aside = if package == 1 { 25.0 } else { 0.0 };
+    let x = 24.0 + 60.0 * (package % 8) as f32 + moved as f32 - aside;
+    (x, 140.0 + 56.0 * (package / 8) as f32)
+}
+
+/// One comes and goes.
+fn in_view(frame: usize) -> usize {
+    if frame.is_multiple_of(4) { PACKAGES - 1 } else { PACKAGES }
 }
 
 const SIZE_PX: (f32, f32) = (50.0, 40.0);
@@ -107,7 +113,7 @@ fn depth(frame: usize) -> DepthImage {
     let (width, height) = (IMAGE_PX.0 as usize, IMAGE_PX.1 as usize);
     let letterbox = Letterbox::new(IMAGE_PX, (INPUT_PX, INPUT_PX));
     let mut data_mm = vec![1000; width * height];
-    for package in 0..PACKAGES {
+    for package in 0..in_view(frame) {
         let (x, y) = centre_px(package, frame);
         let (half_width, half_height) = (SIZE_PX.0 / 2.0, SIZE_PX.1 / 2.0);
         let top = letterbox.bbox_to_image(&BboxPx {
@@ -124,10 +130,9 @@ fn depth(frame: usize) -> DepthImage {
     DepthImage::new(IMAGE_PX.0, IMAGE_PX.1, data_mm).unwrap()
 }
 
-/// Packages in eight columns and five rows.
 fn predictions(frame: usize) -> Vec<f32> {
     let mut rows = vec![0.0; (5 + COEFFICIENTS) * ANCHORS];
-    for package in 0..PACKAGES {
+    for package in 0..in_view(frame) {
         let mut set = |row: usize, value: f32| rows[row * ANCHORS + 10 + 131 * package] = value;
         let (x, y) = centre_px(package, frame);
         set(0, x);
@@ -153,121 +158,117 @@ fn identities() -> Identities {
     }
 }
 
-/// What lives from frame to frame.
-struct Way {
+/// Sees what it was made to see.
+struct MadeUp {
     spec: ModelSpec,
-    image: BgrImage,
     input: Vec<u8>,
+    frame: usize,
     predictions: Vec<Vec<f32>>,
     prototypes: Vec<f32>,
-    preprocess: PreprocessScratch,
-    decode: DecodeScratch,
-    tracks: Tracks,
-    plan: PlanState,
-    message: wire::Packages,
-    spare: wire::Spare,
-    scene: Option<Scene>,
-    depths: Vec<DepthImage>,
-    identities: Identities,
 }
 
-impl Way {
-    /// Depth goes with a scene.
-    fn new(frames: usize, scene: Option<Scene>) -> Way {
-        let pixels = 3 * IMAGE_PX.0 as usize * IMAGE_PX.1 as usize;
+impl InferenceSession for MadeUp {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn input(&mut self) -> InputMut<'_> {
+        InputMut::Bgr8Nhwc(&mut self.input)
+    }
+
+    fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+        Ok(Outputs { predictions: &self.predictions[self.frame], prototypes: &self.prototypes })
+    }
+}
+
+impl MadeUp {
+    fn new() -> MadeUp {
         let side = INPUT_PX as usize / 4;
         // Wavy outlines, as of crumpled bags.
         let wave = |i: usize| 0.2 + ((i % side) as f32 * 0.3).sin() * ((i / side) as f32).cos();
-        Way {
+        MadeUp {
             spec: spec(),
-            image: BgrImage::new(IMAGE_PX.0, IMAGE_PX.1, vec![9; pixels]).unwrap(),
             input: vec![0; 3 * (INPUT_PX * INPUT_PX) as usize],
-            predictions: (0..frames).map(predictions).collect(),
+            frame: 0,
+            predictions: (0..2 * WAY_FRAMES).map(predictions).collect(),
             prototypes: (0..COEFFICIENTS * side * side).map(wave).collect(),
-            preprocess: PreprocessScratch::default(),
-            decode: DecodeScratch::default(),
-            tracks: Tracks::default(),
-            plan: PlanState::default(),
-            message: wire::Packages::default(),
-            spare: wire::Spare::default(),
-            depths: scene.iter().flat_map(|_| (0..frames).map(depth)).collect(),
-            scene,
-            identities: identities(),
         }
     }
+}
 
-    fn frame(&mut self, sequence: usize) {
-        let letterbox = Letterbox::new(IMAGE_PX, (INPUT_PX, INPUT_PX));
-        let input = InputMut::Bgr8Nhwc(&mut self.input);
-        preprocess(&self.image, &letterbox, input, &mut self.preprocess);
-        let outputs =
-            Outputs { predictions: &self.predictions[sequence], prototypes: &self.prototypes };
-        let limits = DecodeLimits {
+struct NoTime;
+
+impl Clock for NoTime {
+    fn now(&self) -> StampNs {
+        StampNs(0)
+    }
+}
+
+/// Depth goes with a scene.
+fn frame(at: usize, scene: Option<&Scene>) -> Frame {
+    let pixels = 3 * IMAGE_PX.0 as usize * IMAGE_PX.1 as usize;
+    Frame {
+        sequence: 0,
+        stamp: StampNs(0),
+        stamp_source: StampSource::Exposure,
+        color: BgrImage::new(IMAGE_PX.0, IMAGE_PX.1, vec![9; pixels]).unwrap(),
+        depth: scene.map(|_| depth(at)),
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        frame_age_ns_max: u64::MAX,
+        deadline_ns: u64::MAX,
+        result_valid_ns: 0,
+        decode: DecodeLimits {
             score_min: 0.25,
             iou_max: 0.6,
             nms_class_agnostic: true,
             instances_max: 100,
-        };
-        let instances = decode(outputs, &self.spec, &letterbox, &limits, &mut self.decode);
-        let stamp = StampNs(sequence as u64 * 50_000_000);
-        let track_ids = self.tracks.assign(&instances, stamp);
-        let packages = Packages {
-            sequence: sequence as u64,
-            stamp,
-            stamp_source: StampSource::Exposure,
-            image_width_px: IMAGE_PX.0,
-            image_height_px: IMAGE_PX.1,
-            reference_frame: ReferenceFrame::Camera,
-            depth_problem: None,
-            velocity: None,
-            valid_until: stamp,
-            packages: plan(
-                instances,
-                track_ids,
-                self.depths.get(sequence),
-                self.scene.as_ref(),
-                &GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 },
-                &mut self.plan,
-            )
-            .packages,
-        };
-        let report = FrameReport {
-            packages,
-            latencies: StageLatencies::default(),
-            counters: CountersSnapshot::default(),
-        };
-        let envelope = wire::Envelope {
-            cell: "dock",
-            instance_id: "1",
-            publication: 1,
-            published: stamp,
-            state: wire::State::Ok,
-            results_superseded: 0,
-        };
-        let old = std::mem::take(&mut self.message);
-        self.message = wire::rewritten(old, &mut self.spare, &report, &self.identities, &envelope);
-        self.decode.recycle(self.plan.recycle(report.packages.packages));
+        },
+        grasps: GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 },
+        belt_velocity: None,
     }
 }
 
 /// What every frame took, in a pool of its own: its queue allocates now and then when work comes
 /// from outside.
-fn counts(frames: usize, scene: Option<Scene>) -> Vec<usize> {
-    let with_scene = scene.is_some();
-    let mut way = Way::new(frames, scene);
-    let mut counts = Vec::with_capacity(frames);
+fn counts(count: usize, scene: Option<&Scene>) -> Vec<usize> {
+    let (mut session, limits, identities) = (MadeUp::new(), limits(), identities());
+    let mut frames: Vec<Frame> = (0..2 * WAY_FRAMES).map(|at| frame(at, scene)).collect();
+    let mut pipeline = Pipeline::new(spec());
+    let (mut message, mut spare) = (wire::Packages::default(), wire::Spare::default());
+    let mut counts = Vec::with_capacity(count);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    pool.install(|| {
-        for sequence in 0..frames {
-            ALLOCATIONS.store(0, Ordering::Relaxed);
-            way.frame(sequence);
-            counts.push(ALLOCATIONS.load(Ordering::Relaxed));
-            let packages = &way.message.packages;
-            assert_eq!(packages.len(), PACKAGES);
-            let with_grasps = packages.iter().filter(|p| !p.grasps.is_empty()).count();
-            assert!(if with_scene { with_grasps > PACKAGES / 2 } else { with_grasps == 0 });
-        }
-    });
+    let mut work = |sequence: usize| {
+        session.frame = sequence % frames.len();
+        let frame = &mut frames[session.frame];
+        frame.sequence = sequence as u64;
+        frame.stamp = StampNs(sequence as u64 * 50_000_000);
+        ALLOCATIONS.store(0, Ordering::Relaxed);
+        let (packages, latencies) =
+            pipeline.process(frame, &mut session, &NoTime, scene, &limits).unwrap();
+        let report = FrameReport { packages, latencies, counters: CountersSnapshot::default() };
+        let envelope = wire::Envelope {
+            cell: "dock",
+            instance_id: "1",
+            publication: 1,
+            published: StampNs(0),
+            state: wire::State::Ok,
+            results_superseded: 0,
+        };
+        let old = std::mem::take(&mut message);
+        message = wire::rewritten(old, &mut spare, &report, &identities, &envelope);
+        pipeline.recycle(report.packages);
+        let allocated = ALLOCATIONS.load(Ordering::Relaxed);
+        let found = &message.packages;
+        assert_eq!(found.len(), in_view(session.frame));
+        let with_grasps = found.iter().filter(|package| !package.grasps.is_empty()).count();
+        assert!(if scene.is_some() { with_grasps > PACKAGES / 2 } else { with_grasps == 0 });
+        allocated
+    };
+    pool.install(|| counts.extend((0..count).map(&mut work)));
     counts
 }
 
@@ -277,7 +278,7 @@ fn a_warm_frame_allocates_nothing() {
     const WARM_UP: usize = 8 * WAY_FRAMES;
     const FRAMES: usize = 12 * WAY_FRAMES;
     for scene in [None, Some(scene())] {
-        let counts = counts(FRAMES, scene);
+        let counts = counts(FRAMES, scene.as_ref());
         assert!(counts[0] > PACKAGES, "the counting allocator is not used");
         assert_eq!(counts[WARM_UP..], [0; FRAMES - WARM_UP], "{counts:?}");
     }

@@ -42,6 +42,7 @@ pub struct DecodeScratch {
 impl DecodeScratch {
     /// Takes back instances that nobody needs any more, for the memory that they hold.
     pub fn recycle(&mut self, mut instances: Vec<Instance>) {
+        // Of few masks all are drawn with the first scratch: by turns the other's would heap up.
         let [one, other] = &mut self.masks;
         for instance in instances.drain(..) {
             let fewer = if one.spare.len() < other.spare.len() { &mut *one } else { &mut *other };
@@ -632,7 +633,7 @@ mod tests {
         fn masks_equal_the_upsampled_logits_pixel_by_pixel(
             logits in proptest::collection::vec(-1.0f32..1.0, PROTOTYPES * 256),
             weights in proptest::array::uniform::<_, PROTOTYPES>(-1.0f32..1.0),
-            // Of a model that looks twice, half of them are zero.
+            // So many of the first are zero, as of a model that looks twice.
             zeros in 0usize..2 * PLANES,
             (w, h) in (20u32..150, 20u32..150),
             (x, y, bw, bh) in (0.0f32..60.0, 0.0f32..60.0, 1.0f32..60.0, 1.0f32..60.0),

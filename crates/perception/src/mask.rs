@@ -199,6 +199,7 @@ impl Mask {
     /// [`Mask::to_coco_string`] as bytes, in place of what `coded` holds.
     pub fn write_coco_bytes(&self, coded: &mut Vec<u8>) {
         coded.clear();
+        // Rounded up, so that it need not grow for every mask that is a little larger.
         coded.reserve((2 * self.counts.len()).next_power_of_two());
         for (i, &count) in self.counts.iter().enumerate() {
             let earlier = if i > 2 { i64::from(self.counts[i - 2]) } else { 0 };
@@ -285,7 +286,7 @@ impl<'a> MaskBuilder<'a> {
             self.counts.push(self.length);
         }
         spare.clear();
-        // More than is needed, so that it need not grow for every mask that is a little larger.
+        // Rounded up, so that it need not grow for every mask that is a little larger.
         spare.reserve(self.counts.len().next_power_of_two());
         spare.extend_from_slice(self.counts);
         Mask::from_counts(self.width_px, self.height_px, spare)

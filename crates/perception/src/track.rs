@@ -27,10 +27,8 @@ pub struct Tracks {
 struct Matching {
     predictions: Vec<BboxPx>,
     pairs: Vec<Pair>,
-    /// Of each instance, the lowest one of its group.
     lowest: Vec<usize>,
-    /// Of each instance, the index of its track.
-    partners: Vec<Option<usize>>,
+    partners: Vec<Option<Pair>>,
 }
 
 #[derive(Debug)]
@@ -47,12 +45,12 @@ impl Tracks {
     /// up to the most (Hungarian method); instances without a partner get new ids.
     pub fn assign(&mut self, instances: &[Instance], stamp: StampNs) -> &[u64] {
         self.tracks.retain(|track| stamp.since_ns(track.seen) <= OCCLUDED_NS_MAX);
-        self.matching.find_partners(&self.tracks, instances, stamp);
+        let partners = self.matching.partners(&self.tracks, instances, stamp);
         self.ids.clear();
-        for (instance, partner) in instances.iter().zip(&self.matching.partners) {
+        for (instance, partner) in instances.iter().zip(partners) {
             let bbox = instance.bbox;
-            if let Some(at) = *partner {
-                let track = &mut self.tracks[at];
+            if let Some(pair) = partner {
+                let track = &mut self.tracks[pair.track];
                 track.update(bbox, stamp);
                 self.ids.push(track.id);
             } else {
@@ -66,7 +64,13 @@ impl Tracks {
 }
 
 impl Matching {
-    fn find_partners(&mut self, tracks: &[Track], instances: &[Instance], stamp: StampNs) {
+    /// Of each instance the pair that it makes with its track.
+    fn partners(
+        &mut self,
+        tracks: &[Track],
+        instances: &[Instance],
+        stamp: StampNs,
+    ) -> &[Option<Pair>] {
         let Matching { predictions, pairs, lowest, partners } = self;
         predictions.clear();
         predictions.extend(tracks.iter().map(|track| track.predicted(stamp)));
@@ -81,17 +85,16 @@ impl Matching {
         }
         partners.clear();
         partners.resize(instances.len(), None);
-        lowest.clear();
-        lowest.extend(0..instances.len());
-        sort_by_group(pairs, lowest);
+        sort_by_group(pairs, instances.len(), lowest);
         for group in pairs.chunk_by(|a, b| lowest[a.instance] == lowest[b.instance]) {
             match_group(group, partners);
         }
+        partners
     }
 }
 
 /// An instance and a track that may be the same package.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     instance: usize,
     track: usize,
@@ -100,16 +103,20 @@ struct Pair {
 }
 
 /// Puts pairs together that compete with each other for an instance or a track: what happens in one
-/// heap of packages is no matter of another one, and small problems are solved quickly. `lowest`
-/// becomes the lowest instance of the group of each, from each being its own.
-fn sort_by_group(pairs: &mut [Pair], lowest: &mut [usize]) {
+/// heap of packages is no matter of another one, and small problems are solved quickly. Within a
+/// group they are in the order of tracks. Into `lowest` goes, for each instance, the lowest one of
+/// its group.
+fn sort_by_group(pairs: &mut [Pair], instance_count: usize, lowest: &mut Vec<usize>) {
+    // The lowest instance of its group that each instance knows of.
+    lowest.clear();
+    lowest.extend(0..instance_count);
     pairs.sort_unstable_by_key(|pair| (pair.track, pair.instance));
     for two in pairs.windows(2).filter(|two| two[0].track == two[1].track) {
         let [a, b] = [two[0].instance, two[1].instance].map(|at| group_of(lowest, at));
         lowest[a.max(b)] = a.min(b);
     }
     // From the first on, so that each finds the end of its chain in two steps.
-    for at in 0..lowest.len() {
+    for at in 0..instance_count {
         lowest[at] = group_of(lowest, at);
     }
     pairs.sort_unstable_by_key(|pair| (lowest[pair.instance], pair.track, pair.instance));
@@ -122,10 +129,24 @@ fn group_of(lowest: &[usize], mut instance: usize) -> usize {
     instance
 }
 
-fn match_group(pairs: &[Pair], partners: &mut [Option<usize>]) {
-    if let [pair] = pairs {
-        partners[pair.instance] = Some(pair.track);
-        return;
+fn match_group(pairs: &[Pair], partners: &mut [Option<Pair>]) {
+    for pair in pairs {
+        let best = &mut partners[pair.instance];
+        if best.is_none_or(|best| best.weight < pair.weight) {
+            *best = Some(*pair);
+        }
+    }
+    let is_best = |pair: &&Pair| partners[pair.instance] == Some(**pair);
+    let is_contested = |same: &[Pair]| same.iter().filter(is_best).count() > 1;
+    // Where each may have the track that it overlaps most, their overlaps cannot add up to more.
+    if pairs.chunk_by(|a, b| a.track == b.track).any(is_contested) {
+        solve_group(pairs, partners);
+    }
+}
+
+fn solve_group(pairs: &[Pair], partners: &mut [Option<Pair>]) {
+    for pair in pairs {
+        partners[pair.instance] = None;
     }
     let sorted = |index: fn(&Pair) -> usize| {
         let mut all: Vec<usize> = pairs.iter().map(index).collect();
@@ -144,10 +165,11 @@ fn match_group(pairs: &[Pair], partners: &mut [Option<usize>]) {
         weights[if flipped { (track, instance) } else { (instance, track) }] = pair.weight;
     }
     for (row, column) in kuhn_munkres(&weights).1.into_iter().enumerate() {
-        if weights[(row, column)] > 0 {
+        let weight = weights[(row, column)];
+        if weight > 0 {
             let (instance, track) =
                 if flipped { (columns[column], rows[row]) } else { (rows[row], columns[column]) };
-            partners[instance] = Some(track);
+            partners[instance] = Some(Pair { instance, track, weight });
         }
     }
 }
@@ -227,7 +249,33 @@ mod tests {
         );
     }
 
+    /// The most that overlaps can add up to, by trying everything.
+    fn most(pairs: &[Pair]) -> i64 {
+        let Some((first, rest)) = pairs.split_first() else { return 0 };
+        let free = |pair: &&Pair| pair.instance != first.instance && pair.track != first.track;
+        let with: Vec<Pair> = rest.iter().filter(free).copied().collect();
+        most(rest).max(first.weight + most(&with))
+    }
+
     proptest! {
+        #[test]
+        fn overlaps_add_up_to_the_most(weights in proptest::collection::vec(-9i64..10, 16)) {
+            let pair = |(at, &weight): (usize, &i64)| Pair { instance: at % 4, track: at / 4, weight };
+            let mut pairs: Vec<Pair> = weights.iter().enumerate().map(pair).collect();
+            pairs.retain(|pair| pair.weight > 0);
+            let (mut partners, mut lowest) = (vec![None; 4], Vec::new());
+            sort_by_group(&mut pairs, 4, &mut lowest);
+            for group in pairs.chunk_by(|a, b| lowest[a.instance] == lowest[b.instance]) {
+                match_group(group, &mut partners);
+            }
+            let chosen: Vec<Pair> = partners.into_iter().flatten().collect();
+            let mut tracks: Vec<usize> = chosen.iter().map(|pair| pair.track).collect();
+            tracks.sort_unstable();
+            tracks.dedup();
+            prop_assert_eq!(tracks.len(), chosen.len());
+            prop_assert_eq!(chosen.iter().map(|pair| pair.weight).sum::<i64>(), most(&pairs));
+        }
+
         #[test]
         fn no_two_instances_share_an_id(
             frames in proptest::collection::vec(

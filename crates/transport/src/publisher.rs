@@ -26,10 +26,6 @@ use crate::{
 /// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
 const LATENCIES_MAX: usize = 300;
 
-/// Messages that take turns: one is sent, one is the newest for queries, two are made pictures of,
-/// and one is written.
-const MESSAGES: usize = 5;
-
 /// What every message says about where it comes from. Constant while the process lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
@@ -176,7 +172,7 @@ impl Transport {
             images: images.clone(),
             status: status.clone(),
             newest,
-            messages: (0..MESSAGES).map(|_| Arc::default()).collect(),
+            messages: Vec::new(),
             spare: wire::Spare::default(),
             publications: 0,
             image_stamp: None,
@@ -295,8 +291,8 @@ pub struct ZenohPublisher {
     images: Arc<Images>,
     status: StatusHandle,
     newest: watch::Sender<Option<Arc<wire::Packages>>>,
-    /// The latest ones, to be written over when nobody holds them any more.
-    messages: VecDeque<Arc<wire::Packages>>,
+    /// To be written over when nobody holds them any more.
+    messages: Vec<Arc<wire::Packages>>,
     spare: wire::Spare,
     publications: u64,
     /// When a frame was last handed over for `image`.
@@ -319,12 +315,15 @@ impl Publisher for ZenohPublisher {
             state: self.status.state(),
             results_superseded: shared.results_superseded(),
         };
-        let mut message = self.messages.pop_front().expect("as many come back as go");
-        // Who still holds on to it keeps it, and a copy takes its turn.
-        let old = Arc::make_mut(&mut message);
-        let (taken, spare) = (std::mem::take(old), &mut self.spare);
-        *old = wire::rewritten(taken, spare, report, &shared.identities, &envelope);
-        self.messages.push_back(message.clone());
+        let is_free = |message: &mut Arc<_>| Arc::get_mut(message).is_some();
+        let at = self.messages.iter_mut().position(is_free).unwrap_or_else(|| {
+            self.messages.push(Arc::default());
+            self.messages.len() - 1
+        });
+        let message = Arc::get_mut(&mut self.messages[at]).expect("nobody else holds a free one");
+        let (old, spare) = (std::mem::take(message), &mut self.spare);
+        *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
+        let message = self.messages[at].clone();
         shared.note_latency(report.latencies.total_ns);
         if shared.results.put(message.clone()).is_some() {
             shared.results_superseded.fetch_add(1, Ordering::Relaxed);

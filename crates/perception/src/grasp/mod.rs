@@ -106,7 +106,7 @@ pub struct PlanState {
     spare: Spare,
 }
 
-/// Empty, for the memory that they hold.
+/// Empty lists, for the memory that they hold.
 #[derive(Debug, Default)]
 struct Spare {
     instances: Vec<Instance>,

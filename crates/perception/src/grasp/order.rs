@@ -12,7 +12,8 @@ const GOOD_QUALITY: f32 = 0.6;
 /// What was first stays first against anything that is not higher by more than this.
 const STAY_FIRST_M: f64 = 0.02;
 
-/// Sorts packages and numbers them. `first_track` was first in the last frame.
+/// Sorts packages and numbers them; of equal ones, the first that was seen comes first. `first_track`
+/// was first in the last frame.
 pub(crate) fn sort(packages: &mut [Package], first_track: Option<u64>) {
     packages.sort_unstable_by(|a, b| {
         let (first, second) = (key(b, first_track), key(a, first_track));
