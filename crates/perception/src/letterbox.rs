@@ -90,9 +90,12 @@ fn axis_map(content_px: u32, image_px: u32, pad_px: u32, stride: f32) -> (f32, f
     (slope, 0.5 * slope + pad_px as f32 / stride - 0.5)
 }
 
-/// Buffers of [`preprocess`], kept from frame to frame.
+/// Buffers of [`preprocess`], kept from frame to frame: of each half of the content.
 #[derive(Debug, Default)]
-pub struct PreprocessScratch {
+pub struct PreprocessScratch([RowScratch; 2]);
+
+#[derive(Debug, Default)]
+struct RowScratch {
     columns: Columns,
     columns_of: Option<(u32, u32)>,
     /// Two source rows, shrunk along x.
@@ -133,7 +136,8 @@ struct Tap {
     second_weight: u32,
 }
 
-/// Writes the letterboxed image into the model's input buffer.
+/// Writes the letterboxed image into the model's input buffer. Half of the rows of an input of bytes
+/// are made on a second thread of rayon's pool, with the same result.
 pub fn preprocess(
     image: &BgrImage,
     letterbox: &Letterbox,
@@ -150,51 +154,71 @@ pub fn preprocess(
         InputMut::RgbF32Nchw(values) => values.len(),
     };
     assert_eq!(values, 3 * pixels);
-    let fill = Fill { image, letterbox, input, scratch };
-    pulp::Arch::new().dispatch(fill);
-}
-
-/// Compiled for several instruction sets, of which the processor's best is taken: what it calls
-/// has to be inlined.
-struct Fill<'a> {
-    image: &'a BgrImage,
-    letterbox: &'a Letterbox,
-    input: InputMut<'a>,
-    scratch: &'a mut PreprocessScratch,
-}
-
-impl pulp::WithSimd for Fill<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Fill { image, letterbox, input, scratch } = self;
-        match input {
-            InputMut::Bgr8Nhwc(values) => fill_bgr8(image, letterbox, values, scratch),
-            InputMut::RgbF32Nchw(values) => fill_rgb_f32(image, letterbox, values, scratch),
+    let PreprocessScratch([scratch, more_scratch]) = scratch;
+    let arch = pulp::Arch::new();
+    match input {
+        InputMut::Bgr8Nhwc(values) => {
+            let stride = 3 * letterbox.input_width_px as usize;
+            let top = letterbox.pad_y_px as usize;
+            let bottom = top + letterbox.content_height_px as usize;
+            values[..top * stride].fill(PAD_VALUE);
+            values[bottom * stride..].fill(PAD_VALUE);
+            let half = letterbox.content_height_px / 2;
+            let (upper, lower) =
+                values[top * stride..bottom * stride].split_at_mut(half as usize * stride);
+            let fill = |first_y, values, scratch| {
+                arch.dispatch(FillBgr8 { image, letterbox, first_y, values, scratch });
+            };
+            rayon::join(|| fill(0, upper, scratch), || fill(half, lower, more_scratch));
+        }
+        InputMut::RgbF32Nchw(values) => {
+            arch.dispatch(FillRgbF32 { image, letterbox, values, scratch });
         }
     }
 }
 
-#[inline(always)]
-fn fill_bgr8(
-    image: &BgrImage,
-    letterbox: &Letterbox,
-    values: &mut [u8],
-    scratch: &mut PreprocessScratch,
-) {
-    let stride = 3 * letterbox.input_width_px as usize;
-    let left = 3 * letterbox.pad_x_px as usize;
-    let right = left + 3 * letterbox.content_width_px as usize;
-    let top = letterbox.pad_y_px as usize;
-    let bottom = top + letterbox.content_height_px as usize;
-    values[..top * stride].fill(PAD_VALUE);
-    values[bottom * stride..].fill(PAD_VALUE);
-    scratch.start(letterbox);
-    for (y, line) in (0..).zip(values[top * stride..bottom * stride].chunks_exact_mut(stride)) {
-        line[..left].fill(PAD_VALUE);
-        line[right..].fill(PAD_VALUE);
-        scratch.write_row(image, letterbox, y, &mut line[left..right]);
+/// Rows of the content from `first_y` on, as many as `values` holds. Compiled for several
+/// instruction sets, of which the processor's best is taken: what it calls has to be inlined.
+struct FillBgr8<'a> {
+    image: &'a BgrImage,
+    letterbox: &'a Letterbox,
+    first_y: u32,
+    values: &'a mut [u8],
+    scratch: &'a mut RowScratch,
+}
+
+impl pulp::WithSimd for FillBgr8<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let FillBgr8 { image, letterbox, first_y, values, scratch } = self;
+        let left = 3 * letterbox.pad_x_px as usize;
+        let right = left + 3 * letterbox.content_width_px as usize;
+        scratch.start(letterbox);
+        let lines = values.chunks_exact_mut(3 * letterbox.input_width_px as usize);
+        for (y, line) in (first_y..).zip(lines) {
+            line[..left].fill(PAD_VALUE);
+            line[right..].fill(PAD_VALUE);
+            scratch.write_row(image, letterbox, y, &mut line[left..right]);
+        }
+    }
+}
+
+/// The whole input. As [`FillBgr8`].
+struct FillRgbF32<'a> {
+    image: &'a BgrImage,
+    letterbox: &'a Letterbox,
+    values: &'a mut [f32],
+    scratch: &'a mut RowScratch,
+}
+
+impl pulp::WithSimd for FillRgbF32<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        fill_rgb_f32(self.image, self.letterbox, self.values, self.scratch);
     }
 }
 
@@ -203,7 +227,7 @@ fn fill_rgb_f32(
     image: &BgrImage,
     letterbox: &Letterbox,
     values: &mut [f32],
-    scratch: &mut PreprocessScratch,
+    scratch: &mut RowScratch,
 ) {
     let width = letterbox.input_width_px as usize;
     let (left, top) = (letterbox.pad_x_px as usize, letterbox.pad_y_px as usize);
@@ -230,7 +254,7 @@ fn fill_rgb_f32(
     scratch.line = line;
 }
 
-impl PreprocessScratch {
+impl RowScratch {
     /// Forgets the rows of the last image.
     fn start(&mut self, letterbox: &Letterbox) {
         let sizes = (letterbox.image_width_px, letterbox.content_width_px);
