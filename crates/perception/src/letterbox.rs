@@ -218,40 +218,31 @@ impl pulp::WithSimd for FillRgbF32<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        fill_rgb_f32(self.image, self.letterbox, self.values, self.scratch);
-    }
-}
-
-#[inline(always)]
-fn fill_rgb_f32(
-    image: &BgrImage,
-    letterbox: &Letterbox,
-    values: &mut [f32],
-    scratch: &mut RowScratch,
-) {
-    let width = letterbox.input_width_px as usize;
-    let (left, top) = (letterbox.pad_x_px as usize, letterbox.pad_y_px as usize);
-    values.fill(f32::from(PAD_VALUE) / 255.0);
-    let plane = width * letterbox.input_height_px as usize;
-    let (red, rest) = values.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    scratch.start(letterbox);
-    let mut line = std::mem::take(&mut scratch.line);
-    line.resize(3 * letterbox.content_width_px as usize, 0);
-    for y in 0..letterbox.content_height_px {
-        let at = (top + y as usize) * width + left;
-        let content = at..at + letterbox.content_width_px as usize;
-        scratch.write_row(image, letterbox, y, &mut line);
-        let planes = red[content.clone()]
-            .iter_mut()
-            .zip(green[content.clone()].iter_mut())
-            .zip(blue[content].iter_mut());
-        for (((r, g), b), bgr) in planes.zip(line.chunks_exact(3)) {
-            let share = |byte: u8| f32::from(byte) / 255.0;
-            (*b, *g, *r) = (share(bgr[0]), share(bgr[1]), share(bgr[2]));
+        let FillRgbF32 { image, letterbox, values, scratch } = self;
+        let width = letterbox.input_width_px as usize;
+        let (left, top) = (letterbox.pad_x_px as usize, letterbox.pad_y_px as usize);
+        values.fill(f32::from(PAD_VALUE) / 255.0);
+        let plane = width * letterbox.input_height_px as usize;
+        let (red, rest) = values.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        scratch.start(letterbox);
+        let mut line = std::mem::take(&mut scratch.line);
+        line.resize(3 * letterbox.content_width_px as usize, 0);
+        for y in 0..letterbox.content_height_px {
+            let at = (top + y as usize) * width + left;
+            let content = at..at + letterbox.content_width_px as usize;
+            scratch.write_row(image, letterbox, y, &mut line);
+            let planes = red[content.clone()]
+                .iter_mut()
+                .zip(green[content.clone()].iter_mut())
+                .zip(blue[content].iter_mut());
+            for (((r, g), b), bgr) in planes.zip(line.chunks_exact(3)) {
+                let share = |byte: u8| f32::from(byte) / 255.0;
+                (*b, *g, *r) = (share(bgr[0]), share(bgr[1]), share(bgr[2]));
+            }
         }
+        scratch.line = line;
     }
-    scratch.line = line;
 }
 
 impl RowScratch {
