@@ -23,8 +23,8 @@ pub struct CameraInfoError {
 /// What is wrong with a calibration file.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraInfoProblem {
-    #[error("use the file")]
-    Io(#[source] std::io::Error),
+    #[error(transparent)]
+    Io(std::io::Error),
     #[error("parse the YAML")]
     Yaml(#[source] Box<serde_saphyr::Error>),
     #[error("form the YAML")]

@@ -35,8 +35,8 @@ pub struct ImageError {
 /// What is wrong with an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageProblem {
-    #[error("use the file")]
-    Io(#[source] std::io::Error),
+    #[error(transparent)]
+    Io(std::io::Error),
     #[error("it is neither a JPEG nor a PNG file")]
     NotAnImage,
     #[error("it is no JPEG, PNG, BMP, TIFF or PGM file")]
