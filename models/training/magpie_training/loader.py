@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from . import UserError, augment, processes
 from .data import load_all, read_image, read_sample
+from .rooms import painted_room
 
 # Batches with more packages than this lose some at random; it bounds the memory of a step.
 TARGETS_MAX = 160
@@ -81,8 +82,11 @@ class Stream(Dataset):
 
     def ground(self, side, rng):
         if self.backgrounds and rng.random() < 0.75:
-            return augment.photographed_ground(one_of(self.backgrounds, rng), side, side, rng)
-        return augment.plain_ground(side, side, rng)
+            ground = augment.photographed_ground(one_of(self.backgrounds, rng), side, side, rng)
+        else:
+            ground = augment.plain_ground(side, side, rng)
+        in_room = self.recipe.room_share > 0 and rng.random() < self.recipe.room_share
+        return painted_room(ground, rng) if in_room else ground
 
     def background(self, side, rng):
         canvas = augment.blank(side, side, rng)

@@ -66,6 +66,8 @@ class Recipe:
     # few cut-outs or none.
     backgrounds: tuple = field(default=())
     background_share: float = 0.0
+    # Share of the grounds that become the floor of a painted room.
+    room_share: float = 0.0
 
 
 def read_recipe(path):
