@@ -63,6 +63,12 @@ def main(arguments=None):
                           help="parts of the names of weights that stay in float32; absent: what was "
                           "measured to lose most")
 
+    frames = commands.add_parser("frames", help="simulated frames, as a list names them")
+    frames.add_argument("--list", required=True, type=Path, dest="list_path")
+    frames.add_argument("--out", required=True, type=Path, help="folder; what is there is kept")
+    frames.add_argument("--textures", type=Path, help="as for `magpie simulate`")
+    frames.add_argument("--magpie", help="the program that simulates; absent: as in finetune")
+
     grounds = commands.add_parser("grounds", help="pictures without packages, from archives")
     grounds.add_argument("archives", nargs="+", type=Path, help="wheels and npm packages")
     grounds.add_argument("--list", required=True, type=Path, dest="list_path")
@@ -88,10 +94,12 @@ def main(arguments=None):
     saved.add_argument("--model", type=Path, default=UNIVERSAL)
 
     options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
     try:
-        return COMMANDS[options.pop("command")](**options)
+        return COMMANDS[command](**options)
     except (UserError, OSError) as error:
-        remedy = "; make room, then the same command again" if getattr(error, "errno", None) in FULL else ""
+        again = "with --resume" if command == "train" else "the same command again"
+        remedy = f"; make room, then {again}" if getattr(error, "errno", None) in FULL else ""
         print(f"error: {error}{remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -135,7 +143,7 @@ def add_finetune(commands):
     tune.add_argument("--name", type=name, help="of the new model; absent: of --out")
     tune.add_argument("--data-source", default="", help="for the card: where the pictures are from")
     tune.add_argument("--data-licence", default="", help="for the card: their licence")
-    tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie")
+    tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie, magpie")
     tune.add_argument("--lr", type=positive, default=1.5e-4)
     tune.add_argument("--lr-backbone", type=float, default=0.0, help="0 freezes the backbone")
     tune.add_argument(
@@ -189,7 +197,7 @@ def run_finetune(mapping, base_set, **options):
 
     options = Options(mapping=dict(mapping), base_set=tuple(base_set), **options)
     try:
-        return 0 if finetune(options) else 1
+        return {True: 0, False: 1, None: 130}[finetune(options)]
     except KeyboardInterrupt:
         print("\nstopped: the same command goes on from here", file=sys.stderr)
         return 130
@@ -200,6 +208,13 @@ def run_quantize(model, datasets, out, **options):
 
     quantize(model, datasets, out, **options)
     return 0
+
+
+def run_frames(out, **options):
+    from .frames import make
+
+    for folder, frames in make(out=out, **options).items():
+        print(f"{out / folder / 'annotations.json'}: {frames} pictures")
 
 
 def run_grounds(archives, list_path, out):
@@ -280,6 +295,7 @@ COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
     "latency": run_latency,
+    "frames": run_frames,
     "grounds": run_grounds,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,

@@ -260,24 +260,27 @@ def paste(canvas, cut, mask_weight, rng):
     box, _ = mask_boxes(half.astype(np.uint16), 1)[0]
     canvas.targets.append(Target(instance.class_id, clip(box, width, height), mask_weight))
     canvas.ids[half] = len(canvas.targets)
-    canvas.trusted[half] = True
 
 
 def cover(canvas, half):
     """Takes what is now hidden away from the instances below; drops what is nearly gone."""
     before = np.bincount(canvas.ids.ravel(), minlength=len(canvas.targets) + 1)
     canvas.ids[half] = 0
+    canvas.trusted[half] = True
     boxes = mask_boxes(canvas.ids, len(canvas.targets))
     kept, renumber = [], np.zeros(len(canvas.targets) + 1, np.uint16)
     for index, target in enumerate(canvas.targets):
         box, area = boxes[index]
         if target.mask_weight > 0 and area < before[index + 1]:
             if 4 * area < max(INSTANCE_AREA_PX_MIN, 0.4 * before[index + 1]):
+                # What is left of it is no ground.
+                canvas.trusted[canvas.ids == index + 1] = False
                 continue
             target.bbox = intersect(target.bbox, box + [-2, -2, 2, 2])
         elif target.mask_weight == 0:
             x0, y0, x1, y1 = (target.bbox / 2).round().astype(int)
             if half[y0:y1, x0:x1].mean(dtype=float) > 0.35 if y1 > y0 and x1 > x0 else True:
+                canvas.trusted[y0:y1, x0:x1] &= half[y0:y1, x0:x1]
                 continue
         kept.append(target)
         renumber[index + 1] = len(kept)
@@ -386,7 +389,7 @@ def photographed_ground(picture, width, height, rng):
 
 
 def lay_on(canvas, ground, rng):
-    """Puts everything labelled on another ground `[h, w, 3]`, with soft shadows."""
+    """Puts everything labelled on another ground `[h, w, 3]`, with soft shadows; nothing else is left."""
     height, width = canvas.image.shape[:2]
     labelled = cv2.resize(np.float32(canvas.ids > 0), (width, height))
     shift = np.float32([[1, 0, rng.normal(0, 0.02) * width], [0, 1, rng.normal(0, 0.02) * height]])
@@ -394,6 +397,7 @@ def lay_on(canvas, ground, rng):
     shadow = cv2.GaussianBlur(shadow, (0, 0), width * float(np.exp(rng.uniform(-5, -2.7))))
     ground = ground * (1 - rng.uniform(0, 0.6) * shadow)[..., None]
     alpha = np.clip(2 * cv2.blur(labelled, (3, 3)) - 1, 0, 1)[..., None]
+    canvas.trusted[:] = True
     canvas.image[:] = np.clip(ground * (1 - alpha) + canvas.image * alpha, 0, 255).astype(np.uint8)
 
 

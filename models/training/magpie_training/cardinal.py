@@ -23,14 +23,13 @@ from .finetune import (
     finetune,
     read_base,
     sha256,
-    simulated,
     write_json,
 )
+from .frames import CELLS, simulated
 from .recipe import Recipe, Source
 from .train import train
 from .weights import read_checkpoint
 
-CELLS = Path(__file__).parents[1] / "recipes" / "cells"
 # Nobody trains on these seeds elsewhere.
 SEEDS = {"prototype": 880_001, "production": 880_002, "test": 880_003}
 PROTOTYPE_PER_PRODUCTION = 25
@@ -62,6 +61,7 @@ def cardinal(plan):
         raise UserError("simulate the cells: build the program (cargo build --release -p magpie)")
     umpire = judge.Judge(program)
     read_base(plan.base)  # refuses what cannot be taught, before anything is simulated
+    settle(plan)
     test = cell(plan, program, "production", "test", plan.test_frames)
     frames = cell(plan, program, "production", "production", plan.most)
     base = sha256(plan.base)[:8]
@@ -85,6 +85,23 @@ def cardinal(plan):
         ))
         report(plan, rows)
     return rows
+
+
+def settle(plan):
+    """Rows of one folder belong to one set of settings; counts and base may change."""
+    kept = ("test_frames", "teach_steps", "bespoke_steps", "textures")
+    settings = {name: str(getattr(plan, name)) for name in kept}
+    path = plan.out / "settings.json"
+    if not path.is_file():
+        write_json(path, settings)
+    known = json.loads(path.read_text())
+    for name in kept:
+        if known.get(name) != settings[name]:
+            option = "--" + name.replace("_", "-")
+            raise UserError(
+                f"go on in {plan.out}: it was begun with {option} {known.get(name)}, now {settings[name]}; "
+                "use another --out"
+            )
 
 
 def cached(plan, name, make):

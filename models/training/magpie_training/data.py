@@ -76,6 +76,12 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
         raise UserError(f"read annotations {path}: not a COCO file ({error!r})") from error
     if not images or not by_image:
         raise UserError(f"read annotations {path}: no images or no annotations in it")
+    orphans = [image_id for image_id in by_image if image_id not in {i.get("id") for i in images}]
+    if orphans:
+        raise UserError(
+            f"read annotations {path}: annotations of image {orphans[0]!r}, which is not among its images; "
+            "export it again"
+        )
     unknown = sorted({n for n in names.values() if n not in classes})
     if unknown:
         known = ", ".join(classes)
@@ -89,7 +95,7 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
                 instance = parse_instance(annotation, class_id, [image["height"], image["width"]])
                 if instance is None:
                     continue
-                if annotation.get("iscrowd"):
+                if is_crowd(annotation):
                     crowds.append(instance.segmentation or [rectangle(instance.bbox)])
                 else:
                     instances.append(instance)
@@ -111,22 +117,47 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
     return records
 
 
+def is_crowd(annotation):
+    """Whether it marks packages that nobody told apart.
+
+    CVAT marks single packages drawn with a brush as crowds; its files have `attributes`.
+    """
+    return bool(int(annotation.get("iscrowd") or 0)) and "attributes" not in annotation
+
+
 def parse_instance(annotation, class_id, size):
     """`None` for annotations that enclose nothing; `size`: height, width."""
     x, y, w, h = annotation["bbox"]
-    if w < 1 or h < 1:
-        return None
+    bbox = (x, y, x + w, y + h)
     segmentation = annotation.get("segmentation") or None
     if annotation.get("mask_source") == "bbox":
         segmentation = None
     if isinstance(segmentation, list):
+        segmentation = [np.ravel(p).tolist() for p in segmentation]
         segmentation = [p for p in segmentation if len(p) >= 6 and polygon_area(p) >= 1.0]
         if not segmentation:
             return None
     if isinstance(segmentation, dict) and list(segmentation["size"]) != size:
         raise ValueError(f"a mask of {segmentation['size']} in a picture of {size}")
+    if min(w, h) < 1:
+        # Some tools leave the box of an outline at zero.
+        bbox = bbox_of(segmentation) if segmentation else None
+    if bbox is None:
+        return None
     visible = float(annotation.get("visible_fraction", 1.0))
-    return Instance(class_id, (x, y, x + w, y + h), segmentation, visible)
+    return Instance(class_id, bbox, segmentation, visible)
+
+
+def bbox_of(segmentation):
+    """`None` where it is empty."""
+    if isinstance(segmentation, list):
+        points = np.concatenate([np.reshape(p, (-1, 2)) for p in segmentation])
+        return (*points.min(0).tolist(), *points.max(0).tolist())
+    rle = segmentation
+    if isinstance(rle["counts"], list):
+        rle = coco_mask.frPyObjects(rle, *rle["size"])
+    x, y, w, h = coco_mask.toBbox(rle).tolist()
+    return (x, y, x + w, y + h) if min(w, h) >= 1 else None
 
 
 def rectangle(bbox):
@@ -146,7 +177,8 @@ def decode_mask(segmentation, height, width):
         outlines = [np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation]
         # OpenCV takes 32-bit coordinates, and clips what lies outside.
         corners = [np.round(np.clip(p, -1e9, 1e9) - 0.5).astype(np.int32) for p in outlines]
-        cv2.fillPoly(canvas, corners, 1)
+        for one in corners:  # drawn together, what two of them cover would be a hole
+            cv2.fillPoly(canvas, [one], 1)
         return canvas > 0
     rle = segmentation
     if isinstance(rle["counts"], list):
@@ -189,7 +221,9 @@ def read_sample(record, cache_dir=None):
     labels = f"{record.path.resolve()}:{record.instances}{record.crowds or ''}"
     key = hashlib.sha256(labels.encode()).hexdigest()[:20]
     image_path, ids_path = Path(cache_dir) / f"{key}.jpg", Path(cache_dir) / f"{key}.png"
-    if not ids_path.exists():
+    # A copy that a power cut left empty is made again.
+    image, ids = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) if p.exists() else None for p in (image_path, ids_path))
+    if image is None or ids is None:
         image = read_checked(record)
         ids = draw_ids(record)
         scale = min(1.0, CACHE_SIDE_PX / max(image.shape[:2]))
@@ -197,12 +231,12 @@ def read_sample(record, cache_dir=None):
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
         write_encoded(image_path, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        write_encoded(ids_path, ids, [])
-    image = read_image(image_path)
-    return Sample(image, cv2.imread(str(ids_path), cv2.IMREAD_UNCHANGED), record)
+        write_encoded(ids_path, ids)
+        image = read_image(image_path)
+    return Sample(image, ids, record)
 
 
-def write_encoded(path, image, options):
+def write_encoded(path, image, options=()):
     """Written beside and renamed; OpenCV's own writing leaves half a file on a full disk."""
     partial = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
     try:
@@ -210,7 +244,7 @@ def write_encoded(path, image, options):
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"write {path}: {error.strerror}; make room, then resume") from error
+        raise UserError(f"write {path}: {error.strerror}; make room, then go on") from error
 
 
 def read_checked(record):

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import read_image
+from .data import read_image, write_encoded
 from .decode import Model
 
 COLOURS = ((60, 180, 255), (80, 220, 80), (255, 120, 60), (220, 80, 220))
@@ -18,7 +18,8 @@ def draw(model_path, images, out, score_min):
     for number, path in enumerate(images):
         picture = read_image(path)
         found = model(picture, score_min)
-        cv2.imwrite(str(out / f"{number:03d}_{Path(path).stem}.jpg"), overlay(picture, found, model.names))
+        drawn = overlay(picture, found, model.names)
+        write_encoded(out / f"{number:03d}_{Path(path).stem}.jpg", drawn)
 
 
 def overlay(picture, found, names):

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from . import UserError
-from .data import read_image
+from .data import read_image, rectangle
 from .decode import Model
 
 SCORE_MIN = 0.01
@@ -39,7 +39,11 @@ def detect_all(model_path, annotations, limit=0):
         raise UserError(f"read annotations {annotations}: no images in it")
     results = []
     for image in tqdm(document["images"], desc="images"):
-        picture = read_image(annotations.parent / image["file_name"])
+        path = annotations.parent / image["file_name"]
+        picture = read_image(path)
+        if picture.shape[:2] != (image["height"], image["width"]):
+            drawn, stated = f"{picture.shape[1]}x{picture.shape[0]}", f"{image['width']}x{image['height']}"
+            raise UserError(f"read image {path}: it is {drawn}, its annotations say {stated}")
         for box, confidence, class_id, mask in zip(*model(picture, SCORE_MIN)):
             rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
             x0, y0, x1, y1 = (float(v) for v in box)
@@ -68,6 +72,10 @@ def read_dataset(path):
             annotation.setdefault("iscrowd", 0)
             annotation.setdefault("area", w * h)
             annotation["id"], sizes[annotation["image_id"]], names[annotation["category_id"]]
+            if not annotation.get("segmentation"):
+                x, y, w, h = annotation["bbox"]
+                annotation["segmentation"] = [rectangle((x, y, x + w, y + h))]
+                annotation["mask_source"] = "bbox"
             shape = annotation["segmentation"]
             if isinstance(shape, list) and any(len(piece) < 6 or len(piece) % 2 for piece in shape):
                 raise ValueError(f"annotation {annotation['id']} has an outline of no corners")

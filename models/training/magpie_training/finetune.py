@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import onnx
 
 from . import UserError, deployed, export, judge, report
 from .data import load_all
+from .frames import simulated
 from .labels import divide, read_labels, write_coco
 from .recipe import Recipe, Source
 from .train import progress, train
@@ -80,7 +80,7 @@ class Base:
 
 
 def finetune(options):
-    """Returns whether the new model was accepted."""
+    """Returns whether the new model was accepted, `None` if the run was stopped, to be continued."""
     out = options.out
     check_out(options)
     out.mkdir(parents=True, exist_ok=True)
@@ -97,10 +97,10 @@ def finetune(options):
     before = {name: entry["scores"] for name, entry in scored.items()}
     checkpoint = learn(options, base, replay, sum(entry["seconds"] for entry in scored.values()))
     if checkpoint is None:
-        return False
+        return None
     checkpoint = blended(checkpoint, base.path, options.blend)
     print("5/5 export, scores after, latency, parity", flush=True)
-    partial = out / "candidate.onnx"
+    partial = out / ".candidate.onnx"  # no name that a cell can have
     differences = export.write(checkpoint, partial, **export_options(options, base, cell))
     after = {name: umpire.scores(partial, path) for name, path in sets.items()}
     latency = list(judge.latencies_ms((base.path, partial)).values())
@@ -120,12 +120,14 @@ def finetune(options):
 def check_out(options):
     """Nothing of somebody else's is written over, and no labels are read from what is written here."""
     out = options.out.resolve()
-    for labels in (options.labels, options.held_out):
-        if labels and labels.is_dir() and out.is_relative_to(labels.resolve()):
+    for labels in filter(None, (options.labels, options.held_out)):
+        if labels.is_dir() and out.is_relative_to(labels.resolve()):
             raise UserError(
                 f"--out {options.out}: it lies within {labels}, where everything below is read as "
                 "labels; use a folder beside it"
             )
+        if labels.resolve().is_relative_to(out):
+            raise UserError(f"--out {options.out}: {labels} lies in it and would be written over; use another folder")
     if out.is_dir() and not (out / "settings.json").is_file():
         strange = sorted(p.name for p in out.iterdir() if p.name not in FIRST_STEPS)
         if strange:
@@ -164,6 +166,12 @@ def prepare_labels(options, classes):
     else:
         learned, held_out = divide(reading.pictures, options.held_out_share)
         rule = "those whose contents have the smallest SHA-256"
+    for pictures, purpose in ((learned, "to learn from"), (held_out, "held out")):
+        if not any(picture.packages for picture in pictures):
+            raise UserError(
+                f"read labels {options.labels}: none of the {len(pictures)} pictures {purpose} shows a package; "
+                "label more" + ("" if options.held_out else ", or name some to judge by: --held-out")
+            )
     for name, pictures in (("train", learned), ("held_out", held_out)):
         write_coco(pictures, options.out / f"labels/{name}.json", classes)
     types = Counter(p[0] for picture in (*learned, *held_out) for p in picture.packages)
@@ -181,7 +189,7 @@ def prepare_labels(options, classes):
 
 
 def read_checked(options, path, classes):
-    reading = read_labels(path, options.mapping, options.keep_empty, classes)
+    reading = read_labels(path, options.mapping, options.keep_empty, classes, options.out)
     for note in reading.notes:
         print(f"    note: {note}")
     for problem in reading.problems:
@@ -228,18 +236,6 @@ def whole(pattern, classes):
         if not record.path.is_file():
             raise UserError(f"read annotations {pattern}: its picture {record.path} is missing")
     return records
-
-
-def simulated(program, folder, seed, frames, *more):
-    annotations = folder / "annotations.json"
-    if not annotations.is_file():
-        partial = folder.with_name(folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        print(f"    simulating {frames} frames into {folder}", flush=True)
-        judge.run_program(program, "simulate", "--seed", seed, "--frames", frames, "--out", partial, *more)
-        partial.rename(folder)
-    return annotations.resolve()
 
 
 def settle(options, base, replay, sets):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from . import UserError
+from .data import write_encoded
 
 VIEW_SIDE_PX, VIEW_HALF_WIDTH = 320, 0.84  # tan of half the angle of view, 40 degrees
 VIEW_YAWS_DEG, VIEW_PITCHES_DEG = range(0, 360, 60), (-50, -22, 4)
@@ -65,7 +66,7 @@ def make(archives, list_path, out):
             path = folder / f"{stem}_{number:02}.jpg"
             if path in written:
                 raise UserError(f"read list {list_path}: two files of {prefix} are called {stem}")
-            cv2.imwrite(str(path), picture)
+            write_encoded(path, picture)
             written.add(path)
             counts[split] = counts.get(split, 0) + 1
     return counts

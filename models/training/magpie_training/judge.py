@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -26,13 +27,16 @@ PARITY_SIDE_PX = 1024
 
 
 def find_program(asked=None):
-    """The path asked for by option or `MAGPIE`, else the one built here, else `None`."""
+    """The path asked for by option or `MAGPIE`, else the one built here or installed, else `None`."""
     asked = asked or os.environ.get("MAGPIE")
     if asked:
         if not os.access(asked, os.X_OK):
             raise UserError(f"run {asked}: no such program; build it or drop --magpie and MAGPIE")
         return Path(asked).resolve()
-    return PROGRAM if os.access(PROGRAM, os.X_OK) else None
+    if os.access(PROGRAM, os.X_OK):
+        return PROGRAM
+    installed = shutil.which("magpie")
+    return Path(installed) if installed else None
 
 
 def run_program(program, *arguments):

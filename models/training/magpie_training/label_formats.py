@@ -17,6 +17,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from . import UserError
+from .data import is_crowd
 
 CIRCLE_CORNERS = 36
 DAMAGED = "damaged"
@@ -120,13 +121,11 @@ def read_coco(path):
             wrong = f"annotation {number} is on image {image_id}, which is not among its images"
             pictures[image_id] = Picture("", None, path, wrong=wrong)
         picture = pictures[image_id]
-        # CVAT marks single packages drawn with a brush as crowds; its files have `attributes`.
-        crowd = int(annotation.get("iscrowd") or 0) and "attributes" not in annotation
         category = annotation.get("category_id")
         name = named(names[category]) if category in names else f"category_id {category}"
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
-        shapes = picture.crowds if crowd else picture.shapes
+        shapes = picture.crowds if is_crowd(annotation) else picture.shapes
         shapes.append(Shape(name, outline, bbox, where, wrong))
     return list(pictures.values())
 

@@ -43,8 +43,8 @@ class Reading:
     notes: list  # what was left out on purpose
 
 
-def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
-    """All labelled pictures under a folder, or of one label file."""
+def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=None):
+    """All labelled pictures under a folder, or of one label file; no picture is sought in `without`."""
     path = Path(path)
     kind, files, notes, problems = find_files(path)
     pictures = []
@@ -62,7 +62,7 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES):
     names = name_table(path, pictures, mapping or {}, classes)
     reading = Reading(kind, [], problems, notes + unused(path, mapping or {}, names))
     root = path if path.is_dir() else path.parent
-    by_name = files_by_name(root)
+    by_name = files_by_name(root, without)
     seen = {}
     for picture in pictures:
         try:
@@ -158,10 +158,10 @@ def unused(path, mapping, names):
     ]
 
 
-def files_by_name(root):
+def files_by_name(root, without):
     table = {}
     for file in root.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not (without and file.resolve().is_relative_to(without.resolve())):
             table.setdefault(file.name, []).append(file)
     return table
 
@@ -170,9 +170,11 @@ def find_picture(picture, root, by_name):
     """Beside its label file or in `images` beside that, else the only file of that name."""
     if picture.wrong:
         raise UserError(f"{picture.origin}: {picture.wrong}")
+    if not isinstance(picture.file_name, str) or not picture.file_name:
+        raise UserError(f"{picture.origin}: it names no picture ({picture.file_name!r}); export it again")
     name = Path(picture.file_name.replace("\\", "/"))  # as Windows writes paths
     beside = picture.origin.parent
-    for folder in (beside, root, root / "images", beside.parent / "images"):
+    for folder in (beside, beside.parent / "images", root, root / "images"):
         if (folder / name).is_file():
             return (folder / name).resolve()
     same = by_name.get(name.name, [])
@@ -295,7 +297,7 @@ def write_coco(pictures, out, classes=CLASSES):
                     "image_id": image_id,
                     "category_id": classes.index(class_name) + 1,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": area(segmentation),
+                    "area": area(segmentation, picture),
                     "iscrowd": crowd,
                     "segmentation": readable(segmentation),
                     "mask_source": "polygon" if outlined else "bbox",
@@ -306,10 +308,12 @@ def write_coco(pictures, out, classes=CLASSES):
     return out
 
 
-def area(segmentation):
-    if isinstance(segmentation, list):
-        return float(sum(polygon_area(p) for p in segmentation))
-    return float(coco_mask.area(segmentation))
+def area(segmentation, picture):
+    if not isinstance(segmentation, list):
+        return float(coco_mask.area(segmentation))
+    if len(segmentation) == 1:
+        return float(polygon_area(segmentation[0]))
+    return float(decode_mask(segmentation, picture.height, picture.width).sum())  # pieces may overlap
 
 
 def readable(segmentation):

@@ -66,6 +66,7 @@ class Stream(Dataset):
         else:
             sample, zoom = self.pick(self.shares, rng)
             canvas = augment.render(sample, side, side, zoom, rng, recipe.fill_share)
+        known = canvas.trusted.all()
         for _ in range(count):
             sample, _ = self.pick(self.whole_shares, rng)
             cut = augment.cut_out(sample, rng)
@@ -75,7 +76,7 @@ class Stream(Dataset):
             photographs = (lambda r: one_of(self.prints, r)) if self.prints else None
             augment.reprint(canvas, rng.uniform(0.2, 0.8), photographs, rng)
         outlined = all(t.mask_weight > 0 for t in canvas.targets)
-        if outlined and canvas.trusted.all() and rng.random() < recipe.ground_share:
+        if outlined and known and rng.random() < recipe.ground_share:
             augment.lay_on(canvas, self.ground(side, rng), rng)
         canvas.image = augment.photograph(canvas.image, rng)
         return canvas
@@ -100,10 +101,17 @@ class Stream(Dataset):
             targets = [targets[i] for i in sorted(chosen)]
         renumber = np.zeros(len(canvas.targets) + 1, np.int64)
         renumber[[i + 1 for i, _ in targets]] = np.arange(1, len(targets) + 1)
+        # What is left out is a package still, no ground.
+        trusted = canvas.trusted & ~((canvas.ids > 0) & (renumber[canvas.ids] == 0))
+        kept = {i for i, _ in targets}
+        for index, target in enumerate(canvas.targets):
+            if index not in kept:
+                x0, y0, x1, y1 = (target.bbox / 2).round().astype(int)
+                trusted[y0:y1, x0:x1] = False
         return {
             "image": torch.from_numpy(canvas.image[:, :, ::-1].copy()).permute(2, 0, 1),
             "ids": torch.from_numpy(renumber[canvas.ids]),
-            "trusted": torch.from_numpy(canvas.trusted.copy()),
+            "trusted": torch.from_numpy(trusted),
             "boxes": torch.tensor(np.array([t.bbox for _, t in targets]), dtype=torch.float32)
             .reshape(-1, 4),
             "classes": torch.tensor([t.class_id for _, t in targets], dtype=torch.long),

@@ -36,7 +36,8 @@ def is_whole(jpeg):
     """Whether the main picture, not a thumbnail inside a segment, has its end marker."""
     at = 2
     while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        fill = jpeg[at + 1 : at + 2] == b"\xff"  # any number of them may precede a marker
+        at += 1 if fill else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
     return jpeg.find(b"\xff\xd9", at) >= 0
 
 

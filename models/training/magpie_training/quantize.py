@@ -20,7 +20,7 @@ from onnxruntime.quantization import (
 
 from . import CLASSES, UserError
 from .data import load_all, read_image
-from .decode import letterbox
+from .decode import letterbox, load_session
 
 # Parts of the names of convolutions' weights.
 KEPT_IN_FLOAT = (
@@ -46,10 +46,11 @@ class Pictures(CalibrationDataReader):
 
 def quantize(model, datasets, out, *, pictures, method, keep=KEPT_IN_FLOAT):
     """Calibrates on `pictures` of the COCO `datasets`, the same number of each; writes `out`."""
+    if pictures < len(datasets):
+        raise UserError(f"--pictures {pictures}: {len(datasets)} sets are calibrated on; each gives one at least")
+    load_session(model)  # refuses what is no model of ours
     source = onnx.load(str(model))
     stated = source.graph.input[0]
-    if stated.type.tensor_type.elem_type != onnx.TensorProto.UINT8:
-        raise UserError(f"quantize {model}: its input is not uint8 pixels; name a model exported here")
     size = tuple(d.dim_value for d in stated.type.tensor_type.shape.dim[1:3])
     paths = [path for d in datasets for path in pick(d, pictures // len(datasets))]
     out = Path(out)
@@ -83,7 +84,7 @@ def pick(annotations, count):
 def describe(path, source, pictures):
     model = onnx.load(str(path))
     properties = {p.key: p.value for p in source.metadata_props}
-    properties["magpie.version"] += "+int8"
+    properties["magpie.version"] = properties.get("magpie.version", "0") + "+int8"
     properties["version"] = properties["magpie.version"]
     properties["magpie.quantized"] = f"static QDQ, 7-bit weights, calibrated on {pictures} pictures"
     onnx.helper.set_model_props(model, properties)

@@ -90,6 +90,13 @@ def parse_recipe(table, origin):
         raise UserError(f"read recipe {origin}: batch, sizes_px, and steps or minutes, must be above 0")
     if recipe.workers < 0:
         raise UserError(f"read recipe {origin}: workers is {recipe.workers}; 0 loads in the main process")
+    if recipe.paste_max < 1:
+        raise UserError(f"read recipe {origin}: paste_max is {recipe.paste_max}; paste_share = 0 pastes nothing")
+    for source in sources:
+        if source.share < 0:
+            raise UserError(f"read recipe {origin}: share is {source.share} for {source.annotations}")
+        if len(source.zoom) != 2 or not 0 < source.zoom[0] <= source.zoom[1]:
+            raise UserError(f"read recipe {origin}: zoom is {list(source.zoom)}, want least and most, above 0")
     wrong = [s for s in recipe.sizes_px if not isinstance(s, int) or s % 32 or s < 64]
     if wrong:
         raise UserError(f"read recipe {origin}: sizes_px {wrong[0]} is not a multiple of 32")

@@ -86,7 +86,7 @@ def conclusion(verdict):
     known = max(v or 0.0 for v in verdict.before["base set"].values())
     if known < verdict.forgotten_points_max:
         yield "nothing could be forgotten: the base model knows nothing of the base set; name another --base-check"
-    if was is not None and now <= was:
+    if was is not None and now is not None and now <= was:
         yield f"no better on the new cell ({score}): more pictures, or more minutes, may help"
 
 

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from magpie_training import CLASSES, UserError, augment
+from magpie_training import CLASSES, UserError, augment, loader
 from magpie_training.augment import Canvas, Target
-from magpie_training.data import draw_ids, load_coco, read_sample
+from magpie_training.data import Instance, draw_ids, load_coco, read_sample
 from magpie_training.loader import Stream
 from magpie_training.plain_ground import make, outline
 
@@ -26,13 +26,16 @@ def canvas():
 
 
 def test_prints_stay_on_their_package():
+    triangle = np.tri(32, dtype=bool)  # within the box of the package, its lower left half
     for seed in range(10):
         before, after = canvas(), canvas()
+        for one in (before, after):
+            one.ids[16:48, 16:48] = triangle
         augment.reprint(after, 1.0, None, np.random.default_rng(seed))
         changed = (before.image != after.image).any(-1)
         assert changed[32:96, 32:96].mean() > 0.02
-        changed[30:98, 30:98] = False
-        assert not changed.any()
+        near = cv2.dilate(cv2.resize(before.ids.astype(np.uint8), None, fx=2, fy=2), np.ones((5, 5)))
+        assert not changed[near == 0].any()
         assert (before.ids == after.ids).all()
 
 
@@ -42,6 +45,41 @@ def test_a_print_is_dark_where_the_package_is():
     rng = np.random.default_rng(1)
     augment.reprint(lit, 1.0, None, rng)
     assert lit.image[32:64, 32:96].mean() < 0.6 * lit.image[64:96, 32:96].mean()
+
+
+def pasted(seed):
+    """A canvas that a large cut-out was laid on, and how it was before."""
+    before, after = canvas(), canvas()
+    thing = np.full((60, 60, 3), 250, np.uint8), np.ones((60, 60), np.uint8), Instance(1, (0, 0, 60, 60), [])
+    augment.paste(after, thing, 1.0, np.random.default_rng(seed))
+    return before, after
+
+
+def test_what_is_left_of_a_covered_package_is_no_ground():
+    covered = {0: 0, 1: 0}  # by their number: the outlined one, the rectangle
+    for seed in range(80):
+        before, after = pasted(seed)
+        if len(after.targets) == len(before.targets) + 1 or not after.targets:
+            assert after.trusted.all()
+            continue
+        over = after.ids == len(after.targets)
+        assert after.trusted[over].all()
+        left = {0: np.s_[16:48, 16:48], 1: np.s_[0:15, 0:15]}
+        for number, place in left.items():
+            if all(t.class_id or (t.mask_weight > 0) == bool(number) for t in after.targets):
+                covered[number] += 1
+                assert not after.trusted[place][~over[place]].any()
+    assert all(covered.values())
+
+
+def test_packages_beyond_the_most_that_are_learned_are_no_ground(recipe, monkeypatch):
+    monkeypatch.setattr(loader, "TARGETS_MAX", 1)
+    item = Stream(recipe).tensors(canvas(), np.random.default_rng(0))
+    assert len(item["classes"]) == 1
+    # Whichever was left out: the outlined package's place, or the rectangle's.
+    kept = bool(item["mask_weights"][0] > 0)
+    left_out, learned = ((0, 0), (20, 20)) if kept else ((20, 20), (0, 0))
+    assert not item["trusted"][left_out] and item["trusted"][learned] and item["trusted"][60, 60]
 
 
 def test_plain_ground_is_smooth_and_keeps_what_is_labelled():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -36,6 +37,14 @@ def test_a_stopped_run_is_not_scored_as_if_it_were_done(plan, dataset, recipe, m
         cardinal.bespoke(plan, None, 1, dataset, dataset, dataset)
     with pytest.raises(UserError, match="teach taught_1: stopped; the same command goes on"):
         cardinal.taught(plan, "taught_1", 1, dataset, dataset, ("", ""))
+
+
+def test_rows_made_with_other_settings_are_not_mixed(plan):
+    plan.out.mkdir()
+    cardinal.settle(plan)
+    cardinal.settle(dataclasses.replace(plan, counts=(3,), base="other.onnx"))
+    with pytest.raises(UserError, match="it was begun with --teach-steps 5, now 9; use another --out"):
+        cardinal.settle(dataclasses.replace(plan, teach_steps=9))
 
 
 def test_frames_that_were_cut_are_simulated_again(plan, monkeypatch):

@@ -30,6 +30,34 @@ def test_polygons_and_rle_of_the_same_shape_give_the_same_map(dataset):
     assert np.mean(first != second) < 0.02
 
 
+def test_what_several_pieces_of_a_package_cover_is_covered(dataset):
+    pieces = [[30, 20, 60, 20, 60, 70, 30, 70], [50, 20, 90, 20, 90, 70, 50, 70]]
+    edited(dataset, lambda d: d["annotations"][2].update(segmentation=pieces))
+    first, second = (read_sample(r).ids for r in load_coco(dataset, CLASSES))
+    assert (first == second).mean() > 0.98 and second[45, 55] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": [0, 0, 0, 0]},
+        {"iscrowd": "0"},
+        {"iscrowd": 1, "attributes": {}},
+        {"segmentation": [[[30, 20], [90, 20], [90, 70], [30, 70]]]},
+    ],
+)
+def test_a_package_may_be_written_in_other_ways(dataset, change):
+    usual = load_coco(dataset, CLASSES)[1]
+    edited(dataset, lambda d: d["annotations"][2].update(change))
+    assert load_coco(dataset, CLASSES)[1] == usual
+
+
+def test_a_mask_whose_box_was_left_at_zero_has_its_own(dataset):
+    usual = load_coco(dataset, CLASSES)[0]
+    edited(dataset, lambda d: d["annotations"][0].update(bbox=[0, 0, 0, 0]))
+    assert load_coco(dataset, CLASSES)[0] == usual
+
+
 def test_images_are_complete_only_if_the_recipe_or_the_image_says_so(dataset):
     edited(dataset, lambda d: d["images"][1].update(all_polygon=True))
     records = load_coco(dataset, CLASSES, complete=False)
@@ -84,6 +112,7 @@ def test_batches_are_padded_with_class_minus_one(recipe):
         (lambda d: d["annotations"][0].update(category_id=7), "those of image 0.png"),
         (lambda d: d["annotations"][2].update(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "those of image 1.png"),
         (lambda d: d["images"][0].pop("width"), "those of image 0.png"),
+        (lambda d: d["annotations"][0].update(image_id="0"), "annotations of image '0', which is not among"),
         (lambda d: d["images"][0].update(width=64), r"a mask of \[96, 128\] in a picture of \[96, 64\]"),
     ],
 )
@@ -130,10 +159,22 @@ def test_a_full_disk_leaves_no_half_copies(dataset, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(UserError, match="No space left on device; make room, then resume"):
+        with pytest.raises(UserError, match="No space left on device; make room, then go on"):
             read_sample(record, cache)
     assert not list(cache.iterdir())
     assert (read_sample(record, cache).ids == read_sample(record).ids).all()
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_a_copy_that_was_left_empty_is_made_again(dataset, tmp_path, ending):
+    record, cache = load_coco(dataset, CLASSES)[0], tmp_path / "cache"
+    cache.mkdir()
+    whole = read_sample(record, cache)
+    (copy,) = cache.glob("*" + ending)
+    copy.write_bytes(b"")
+    again = read_sample(record, cache)
+    assert (again.ids == whole.ids).all() and (again.image == whole.image).all()
+    assert copy.stat().st_size > 0
 
 
 def test_an_image_that_does_not_decode_is_named(dataset):
@@ -160,6 +201,13 @@ def test_recipes_refuse_unknown_keys_and_odd_sizes(tmp_path):
     for wrong in ({"steps": 0}, {"batch": 0}, {"sizes_px": []}):
         with pytest.raises(UserError, match="batch, sizes_px, and steps or minutes, must be above 0"):
             parse_recipe({"sources": [source], **wrong}, "r.toml")
+    with pytest.raises(UserError, match="paste_max is 0; paste_share = 0 pastes nothing"):
+        parse_recipe({"sources": [source], "paste_max": 0}, "r.toml")
+    with pytest.raises(UserError, match="share is -0.5 for a.json"):
+        parse_recipe({"sources": [{**source, "share": -0.5}]}, "r.toml")
+    for zoom in ([0.0, 2.0], [0.9], [2.0, 1.0]):
+        with pytest.raises(UserError, match=r"zoom is .*, want least and most, above 0"):
+            parse_recipe({"sources": [{**source, "zoom": zoom}]}, "r.toml")
     with pytest.raises(UserError, match="workers is -1"):
         parse_recipe({"sources": [source], "workers": -1}, "r.toml")
     with pytest.raises(UserError, match="sizes_px 96 is not"):

@@ -169,6 +169,28 @@ def test_a_dataset_need_not_say_that_nothing_is_a_crowd(dataset):
     assert first["iscrowd"] == 0 and first["area"] == 60 * 50
 
 
+@pytest.mark.parametrize("outline", [[], None])
+def test_what_has_no_outline_is_a_rectangle(checkpoint, dataset, tmp_path, monkeypatch, outline):
+    monkeypatch.setattr(judge, "SCORE_MIN", 0.0)
+    document = json.loads(dataset.read_text())
+    for package in document["annotations"]:
+        package["segmentation"] = outline
+        del package["mask_source"]
+    dataset.write_text(json.dumps(document))
+    assert {a["mask_source"] for a in judge.read_dataset(dataset)["annotations"]} == {"bbox"}
+    export.export(checkpoint, tmp_path / "m.onnx", **OPTIONS)
+    assert judge.evaluate(tmp_path / "m.onnx", dataset)["instances"] == 4
+
+
+def test_pictures_of_another_size_are_not_scored(checkpoint, dataset, tmp_path):
+    document = json.loads(dataset.read_text())
+    document["images"][1].update(width=96, height=128)
+    dataset.write_text(json.dumps(document))
+    export.export(checkpoint, tmp_path / "m.onnx", **OPTIONS)
+    with pytest.raises(UserError, match="1.png: it is 128x96, its annotations say 96x128"):
+        judge.evaluate(tmp_path / "m.onnx", dataset)
+
+
 def test_a_file_that_is_no_model_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="load model .*m.onnx"):

@@ -21,6 +21,7 @@ SCORES = ("mask AP", "mask AP, types ignored", "mask AP50, types ignored", "box 
 def no_program(monkeypatch, tmp_path):
     monkeypatch.delenv("MAGPIE", raising=False)
     monkeypatch.setattr(judge, "PROGRAM", tmp_path / "not_built")
+    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_stopped_run_goes_on_where_it_was(options, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "stop_signals", stopped_at_once)
-        assert not finetune.finetune(options)
+        assert finetune.finetune(options) is None
     assert "stopped at 50 %: the same command goes on" in capsys.readouterr().out
     assert finetune.finetune(options)
     assert read_checkpoint(options.out / "run" / "last.pt")["step"] == 2
@@ -156,6 +157,57 @@ def test_what_is_in_the_folder_already_stays(options):
     with pytest.raises(UserError, match="it lies within .*cell, where everything below is read as labels"):
         finetune.finetune(within)
     assert not within.out.exists()
+
+
+def test_labels_within_the_folder_are_not_written_over(options):
+    mine = options.out / "labels"
+    shutil.copytree(options.labels, mine)
+    kept = sorted(p.name for p in mine.iterdir())
+    for labels in (mine, mine / "0.json"):
+        with pytest.raises(UserError, match="lies in it and would be written over; use another folder"):
+            finetune.finetune(dataclasses.replace(options, labels=labels))
+    assert sorted(p.name for p in mine.iterdir()) == kept
+
+
+def test_pictures_of_the_folder_are_not_taken_for_those_of_a_label_file(options, tmp_path):
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    document = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "box"}]}
+    for number in range(10):
+        (options.labels / f"{number}.png").rename(shots / f"{number}.png")
+        document["images"].append({"id": number, "file_name": f"{number}.png"})
+        package = {"id": number + 1, "image_id": number, "category_id": 1, "bbox": [30, 20, 60, 50]}
+        document["annotations"].append({**package, "segmentation": [[30, 20, 90, 20, 90, 70, 30, 70]]})
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(document))
+    beside = dataclasses.replace(options, labels=labels)
+    assert finetune.finetune(beside)
+    shutil.copy(shots / "3.png", options.out / "3.png")
+    assert finetune.finetune(beside)
+
+
+def test_a_cell_may_have_any_name(options):
+    assert finetune.finetune(dataclasses.replace(options, name="candidate"))
+    assert (options.out / "candidate.onnx").is_file()
+
+
+@pytest.mark.parametrize("missing", ["labels", "held_out"])
+def test_there_is_something_to_learn_from_and_to_judge_by(options, tmp_path, missing):
+    copies = tmp_path / "copies"
+    shutil.copytree(options.labels, copies)
+    for number in range(10):
+        image = np.full((96, 128, 3), 30 + number, np.uint8)
+        cv2.imwrite(str(copies / f"{number}.png"), image)
+    folder = options.labels if missing == "labels" else copies
+    for number in range(10):
+        document = json.loads((folder / f"{number}.json").read_text())
+        document["shapes"] = [] if number else document["shapes"]
+        (folder / f"{number}.json").write_text(json.dumps(document))
+    (folder / "0.png").unlink()
+    lacking = dataclasses.replace(options, held_out=copies, keep_empty=True, skip_bad_labels=True)
+    told = "to learn from" if missing == "labels" else "held out"
+    with pytest.raises(UserError, match=f"none of the 9 pictures {told} shows a package; label more$"):
+        finetune.finetune(lacking)
 
 
 @pytest.mark.parametrize("cut", ["labels", "base/replay.part"])
@@ -225,6 +277,8 @@ def test_a_program_that_was_named_must_be_there(tmp_path, monkeypatch):
     assert judge.find_program() is None
     with pytest.raises(UserError, match="no such program; build it or drop --magpie"):
         judge.find_program(str(tmp_path / "magpie"))
+    (tmp_path / "magpie").symlink_to("/bin/true")
+    assert judge.find_program() == tmp_path / "magpie"
     monkeypatch.setenv("MAGPIE", "/bin/true")
     assert judge.find_program().name == "true"
 

@@ -2,6 +2,7 @@ import base64
 import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -84,3 +85,13 @@ def test_what_is_no_archive_is_named(tmp_path):
         make([tmp_path / "gone.whl"], tmp_path / "list.txt", tmp_path / "out")
     with pytest.raises(UserError, match="floors.whl: neither a wheel"):
         make([tmp_path / "floors.whl"], tmp_path / "list.txt", tmp_path / "out")
+
+
+def test_a_full_disk_is_told(archives, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "list.txt").write_text("train floors floors/tile.png\n")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="floors_tile_00.jpg: No space left on device; make room"):
+        make(archives, tmp_path / "list.txt", tmp_path / "out")

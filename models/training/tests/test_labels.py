@@ -152,6 +152,40 @@ def test_parts_of_one_package_share_a_group(tmp_path):
     assert second[1][50, 10] and not second[1][10, 10]
 
 
+def test_parts_of_one_package_may_overlap(tmp_path):
+    picture(tmp_path, "a.png")
+    part = {"label": "box", "group_id": 4}
+    labelme(tmp_path, [
+        {**part, "points": [[10, 10], [30, 10], [30, 30], [10, 30]]},
+        {**part, "points": [[20, 10], [40, 10], [40, 30], [20, 30]]},
+    ])
+    reading = read_labels(tmp_path)
+    ((_, mask),) = masks(reading)
+    assert np.mean(mask != square_mask()) < 0.02 and mask[12:28, 12:38].all()
+    document = json.loads(write_coco(reading.pictures, tmp_path / "out/train.json").read_text())
+    assert document["annotations"][0]["area"] == mask.sum()
+
+
+@pytest.mark.parametrize("name", [None, 5, ""])
+def test_labels_that_name_no_picture_are_a_problem(tmp_path, name):
+    picture(tmp_path, "a.png")
+    labelme(tmp_path, [{"label": "box", "points": points(SQUARE)}])
+    document = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps({**document, "imagePath": name}))
+    (problem,) = read_labels(tmp_path).problems
+    assert "b.json: it names no picture" in problem
+
+
+def test_pictures_beside_their_labels_come_before_others_of_that_name(tmp_path):
+    for folder, shade in (("images", 60), ("more/images", 90)):
+        (tmp_path / folder).mkdir(parents=True)
+        picture(tmp_path / folder, "a.png", shade)
+    (tmp_path / "more/annotations").mkdir()
+    coco(tmp_path / "more/annotations", [{"segmentation": [SQUARE]}])
+    (found,) = read_labels(tmp_path).pictures
+    assert found.path == (tmp_path / "more/images/a.png").resolve()
+
+
 def test_names_are_matched_mapped_or_refused_with_the_remedy(tmp_path):
     picture(tmp_path, "a.png")
     square = points(SQUARE)

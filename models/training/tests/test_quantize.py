@@ -38,3 +38,11 @@ def test_too_few_pictures_to_calibrate_on_are_refused(exported, dataset, tmp_pat
     with pytest.raises(UserError, match="holds 2 pictures, 48 are needed"):
         quantize(exported, [str(dataset)], tmp_path / "q.onnx", pictures=48, method="minmax")
     assert not (tmp_path / "q.onnx").exists()
+
+
+def test_what_cannot_be_calibrated_is_refused_before_it_is_tried(exported, dataset, tmp_path):
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(UserError, match="load model .*text.onnx"):
+        quantize(tmp_path / "text.onnx", [str(dataset)], tmp_path / "q.onnx", pictures=2, method="minmax")
+    with pytest.raises(UserError, match="--pictures 1: 2 sets are calibrated on"):
+        quantize(exported, [str(dataset)] * 2, tmp_path / "q.onnx", pictures=1, method="minmax")

@@ -79,8 +79,10 @@ def test_wrong_types_and_wrong_findings_cost_one_action_each():
 
 def test_correcting_never_costs_more_than_drawing_anew():
     told = counts([("box", blob(30, 30, 16))], [found("box", blob(38, 30, 16))])
-    assert told["matched"] == 1 or told["deleted"] == 1
     assert 0 < savings.work(told) <= told["drawn"] + 1
+    # One that covers a corner of it only is not worth correcting.
+    far = counts([("box", blob(30, 30, 16))], [found("box", blob(44, 44, 16))])
+    assert far["deleted"] == 1 and savings.work(far) == far["drawn"] + 1
 
 
 def test_ranks_of_equal_values_are_shared():
