@@ -28,7 +28,7 @@ def main(arguments=None):
     train.add_argument("--init", help="start from this checkpoint's averaged weights, or this .onnx file's")
 
     export = commands.add_parser("export", help="write a checkpoint as one ONNX file")
-    export.add_argument("checkpoint")
+    export.add_argument("checkpoint", help="or an exported .onnx file, for another --size")
     export.add_argument("--out", required=True)
     export.add_argument("--size", type=int, nargs=2, default=(512, 512), metavar=("H", "W"))
     export.add_argument("--version", required=True, help="version of the model, kept in the file")

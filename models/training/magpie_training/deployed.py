@@ -5,8 +5,8 @@ Input `images` `uint8 [1, H, W, 3]` BGR; outputs `output0` `[1, 4 + classes + co
 `[1, coefficients, H/4, W/4]`, the prototypes.
 
 The network looks twice: at the input for packages of up to some 300 pixels, and at the input made
-half as large for those that fill it. It learns at every size, but sees too few packages that large
-to outline them at once. Each look has prototypes of its own; the coefficients of a package found by
+half as large for those that fill it; at an input beyond 512 pixels a third time, at a quarter. It
+learns at every size, but sees too few packages that large to outline them at once. Each look has prototypes of its own; the coefficients of a package found by
 one of them are zero for the other's.
 """
 
@@ -23,14 +23,18 @@ from .model import PROTOTYPES, STRIDES, anchor_points, boxes_from_distances
 DIFFERENCE_MAX = {"boxes": 0.1, "scores": 1e-3, "coefficients": 1e-2, "prototypes": 1e-2}
 # By the largest stride in pixels of the input, which a file states as `stride`: how often the input
 # is halved for each look, and the strides of the network that answer. Files before 0.8.0 look once.
-LOOKS = {32: ((0, STRIDES),), 64: ((0, (8, 16)), (1, (16, 32)))}
-STRIDE = 64
+LOOKS = {
+    32: ((0, STRIDES),),
+    64: ((0, (8, 16)), (1, (16, 32))),
+    128: ((0, (8, 16)), (1, (16,)), (2, (16, 32))),
+}
+TWO_LOOKS_SIDE_PX_MAX = 512
 
 
 class Deployed(nn.Module):
     """The network with everything that the contract puts inside the graph."""
 
-    def __init__(self, net, height, width, stride=STRIDE):
+    def __init__(self, net, height, width, stride):
         super().__init__()
         self.net = net
         self.looks = LOOKS[stride]
@@ -60,6 +64,11 @@ class Deployed(nn.Module):
         if halvings:
             prototypes = F.interpolate(prototypes, scale_factor=scale, mode="bilinear", align_corners=False)
         return table, prototypes
+
+
+def stride_for(height, width):
+    """What a file for inputs of this size states: two looks, or three where it is large."""
+    return 64 if max(height, width) <= TWO_LOOKS_SIDE_PX_MAX else 128
 
 
 @torch.no_grad()

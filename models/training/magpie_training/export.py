@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from . import UserError, deployed
-from .weights import fold, net_from_state, read_checkpoint
+from .weights import fold, net_from_state, read_checkpoint, read_net
 
 OPSET = 18
 
@@ -31,19 +31,21 @@ def export(checkpoint, out, **options):
     return differences
 
 
-def write(checkpoint, out, *, size, version, training_data, score_min, stride=deployed.STRIDE, notes=()):
-    """Writes `out` and returns by how much it differs; `notes`: further metadata, as pairs."""
+def write(checkpoint, out, *, size, version, training_data, score_min, stride=None, notes=()):
+    """Writes `out` and returns by how much it differs; `notes`: further metadata, as pairs.
+
+    `checkpoint` may be an exported file: then its network is written for another size.
+    """
     height, width = size
+    stride = stride or deployed.stride_for(height, width)
     if height % stride or width % stride:
         raise UserError(f"export {out}: size {height}x{width} is not a multiple of {stride}")
-    state = read_checkpoint(checkpoint)
-    net = net_from_state(state)
+    net, sources = read(Path(checkpoint))
     whole = deployed.Deployed(net, height, width, stride).eval()
     sample = deployed.test_picture(height, width)
     expected = deployed.answers(whole, sample)
     fold(net)
     to_onnx(whole, sample, out)
-    sources = ", ".join(s["annotations"] for s in state["recipe"]["sources"])
     properties = {
         "stride": str(stride),
         "magpie.version": version,
@@ -55,6 +57,15 @@ def write(checkpoint, out, *, size, version, training_data, score_min, stride=de
     }
     describe(out, net.classes, size, [answer.shape for answer in expected], properties)
     return deployed.differences(out, sample, expected, len(net.classes))
+
+
+def read(path):
+    """The network, and a line on what it learned from."""
+    if path.suffix != ".onnx":
+        state = read_checkpoint(path)
+        return net_from_state(state), ", ".join(s["annotations"] for s in state["recipe"]["sources"])
+    properties = {p.key: p.value for p in onnx.load(str(path), load_external_data=False).metadata_props}
+    return read_net(path), properties.get("magpie.training_data", "")
 
 
 def to_onnx(whole, sample, path):

@@ -52,7 +52,7 @@ def test_the_file_holds_the_contract_and_agrees_with_the_network(checkpoint, tmp
 def test_what_fills_the_input_is_found_at_half_its_size(checkpoint):
     net = weights.net_from_state(weights.read_checkpoint(checkpoint))
     picture = deployed.test_picture(128, 128)
-    table, prototypes = deployed.answers(deployed.Deployed(net, 128, 128).eval(), picture)
+    table, prototypes = deployed.answers(deployed.Deployed(net, 128, 128, 64).eval(), picture)
     halved = np.ascontiguousarray(picture.reshape(1, 64, 2, 64, 2, 3).mean((2, 4)))
     with torch.no_grad():
         raw = net(torch.from_numpy(halved[..., ::-1].copy()).permute(0, 3, 1, 2).float())
@@ -65,6 +65,20 @@ def test_what_fills_the_input_is_found_at_half_its_size(checkpoint):
     assert not coefficients[32:, :320].any() and not coefficients[:32, 320:].any()
     doubled = [cv2.resize(p, (32, 32), interpolation=cv2.INTER_LINEAR) for p in raw.prototypes[0].numpy()]
     assert np.allclose(prototypes[0, 32:], doubled, atol=1e-4)
+
+
+def test_an_exported_file_is_written_for_a_larger_input_and_looks_a_third_time(checkpoint, tmp_path):
+    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
+    export.export(checkpoint, small, **OPTIONS)
+    described = ["--version", "1", "--size", "512", "640"]
+    assert main(["export", str(small), "--out", str(large), *described]) == 0
+    model = onnx.load(str(large))
+    properties = {p.key: p.value for p in model.metadata_props}
+    assert properties["stride"] == "128" and properties["magpie.training_data"] == "test"
+    anchors = sum(512 * 640 // side**2 for side in (8, 16, 32, 64, 128))
+    assert [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == [1, 4 + 4 + 96, anchors]
+    own, other = (weights.read_net(p).state_dict() for p in (small, large))
+    assert all(torch.equal(own[n], other[n]) for n in own)
 
 
 def test_half_way_between_two_networks_every_weight_is_their_mean(recipe, checkpoint, tmp_path):
