@@ -39,7 +39,7 @@ def write(checkpoint, out, *, size, version, training_data, score_min, stride=No
     height, width = size
     stride = stride or deployed.stride_for(height, width)
     if height % stride or width % stride:
-        raise UserError(f"export {out}: size {height}x{width} is not a multiple of {stride}")
+        raise UserError(f"export for an input of {height}x{width}: it is not a multiple of {stride}")
     net, sources = read(Path(checkpoint))
     whole = deployed.Deployed(net, height, width, stride).eval()
     sample = deployed.test_picture(height, width)

@@ -123,7 +123,7 @@ def test_an_export_that_lost_parity_is_not_written(checkpoint, tmp_path, monkeyp
 
 
 def test_sizes_that_do_not_fit_the_strides_are_refused(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="96x128 is not a multiple of 64"):
+    with pytest.raises(UserError, match="96x128: it is not a multiple of 64"):
         export.export(checkpoint, tmp_path / "m.onnx", **{**OPTIONS, "size": (96, 128)})
 
 
