@@ -84,7 +84,11 @@ fn dispatch(command: &Command) -> Outcome {
 /// To the journal when systemd runs the program, else to standard error.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,zenoh=warn,zenoh::net::routing::hat=error,ort=warn")
+        // What zenoh cannot connect to, the command says itself.
+        EnvFilter::new(
+            "info,ort=warn,zenoh=warn,zenoh::net::routing::hat=error,\
+             zenoh::net::runtime::orchestrator=error",
+        )
     });
     let registry = tracing_subscriber::registry().with(filter);
     let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
