@@ -8,9 +8,9 @@
     reason = "a test that cannot set itself up has failed; its numbers are small"
 )]
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[allow(unreachable_pub, dead_code, reason = "shared with another crate's tests")]
 #[path = "../../crates/camera/tests/board_scene/mod.rs"]
@@ -61,10 +61,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A port of loopback that nobody listens on.
+/// An address of loopback of its own: of a port that is only free for now, the system may give
+/// another test's connection the number before the daemon listens.
 fn free_endpoint() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("tcp/127.0.0.1:{port}")
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    format!("tcp/127.{}.{}.{number}:17447", 1 + process % 254, 1 + process / 254 % 254)
 }
 
 /// Writes `zenoh.json5`: listens there and looks for nobody.

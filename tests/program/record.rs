@@ -1,5 +1,6 @@
 //! Recordings of the running daemon: complete or loud, bounded, and never in its way.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -192,12 +193,24 @@ async fn result(watcher: &mut Watcher) -> wire::Packages {
     *result.await
 }
 
-fn until(what: impl Fn() -> bool) {
-    let found = (0..600).any(|_| {
+/// Within a minute, while the daemon runs; else what it said.
+#[track_caller]
+fn until(daemon: &mut Child, what: impl Fn() -> bool) {
+    for _ in 0..600 {
         std::thread::sleep(Duration::from_millis(100));
-        what()
-    });
-    assert!(found, "not within a minute");
+        if what() {
+            return;
+        }
+        if daemon.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let _ = daemon.kill();
+    let mut said = String::new();
+    if let Some(mut stderr) = daemon.stderr.take() {
+        stderr.read_to_string(&mut said).unwrap();
+    }
+    panic!("not within a minute, or the daemon ended: {:?}, {said}", daemon.wait());
 }
 
 /// The first event that `choose` likes, within two minutes.
@@ -260,16 +273,16 @@ fn a_run_keeps_its_ring_when_it_is_told_to() {
     let config = cell.arg("magpie.toml");
     let mut command = program();
     command.args(["run", "--config", &config]).stderr(Stdio::piped());
-    let daemon = Daemon { child: command.spawn().unwrap() };
+    let mut daemon = Daemon { child: command.spawn().unwrap() };
     let files = |folder: &str| {
         let entries = std::fs::read_dir(cell.path(folder));
         let names = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
         names.filter(|path| path.is_file()).collect::<Vec<_>>()
     };
-    until(|| files("ring").len() >= 2);
+    until(&mut daemon.child, || files("ring").len() >= 2);
     let pid = rustix::process::Pid::from_child(&daemon.child);
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    until(|| files("ring/kept").len() >= 2 && !files("ring").is_empty());
+    until(&mut daemon.child, || files("ring/kept").len() >= 2 && !files("ring").is_empty());
     daemon.terminate();
     let (code, said) = daemon.wait();
     assert_eq!(code, Some(0), "{said}");
@@ -302,7 +315,7 @@ fn a_wish_to_keep_the_ring_while_the_daemon_starts_does_not_end_it() {
         // Signals count from 1.
         u64::from_str_radix(caught.trim(), 16).unwrap() >> (usr1 - 1) & 1 == 1
     };
-    until(catches_usr1);
+    until(&mut daemon.child, catches_usr1);
     let pid = rustix::process::Pid::from_child(&daemon.child);
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
     std::thread::sleep(Duration::from_millis(300));
