@@ -98,7 +98,7 @@ def main(arguments=None):
     try:
         return COMMANDS[command](**options)
     except (UserError, OSError) as error:
-        again = "with --resume" if command == "train" else "the same command again"
+        again = "go on with --resume" if command == "train" else "the same command again"
         remedy = f"; make room, then {again}" if getattr(error, "errno", None) in FULL else ""
         print(f"error: {error}{remedy}", file=sys.stderr)
         return 1

@@ -72,11 +72,11 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
         for annotation in document["annotations"]:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
         images = document["images"]
-    except (ValueError, KeyError, TypeError) as error:
+        orphans = list(by_image.keys() - {image.get("id") for image in images})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"read annotations {path}: not a COCO file ({error!r})") from error
     if not images or not by_image:
         raise UserError(f"read annotations {path}: no images or no annotations in it")
-    orphans = [image_id for image_id in by_image if image_id not in {i.get("id") for i in images}]
     if orphans:
         raise UserError(
             f"read annotations {path}: annotations of image {orphans[0]!r}, which is not among its images; "

@@ -54,10 +54,10 @@ class Painter:
         a, b = start + along * left + inwards * out_m, start + along * right + inwards * out_m
         self.polygon([[*a, low], [*b, low], [*b, high], [*a, high]], colour)
 
-    def on_floor(self, centre_m, half_m, angle, colour, height_m=0.0):
+    def on_floor(self, centre_m, half_m, angle, colour):
         c, s = np.cos(angle), np.sin(angle)
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half_m @ [[c, s], [-s, c]] + centre_m
-        self.polygon(np.column_stack((corners, np.full(4, height_m))), colour)
+        self.polygon(np.column_stack((corners, np.zeros(4))), colour)
 
 
 def painted_room(floor, rng):
@@ -172,17 +172,17 @@ def paint_steps(painter, wall, length_m, rng):
     colour = wall_colour(rng)
     count, rise_m, tread_m = int(rng.integers(1, 4)), rng.uniform(0.1, 0.19), rng.uniform(0.24, 0.4)
     start, along, inwards = wall
+    a, b = start + along * left, start + along * right
+    # Of the sides, at most the one is seen that the camera is beyond.
+    beyond = (painter.camera.place_m[:2] - a) @ along
     for step in range(count):
         high, back = (count - step) * rise_m, step * tread_m
-        a, b = start + along * left, start + along * right
         near_a, near_b = a + inwards * (back + tread_m), b + inwards * (back + tread_m)
         far_a, far_b = a + inwards * back, b + inwards * back
         painter.polygon([[*p, high] for p in (far_a, far_b, near_b, near_a)], near(colour * 1.1, 4, rng))
-        side = colour * 0.75
-        for p, q in ((far_a, near_a), (far_b, near_b)):
-            outside = (painter.camera.place_m[:2] - a) @ along
-            if (p is far_a and outside < 0) or (p is far_b and outside > right - left):
-                painter.polygon([[*p, 0], [*q, 0], [*q, high], [*p, high]], side)
+        if beyond < 0 or beyond > right - left:
+            p, q = (far_a, near_a) if beyond < 0 else (far_b, near_b)
+            painter.polygon([[*p, 0], [*q, 0], [*q, high], [*p, high]], colour * 0.75)
         painter.on_wall(wall, left, right, 0, high, near(colour * 0.85, 4, rng), out_m=back + tread_m)
 
 
