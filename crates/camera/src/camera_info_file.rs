@@ -278,6 +278,7 @@ fn distortion(file: &File) -> Result<Distortion, CameraInfoProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::chain;
 
     const FILE: &str = "\
 image_width: 640
@@ -289,10 +290,6 @@ distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]
 rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
 projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0, 0, 0, 1, 0]}
 ";
-
-    fn chain(problem: &dyn std::error::Error) -> String {
-        crate::chain(problem)
-    }
 
     /// The file with `from` replaced by `to` must be refused with a message that holds `expected`.
     fn check_refused(from: &str, to: &str, expected: &str) {

@@ -1,6 +1,6 @@
 //! Walks JPEG and PNG files from their first to their last byte, to see that they are complete.
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_SIGNATURE: &[u8] = &[0xFF, 0xD8, 0xFF];

@@ -5,7 +5,7 @@ use opencv::core::{Mat, Point, Scalar};
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 use crate::image_file::mat_from_bgr;
 use crate::pixels::bgr_from_mat;
 

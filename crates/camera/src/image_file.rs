@@ -11,7 +11,7 @@
 //! calibration is made from or used on ([`read_sensor_image`]): a lens is known by the pixels of its
 //! sensor, however the camera was held.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use magpie_perception::{BgrImage, DepthImage};
 use opencv::core::{CV_8U, Mat, ToInputArray, Vec3b, Vector};
@@ -19,55 +19,8 @@ use opencv::imgcodecs;
 use opencv::prelude::*;
 
 use crate::container::{Container, PngHeader};
+use crate::errors::{ImageError, ImageProblem};
 use crate::pixels::bgr_from_mat;
-
-/// An image file that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{action} the image {path:?}")]
-pub struct ImageError {
-    /// "read" or "write".
-    pub action: &'static str,
-    pub path: PathBuf,
-    #[source]
-    pub source: ImageProblem,
-}
-
-/// What is wrong with an image.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageProblem {
-    #[error(transparent)]
-    Io(std::io::Error),
-    #[error("it is neither a JPEG nor a PNG file")]
-    NotAnImage,
-    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file")]
-    NotASensorImage,
-    #[error("the {format} file is truncated: its end marker is missing after {bytes} bytes")]
-    Truncated { format: &'static str, bytes: usize },
-    #[error("the {format} file is damaged and cannot be decoded")]
-    Undecodable { format: &'static str },
-    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
-    SixteenBitColor,
-    #[error(
-        "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
-         this is {found}"
-    )]
-    NotDepth { found: String },
-    #[error(
-        "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \
-         depth must be aligned with colour, pixel for pixel"
-    )]
-    DepthSize { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
-    #[error("the image is empty")]
-    Empty,
-    #[error("pixels of type {found} where 8-bit BGR or grey is needed")]
-    PixelType { found: String },
-    #[error(
-        "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"
-    )]
-    DepthPixelType { found: String },
-    #[error("call OpenCV")]
-    OpenCv(#[from] opencv::Error),
-}
 
 /// A colour or grey image file, JPEG or PNG.
 pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {

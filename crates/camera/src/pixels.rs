@@ -5,7 +5,7 @@ use opencv::core::{CV_8UC1, CV_8UC3, Mat};
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
 /// Copies 8-bit BGR, converts 8-bit grey, refuses everything else.
 pub(crate) fn bgr_from_mat(mat: &Mat) -> Result<BgrImage, ImageProblem> {

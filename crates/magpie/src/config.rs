@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use magpie_camera::{
-    CameraConfig, DepthConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config,
-    read_camera_info,
+    CameraConfig, DepthConfig, FileSource, FilesConfig, GStreamerConfig, ImageFolderConfig,
+    LiveConfig, LiveLimits, LiveSource, RtspConfig, V4l2Config, read_camera_info,
 };
 use magpie_inference::SessionOptions;
 use magpie_perception::{
@@ -164,7 +164,7 @@ impl Config {
     /// nothing lasting names it.
     pub fn device_name(&self) -> Option<String> {
         let Source::Camera(camera) = &self.source else { return None };
-        camera.source.device_name()
+        camera.device_name()
     }
 
     /// Limits of the loop, for a model that advises `score_min`.
@@ -257,14 +257,14 @@ pub(crate) struct V4l2File {
 
 impl V4l2File {
     /// `fourcc` is what the device is asked for where the file does not say.
-    pub(crate) fn source(self, fourcc: Option<&str>) -> SourceKind {
-        SourceKind::V4l2(V4l2Config {
+    pub(crate) fn source(self, fourcc: Option<&str>) -> V4l2Config {
+        V4l2Config {
             device: self.device,
             width_px: self.width_px,
             height_px: self.height_px,
             fps: self.fps,
             fourcc: self.fourcc.or_else(|| fourcc.map(str::to_owned)),
-        })
+        }
     }
 }
 
@@ -275,8 +275,8 @@ pub(crate) struct GstreamerFile {
 }
 
 impl GstreamerFile {
-    pub(crate) fn source(self) -> SourceKind {
-        SourceKind::GStreamer { pipeline: self.pipeline }
+    pub(crate) fn source(self) -> GStreamerConfig {
+        GStreamerConfig { pipeline: self.pipeline }
     }
 }
 
@@ -506,23 +506,26 @@ fn check_source(
             .time("camera.reopen_pause_ms_max", shipped(camera.reopen_pause_ms_max))?,
         hang_time_max: checker.time("camera.hang_time_ms_max", shipped(camera.hang_time_ms_max))?,
     };
-    let live = |source| Source::Camera(CameraConfig { source, paced: true, limits });
+    let live = |source| Source::Camera(CameraConfig::Live(LiveConfig { source, limits }));
+    let files = |source, looped| {
+        Source::Camera(CameraConfig::Files(FilesConfig { source, looped, paced: true }))
+    };
     let mut sources = Vec::new();
     sources.extend(file.demo.map(|_| Source::Demo));
-    sources.extend(file.v4l2.map(|v4l2| live(v4l2.source(None))));
-    sources.extend(file.gstreamer.map(|gstreamer| live(gstreamer.source())));
-    sources.extend(file.rtsp.map(|source| live(SourceKind::Rtsp { url: source.url })));
+    sources.extend(file.v4l2.map(|v4l2| live(LiveSource::V4l2(v4l2.source(None)))));
+    sources.extend(file.gstreamer.map(|stream| live(LiveSource::GStreamer(stream.source()))));
+    sources.extend(file.rtsp.map(|rtsp| live(LiveSource::Rtsp(RtspConfig { url: rtsp.url }))));
     sources.extend(file.video_file.map(|video| {
-        live(SourceKind::VideoFile { path: checker.resolve(&video.path), loop_: video.r#loop })
+        files(FileSource::VideoFile { path: checker.resolve(&video.path) }, video.r#loop)
     }));
     if let Some(folder) = file.image_folder {
         let interval_ms = folder.frame_interval_ms.unwrap_or(100);
-        sources.push(live(SourceKind::ImageFolder(ImageFolderConfig {
+        let source = FileSource::ImageFolder(ImageFolderConfig {
             path: checker.resolve(&folder.path),
             depth_path: folder.depth_path.map(|path| checker.resolve(&path)),
-            loop_: folder.r#loop,
             frame_interval: checker.time("source.image_folder.frame_interval_ms", interval_ms)?,
-        })));
+        });
+        sources.push(files(source, folder.r#loop));
     }
     sources.extend(file.recording.map(|recording| Source::Recording {
         path: checker.resolve(&recording.path),
@@ -608,7 +611,7 @@ fn check_device(
 ) -> Result<(), ConfigError> {
     let Source::Camera(camera) = source else { return Ok(()) };
     let name = &camera_info.camera_name;
-    match camera.source.device_name() {
+    match camera.device_name() {
         Some(device) if name.starts_with("usb_") && *name != device => {
             let why = "is the calibration of another camera; calibrate this one, or set \
                        camera_name in the file to its name in /dev/v4l/by-id if it is the same";

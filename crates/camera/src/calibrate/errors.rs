@@ -1,6 +1,6 @@
 //! Why something could not be calibrated.
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
 /// What was attempted, and what to do.
 #[derive(Debug, thiserror::Error)]

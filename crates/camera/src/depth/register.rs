@@ -3,7 +3,7 @@
 use magpie_perception::{CameraInfo, DepthImage};
 use nalgebra::{Isometry3, Point3, Vector3};
 
-use super::DepthCamera;
+use super::config::DepthCamera;
 
 /// What does not change from image to image.
 pub(crate) struct Registration {

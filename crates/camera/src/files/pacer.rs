@@ -1,4 +1,4 @@
-//! Files at the pace of a camera.
+//! When the next frame of a file is due.
 
 use std::time::Duration;
 

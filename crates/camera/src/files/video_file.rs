@@ -8,9 +8,10 @@ use opencv::core::Mat;
 use opencv::prelude::*;
 use opencv::videoio::{self, VideoCapture};
 
-use crate::files::{Images, Reader};
+use super::player::Reader;
+use crate::errors::{OpenError, VideoFileError, chain};
+use crate::images::Images;
 use crate::pixels::bgr_from_mat;
-use crate::{OpenError, VideoFileError, chain};
 
 pub(crate) struct VideoFile {
     path: PathBuf,
@@ -47,7 +48,7 @@ impl Reader for VideoFile {
             Ok(true) => {
                 self.frames_read += 1.0;
                 let color = bgr_from_mat(&self.mat).map_err(|problem| chain(&problem));
-                Some(color.map(|color| Images { color, depth: None }))
+                Some(color.map(Images::from))
             }
             Ok(false) => self.check_complete(),
             Err(error) => Some(Err(chain(&error))),

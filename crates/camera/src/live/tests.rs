@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use magpie_perception::{BgrImage, Counters, FrameSource, SourceError};
 
-use crate::device::{Device, DeviceError, Open};
-use crate::live::{CAPTURE_THREADS_MAX, LiveFault, LiveSource};
+use super::device::{Device, DeviceError, Open};
+use super::limits::LiveLimits;
+use super::stream::LiveStream;
+use super::watch::CAPTURE_THREADS_MAX;
+use crate::errors::{ImageProblem, LiveFault};
+use crate::images::Images;
 use crate::monitor::{CameraHandle, CameraState, Monitor};
 use crate::test_clock::MachineClock;
-use crate::{ImageProblem, LiveLimits};
 
 /// Generous against the few milliseconds between frames, so that a busy machine loses none.
 const FRAME_AGE_MAX: Duration = Duration::from_millis(400);
@@ -48,7 +51,7 @@ struct Fake {
     now: Act,
 }
 
-impl Device for Fake {
+impl Device<Images> for Fake {
     fn frame_interval(&self) -> Option<Duration> {
         None
     }
@@ -69,7 +72,7 @@ impl Device for Fake {
         Ok(())
     }
 
-    fn retrieve(&mut self) -> Result<BgrImage, ImageProblem> {
+    fn retrieve(&mut self) -> Result<Images, ImageProblem> {
         match self.now {
             Act::Frame(w, h) => Ok(image(w, h, 1)),
             Act::Late(_) => Ok(image(8, 6, 2)),
@@ -79,13 +82,13 @@ impl Device for Fake {
     }
 }
 
-fn image(width_px: u32, height_px: u32, value: u8) -> BgrImage {
+fn image(width_px: u32, height_px: u32, value: u8) -> Images {
     let data = vec![value; 3 * width_px as usize * height_px as usize];
-    BgrImage::new(width_px, height_px, data).unwrap()
+    BgrImage::new(width_px, height_px, data).unwrap().into()
 }
 
 struct Bench {
-    source: LiveSource,
+    source: LiveStream<Images>,
     handle: CameraHandle,
     counters: Arc<Counters>,
     openings: Arc<AtomicUsize>,
@@ -103,7 +106,7 @@ fn start(openings: Vec<Opening>) -> Bench {
     };
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    let open: Box<Open> = Box::new(move || {
+    let open: Box<Open<Images>> = Box::new(move || {
         let at = counted.fetch_add(1, Ordering::SeqCst);
         match &openings[at.min(openings.len() - 1)] {
             Opening::Device(acts) => {
@@ -118,9 +121,9 @@ fn start(openings: Vec<Opening>) -> Bench {
     });
     let counters = Arc::new(Counters::default());
     let clock = Arc::new(MachineClock::new());
-    let monitor = Arc::new(Monitor::new(clock, Arc::clone(&counters), limits.frame_age_max));
+    let monitor = Arc::new(Monitor::new(clock, Arc::clone(&counters)));
     let handle = CameraHandle::new(Arc::clone(&monitor));
-    let source = LiveSource::start("camera x".into(), open, limits, monitor).unwrap();
+    let source = LiveStream::start("camera x".into(), open, limits, monitor).unwrap();
     Bench { source, handle, counters, openings: count }
 }
 
@@ -329,7 +332,10 @@ fn a_capture_thread_that_panics_is_replaced() {
 #[test]
 fn when_every_allowed_thread_hangs_the_source_faults() {
     let mut bench = start(vec![Opening::Hang]);
-    assert_eq!(fault(&mut bench).source.downcast_ref(), Some(&LiveFault::Hung));
+    assert_eq!(
+        fault(&mut bench).source.downcast_ref(),
+        Some(&LiveFault::Hung { threads: CAPTURE_THREADS_MAX })
+    );
     assert_eq!(bench.openings.load(Ordering::SeqCst), CAPTURE_THREADS_MAX);
 }
 
@@ -342,7 +348,7 @@ fn a_hanging_thread_that_returns_makes_room_for_another() {
     assert_eq!(bench.next().unwrap().color.pixel(0, 0), [1; 3]);
 }
 
-fn next_in_thread(source: LiveSource) -> Receiver<bool> {
+fn next_in_thread(source: LiveStream<Images>) -> Receiver<bool> {
     let (sender, ended): (SyncSender<bool>, _) = sync_channel(1);
     let source = Mutex::new(source);
     let read = move || {

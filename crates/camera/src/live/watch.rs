@@ -1,4 +1,4 @@
-//! A live camera: read on a thread that may hang, judged by the age of its newest frame.
+//! The thread that opens, judges and reopens a live camera.
 //!
 //! Each opening is an attempt with its own number and its own `capture` thread. An attempt that
 //! is lost is abandoned: whatever its thread still delivers carries an old number and is ignored.
@@ -9,80 +9,41 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{Frame, FrameSource, SourceError};
+use magpie_perception::SourceError;
 
-use crate::capture::{Attempt, End, capture};
-use crate::device::Open;
-use crate::monitor::{CameraState, FrameRate, Inner, Monitor};
-use crate::{LiveLimits, OpenError};
+use super::attempt::{Attempt, End};
+use super::capture::Capture;
+use super::device::Open;
+use super::limits::LiveLimits;
+use crate::errors::LiveFault;
+use crate::images::StreamImage;
+use crate::monitor::{CameraState, FrameRate, Monitor, State};
 
 /// Hangs of up to half a minute are known, and attempts begin 5 to 15 s apart.
 pub(crate) const CAPTURE_THREADS_MAX: usize = 4;
 
-/// A device that is closed in order is free for the next program at once.
-const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
-
-/// Why a live camera ended without being asked to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LiveFault {
-    #[error(
-        "it delivers {new_width_px}x{new_height_px} px instead of {width_px}x{height_px} px, so \
-         the calibration no longer fits; restore its resolution, or calibrate anew, and restart"
-    )]
-    Resized { width_px: u32, height_px: u32, new_width_px: u32, new_height_px: u32 },
-    #[error("{0}; correct the configuration")]
-    Misconfigured(String),
-    #[error("{CAPTURE_THREADS_MAX} attempts to read it hang in its driver; restart the program")]
-    Hung,
-}
-
-pub(crate) struct LiveSource {
-    monitor: Arc<Monitor>,
-}
-
-impl LiveSource {
-    pub(crate) fn start(
-        from: String,
-        open: Box<Open>,
-        limits: LiveLimits,
-        monitor: Arc<Monitor>,
-    ) -> Result<LiveSource, OpenError> {
-        let name = "capture-watch";
-        let watch = Watch { from, open: open.into(), limits, monitor: Arc::clone(&monitor) };
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || watch.run())
-            .map_err(|source| OpenError::Thread { name, source })?;
-        Ok(LiveSource { monitor })
-    }
-}
-
-impl FrameSource for LiveSource {
-    fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
-        self.monitor.latest.take()
-    }
-}
-
-impl Drop for LiveSource {
-    fn drop(&mut self) {
-        self.monitor.stop();
-        let open = |inner: &mut Inner| inner.capture_threads > 0;
-        let lock = self.monitor.lock();
-        // Whether it closed in time changes nothing: a thread that hangs is left behind.
-        drop(self.monitor.changed.wait_timeout_while(lock, CLOSE_TIME_MAX, open));
-    }
-}
-
 /// The thread that opens, judges and reopens the camera.
-struct Watch {
+pub(crate) struct Watch<I> {
     from: String,
-    open: Arc<Open>,
+    open: Arc<Open<I>>,
     limits: LiveLimits,
     monitor: Arc<Monitor>,
+    capture: Arc<Capture<I>>,
 }
 
-impl Watch {
-    fn run(self) {
+impl<I: StreamImage> Watch<I> {
+    pub(crate) fn new(
+        from: String,
+        open: Box<Open<I>>,
+        limits: LiveLimits,
+        capture: Capture<I>,
+    ) -> Watch<I> {
+        let monitor = Arc::clone(&capture.monitor);
+        Watch { from, open: open.into(), limits, monitor, capture: Arc::new(capture) }
+    }
+
+    /// Returns when the stream was stopped, or has ended with a fault.
+    pub(crate) fn run(self) {
         let mut back_off = self.limits.back_off_min;
         loop {
             let reason = match self.attempt() {
@@ -97,8 +58,8 @@ impl Watch {
             if self.monitor.sleep(back_off) {
                 return;
             }
-            if !self.wait_for_place() {
-                return self.fault(LiveFault::Hung);
+            if !self.wait_for_permit() {
+                return self.fault(LiveFault::Hung { threads: CAPTURE_THREADS_MAX });
             }
             back_off = (2 * back_off).min(self.limits.back_off_max);
             self.monitor.add_progress();
@@ -107,92 +68,99 @@ impl Watch {
 
     /// Opens the camera and watches it until it is lost.
     fn attempt(&self) -> End {
-        let mut inner = self.monitor.lock();
-        if inner.stopped {
+        let mut state = self.monitor.lock();
+        if state.stopped {
             return End::Stopped;
         }
-        let number = inner.attempt.number + 1;
-        inner.attempt = Attempt::new(number, self.monitor.clock.now());
-        if let CameraState::Lost { reopen_attempts, .. } = &mut inner.state {
+        let number = state.attempt.number + 1;
+        state.attempt = Attempt::new(number, self.monitor.clock.now());
+        if let CameraState::Lost { reopen_attempts, .. } = &mut state.camera {
             *reopen_attempts += 1;
         }
-        drop(inner);
+        drop(state);
         match self.spawn_capture(number) {
             Ok(()) => self.wait_for_end(),
-            Err(error) => End::Lost(format!("start a capture thread: {error}")),
+            Err(error) => End::Lost(format!("a capture thread could not be started: {error}")),
         }
     }
 
     fn spawn_capture(&self, number: u64) -> std::io::Result<()> {
-        let place = CapturePlace::take(Arc::clone(&self.monitor));
-        let open = Arc::clone(&self.open);
+        let permit = CapturePermit::take(Arc::clone(&self.monitor));
+        let (capture, open) = (Arc::clone(&self.capture), Arc::clone(&self.open));
         let builder = std::thread::Builder::new().name("capture".to_owned());
         builder.spawn(move || {
-            let end = capture(&place.monitor, number, &*open);
-            place.monitor.end_attempt(number, end);
+            let end = capture.run(number, &*open);
+            permit.monitor.end_attempt(number, end);
         })?;
         Ok(())
     }
 
     /// Sleeps until the newest frame is too old, the thread gave up, or somebody says stop.
     fn wait_for_end(&self) -> End {
-        let mut inner = self.monitor.lock();
+        let mut state = self.monitor.lock();
         loop {
-            if inner.stopped {
+            if state.stopped {
                 return End::Stopped;
             }
-            if let Some(end) = inner.attempt.end.take() {
+            if let Some(end) = state.attempt.end.take() {
                 return end;
             }
-            let (since, age_max) = match inner.attempt.newest {
+            let (since, age_max) = match state.attempt.newest {
                 Some(stamp) => (stamp, self.limits.frame_age_max),
-                None => (inner.attempt.began, self.limits.open_time_max),
+                None => (state.attempt.began, self.limits.open_time_max),
             };
             let age = Duration::from_nanos(self.monitor.clock.now().since_ns(since));
             if age >= age_max {
-                return End::Lost(explain_silence(&inner.attempt, age_max));
+                return End::Lost(explain_silence(&state.attempt, age_max));
             }
-            let waited = self.monitor.changed.wait_timeout(inner, age_max - age);
-            (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.monitor.changed.wait_timeout(state, age_max - age);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Abandons the attempt and tells status. Returns whether the attempt had given frames.
+    /// Abandons the attempt and says so in the state. Returns whether the attempt had given frames.
     fn lose(&self, reason: String) -> bool {
-        let mut inner = self.monitor.lock();
+        let mut state = self.monitor.lock();
         // No thread has the next number, so nothing more is accepted.
-        inner.attempt.number += 1;
-        inner.frame_rate = FrameRate::default();
-        let newest = inner.attempt.newest;
-        let (since, reopen_attempts) = match inner.state {
+        state.attempt.number += 1;
+        state.frame_rate = FrameRate::default();
+        let newest = state.attempt.newest;
+        let (since, reopen_attempts) = match state.camera {
             CameraState::Lost { since, reopen_attempts, .. } => (since, reopen_attempts),
-            _ => (newest.unwrap_or(inner.attempt.began), 0),
+            _ => (newest.unwrap_or(state.attempt.began), 0),
         };
-        if !inner.stopped {
-            inner.state = CameraState::Lost { since, reason, reopen_attempts };
+        if !state.stopped {
+            state.camera = CameraState::Lost { since, reason, reopen_attempts };
         }
         self.monitor.changed.notify_all();
         newest.is_some()
     }
 
-    /// Waits for a place among the capture threads; `false` when none became free.
-    fn wait_for_place(&self) -> bool {
+    /// Waits until another capture thread may start; `false` when all of them went on hanging.
+    fn wait_for_permit(&self) -> bool {
         let time_max = self.limits.hang_time_max;
         let full =
-            |inner: &mut Inner| inner.capture_threads >= CAPTURE_THREADS_MAX && !inner.stopped;
+            |state: &mut State| state.capture_threads >= CAPTURE_THREADS_MAX && !state.stopped;
         let waited = self.monitor.changed.wait_timeout_while(self.monitor.lock(), time_max, full);
-        let (_inner, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (_state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         !timeout.timed_out()
     }
 
     fn fault(&self, fault: LiveFault) {
-        let mut inner = self.monitor.lock();
-        inner.attempt.number += 1;
-        inner.end(&fault.to_string());
-        drop(inner);
+        let mut state = self.monitor.lock();
+        state.attempt.number += 1;
+        state.end(&fault.to_string());
+        drop(state);
         self.monitor.changed.notify_all();
         let from = self.from.clone();
-        self.monitor.latest.close_with(SourceError { from, source: fault.into() });
+        self.capture.latest.close_with(SourceError { from, source: fault.into() });
+    }
+}
+
+impl<I> Drop for Watch<I> {
+    /// Whoever waits for a frame is woken, however the watch ended.
+    fn drop(&mut self) {
+        self.capture.latest.close();
     }
 }
 
@@ -204,19 +172,19 @@ fn explain_silence(attempt: &Attempt, age_max: Duration) -> String {
     }
 }
 
-/// A place among the capture threads, given back when the thread ends, however it ends.
-struct CapturePlace {
+/// One of the capture threads that may exist, given back when the thread ends, however it ends.
+struct CapturePermit {
     monitor: Arc<Monitor>,
 }
 
-impl CapturePlace {
-    fn take(monitor: Arc<Monitor>) -> CapturePlace {
+impl CapturePermit {
+    fn take(monitor: Arc<Monitor>) -> CapturePermit {
         monitor.lock().capture_threads += 1;
-        CapturePlace { monitor }
+        CapturePermit { monitor }
     }
 }
 
-impl Drop for CapturePlace {
+impl Drop for CapturePermit {
     fn drop(&mut self) {
         self.monitor.lock().capture_threads -= 1;
         self.monitor.changed.notify_all();
