@@ -95,13 +95,15 @@ pub struct ImageError {
 pub enum ImageProblem {
     #[error(transparent)]
     Io(std::io::Error),
-    #[error("it is neither a JPEG nor a PNG file")]
+    #[error("it is neither a JPEG nor a PNG file; convert it to PNG")]
     NotAnImage,
-    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file")]
+    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file; save it as one of them")]
     NotASensorImage,
-    #[error("the {format} file is truncated: its end marker is missing after {bytes} bytes")]
+    #[error(
+        "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it again"
+    )]
     Truncated { format: &'static str, bytes: usize },
-    #[error("the {format} file is damaged and cannot be decoded")]
+    #[error("the {format} file is damaged and cannot be decoded; copy it again")]
     Undecodable { format: &'static str },
     #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
     SixteenBitColor,
@@ -115,9 +117,12 @@ pub enum ImageProblem {
          depth must be aligned with colour, pixel for pixel"
     )]
     DepthSize { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
-    #[error("the image is empty")]
+    #[error("the image has no pixels; is the camera or the file whole?")]
     Empty,
-    #[error("pixels of type {found} where 8-bit BGR or grey is needed")]
+    #[error(
+        "pixels of type {found} where 8-bit BGR or grey is needed; set the camera's pixel format, or \
+         convert in the pipeline with `videoconvert`"
+    )]
     PixelType { found: String },
     #[error(
         "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"

@@ -1,10 +1,10 @@
 //! Delivers the newest frame of one camera; the only crate that knows OpenCV.
 //!
-//! [`open`] turns a [`CameraConfig`] into a [`FrameSource`] and a [`CameraHandle`] that tells its
-//! state and stops it. Files and folders are read by whoever asks for the next frame. A live
-//! camera has two threads: `capture` reads the device into a one-frame slot, and `capture-watch`
-//! judges it by the age of its newest frame, because OpenCV's `read` may block for half a minute
-//! or for ever:
+//! [`open`] turns a [`CameraConfig`] into a [`FrameSource`](magpie_perception::FrameSource) and a
+//! [`CameraHandle`] that tells its state and stops it. Whoever asks for the next frame of files
+//! reads it. A live camera has two threads: `capture` reads the device into a one-frame slot, and
+//! `capture-watch` judges it by the age of its newest frame, because OpenCV's `read` may block for
+//! half a minute or for ever:
 //!
 //! ```text
 //!             first frame              no frame for too long,
@@ -16,6 +16,20 @@
 //!
 //!  any of them ---- stop, end of file, or a fault that reopening cannot cure ----> Ended
 //! ```
+//!
+//! # Adding a source
+//!
+//! - A live camera is one file beside `live/v4l2.rs`: its settings, and
+//!   `impl LiveDevice` for them, whose `open` returns a `Device`. It gets a variant of
+//!   [`LiveSource`] and an arm of `LiveSource::device` in `config.rs`; threads, reopening, state and
+//!   stamps come with that.
+//! - An SDK that delivers colour and depth together is such a file: `Device::retrieve` returns
+//!   `Images::new(color, Some(depth))`, the depth in millimetres and aligned with colour. Such a
+//!   camera needs no [`pair_depth`].
+//! - A kind of file is one file beside `files/video_file.rs` that implements `Reader`, with a
+//!   variant of [`FileSource`] and an arm of `open_files` in `open.rs`.
+//! - A source that is none of these implements [`FrameSource`](magpie_perception::FrameSource) in a
+//!   crate of its own, as `recording` does.
 //!
 //! # Conventions
 //!
@@ -30,7 +44,6 @@ mod camera_info_file;
 mod config;
 mod container;
 mod depth;
-mod depth_pixels;
 mod draw;
 mod errors;
 mod files;

@@ -18,7 +18,7 @@ pub enum CameraState {
     /// No frame has come yet.
     Opening,
     Streaming {
-        /// Mean over the last ten frames or so; 0 until the second frame.
+        /// The mean over the last ten frames or so; 0 until the second frame.
         fps: f64,
         width_px: u32,
         height_px: u32,
@@ -49,12 +49,12 @@ impl CameraHandle {
         self.monitor.lock().camera.clone()
     }
 
-    /// Grows with every frame and every round of reopening: food for a watchdog.
+    /// Returns a count that grows with every frame and every round of reopening, for a watchdog.
     pub fn progress(&self) -> u64 {
         self.monitor.progress.load(Ordering::Relaxed)
     }
 
-    /// Why the newest corrupt frame was dropped.
+    /// Says why the newest corrupt frame was dropped.
     pub fn last_corrupt(&self) -> Option<String> {
         self.monitor.lock().last_corrupt.clone()
     }
@@ -89,12 +89,12 @@ pub(crate) struct State {
     pub(crate) stopped: bool,
     pub(crate) last_corrupt: Option<String>,
     pub(crate) frame_rate: FrameRate,
-    /// Of the next frame.
+    /// The number of the next frame.
     pub(crate) sequence: u64,
     /// Width and height of the first frame: every other frame must have them.
     pub(crate) size_px: Option<(u32, u32)>,
     pub(crate) attempt: Attempt,
-    /// Capture threads that have not returned, abandoned ones included.
+    /// How many capture threads have not returned, abandoned ones included.
     pub(crate) capture_threads: usize,
 }
 
@@ -180,7 +180,7 @@ impl Monitor {
 }
 
 impl State {
-    /// The first end is the one that counts.
+    /// Ends the source, unless it has ended already.
     pub(crate) fn end(&mut self, reason: &str) {
         if !matches!(self.camera, CameraState::Ended { .. }) {
             self.camera = CameraState::Ended { reason: reason.to_owned() };
@@ -196,7 +196,7 @@ pub(crate) struct FrameRate {
 }
 
 impl FrameRate {
-    /// Returns frames a second, 0 for the first frame.
+    /// Returns the frames a second, 0 for the first frame.
     fn add(&mut self, stamp: StampNs) -> f64 {
         if let Some(newest) = self.newest.replace(stamp) {
             let interval_ns = stamp.since_ns(newest) as f64;

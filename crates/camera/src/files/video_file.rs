@@ -22,7 +22,7 @@ pub(crate) struct VideoFile {
 }
 
 impl VideoFile {
-    /// Decodes the first frame as a check.
+    /// Opens the file, and decodes its first frame as a check.
     pub(crate) fn open(path: &Path) -> Result<VideoFile, OpenError> {
         let open = || {
             let mut probe = open_capture(path)?;
@@ -64,7 +64,7 @@ impl Reader for VideoFile {
 }
 
 impl VideoFile {
-    /// A truncated file must not pass for a short one. Some containers only estimate how many
+    /// Returns an error at the end of a truncated file, which must not pass for a short one. Some containers only estimate how many
     /// frames they hold, so a few may be missing.
     fn check_complete(&mut self) -> Option<Result<Images, String>> {
         let expected = self.capture.get(videoio::CAP_PROP_FRAME_COUNT).unwrap_or(0.0);
@@ -89,7 +89,7 @@ fn open_capture(path: &Path) -> Result<VideoCapture, VideoFileError> {
 
 fn frame_interval(capture: &VideoCapture) -> Result<Duration, VideoFileError> {
     let fps = capture.get(videoio::CAP_PROP_FPS).map_err(VideoFileError::OpenCv)?;
-    // Beyond these a container's clock was mistaken for its frame rate.
+    // Outside of these a container's clock was mistaken for its frame rate.
     if (0.01..=1000.0).contains(&fps) {
         Ok(Duration::from_secs_f64(1.0 / fps))
     } else {

@@ -8,10 +8,9 @@ use opencv::prelude::*;
 use opencv::videoio::{self, VideoCapture};
 
 use super::device::{Device, DeviceError};
-use crate::depth_pixels::depth_from_mat;
 use crate::errors::{ImageProblem, chain};
 use crate::images::Images;
-use crate::pixels::bgr_from_mat;
+use crate::pixels::{bgr_from_mat, depth_from_mat};
 
 struct OpenCvDevice<I> {
     capture: VideoCapture,

@@ -10,10 +10,10 @@ use std::fmt;
 use opencv::calib3d::{self, HandEyeCalibrationMethod, RobotWorldHandEyeCalibrationMethod};
 use opencv::core::{Mat, Vector};
 
-use super::hand_eye::{HandEye, HandEyePair, Setup, mean_pose};
-use super::matrices::{CvResult, pose_of, rotation_mat, translation_mat};
+use super::model::{HandEye, HandEyePair, Setup, mean_pose};
+use crate::calibrate::matrices::{CvResult, pose_of, rotation_mat, translation_mat};
 
-/// A closed solution.
+/// A closed solution, by the names of those who found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Solver {
     Tsai,
@@ -48,7 +48,7 @@ impl Solver {
         }
     }
 
-    /// `None` if the solver finds no rigid transform.
+    /// Returns `None` if the solver finds no rigid transform.
     pub(crate) fn solve(self, setup: Setup, pairs: &[HandEyePair]) -> Option<HandEye> {
         match self {
             Solver::Tsai => hand_eye(setup, pairs, HandEyeCalibrationMethod::CALIB_HAND_EYE_TSAI),
