@@ -1,8 +1,9 @@
 //! The calibration file of ROS's `camera_calibration`, read and written.
 //!
-//! Only the lenses that this program computes with are accepted: a `plumb_bob` or `rational_polynomial` lens at
-//! full resolution, with a ray for every pixel. Anything else is refused by name, since a
-//! calibration that is half understood puts every grasp in the wrong place.
+//! Only the lenses that this program computes with are accepted: a `plumb_bob` or
+//! `rational_polynomial` lens at full resolution, with a ray for every pixel. Anything else is
+//! refused by name, since a calibration that is half understood puts every grasp in the wrong
+//! place.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,8 @@ pub enum CameraInfoProblem {
     #[error("{key} holds a value that is not finite; calibrate again")]
     NotFinite { key: &'static str },
     #[error(
-        "camera_matrix says fx = {fx_px}, fy = {fy_px}: the camera is not calibrated; run `magpie calibrate intrinsics`"
+        "camera_matrix says fx = {fx_px}, fy = {fy_px}: the camera is not calibrated; run \
+         `magpie calibrate intrinsics`"
     )]
     NotCalibrated { fx_px: f64, fy_px: f64 },
     #[error("camera_matrix must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]")]

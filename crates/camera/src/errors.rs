@@ -100,7 +100,8 @@ pub enum ImageProblem {
     #[error("it is no JPEG, PNG, BMP, TIFF or PGM file; save it as one of them")]
     NotASensorImage,
     #[error(
-        "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it again"
+        "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it \
+         again"
     )]
     Truncated { format: &'static str, bytes: usize },
     #[error("the {format} file is damaged and cannot be decoded; copy it again")]
@@ -120,8 +121,8 @@ pub enum ImageProblem {
     #[error("the image has no pixels; is the camera or the file whole?")]
     Empty,
     #[error(
-        "pixels of type {found} where 8-bit BGR or grey is needed; set the camera's pixel format, or \
-         convert in the pipeline with `videoconvert`"
+        "pixels of type {found} where 8-bit BGR or grey is needed; set the camera's pixel format, \
+         or convert in the pipeline with `videoconvert`"
     )]
     PixelType { found: String },
     #[error(

@@ -33,7 +33,8 @@ impl From<BgrImage> for Images {
     }
 }
 
-/// What a live stream delivers. One calibration serves all of a stream, so its size must not change.
+/// What a live stream delivers. One calibration serves all of a stream, so its size must not
+/// change.
 pub(crate) trait StreamImage: Send + 'static {
     /// Returns width and height.
     fn size_px(&self) -> (u32, u32);

@@ -19,10 +19,10 @@
 //!
 //! # Adding a source
 //!
-//! - A live camera is one file beside `live/v4l2.rs`: its settings, and
-//!   `impl LiveDevice` for them, whose `open` returns a `Device`. It gets a variant of
-//!   [`LiveSource`] and an arm of `LiveSource::device` in `config.rs`; threads, reopening, state and
-//!   stamps come with that.
+//! - A live camera is one file beside `live/v4l2.rs`: its settings, and `impl LiveDevice` for them,
+//!   whose `open` returns a `Device`. It gets a variant of [`LiveSource`] and an arm of
+//!   `LiveSource::device` in `config.rs`, and its settings are named in `live/mod.rs` and here;
+//!   threads, reopening, state and stamps come with that.
 //! - An SDK that delivers colour and depth together is such a file: `Device::retrieve` returns
 //!   `Images::new(color, Some(depth))`, the depth in millimetres and aligned with colour. Such a
 //!   camera needs no [`pair_depth`].

@@ -256,8 +256,8 @@ fn check_predictions(
     Err(predictions.wrong_shape(expected))
 }
 
-/// Counts the cells of all grids from the finest to the one of `stride`, for every finest stride from
-/// 4 up: YOLO-seg has 8, its P2 variants 4.
+/// Counts the cells of all grids from the finest to the one of `stride`, for every finest stride
+/// from 4 up: YOLO-seg has 8, its P2 variants 4.
 fn anchor_counts((height, width): (usize, usize), stride: usize) -> Vec<usize> {
     let doubled = |finest: usize| {
         std::iter::successors(Some(finest), |s| Some(2 * s)).take_while(move |s| *s <= stride)

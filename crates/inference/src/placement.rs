@@ -38,7 +38,8 @@ pub enum ProfileError {
     #[error("read the profile of the warm-up run from {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "read the profile of the warm-up run, whose layout is not the known one; use ONNX Runtime 1.31"
+        "read the profile of the warm-up run, whose layout is not the known one; use \
+         ONNX Runtime 1.31"
     )]
     Parse(#[source] serde_json::Error),
 }

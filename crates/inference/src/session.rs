@@ -144,7 +144,8 @@ impl OnnxSession {
         &self.placement
     }
 
-    /// Says why an earlier provider of the list does not run the model; `None` if the first one does.
+    /// Says why an earlier provider of the list does not run the model; `None` if the first one
+    /// does.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
@@ -254,8 +255,8 @@ impl OnnxSession {
         Ok(())
     }
 
-    /// Fills the input with the same noise every time, by a linear congruential generator (Numerical
-    /// Recipes' constants).
+    /// Fills the input with the same noise every time, by a linear congruential generator
+    /// (Numerical Recipes' constants).
     fn fill_with_noise(&mut self) {
         let mut state = 1u32;
         let mut noise = || {
@@ -311,8 +312,8 @@ impl InferenceSession for OnnxSession {
 }
 
 impl Input {
-    /// Binds the tensor as the model's input. On the CPU, later changes to it are seen without binding
-    /// again.
+    /// Binds the tensor as the model's input. On the CPU, later changes to it are seen without
+    /// binding again.
     fn bind(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
         match self {
             Input::Bgr8Nhwc(tensor) => binding.bind_input(name, tensor),
@@ -346,8 +347,8 @@ fn build(
     build().map_err(|source| refused(model, provider, source))
 }
 
-/// Makes the folder for this model's engines. Without a lasting one it is in `scratch`: the engine is
-/// asked for twice, and building it takes minutes.
+/// Makes the folder for this model's engines. Without a lasting one it is in `scratch`: the engine
+/// is asked for twice, and building it takes minutes.
 fn engine_cache(
     model: &ModelFile,
     provider: Provider,

@@ -53,8 +53,8 @@ fn fill(session: &mut OnnxSession, seed: usize) {
     }
 }
 
-/// The outputs `[channel, cell]` for cells of `stride` px, row by row: each is a multiple of the mean
-/// of its pixels in one colour.
+/// The outputs `[channel, cell]` for cells of `stride` px, row by row: each is a multiple of the
+/// mean of its pixels in one colour.
 fn cells(seed: usize, channels: usize, stride: usize) -> Array2<f32> {
     let (rows, columns) = (HEIGHT_PX / stride, WIDTH_PX / stride);
     Array2::from_shape_fn((channels, rows * columns), |(channel, cell)| {

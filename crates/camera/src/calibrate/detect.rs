@@ -50,8 +50,8 @@ pub fn chessboard_of_other_size(
     Ok(chessboard::other_size(&gray(image)?, board)?)
 }
 
-/// Returns the dictionary whose markers are in view, when those that were described are not, and how
-/// many there are. This is slow.
+/// Returns the dictionary whose markers are in view, when those that were described are not, and
+/// how many there are. This is slow.
 pub fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)>, CalibrateError> {
     let gray = gray(image)?;
     let mut best = None;

@@ -22,8 +22,8 @@ pub enum CalibrateError {
     )]
     TurnsBack { x_px: f64, y_px: f64 },
     #[error(
-        "no board pose explains the {points} points that were seen of it; take a picture that shows \
-         more of the board, and check that the calibration is of this camera"
+        "no board pose explains the {points} points that were seen of it; take a picture that \
+         shows more of the board, and check that the calibration is of this camera"
     )]
     NoPose { points: usize },
     #[error("{pairs} pairs where at least {needed} are needed; move the arm to more poses")]
@@ -43,8 +43,8 @@ pub enum CalibrateError {
     )]
     NoSolution,
     #[error(
-        "{points} depth pixels where at least {needed} are needed for a plane; choose a larger region, \
-         or check what the depth camera sees there"
+        "{points} depth pixels where at least {needed} are needed for a plane; choose a larger \
+         region, or check what the depth camera sees there"
     )]
     NoDepth { points: usize, needed: usize },
     #[error(
@@ -53,7 +53,8 @@ pub enum CalibrateError {
     )]
     NoPlane { share_percent: f64, tolerance_mm: f64 },
     #[error(
-        "no {board} in the picture; bring it wholly and sharply into view, and check its description"
+        "no {board} in the picture; bring it wholly and sharply into view, and check its \
+         description"
     )]
     NotInView { board: String },
     #[error(

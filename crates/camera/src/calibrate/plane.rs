@@ -28,8 +28,8 @@ pub const CLEARED_SHARE_MIN: f64 = 0.5;
 const TOLERANCE_M: f64 = 0.002;
 const TOLERANCE_SHARE: f64 = 0.004;
 
-/// Fits a plane by RANSAC and then by least squares over `region` (x, y, width, height in pixels; all
-/// if `None`). At least `share_min` of the pixels that have depth must lie on it.
+/// Fits a plane by RANSAC and then by least squares over `region` (x, y, width, height in pixels;
+/// all if `None`). At least `share_min` of the pixels that have depth must lie on it.
 pub fn fit_plane(
     depth: &DepthImage,
     info: &CameraInfo,

@@ -83,7 +83,7 @@ impl std::fmt::Display for Rejection {
             Rejection::Blurred { edge_width_px, median_px } => {
                 write!(
                     f,
-                    "blurred: edges are {edge_width_px:.1} px wide, {median_px:.1} px in the median view"
+                    "blurred: edges are {edge_width_px:.1} px wide, {median_px:.1} px in the median"
                 )
             }
             Rejection::Duplicate { distance_px, .. } => {

@@ -36,9 +36,9 @@ impl Registration {
         }
     }
 
-    /// Brings an image into the colour camera's view. The nearer of two surfaces in one colour pixel is
-    /// seen. A hole stays a hole, as does what only the colour camera sees. Returns `None` for an
-    /// image of another size than the calibration's.
+    /// Brings an image into the colour camera's view. The nearer of two surfaces in one colour
+    /// pixel is seen. A hole stays a hole, as does what only the colour camera sees. Returns `None`
+    /// for an image of another size than the calibration's.
     pub(crate) fn apply(&self, depth: &DepthImage) -> Option<DepthImage> {
         if (depth.width_px(), depth.height_px()) != (self.depth_width_px, self.depth_height_px) {
             return None;

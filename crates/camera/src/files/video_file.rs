@@ -64,8 +64,8 @@ impl Reader for VideoFile {
 }
 
 impl VideoFile {
-    /// Returns an error at the end of a truncated file, which must not pass for a short one. Some containers only estimate how many
-    /// frames they hold, so a few may be missing.
+    /// Returns an error at the end of a truncated file, which must not pass for a short one. Some
+    /// containers only estimate how many frames they hold, so a few may be missing.
     fn check_complete(&mut self) -> Option<Result<Images, String>> {
         let expected = self.capture.get(videoio::CAP_PROP_FRAME_COUNT).unwrap_or(0.0);
         let read = std::mem::replace(&mut self.frames_read, f64::INFINITY);

@@ -37,8 +37,8 @@ impl<F> LatestFrame<F> {
         replaced
     }
 
-    /// Waits for a frame. Returns `Ok(None)` once the slot is closed, even if a frame still lies in it;
-    /// a fault is handed out once, then the slot is closed.
+    /// Waits for a frame. Returns `Ok(None)` once the slot is closed, even if a frame still lies in
+    /// it; a fault is handed out once, then the slot is closed.
     pub(crate) fn take(&self) -> Result<Option<F>, SourceError> {
         let waiting = |slot: &mut Slot<F>| slot.newest.is_none() && !slot.closed;
         let mut slot =
@@ -69,7 +69,8 @@ impl<F> LatestFrame<F> {
         self.filled.notify_all();
     }
 
-    /// Locks the slot, which is a plain value, valid after every statement, so a poisoned lock is usable.
+    /// Locks the slot, which is a plain value, valid after every statement, so a poisoned lock is
+    /// usable.
     fn lock(&self) -> MutexGuard<'_, Slot<F>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

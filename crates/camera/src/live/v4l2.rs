@@ -36,8 +36,8 @@ enum Conversion {
 }
 
 impl V4l2Config {
-    /// Returns what the camera is called under `/dev/v4l/by-id`, in the letters that ROS allows in a
-    /// `camera_name`: make, model and serial. `None` if the device is named otherwise.
+    /// Returns what the camera is called under `/dev/v4l/by-id`, in the letters that ROS allows in
+    /// a `camera_name`: make, model and serial. `None` if the device is named otherwise.
     pub fn device_name(&self) -> Option<String> {
         let name = self.device.strip_prefix("/dev/v4l/by-id").ok()?.to_str()?;
         let name = name.split("-video-index").next()?;

@@ -1,8 +1,8 @@
 //! Degrees that were taken for radians.
 //!
-//! A rotation vector in degrees only needs its unit back. Once it was made a matrix, whole turns are
-//! lost: 30 "radians" look like -1.42. But arm and board turn by the same angle between two stops, so
-//! the lost turns can be found again by trying all of them.
+//! A rotation vector in degrees only needs its unit back. Once it was made a matrix, whole turns
+//! are lost: 30 "radians" look like -1.42. But arm and board turn by the same angle between two
+//! stops, so the lost turns can be found again by trying all of them.
 
 use std::f64::consts::{PI, TAU};
 

@@ -119,8 +119,8 @@ fn lengths(values: &DVector<f64>) -> impl Iterator<Item = f64> {
     values.as_slice().chunks(2).map(|pair| pair.iter().map(|v| v * v).sum::<f64>().sqrt())
 }
 
-/// Estimates the standard deviation of one value by the median of the lengths, which is 1.1774 sigma
-/// (Rayleigh).
+/// Estimates the standard deviation of one value by the median of the lengths, which is 1.1774
+/// sigma (Rayleigh).
 fn sigma(values: &DVector<f64>) -> f64 {
     let mut lengths: Vec<f64> = lengths(values).collect();
     lengths.sort_by(f64::total_cmp);

@@ -75,7 +75,8 @@ const SCORE_PER_MISTAKE: f64 = 0.4;
 /// The cost of a position that cannot be.
 const SCORE_IMPLAUSIBLE: f64 = 5.0;
 
-/// Looks for the mistakes that explain why pairs do not fit. Returns `None` if nothing is suspicious.
+/// Looks for the mistakes that explain why pairs do not fit. Returns `None` if nothing is
+/// suspicious.
 pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspicion> {
     let given = attempt(setup, pairs, &[]);
     let given_score = given.as_ref().map_or(f64::MAX, |trial| trial.score);
@@ -209,8 +210,8 @@ fn implausibility(hand_eye: &HandEye, pairs: &[HandEyePair]) -> f64 {
     score
 }
 
-/// Measures how differently arm and board turned between stops: they turn by the same angle, wherever
-/// the camera is.
+/// Measures how differently arm and board turned between stops: they turn by the same angle,
+/// wherever the camera is.
 fn turn_mismatch_deg(pairs: &[(RawPose, RawPose)]) -> f64 {
     let (mut sum, mut count) = (0.0, 0_usize);
     for (index, a) in pairs.iter().enumerate() {

@@ -1,9 +1,9 @@
 //! Where the camera is on the arm or in the cell.
 //!
 //! `model` has the poses and what they are judged by. `calibration` runs the closed `solvers`,
-//! refines the best of their solutions (`refine`, by `least_squares`), and tells how far that can be
-//! trusted. `orientation` turns boards round that were read from the wrong end; `mistakes` finds
-//! mixed-up conventions (with `degrees` for degrees that were taken for radians).
+//! refines the best of their solutions (`refine`, by `least_squares`), and tells how far that can
+//! be trusted. `orientation` turns boards round that were taken for their half turn; `mistakes`
+//! finds mixed-up conventions (with `degrees` for degrees that were taken for radians).
 
 pub(crate) mod calibration;
 mod degrees;

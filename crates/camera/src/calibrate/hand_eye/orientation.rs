@@ -16,8 +16,8 @@ const WORSE_BY: f64 = 4.0;
 /// Beyond this, one wrong angle is as wrong as another.
 const OFF_DEG_MAX: f64 = 20.0;
 
-/// Turns boards round that were taken for their half turn; refuses where the arm's poses do not tell.
-/// All boards may come out turned, which changes nothing about the camera.
+/// Turns boards round that were taken for their half turn; refuses where the arm's poses do not
+/// tell. All boards may come out turned, which changes nothing about the camera.
 pub fn resolve_orientations(
     board: &Board,
     pairs: &mut [HandEyePair],
@@ -49,8 +49,8 @@ pub fn resolve_orientations(
     Ok(())
 }
 
-/// Returns, for each two pairs, the squared mismatch of their angles: with the boards oriented alike,
-/// and with one of them turned.
+/// Returns, for each two pairs, the squared mismatch of their angles: with the boards oriented
+/// alike, and with one of them turned.
 fn costs(pairs: &[HandEyePair]) -> Vec<Vec<[f64; 2]>> {
     let half_turn = half_turn();
     let cost = |a: &HandEyePair, b: &HandEyePair| {
