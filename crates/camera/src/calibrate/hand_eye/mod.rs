@@ -8,6 +8,7 @@
 pub(crate) mod calibration;
 mod degrees;
 mod least_squares;
+mod mean;
 pub(crate) mod mistakes;
 pub(crate) mod model;
 pub(crate) mod orientation;

@@ -7,7 +7,7 @@
 //! | eye in hand | gripper | base | `base_from_gripper * gripper_from_camera * camera_from_board` |
 //! | eye to hand | base | gripper | `base_from_gripper^-1 * base_from_camera * camera_from_board` |
 
-use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Point3, Vector3};
 
 use crate::calibrate::board::View;
 
@@ -130,12 +130,4 @@ pub(crate) fn center_in_board(pairs: &[HandEyePair]) -> Point3<f64> {
         return Point3::origin();
     }
     Point3::from(points.iter().sum::<Vector3<f64>>() / points.len() as f64)
-}
-
-/// The mean of rotations, as quaternions, and of places.
-pub(crate) fn mean_pose(poses: &[Isometry3<f64>]) -> Isometry3<f64> {
-    let count = poses.len() as f64;
-    let place = poses.iter().map(|pose| pose.translation.vector).sum::<Vector3<f64>>() / count;
-    let rotation = UnitQuaternion::mean_of(poses.iter().map(|pose| pose.rotation));
-    Isometry3::from_parts(Translation3::from(place), rotation)
 }
