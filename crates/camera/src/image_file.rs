@@ -7,9 +7,9 @@
 //!
 //! # Conventions
 //!
-//! Colour images follow their EXIF orientation, as every viewer shows them; but not those that a
-//! calibration is made from or used on ([`read_sensor_image`]): a lens is known by the pixels of
-//! its sensor, however the camera was held.
+//! Colour images follow their EXIF orientation, as every viewer shows them. Images that a
+//! calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the pixels
+//! of its sensor, however the camera was held.
 
 use std::path::Path;
 

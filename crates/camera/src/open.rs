@@ -1,4 +1,4 @@
-//! From a configuration to frames.
+//! Opens the source that a configuration names.
 
 use std::sync::Arc;
 

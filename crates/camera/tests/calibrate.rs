@@ -35,14 +35,14 @@ fn charuco() -> Board {
 
 /// Where a person holds a board: all over the picture, near and far, tilted each way.
 fn poses(count: usize, noise: &mut Noise) -> Vec<Isometry3<f64>> {
-    let middle = Point3::new(0.105, 0.075, 0.0);
+    let center = Point3::new(0.105, 0.075, 0.0);
     (0..count)
         .map(|index| {
             let aside = Vector3::new(0.07 * noise.uniform(), 0.05 * noise.uniform(), 0.0);
             let distance_m = 0.32 + 0.08 * noise.uniform();
             let tilt_deg = if index % 5 == 0 { 4.0 } else { 27.0 + 10.0 * noise.uniform() };
             let azimuth_deg = 137.5 * index as f64;
-            look_at(middle + aside, distance_m, tilt_deg, azimuth_deg, 25.0 * noise.uniform())
+            look_at(center + aside, distance_m, tilt_deg, azimuth_deg, 25.0 * noise.uniform())
         })
         .collect()
 }

@@ -26,7 +26,7 @@ pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Option<Detection>, Cal
 /// Returns the inner corners each way of a chessboard of another size.
 pub(crate) fn other_size(gray: &Mat, board: &Board) -> CvResult<Option<(usize, usize)>> {
     let Some((x, y)) = board.corners() else { return Ok(None) };
-    // Squares counted for corners first, it is the usual slip.
+    // Squares are often counted for corners, so that is tried first.
     let others = [(x - 1, y - 1), (x + 1, y + 1), (x - 1, y), (x, y - 1), (x + 1, y), (x, y + 1)];
     for (corners_x, corners_y) in others.into_iter().filter(|&(x, y)| x.min(y) >= 3) {
         if find(gray, corners_x, corners_y)?.is_some() {

@@ -5,9 +5,9 @@
 //!
 //! # Conventions
 //!
-//! - A board's reference frame: origin in the upper left corner of the printed pattern (ChArUco) or
-//!   in its first inner corner (chessboard), x to the right along the rows, y down, z into the
-//!   paper, as OpenCV 4.7 and newer have it.
+//! - A board's reference frame has its origin in the upper left corner of the printed pattern
+//!   (ChArUco) or in its first inner corner (chessboard). Its x points to the right along the rows,
+//!   y down, z into the paper, as OpenCV 4.7 and newer have it.
 //! - ChArUco corners are numbered row by row; markers sit on the white squares, numbered row by
 //!   row, and the upper left square is black. Boards of OpenCV before 4.6 with an even number of
 //!   rows begin with a white square: they are recognised.

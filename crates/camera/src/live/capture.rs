@@ -69,7 +69,7 @@ impl<I: StreamImage> Capture<I> {
     fn receive(&self, number: u64, stamp: StampNs, device: &mut dyn Device<I>) -> bool {
         let decoded = device.retrieve();
         let mut state = self.monitor.lock();
-        // A frame that comes too late is the last gasp of a broken stream, and may be an old one.
+        // A frame that comes too late is the last one of a broken stream, and may be an old one.
         let is_late = state.attempt.newest.is_some_and(|newest| {
             Duration::from_nanos(stamp.since_ns(newest)) > self.frame_age_max
         });

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use magpie_perception::{BgrImage, Counters, FrameSource, SourceError};
+use magpie_perception::{BgrImage, Counters, DepthImage, FrameSource, SourceError};
 
 use super::device::{Device, DeviceError, Open};
 use super::limits::LiveLimits;
@@ -24,6 +24,8 @@ const LONG: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy)]
 enum Act {
     Frame(u32, u32),
+    /// Colour of 8x6 px and depth of the given size, from one grab.
+    Pair(u32, u32),
     /// A frame that had been waiting in a buffer.
     Waiting,
     Garbage,
@@ -67,24 +69,31 @@ impl Device<Images> for Fake {
             },
             Act::Late(silence) => std::thread::sleep(silence),
             Act::Panic => panic!("the driver's wrapper has a bug"),
-            Act::Frame(..) | Act::Garbage => std::thread::sleep(Duration::from_millis(5)),
+            Act::Frame(..) | Act::Pair(..) | Act::Garbage => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
         }
         Ok(())
     }
 
     fn retrieve(&mut self) -> Result<Images, ImageProblem> {
         match self.now {
-            Act::Frame(w, h) => Ok(image(w, h, 1)),
-            Act::Late(_) => Ok(image(8, 6, 2)),
-            Act::Waiting => Ok(image(8, 6, 3)),
+            Act::Frame(w, h) => Ok(image(w, h, 1).into()),
+            Act::Pair(w, h) => Images::new(image(8, 6, 1), Some(depth(w, h))),
+            Act::Late(_) => Ok(image(8, 6, 2).into()),
+            Act::Waiting => Ok(image(8, 6, 3).into()),
             _ => Err(ImageProblem::PixelType { found: "CV_16UC1".into() }),
         }
     }
 }
 
-fn image(width_px: u32, height_px: u32, value: u8) -> Images {
+fn image(width_px: u32, height_px: u32, value: u8) -> BgrImage {
     let data = vec![value; 3 * width_px as usize * height_px as usize];
-    BgrImage::new(width_px, height_px, data).unwrap().into()
+    BgrImage::new(width_px, height_px, data).unwrap()
+}
+
+fn depth(width_px: u32, height_px: u32) -> DepthImage {
+    DepthImage::new(width_px, height_px, vec![700; (width_px * height_px) as usize]).unwrap()
 }
 
 struct Bench {
@@ -180,6 +189,17 @@ fn frames_stream_with_rising_numbers_and_stamps() {
         panic!("{:?}", bench.handle.state());
     };
     assert!(fps > 0.0, "{fps}");
+}
+
+#[test]
+fn a_device_that_gives_color_and_depth_together_gives_frames_with_both() {
+    // Depth of another size than colour is no use.
+    let mut bench = start(vec![Opening::Device(vec![Act::Pair(4, 3), Act::Pair(8, 6)])]);
+    let frame = bench.next().unwrap();
+    assert_eq!((frame.color.pixel(0, 0), frame.depth), ([1; 3], Some(depth(8, 6))));
+    assert_eq!(bench.corrupt(), 1);
+    let reason = bench.handle.last_corrupt().unwrap();
+    assert!(reason.contains("depth is 4x3 px, colour 8x6 px"), "{reason}");
 }
 
 #[test]
