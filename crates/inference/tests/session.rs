@@ -81,7 +81,7 @@ fn check_arithmetic(name: &str) {
         fill(&mut session, seed);
         let outputs = session.run().unwrap();
         let grids = [8, 16, 32].map(|stride| cells(seed, 38, stride));
-        let grids: Vec<_> = grids.iter().map(Array2::view).collect();
+        let grids: Vec<_> = grids.iter().map(|grid| grid.view()).collect();
         let predictions = concatenate(Axis(1), &grids).unwrap();
         check_close(outputs.predictions, &predictions, "prediction");
         check_close(outputs.prototypes, &cells(seed, 32, 4), "prototype");

@@ -12,11 +12,14 @@ use crate::errors::{ImageProblem, chain};
 use crate::images::Images;
 use crate::pixels::{bgr_from_mat, depth_from_mat};
 
+/// Makes an image of the matrix that OpenCV retrieved.
+type Decode<I> = dyn Fn(&Mat) -> Result<I, ImageProblem>;
+
 struct OpenCvDevice<I> {
     capture: VideoCapture,
     mat: Mat,
     frame_interval: Option<Duration>,
-    decode: Box<dyn Fn(&Mat) -> Result<I, ImageProblem>>,
+    decode: Box<Decode<I>>,
 }
 
 /// `advice` says what to look at if OpenCV did not open the camera.
@@ -53,7 +56,7 @@ fn check_opened(capture: &VideoCapture, advice: &str) -> Result<(), DeviceError>
 
 fn device<I: 'static>(
     capture: VideoCapture,
-    decode: Box<dyn Fn(&Mat) -> Result<I, ImageProblem>>,
+    decode: Box<Decode<I>>,
 ) -> Result<Box<dyn Device<I>>, DeviceError> {
     let fps = capture.get(videoio::CAP_PROP_FPS)?;
     let frame_interval = Duration::try_from_secs_f64(1.0 / fps).ok();
