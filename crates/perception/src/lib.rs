@@ -22,9 +22,10 @@ mod model;
 mod motion;
 mod number;
 mod outline;
-mod package;
 mod pipeline;
+mod result;
 mod rotation;
+mod tool;
 mod track;
 
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
@@ -34,17 +35,18 @@ pub use edges::{
     PublishError, Publisher, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
-pub use grasp::{Cup, CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, Tool, plan};
+pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, Provider};
 pub use motion::{Motion, Velocity};
 pub use outline::{Outline, outlines};
-pub use package::{
+pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
+pub use result::{
     BboxPx, CameraPlace, Counters, CountersSnapshot, CupSet, DepthProblem, FrameReport, Grasp,
     GraspRefusal, Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame,
     Scene, SizeM, StageLatencies,
 };
-pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
 pub use rotation::nearest_rotation;
+pub use tool::{Cup, Tool};
 pub use track::Tracks;

@@ -13,36 +13,26 @@
 //! Everything is computed in the optical frame, in `f32` metres, and moved to the reference frame
 //! at the end. Normals point out of the surface, towards the camera; the approach is against them.
 
-mod candidates;
-mod contact;
-mod face;
-mod grid;
 mod hold;
-mod memory;
-mod on_plane;
-mod order;
-mod overview;
-mod rays;
+mod search;
 mod size;
-mod tool;
+mod surface;
 
 use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
-use self::candidates::Candidates;
-use self::contact::{Care, Patch, STEP_SIGMA_M, Spot, View};
-use self::grid::{CELL_NOISE, Grid};
 use self::hold::{Held, Load, Site};
-use self::memory::{Found, Memory, Searched};
-use self::overview::{Owners, check_depth};
-use self::rays::Rays;
+use self::search::candidates::Candidates;
+use self::search::memory::{Found, Memory, Searched};
+use self::search::overview::{Owners, check_depth};
 use self::size::{Body, Ground, Sizing};
+use self::surface::grid::{CELL_NOISE, Grid};
+use self::surface::patch::{Care, Patch, STEP_SIGMA_M, Spot, View};
+use self::surface::rays::Rays;
 use crate::number::to_f32;
 use crate::{
     DepthImage, DepthProblem, Grasp, GraspRefusal, Instance, Mask, Package, PackageType,
     PoseSource, Scene,
 };
-
-pub use self::tool::{Cup, Tool};
 
 /// A package of which less is measured than this is placed on the support plane.
 const MEASURED_SHARE_MIN: f32 = 0.3;
@@ -196,7 +186,7 @@ pub fn plan(
     state.searched.resize(packages.len(), None);
     plan_from(0, &mut packages, &mut state.searched, context.as_ref(), buffers);
     state.memory.keep(&packages, &state.searched);
-    order::sort(&mut packages, state.memory.first_track());
+    search::order::sort(&mut packages, state.memory.first_track());
     state.memory.keep_order(&packages);
     state.rays = rays;
     Plan { packages, depth_problem }
@@ -278,7 +268,7 @@ fn plan_package(
             return Some(plan_on_depth(index, package, context, view, buffers));
         }
     }
-    on_plane::plan(package, grid, deepest, context.scene, context.limits);
+    hold::on_support_plane::plan(package, grid, deepest, context.scene, context.limits);
     None
 }
 
@@ -314,7 +304,8 @@ fn plan_on_depth(
         rough_min_m: if package_type == Some(PackageType::PolyBag) { FILM_ROUGH_M } else { 0.0 },
         ..load(grid, body.as_ref(), context.ground.as_ref(), noise_m, hidden)
     };
-    let recalled = context.memory.recall(package.track_id, memory::middle_px(&package.instance));
+    let recalled =
+        context.memory.recall(package.track_id, search::memory::middle_px(&package.instance));
     let (tool, limits) = (&context.scene.tool, context.limits);
     let site = Site { grid, view, load: &load, tool, limits };
     let chosen = match context.memory.refusal(package) {

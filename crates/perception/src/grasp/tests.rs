@@ -4,7 +4,7 @@ use nalgebra::{Isometry3, Unit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CameraInfo, CameraPlace, Distortion, Intrinsics, Mask, Plane};
+use crate::{CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Mask, Plane, Tool};
 
 const LIMITS: GraspLimits =
     GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 };
@@ -583,7 +583,7 @@ fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
             ..unplanned(instance(rectangle(10, 10, 20, 20)), id, Vec::new())
         })
         .collect();
-    order::sort(&mut packages, None);
+    search::order::sort(&mut packages, None);
     let ranks: Vec<u32> = packages.iter().map(|package| package.pick_rank).collect();
     assert_eq!(ranks, [0, 1, 2, 3]);
 }

@@ -3,12 +3,14 @@
 //! # Conventions
 //! Heights are along the support plane's normal; `u` and `v` are the other two directions.
 
+mod face;
+
 use nalgebra::{Point3, Unit, Vector3};
 
-use super::contact::View;
-use super::face::{Face, Walls};
-use super::grid::Grid;
-use super::rays::Rays;
+use self::face::{Face, Walls};
+use crate::grasp::surface::grid::Grid;
+use crate::grasp::surface::patch::View;
+use crate::grasp::surface::rays::Rays;
 use crate::number::to_f32;
 use crate::{Plane, SizeM};
 
@@ -42,7 +44,7 @@ impl Ground {
 
     pub(crate) fn upwards(normal: &Unit<Vector3<f64>>, offset_m: f32) -> Ground {
         let up = normal.into_inner().cast::<f32>();
-        let u = super::contact::tangent(&up);
+        let u = crate::grasp::surface::patch::tangent(&up);
         Ground { up, offset_m, u, v: up.cross(&u) }
     }
 

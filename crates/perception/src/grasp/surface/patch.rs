@@ -2,8 +2,8 @@
 
 use nalgebra::Vector3;
 
-use super::rays::Rays;
 use crate::DepthImage;
+use crate::grasp::surface::rays::Rays;
 use crate::number::{floor_px, round_px};
 
 /// Depth samples across a cup, where single ones can be believed.

@@ -1,13 +1,13 @@
 //! From the cells of a package to its best grasps.
 
-use super::contact::{Care, Patch, Spot};
-use super::grid::{CELL_NOISE, Cell, Grid};
-use super::hold::{
+use crate::GraspRefusal;
+use crate::grasp::hold::{
     Held, Site, clearance_share, hold_with_many, hold_with_one, moment_share, seal_share,
 };
-use super::memory::{Found, Recalled};
-use super::overview::is_blocked;
-use crate::GraspRefusal;
+use crate::grasp::search::memory::{Found, Recalled};
+use crate::grasp::search::overview::is_blocked;
+use crate::grasp::surface::grid::{CELL_NOISE, Cell, Grid};
+use crate::grasp::surface::patch::{Care, Patch, Spot};
 use crate::number::{floor_index, to_f32};
 
 /// The best cell of each of so many by so many blocks is looked at closer.

@@ -1,10 +1,12 @@
 //! How well a tool holds: which of its cups seal, and what pulls at them.
 
+pub(crate) mod on_support_plane;
+
 use arrayvec::ArrayVec;
 use nalgebra::Vector3;
 
-use super::contact::{Care, Contact, Patch, Spot, View, tangent};
-use super::grid::Grid;
+use crate::grasp::surface::grid::Grid;
+use crate::grasp::surface::patch::{Care, Contact, Patch, Spot, View, tangent};
 use crate::number::to_f32;
 use crate::{CupSet, GraspLimits, Tool};
 

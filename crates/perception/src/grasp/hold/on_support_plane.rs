@@ -2,10 +2,10 @@
 
 use nalgebra::{Point3, Vector3};
 
-use super::contact::tangent;
-use super::grid::Grid;
-use super::hold::{Held, clearance_share};
-use super::{grasp, in_reference};
+use crate::grasp::hold::{Held, clearance_share};
+use crate::grasp::surface::grid::Grid;
+use crate::grasp::surface::patch::tangent;
+use crate::grasp::{grasp, in_reference};
 use crate::number::to_f32;
 use crate::{CupSet, GraspLimits, GraspRefusal, Package, PoseSource, Scene};
 

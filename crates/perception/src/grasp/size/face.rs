@@ -8,8 +8,8 @@
 
 use nalgebra::Vector3;
 
-use super::contact::View;
-use super::grid::{Grid, smooth_depth_m};
+use crate::grasp::surface::grid::{Grid, smooth_depth_m};
+use crate::grasp::surface::patch::View;
 use crate::number::round_px;
 
 /// Lines across one side, over this share of it: its corners may be rounded or hidden.

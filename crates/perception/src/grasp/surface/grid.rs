@@ -6,7 +6,7 @@
 
 use nalgebra::Vector3;
 
-use super::rays::Rays;
+use crate::grasp::surface::rays::Rays;
 use crate::number::{floor_px, round_px};
 use crate::{DepthImage, Mask};
 

@@ -2,10 +2,10 @@
 
 use nalgebra::Vector3;
 
-use super::contact::View;
-use super::grid::{CELL_NOISE, Grid, smooth_depth_m};
-use super::memory::middle_px;
-use super::rays::Rays;
+use crate::grasp::search::memory::middle_px;
+use crate::grasp::surface::grid::{CELL_NOISE, Grid, smooth_depth_m};
+use crate::grasp::surface::patch::View;
+use crate::grasp::surface::rays::Rays;
 use crate::number::{floor_px, round_px, to_f32, to_u16};
 use crate::{DepthImage, DepthProblem, Instance, Plane, Tool};
 
