@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use nalgebra::{Point3, Vector3};
 
-use crate::{Package, StampNs};
+use crate::{Package, StampNs, Velocity};
 
 /// Places remembered of one package.
 const PLACES_MAX: usize = 8;
@@ -19,14 +19,6 @@ const OCCLUDED_NS_MAX: u64 = 1_000_000_000;
 const LAG_GAIN: f64 = 2.0;
 /// No measured speed is surer than this, a millimetre in a fifth of a second.
 const SIGMA_M_S_MIN: f64 = 0.005;
-
-/// A velocity in the reference frame of the poses.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Velocity {
-    pub linear_m_s: Vector3<f64>,
-    /// Standard deviation along each axis.
-    pub sigma_m_s: f64,
-}
 
 /// Where packages were lately.
 #[derive(Debug, Default)]
@@ -139,15 +131,14 @@ fn median(values: impl Iterator<Item = f64>, buffer: &mut Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BboxPx, Instance, Mask};
+    use crate::{BboxPx, GraspRefusal, Instance, Mask};
 
     fn package(track_id: u64, x_m: f64, y_m: f64) -> Package {
         let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
         Package {
             track_id,
             instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
-            grasps: Vec::new(),
-            refusal: None,
+            grasps: Err(GraspRefusal::NoSurface),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: Some(Point3::new(x_m, y_m, 0.1)),
