@@ -24,7 +24,7 @@ use crate::{Grasp, GraspRefusal, Grasps, Instance, Package, PackageType, PoseSou
 const MEASURED_SHARE_MIN: f32 = 0.3;
 /// A visible part that is hidden more, or cut by the image's border, tells no size.
 const SIZE_OCCLUDED_SHARE_MAX: f32 = 0.1;
-/// Of a narrower package a pixel more or less is six percent: no size is better than a wrong one.
+/// A narrower package is six percent wider or narrower by a pixel: no size is better than a wrong one.
 const SIZE_WIDTH_PX_MIN: f32 = 16.0;
 /// Cosine of 30 degrees: more than one face of a package that leans more may pass for its top.
 const SIZE_UPRIGHT_MIN: f32 = 0.866;

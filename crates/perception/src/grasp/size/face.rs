@@ -6,9 +6,9 @@ use nalgebra::Vector3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Face {
     pub(super) center: Vector3<f32>,
-    /// Of unit length, towards the camera.
+    /// Unit vector, towards the camera.
     pub(super) normal: Vector3<f32>,
-    /// Of unit length, along the sides.
+    /// Unit vectors along the sides.
     pub(super) axes: [Vector3<f32>; 2],
     pub(super) half_m: [f32; 2],
 }

@@ -52,13 +52,13 @@ impl PlaneFit {
         (facing >= FACING_MIN && z_m.is_finite() && z_m > 0.0).then_some((ray * z_m, normal))
     }
 
-    /// Along z, of a point relative to the center.
+    /// How far a point, relative to the center, lies off along z.
     #[inline(always)]
     fn residual_m(&self, d: &Vector3<f32>) -> f32 {
         d.z - self.offset_m - self.slope[0] * d.x - self.slope[1] * d.y
     }
 
-    /// Through the points that count, told relative to the center.
+    /// Least squares through the points that count; `counts` gets them relative to the center.
     #[inline(always)]
     fn new(
         points: &[Vector3<f32>],
