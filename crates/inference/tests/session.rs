@@ -86,9 +86,9 @@ fn check_arithmetic(name: &str) {
         let predictions: Vec<f32> = (0..38)
             .flat_map(|k| [8, 16, 32].map(|stride| cells(seed, k, stride)).concat())
             .collect();
-        check_close(outputs.predictions, &predictions, "prediction");
+        check_close(outputs.predictions.as_slice().unwrap(), &predictions, "prediction");
         let prototypes: Vec<f32> = (0..32).flat_map(|k| cells(seed, k, 4)).collect();
-        check_close(outputs.prototypes, &prototypes, "prototype");
+        check_close(outputs.prototypes.as_slice().unwrap(), &prototypes, "prototype");
     }
 }
 

@@ -280,9 +280,9 @@ fn package_json(package: &Package, class_names: &[String], reference_frame: &str
         "position_m": package.position_in_reference.map(|p| [p.x, p.y, p.z]),
         "size_m": package.size.map(|size| [size.length_m, size.width_m, size.height_m]),
         "occluded_share": package.occluded_share,
-        "refusal": package.refusal.map(|refusal| table::refusal(refusal.into())),
+        "refusal": package.refusal().map(|refusal| table::refusal(refusal.into())),
         "pick_rank": package.pick_rank,
-        "grasps": package.grasps.iter().map(|g| grasp_json(g, reference_frame)).collect::<Vec<_>>(),
+        "grasps": package.grasps().iter().map(|g| grasp_json(g, reference_frame)).collect::<Vec<_>>(),
     })
 }
 
@@ -298,14 +298,14 @@ fn grasp_json(grasp: &Grasp, reference_frame: &str) -> Value {
             PoseSource::Depth => "depth",
             PoseSource::SupportPlane => "support_plane",
         },
-        "quality": grasp.quality,
-        "clearance": grasp.clearance,
-        "seal": grasp.seal,
-        "moment": grasp.moment,
-        "tilt": grasp.tilt,
-        "hold": grasp.hold,
+        "quality": grasp.quality.product(),
+        "clearance": grasp.quality.clearance,
+        "seal": grasp.quality.seal,
+        "moment": grasp.quality.moment,
+        "tilt": grasp.quality.tilt,
+        "hold": grasp.quality.hold,
         "cups": grasp.cups.indices().collect::<Vec<_>>(),
         "position_sigma_m": grasp.position_sigma_m,
-        "depth_hole_fraction": grasp.depth_hole_fraction,
+        "depth_hole_fraction": grasp.quality.depth_hole_fraction(),
     })
 }

@@ -373,8 +373,8 @@ mod tests {
     use crate::config::Config;
     use crate::record::settings::FileLimits;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, FrameSource, Instance, Mask, Package, Packages,
-        Provider, ReferenceFrame, StageLatencies, StampSource,
+        BboxPx, BgrImage, CountersSnapshot, FrameSource, GraspRefusal, Instance, Mask, Package,
+        Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback};
     use std::path::PathBuf;
@@ -513,8 +513,7 @@ mod tests {
                 mask: Mask::empty(SIDE_PX, SIDE_PX),
                 bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
             },
-            grasps: Vec::new(),
-            refusal: None,
+            grasps: Err(GraspRefusal::NoSurface),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: None,
