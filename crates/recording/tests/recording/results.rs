@@ -175,7 +175,8 @@ fn viewers_are_given_a_scene_in_three_dimensions() {
         let px = scene.camera_info.project(&in_camera).unwrap();
         assert!((px.x - corner.0).hypot(px.y - corner.1) < 1e-6, "{px} for {corner:?}");
     }
-    let grasp = &packages(3).packages[0].grasps()[0].reference_from_grasp;
+    let found = packages(3);
+    let grasp = &found.packages[0].grasps()[0].reference_from_grasp;
     for point in points(1) {
         let on_cup = grasp.inverse() * point;
         assert!((on_cup.x.hypot(on_cup.y) - 0.02).abs() < 1e-9 && on_cup.z.abs() < 1e-9);
