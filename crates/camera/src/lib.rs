@@ -75,5 +75,5 @@ pub use live::gstreamer::GStreamerConfig;
 pub use live::limits::LiveLimits;
 pub use live::rtsp::RtspConfig;
 pub use live::v4l2::V4l2Config;
-pub use monitor::{CameraHandle, CameraState, SharedClock};
+pub use monitor::{CameraHandle, CameraState};
 pub use open::{Camera, open};

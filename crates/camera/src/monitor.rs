@@ -5,12 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{Clock, Counters, StampNs};
+use magpie_perception::{Counters, SharedClock, StampNs};
 
 use crate::live::attempt::{Attempt, End};
-
-/// The time, for every thread of a source.
-pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
 /// What a source is doing.
 #[derive(Clone, Debug, PartialEq)]

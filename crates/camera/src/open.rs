@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use magpie_perception::{Counters, FrameSource};
+use magpie_perception::{Counters, FrameSource, SharedClock};
 
 use crate::config::{CameraConfig, FileSource, FilesConfig, LiveConfig};
 use crate::errors::OpenError;
@@ -12,7 +12,7 @@ use crate::files::video_file::VideoFile;
 use crate::images::Images;
 use crate::live::device::Open;
 use crate::live::stream::LiveStream;
-use crate::monitor::{CameraHandle, Monitor, SharedClock};
+use crate::monitor::{CameraHandle, Monitor};
 
 /// An open source, and the handle that watches and stops it.
 pub struct Camera {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use magpie_perception::{InputForm, ModelSpec};
+use magpie_perception::{InputForm, ModelSpec, OutputLayout};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -149,8 +149,9 @@ fn read_spec(
         width_px,
         height_px,
         class_names,
+        output_layout: OutputLayout::YoloSeg,
+        predictions_shape: [channels, anchors],
         coefficients,
-        anchors,
         prototype_width_px: width_px / 4,
         prototype_height_px: height_px / 4,
         score_min,

@@ -304,10 +304,8 @@ impl InferenceSession for OnnxSession {
 
     fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
         self.run_bound().map_err(|err| self.inference_error(err))?;
-        Ok(Outputs {
-            predictions: self.predictions.extract_tensor().1,
-            prototypes: self.prototypes.extract_tensor().1,
-        })
+        let (predictions, prototypes) = (&self.predictions, &self.prototypes);
+        Ok(Outputs::new(&self.spec, predictions.extract_tensor().1, prototypes.extract_tensor().1))
     }
 }
 

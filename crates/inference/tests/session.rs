@@ -83,8 +83,8 @@ fn check_arithmetic(name: &str) {
         let grids = [8, 16, 32].map(|stride| cells(seed, 38, stride));
         let grids: Vec<_> = grids.iter().map(|grid| grid.view()).collect();
         let predictions = concatenate(Axis(1), &grids).unwrap();
-        check_close(outputs.predictions, &predictions, "prediction");
-        check_close(outputs.prototypes, &cells(seed, 32, 4), "prototype");
+        check_close(outputs.predictions.as_slice().unwrap(), &predictions, "prediction");
+        check_close(outputs.prototypes.as_slice().unwrap(), &cells(seed, 32, 4), "prototype");
     }
 }
 
@@ -180,7 +180,7 @@ fn threads_and_spinning_do_not_change_what_is_computed() {
         let options = SessionOptions { threads, spinning, ..SessionOptions::default() };
         let mut session = OnnxSession::load(&model("tiny_bgr8.onnx"), &options).unwrap();
         fill(&mut session, 7);
-        outputs.push(session.run().unwrap().predictions.to_vec());
+        outputs.push(session.run().unwrap().predictions.to_owned());
     }
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }

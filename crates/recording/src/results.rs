@@ -56,7 +56,7 @@ pub(crate) fn annotations(found: &Packages, class_names: &[String]) -> ImageAnno
             }),
         );
         drawn.texts.push(label(package, class_names, stamp));
-        drawn.circles.extend(package.grasps.first().map(|grasp| circle(grasp, stamp)));
+        drawn.circles.extend(package.best_grasp().map(|grasp| circle(grasp, stamp)));
     }
     drawn
 }
@@ -93,7 +93,7 @@ fn circle(grasp: &Grasp, stamp: Timestamp) -> CircleAnnotation {
 /// The best grasp of each package, in pick order.
 pub(crate) fn grasp_poses(found: &Packages, camera_frame_id: &str) -> PosesInFrame {
     let frame_id = reference_frame_id(found, camera_frame_id);
-    let best = found.packages.iter().filter_map(|package| package.grasps.first());
+    let best = found.packages.iter().filter_map(|package| package.best_grasp());
     PosesInFrame {
         timestamp: Some(timestamp(found.stamp)),
         frame_id: frame_id.to_owned(),

@@ -34,7 +34,7 @@ pub(crate) fn scene_update(found: &Packages, class_names: &[String], scene: &Sce
     let entities = found.packages.iter().map(|package| {
         let [r, g, b] = color(package.track_id);
         let color = Color { r, g, b, a: 1.0 };
-        let best = package.grasps.first();
+        let best = package.best_grasp();
         let cups = best.into_iter().flat_map(|grasp| cups(grasp, scene, color));
         SceneEntity {
             timestamp: Some(stamp),
@@ -104,8 +104,8 @@ fn approach(grasp: &Grasp, scene: &Scene, color: Color) -> ArrowPrimitive {
 fn label(package: &Package, class_names: &[String], color: Color) -> Option<TextPrimitive> {
     let at = package.position_in_reference?;
     let kind = name(package, class_names);
-    let text = match package.grasps.first() {
-        Some(grasp) => format!("{} {kind} {:.2}", package.track_id, grasp.quality),
+    let text = match package.best_grasp() {
+        Some(grasp) => format!("{} {kind} {:.2}", package.track_id, grasp.quality.product()),
         None => format!("{} {kind}: no grasp", package.track_id),
     };
     Some(TextPrimitive {

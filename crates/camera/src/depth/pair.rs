@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{Counters, DepthImage, Frame, FrameSource, SourceError, StampNs};
+use magpie_perception::{
+    Counters, DepthImage, Frame, FrameSource, SharedClock, SourceError, StampNs,
+};
 
 use super::config::DepthConfig;
 use super::register::Registration;
 use crate::errors::OpenError;
 use crate::live::device::Open;
 use crate::live::stream::LiveStream;
-use crate::monitor::{CameraHandle, CameraState, Monitor, SharedClock};
+use crate::monitor::{CameraHandle, CameraState, Monitor};
 
 /// A depth camera that is faster than colour, or comes a little later, needs a few.
 const IMAGES_MAX: usize = 4;

@@ -206,8 +206,8 @@ mod tests {
     use crate::config::{Config, FileLimits};
     use magpie_network::SystemClock;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
-        Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
+        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, GraspRefusal,
+        Instance, Mask, Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
     use magpie_wire::Identities;
@@ -352,8 +352,7 @@ mod tests {
                 mask: Mask::empty(SIDE_PX, SIDE_PX),
                 bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
             },
-            grasps: Vec::new(),
-            refusal: None,
+            grasps: Err(GraspRefusal::NoSurface),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: None,

@@ -4,8 +4,8 @@ use foxglove::Encode;
 use foxglove::messages::points_annotation::Type;
 use foxglove::messages::{ImageAnnotations, Log, PosesInFrame, SceneUpdate};
 use magpie_perception::{
-    BboxPx, CupSet, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource,
-    ReferenceFrame, SizeM, StampNs, StampSource,
+    BboxPx, CupSet, FrameSource, Grasp, Grasps, Instance, Mask, Package, Packages, PoseSource,
+    Quality, ReferenceFrame, SizeM, StampNs, StampSource,
 };
 use magpie_recording::{
     ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, Results, WriteOptions,
@@ -29,22 +29,22 @@ fn packages(sequence: u64) -> Packages {
         contact_px: [3.5, 5.0],
         reference_from_grasp: Isometry3::from_parts(Vector3::new(0.3, 0.2, 0.1).into(), rotation),
         pose_source: PoseSource::Depth,
-        quality: 0.9,
-        clearance: 1.0,
-        seal: 0.9,
-        depth_hole_fraction: 0.0,
-        moment: 1.0,
-        tilt: 1.0,
-        hold: 1.0,
+        quality: Quality {
+            clearance: 1.0,
+            seal: 0.9,
+            moment: 1.0,
+            tilt: 1.0,
+            hold: 1.0,
+            depth_share: Some(1.0),
+        },
         cups: CupSet::of(0),
         position_sigma_m: 0.001,
     };
     let package = Package {
         track_id: 7,
         instance: Instance { class_id: 1, score: 0.875, bbox, mask },
-        grasps: vec![grasp],
+        grasps: Ok(Grasps::new(vec![grasp]).unwrap()),
         deepest_px: [4.0, 5.0],
-        refusal: None,
         height_m: None,
         position_in_reference: Some(Point3::new(0.3, 0.2, 0.05)),
         size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 }),
@@ -175,7 +175,8 @@ fn viewers_are_given_a_scene_in_three_dimensions() {
         let px = scene.camera_info.project(&in_camera).unwrap();
         assert!((px.x - corner.0).hypot(px.y - corner.1) < 1e-6, "{px} for {corner:?}");
     }
-    let grasp = &packages(3).packages[0].grasps[0].reference_from_grasp;
+    let found = packages(3);
+    let grasp = &found.packages[0].grasps()[0].reference_from_grasp;
     for point in points(1) {
         let on_cup = grasp.inverse() * point;
         assert!((on_cup.x.hypot(on_cup.y) - 0.02).abs() < 1e-9 && on_cup.z.abs() < 1e-9);

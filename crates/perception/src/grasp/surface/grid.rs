@@ -2,10 +2,11 @@
 //!
 //! # Conventions
 //! Cells are stored column by column, with one cell of outside all around. A cell's value is that
-//! of the pixel at its middle. Buffers are kept from package to package.
+//! of the pixel at its centre. Buffers are kept from package to package.
 
 use nalgebra::Vector3;
 
+use super::depth::smooth_depth_m;
 use super::rays::Rays;
 use crate::number::{floor_px, round_px};
 use crate::{DepthImage, Mask};
@@ -24,34 +25,6 @@ struct Run {
     length_px: u32,
 }
 
-/// Noise of a cell's depth, as a share of a pixel's: the mean of up to nine.
-pub(crate) const CELL_NOISE: f32 = 0.35;
-
-/// The mean of a pixel and its eight neighbours, as far as they are of the same surface; `None` in
-/// a hole.
-pub(crate) fn smooth_depth_m(depth: &DepthImage, x_px: u32, y_px: u32) -> Option<f32> {
-    /// What one neighbour adds to a sum of offsets, which stay below: its upper bits count.
-    const ONE: u32 = 1 << 16;
-    let own = i32::from(depth.mm(x_px, y_px));
-    let (width, height) = (depth.width_px(), depth.height_px());
-    if own == 0 || width < 3 || height < 3 {
-        return (own != 0).then_some(own as f32 * 0.001);
-    }
-    // Farther off is another face.
-    let limit = 10 + own / 64;
-    let (least, span) = (own - limit, 2 * limit.cast_unsigned());
-    let (x, y) = (x_px.clamp(1, width - 2) as usize, y_px.clamp(1, height - 2));
-    let mut sum = 0;
-    for row in [y - 1, y, y + 1] {
-        for mm in &depth.row_mm(row)[x - 1..x + 2] {
-            let offset = (i32::from(*mm) - least).cast_unsigned();
-            sum += if offset <= span { offset + ONE } else { 0 };
-        }
-    }
-    let (count, offsets) = ((sum / ONE).cast_signed(), (sum % ONE).cast_signed());
-    Some((offsets + count * least) as f32 * 0.001 / count as f32)
-}
-
 /// A cell inside the mask with depth.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
@@ -59,7 +32,7 @@ pub(crate) struct Cell {
     pub(crate) column: u8,
     pub(crate) row: u8,
     pub(crate) point_in_camera: Vector3<f32>,
-    /// Where the support plane is known.
+    /// Above the support plane; 0 where that is unknown.
     pub(crate) height_m: f32,
 }
 
@@ -104,7 +77,7 @@ impl Grid {
     }
 
     fn mark_inside(&mut self) {
-        let (step, middle) = (self.step_px, self.step_px / 2);
+        let (step, half_step) = (self.step_px, self.step_px / 2);
         let (mut at, mut sums) = (0, [0u64; 3]);
         for column in 1..self.columns - 1 {
             let x_px = self.x_px(column);
@@ -112,8 +85,9 @@ impl Grid {
                 at += 1;
             }
             for run in self.runs[at..].iter().take_while(|run| run.x_px == x_px) {
-                // The first row whose middle is not above the run, the first one below it.
-                let row = |y: u32| ((y + step - 1).saturating_sub(self.y_min_px + middle)) / step;
+                // The first row whose centre is not above the run, the first one below it.
+                let row =
+                    |y: u32| ((y + step - 1).saturating_sub(self.y_min_px + half_step)) / step;
                 let (first, end) = (row(run.y_px) as usize, row(run.y_px + run.length_px) as usize);
                 let end = end.min(self.rows - 2);
                 if first < end {
@@ -193,7 +167,7 @@ impl Grid {
         }
     }
 
-    /// The pixel at the middle of a cell.
+    /// The pixel at the centre of a cell.
     pub(crate) fn px(&self, index: usize) -> [u32; 2] {
         [self.x_px(index / self.rows), self.y_px(index % self.rows)]
     }
@@ -205,7 +179,7 @@ impl Grid {
     }
 
     /// How far the surface bends or steps about `reach` cells around a cell, in metres: the largest
-    /// deviation of opposite places from the middle; `None` where one was not measured.
+    /// deviation of the mean of opposite cells from this one; `None` where one was not measured.
     pub(crate) fn bend_m(&self, cell: &Cell, reach: usize) -> Option<f32> {
         let (column, row) = (usize::from(cell.column), usize::from(cell.row));
         if column < reach
@@ -261,7 +235,7 @@ impl Grid {
     }
 
     /// The cell nearest to the centroid among those almost as deep as the deepest: keeps the
-    /// contact of a long box near its middle.
+    /// contact of a long box near its centre.
     pub(crate) fn deepest(&self) -> Option<usize> {
         const DEEP_SHARE: f32 = 0.85;
         let deepest = *self.edge.iter().max()?;
@@ -341,7 +315,7 @@ mod tests {
                 for row in 1..grid.rows - 1 {
                     let [x, y] = [grid.x_px(column), grid.y_px(row)];
                     let inside = grid.edge[column * grid.rows + row] > 0;
-                    // Of the last cell, the middle may lie beyond the mask's box.
+                    // The centre of the last cell may lie beyond the mask's box.
                     let expected = y < h && mask.contains(x, y);
                     prop_assert_eq!(inside, expected, "cell {} {} at {} {}", column, row, x, y);
                 }
@@ -354,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_square_is_deepest_in_its_middle() {
+    fn a_square_is_deepest_at_its_centre() {
         let bitmap: Vec<u8> = (0..60 * 60)
             .map(|at| u8::from((10..31).contains(&(at % 60)) && (20..41).contains(&(at / 60))))
             .collect();

@@ -9,14 +9,20 @@ use crate::{CameraInfo, Distortion, Intrinsics};
 /// below a hundredth of a millimetre at a metre.
 const STEP_PX: u32 = 8;
 
+/// What rays are made for: the lens, and the picture's width and height.
+type Lens = (Intrinsics, Distortion, u32, u32);
+
 /// Directions in the optical frame, with `z = 1`, through any pixel of one camera.
 #[derive(Clone, Debug)]
 pub(crate) struct Rays {
-    of: (Intrinsics, Distortion, u32, u32),
+    /// What they were made for.
+    lens: Lens,
     columns: usize,
+    /// x and y of the rays, row by row.
     nodes: Vec<[f32; 2]>,
     /// Mean focal length, for sizes in pixels.
     pub(crate) focal_px: f32,
+    /// fx, fy, cx, cy.
     pinhole: [f32; 4],
     d: [f32; 8],
 }
@@ -33,7 +39,7 @@ impl Rays {
             (0..rows).flat_map(|row| (0..columns).map(move |column| node(column, row))).collect();
         let k = &info.intrinsics;
         Rays {
-            of: key(info),
+            lens: lens(info),
             columns: columns as usize,
             nodes,
             focal_px: to_f32(0.5 * (k.fx_px + k.fy_px)),
@@ -43,7 +49,7 @@ impl Rays {
     }
 
     pub(crate) fn are_of(&self, info: &CameraInfo) -> bool {
-        self.of == key(info)
+        self.lens == lens(info)
     }
 
     /// The pixel of an ideal direction `(x, y, 1)`; see [`Distortion::distort`].
@@ -60,7 +66,8 @@ impl Rays {
     /// Rays around a pixel, the lens taken for straight there: half a millimetre off at most, under
     /// a cup a metre away.
     pub(crate) fn near(&self, at_px: [f32; 2]) -> NearRays {
-        const REACH_PX: f32 = 8.0;
+        /// As far as the nodes are apart.
+        const REACH_PX: f32 = STEP_PX as f32;
         let [x, y] = at_px;
         let low = [(x - REACH_PX).max(0.0), (y - REACH_PX).max(0.0)];
         let (along_x, along_y) = (x + REACH_PX - low[0], y + REACH_PX - low[1]);
@@ -72,7 +79,7 @@ impl Rays {
         }
     }
 
-    /// For pixels of the image.
+    /// The ray through a pixel of the image.
     #[inline]
     pub(crate) fn at(&self, x_px: f32, y_px: f32) -> Vector3<f32> {
         const PER_PX: f32 = 1.0 / STEP_PX as f32;
@@ -112,7 +119,7 @@ impl NearRays {
     }
 }
 
-fn key(info: &CameraInfo) -> (Intrinsics, Distortion, u32, u32) {
+fn lens(info: &CameraInfo) -> Lens {
     (info.intrinsics, info.distortion, info.width_px, info.height_px)
 }
 
