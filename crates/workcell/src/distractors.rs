@@ -7,8 +7,8 @@ use rapier3d::math::{Pose, Rotation, Vec3};
 
 use crate::material::{Material, Relief, srgb};
 use crate::mesh::{Mesh, cuboid, lathe};
+use crate::part::Part;
 use crate::random::Dice;
-use crate::scene::Part;
 use crate::support::SupportKind;
 
 pub(crate) fn near(dice: &mut Dice, kind: SupportKind, half_m: Vec3) -> Vec<Part> {

@@ -55,6 +55,12 @@ impl Soup {
         }
         Soup { vertices, triangles }
     }
+
+    /// The package that a triangle belongs to, as an index into `Scene::packages`.
+    pub(crate) fn owner(&self, scene: &Scene, triangle: u32) -> Option<u16> {
+        let triangle = self.triangles.get(triangle as usize)?;
+        scene.parts[triangle.part as usize].instance
+    }
 }
 
 /// An ideal pinhole camera.

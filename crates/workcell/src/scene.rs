@@ -10,10 +10,9 @@ use rapier3d::math::{Pose, Vec3};
 
 use crate::arrange;
 use crate::distractors;
-use crate::mesh::Mesh;
 use crate::packages::{Model, Photos};
+use crate::part::Part;
 use crate::random::{Dice, Stream};
-use crate::raster::Soup;
 use crate::recipe::Recipe;
 use crate::support::{Support, SupportKind};
 
@@ -31,15 +30,6 @@ pub(crate) struct Scene {
     pub(crate) is_stack: bool,
     /// Yaw towards which the open side of a shelf or the front of a door faces.
     pub(crate) front_yaw: Option<f32>,
-}
-
-#[derive(Clone)]
-pub(crate) struct Part {
-    pub(crate) mesh: Arc<Mesh>,
-    pub(crate) pose: Pose,
-    /// Index into `Scene::packages`.
-    pub(crate) instance: Option<u16>,
-    pub(crate) casts_shadow: bool,
 }
 
 #[derive(Clone)]
@@ -109,12 +99,6 @@ impl Scene {
             package.base_from_package.translation += by;
         }
         scene
-    }
-
-    /// The package that a triangle belongs to.
-    pub(crate) fn owner(&self, soup: &Soup, triangle: u32) -> Option<u16> {
-        let triangle = soup.triangles.get(triangle as usize)?;
-        self.parts[triangle.part as usize].instance
     }
 
     /// Points the cameras at the middle of the packages.

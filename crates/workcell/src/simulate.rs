@@ -139,12 +139,12 @@ pub(crate) fn render(recipe: &Recipe, setup: &Setup, shot: &Shot) -> SimulatedFr
             let key = seen.inverse_depth[at];
             exact.depth_m.push(if key > 0.0 { 1.0 / key } else { 0.0 });
             exact.doubt.push(shaded.depth_doubt[at]);
-            owner.push(setup.scene.owner(&setup.soup, seen.triangle[at]));
+            owner.push(setup.soup.owner(&setup.scene, seen.triangle[at]));
         }
     }
     let mut seen_px = vec![0; setup.scene.packages.len()];
     for triangle in &seen.triangle {
-        if let Some(instance) = setup.scene.owner(&setup.soup, *triangle) {
+        if let Some(instance) = setup.soup.owner(&setup.scene, *triangle) {
             seen_px[instance as usize] += 1;
         }
     }

@@ -30,7 +30,7 @@ impl Solids {
             triangles: soup.triangles.iter().map(|triangle| triangle.corners).collect(),
             package_ids: (0_u32..)
                 .take(soup.triangles.len())
-                .map(|index| scene.owner(soup, index).map(u32::from))
+                .map(|index| soup.owner(scene, index).map(u32::from))
                 .collect(),
         }
     }

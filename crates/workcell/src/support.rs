@@ -9,9 +9,9 @@ use rapier3d::math::{Pose, Rotation, Vec3};
 use crate::material::{Material, srgb};
 use crate::mesh::{Mesh, cuboid, plane};
 use crate::packages::Photos;
+use crate::part::Part;
 use crate::physics::Placed;
 use crate::random::Dice;
-use crate::scene::Part;
 use crate::surfaces;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,7 +54,7 @@ impl View {
         let (seen, _) = raster::draw(scene, soup, &camera);
         let mut seen_px = vec![0_u32; scene.packages.len()];
         for triangle in &seen.triangle {
-            if let Some(instance) = scene.owner(soup, *triangle) {
+            if let Some(instance) = soup.owner(scene, *triangle) {
                 seen_px[instance as usize] += 1;
             }
         }

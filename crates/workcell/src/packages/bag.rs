@@ -6,8 +6,8 @@ use magpie_perception::PackageType;
 use rapier3d::math::{Vec2, Vec3};
 
 use super::boxes::stick_label;
+use super::model::{Model, Photos};
 use super::pillow::Pillow;
-use super::{Model, Photos};
 use crate::material::{Decal, Material, Pattern, Relief, srgb};
 use crate::mesh::FACE_TOP;
 use crate::print::{self, BLACK, WHITE};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use magpie_perception::PackageType;
 use rapier3d::math::{Vec2, Vec3};
 
-use super::{Model, Photos};
+use super::model::{Model, Photos};
 use crate::material::{Decal, Material, Pattern, Relief, srgb};
 use crate::mesh::{Mesh, Triangle, cuboid};
 use crate::noise;

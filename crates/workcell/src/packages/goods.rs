@@ -5,8 +5,8 @@ use std::sync::Arc;
 use magpie_perception::PackageType;
 use rapier3d::math::{Pose, Rotation, Vec2, Vec3};
 
+use super::model::{Model, Photos};
 use super::pillow::Pillow;
-use super::{Model, Photos};
 use crate::material::{Decal, Material, Pattern, Relief, srgb};
 use crate::mesh::{Mesh, Vertex, cuboid, lathe};
 use crate::noise;
