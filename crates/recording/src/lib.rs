@@ -33,11 +33,10 @@ mod mcap_file;
 mod messages;
 mod playback;
 mod reader;
-mod results;
 mod ring;
-mod scene_update;
 mod schema;
 mod sink;
+mod views;
 mod writer;
 
 pub use coding::{ColorCoding, DepthCoding};

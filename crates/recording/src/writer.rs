@@ -16,14 +16,13 @@ use mcap::{Attachment, Compression, McapError};
 use prost::Message;
 
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
-use crate::results::{annotations, grasp_poses};
-use crate::scene_update::scene_update;
 use crate::schema::{
     ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
     GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, camera_calibration,
     frame_transform, gaps_fields, timestamp,
 };
 use crate::sink::Sink;
+use crate::views::{annotations, grasp_poses, scene_update};
 use crate::{RecordingError, reader};
 
 /// What a recording costs, and what a kill may cost it.

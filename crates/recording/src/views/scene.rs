@@ -12,7 +12,7 @@ use foxglove::messages::{
 use magpie_perception::{Grasp, Package, Packages, Plane, Scene, outlines};
 use nalgebra::{Isometry3, Point3 as Point, Translation3, UnitQuaternion, Vector3};
 
-use crate::results::{color, name, reference_frame_id};
+use super::image::{color, name, reference_frame_id};
 use crate::schema::timestamp;
 
 const OUTLINE_DEVIATION_PX_MAX: f64 = 2.0;

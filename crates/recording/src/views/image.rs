@@ -10,7 +10,7 @@ use foxglove::messages::{
 };
 use magpie_perception::{Grasp, Package, Packages, ReferenceFrame, outlines};
 
-use crate::scene_update::pose;
+use super::scene::pose;
 use crate::schema::{BASE_FRAME_ID, GRIPPER_FRAME_ID, timestamp};
 
 /// Red, green, blue: colours that stay apart for most eyes (Okabe and Ito), one a track.
