@@ -1,9 +1,10 @@
-//! Writes and reads frames, and what was found in them, as MCAP files that Foxglove and Rerun open.
+//! Writes and reads frames and their results as MCAP files that Foxglove and Rerun open.
 //!
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
-//! it hands out what is whole, in order, and tells what is not ([`Losses`]). [`MessageReader`]
-//! reads the messages of one topic. [`Ring`] keeps the last minutes in files that each stand alone.
+//! it hands out whole frames, in order, and counts what it could not read ([`Losses`]).
+//! [`MessageReader`] reads the messages of one topic. [`Ring`] holds the last minutes in files that
+//! each stand alone.
 //!
 //! # Conventions
 //!
@@ -23,8 +24,9 @@
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.
 //! The metadata records `magpie.recording`, `magpie.scene` and `magpie.identity` hold the schema
-//! version, the cell and what made the recording; `magpie.gaps` the sum of all gaps, if any. Fields are only ever added; the version rises
-//! when an older reader would misunderstand a newer file.
+//! version, the cell and what made the recording; `magpie.gaps` holds the sum of all gaps, if any.
+//! Fields are only ever added; the version rises when an older reader would misunderstand a newer
+//! file.
 
 mod coding;
 mod error;

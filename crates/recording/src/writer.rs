@@ -1,4 +1,4 @@
-//! Frames, and what was found in them, into an MCAP file.
+//! Writes frames, and the results of processing them, into an MCAP file.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -18,11 +18,12 @@ use prost::Message;
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
 use crate::schema::{
     ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
-    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, camera_calibration,
-    frame_transform, gaps_fields, timestamp,
+    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, gaps_fields,
 };
 use crate::sink::Sink;
-use crate::views::{annotations, grasp_poses, scene_update};
+use crate::views::{
+    annotations, camera_calibration, frame_transform, grasp_poses, scene_update, timestamp,
+};
 use crate::{RecordingError, reader};
 
 /// What a recording costs, and what a kill may cost it.
@@ -30,9 +31,9 @@ use crate::{RecordingError, reader};
 pub struct WriteOptions {
     pub color: ColorCoding,
     pub depth: DepthCoding,
-    /// A chunk is closed when it spans this much time: what a kill can lose.
+    /// A chunk is closed when it spans this much time. A kill can lose one chunk.
     pub chunk_ns_max: u64,
-    /// A chunk is closed when it holds this much before compression, so memory is bounded too.
+    /// A chunk is closed when it holds this much before compression, which bounds the memory.
     pub chunk_bytes_max: usize,
 }
 
@@ -66,7 +67,7 @@ pub struct StoredFile {
     pub data: Vec<u8>,
 }
 
-/// What was found in a frame.
+/// The results of one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
     /// What viewers shall draw.
@@ -89,8 +90,8 @@ pub struct FrameWriter {
     chunk: OpenChunk,
     frames: u64,
     frames_unrecorded: u64,
-    /// As far as the file says so outside its chunks.
-    frames_unrecorded_told: u64,
+    /// So many of them are noted outside the chunks.
+    frames_unrecorded_noted: u64,
 }
 
 /// What [`FrameWriter`] has put into the chunk it is filling.
@@ -130,7 +131,7 @@ impl FrameWriter {
             chunk: OpenChunk::default(),
             frames: 0,
             frames_unrecorded: 0,
-            frames_unrecorded_told: 0,
+            frames_unrecorded_noted: 0,
         };
         writer.write_info().map_err(|source| write_error(&writer.path, source.into()))?;
         Ok(writer)
@@ -148,7 +149,7 @@ impl FrameWriter {
         self.write_whole(frame, None)
     }
 
-    /// Adds one frame with what was found in it.
+    /// Adds one frame with its results.
     pub fn write_processed(
         &mut self,
         frame: &Frame,
@@ -188,7 +189,7 @@ impl FrameWriter {
         if self.is_chunk_full(stamp) { self.flush() } else { Ok(()) }
     }
 
-    /// Writes down that `frames` frames are missing here, and why.
+    /// Notes that `frames` frames are missing here, and why.
     pub fn note_gap(
         &mut self,
         stamp: StampNs,
@@ -227,12 +228,12 @@ impl FrameWriter {
         self.flush_all().map_err(|source| write_error(&self.path, source.into()))
     }
 
-    /// The sum of all gaps goes beside the chunks, where a reader finds it at once.
+    /// The sum of all gaps goes beside the chunks, where a reader finds it without unpacking them.
     fn flush_all(&mut self) -> Result<(), McapError> {
-        if self.frames_unrecorded_told != self.frames_unrecorded {
+        if self.frames_unrecorded_noted != self.frames_unrecorded {
             let metadata = gaps_fields(self.frames_unrecorded);
             self.mcap.write_metadata(&Metadata { name: GAPS_RECORD.to_owned(), metadata })?;
-            self.frames_unrecorded_told = self.frames_unrecorded;
+            self.frames_unrecorded_noted = self.frames_unrecorded;
         }
         self.mcap.flush()
     }
@@ -253,7 +254,7 @@ impl FrameWriter {
         self.flush()
     }
 
-    /// Writes the summary and waits until the disk has it all.
+    /// Writes the summary and waits until everything is on the disk.
     pub fn finish(mut self) -> Result<(), RecordingError> {
         let finished = self.flush_all().and_then(|()| self.mcap.finish()).map_err(BoxError::from);
         let synced = finished.and_then(|_summary| {
@@ -300,7 +301,7 @@ impl FrameWriter {
         self.write_message_of_frame(SCENE_TOPIC, &Fields::new(), frame, &drawn)
     }
 
-    /// The calibration and where the camera hangs, for viewers, in a chunk of their own.
+    /// Writes the calibration and the camera's pose, for viewers, in a chunk of their own.
     fn write_cell(&mut self, first: &Frame) -> Result<(), McapError> {
         if let Some(Scene { camera_info, camera_place, .. }) = self.info.scene.clone() {
             let calibration = camera_calibration(&camera_info, first.stamp);
@@ -392,9 +393,9 @@ fn mcap_options() -> mcap::WriteOptions {
     mcap::WriteOptions::new()
         .library(concat!("magpie-recording ", env!("CARGO_PKG_VERSION")))
         .compression(Some(Compression::Zstd))
-        // A tenth larger than zstd's own choice, and half its time on depth.
+        // Files are a tenth larger than at zstd's default level, and depth takes half the time.
         .compression_level(1)
-        // In the calling thread: the machine's cores belong to the pipeline.
+        // The calling thread compresses, because the machine's cores belong to the pipeline.
         .compression_threads(0)
         // Chunks end between frames, where this crate says so.
         .chunk_size(None)

@@ -1,0 +1,42 @@
+//! The cell, as viewers place its images: the lens, and where the camera is.
+
+use foxglove::messages::{CameraCalibration, FrameTransform, Quaternion, Vector3};
+use magpie_perception::{CameraInfo, CameraPlace, Intrinsics, StampNs};
+
+use super::common::timestamp;
+use crate::schema::{BASE_FRAME_ID, GRIPPER_FRAME_ID};
+
+pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCalibration {
+    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
+    CameraCalibration {
+        timestamp: Some(timestamp(stamp)),
+        frame_id: info.frame_id.clone(),
+        width: info.width_px,
+        height: info.height_px,
+        distortion_model: info.distortion.model().to_owned(),
+        d: info.distortion.coefficients().to_vec(),
+        k: vec![fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0],
+        r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p: vec![fx_px, 0.0, cx_px, 0.0, 0.0, fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],
+    }
+}
+
+/// Where the camera is in what it is fixed to.
+pub(crate) fn frame_transform(
+    place: &CameraPlace,
+    frame_id: &str,
+    stamp: StampNs,
+) -> FrameTransform {
+    let (parent_frame_id, pose) = match place {
+        CameraPlace::InBase(pose) => (BASE_FRAME_ID, pose),
+        CameraPlace::InGripper(pose) => (GRIPPER_FRAME_ID, pose),
+    };
+    let (t, q) = (pose.translation.vector, pose.rotation.coords);
+    FrameTransform {
+        timestamp: Some(timestamp(stamp)),
+        parent_frame_id: parent_frame_id.to_owned(),
+        child_frame_id: frame_id.to_owned(),
+        translation: Some(Vector3 { x: t.x, y: t.y, z: t.z }),
+        rotation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
+    }
+}
