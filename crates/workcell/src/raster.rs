@@ -29,7 +29,7 @@ pub(crate) struct SoupTriangle {
     pub(crate) casts_shadow: bool,
 }
 
-/// All triangles of a scene in its base frame.
+/// A triangle soup: all triangles of a scene, in its base frame.
 pub(crate) struct Soup {
     pub(crate) vertices: Vec<SoupVertex>,
     pub(crate) triangles: Vec<SoupTriangle>,

@@ -16,7 +16,7 @@ use crate::scene::Scene;
 pub struct Solids {
     pub vertices_in_base: Vec<[f32; 3]>,
     pub triangles: Vec<[u32; 3]>,
-    /// For each triangle the package it belongs to.
+    /// The package that each triangle belongs to.
     pub package_ids: Vec<Option<u32>>,
 }
 

@@ -12,13 +12,13 @@ use magpie_perception::PackageType;
 pub(crate) use boxes::{BoxStyle, carton};
 pub(crate) use model::{Model, Photos};
 
-use crate::random::Dice;
+use crate::random::Rng;
 
-pub(crate) fn random_package(dice: &mut Dice, package_type: PackageType, photos: &Photos) -> Model {
+pub(crate) fn random_package(rng: &mut Rng, package_type: PackageType, photos: &Photos) -> Model {
     match package_type {
-        PackageType::Box => boxes::random_box(dice, photos),
-        PackageType::PaddedMailer => mailer::random_mailer(dice, photos),
-        PackageType::PolyBag => bag::random_bag(dice, photos),
-        PackageType::Item => goods::random_item(dice, photos),
+        PackageType::Box => boxes::random_box(rng, photos),
+        PackageType::PaddedMailer => mailer::random_mailer(rng, photos),
+        PackageType::PolyBag => bag::random_bag(rng, photos),
+        PackageType::Item => goods::random_item(rng, photos),
     }
 }
