@@ -5,9 +5,9 @@
 //! taken for packages.
 
 use divan::{Bencher, black_box};
-use magpie::bench::{BenchFrames, take_exactly};
-use magpie::config::Config;
-use magpie::{model, scheduling};
+use magpie::commands::bench::{BenchFrames, take_exactly};
+use magpie_daemon::config::Config;
+use magpie_daemon::{model, scheduling};
 use magpie_inference::OnnxSession;
 use magpie_perception::{
     DecodeScratch, Frame, InferenceSession, InputMut, Instance, Letterbox, Limits, ModelSpec,

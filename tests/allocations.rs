@@ -14,7 +14,7 @@ use magpie_perception::{
     Intrinsics, Letterbox, Limits, ModelSpec, Outputs, Pipeline, Plane, Provider, Scene, StampNs,
     StampSource, Tool,
 };
-use magpie_transport::{Identities, wire};
+use magpie_wire::{self as wire, Identities};
 use nalgebra::Vector3;
 
 /// By all threads.

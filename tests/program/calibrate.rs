@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use board_scene::{BoardScene, Noise, lens, look_at};
-use magpie::clock::SystemClock;
-use magpie::config::Config;
-use magpie::failure::one_line;
-use magpie::service;
 use magpie_camera::calibrate::Board;
 use magpie_camera::{read_camera_info, write_camera_info, write_depth_png, write_png};
+use magpie_client::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
+use magpie_daemon::config::Config;
+use magpie_daemon::failure::one_line;
+use magpie_daemon::run;
+use magpie_network::SystemClock;
 use magpie_perception::{BgrImage, CameraInfo, DepthImage, ReferenceFrame, nearest_rotation};
-use magpie_transport::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::{Value, json};
 
@@ -564,7 +564,7 @@ fn drift_seen(picture: &BgrImage) -> wire::Status {
     let daemon = std::thread::Builder::new()
         .name("daemon".into())
         .spawn(move || {
-            service::run(&config, async {
+            run::run(&config, async {
                 let _ = stopped.await;
             })
         })

@@ -342,7 +342,7 @@ fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     succeed(&check);
     let info = magpie_recording::FrameReader::from_bytes(
         "demo",
-        magpie::source::DEMO_RECORDING,
+        magpie_daemon::source::DEMO_RECORDING,
         magpie_recording::Playback::default(),
     );
     let info = info.unwrap().scene().unwrap().camera_info.clone();

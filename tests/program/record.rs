@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use magpie::source::DEMO_RECORDING;
+use magpie_client::wire::State;
+use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire};
+use magpie_daemon::source::DEMO_RECORDING;
 use magpie_perception::{Frame, FrameSource, StampNs};
 use magpie_recording::{FrameReader, FrameWriter, MessageReader, Playback, WriteOptions};
-use magpie_transport::{CellName, State, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire};
 use prost::Message;
 use tempfile::TempDir;
 
@@ -259,7 +260,7 @@ async fn a_replay_publishes_to_a_controller_under_test_as_if_it_were_now() {
         ["replay", "--publish", "--config", &cell.arg("magpie.toml"), &cell.arg("demo.mcap")];
     let mut child = program().args(arguments).spawn().unwrap();
     let mut watcher = watcher(&cell).await;
-    let started = magpie::clock::SystemClock::start().now();
+    let started = magpie_network::SystemClock::start().now();
     let message = result(&mut watcher).await;
     assert_eq!(message.stamp_source(), wire::StampSource::Recorded);
     let age_ns = started.0.abs_diff(message.stamp_ns);

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use magpie::clock::SystemClock;
-use magpie::source::DEMO_RECORDING;
+use magpie_daemon::source::DEMO_RECORDING;
+use magpie_network::SystemClock;
 use magpie_perception::{Frame, FrameSource, Scene, StampNs};
 use magpie_recording::{
     ColorCoding, ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, RecordingInfo,
     Results, WriteOptions,
 };
-use magpie_transport::wire;
+use magpie_wire as wire;
 use prost::Message;
 use tempfile::TempDir;
 

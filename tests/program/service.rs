@@ -5,14 +5,14 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie::clock::SystemClock;
-use magpie::config::Config;
-use magpie::failure::{Failure, Outcome};
-use magpie::service;
-use magpie_perception::Mask;
-use magpie_transport::{
+use magpie_client::{
     CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire,
 };
+use magpie_daemon::config::Config;
+use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::run;
+use magpie_network::SystemClock;
+use magpie_perception::Mask;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ impl Daemon {
         let thread = std::thread::Builder::new()
             .name("daemon".into())
             .spawn(move || {
-                service::run(&config, async {
+                run::run(&config, async {
                     let _ = stopped.await;
                 })
             })
@@ -191,7 +191,7 @@ fn the_python_example_reads_what_the_daemon_publishes() {
     let daemon = Daemon::start("python", "");
     drop(daemon.subscriber("python"));
     let output = Command::new(root.join(".cache/python/bin/python"))
-        .arg(root.join("crates/transport/examples/subscriber.py"))
+        .arg(root.join("crates/client/examples/subscriber.py"))
         .args(["--cell", "python", "--connect", &daemon.endpoint])
         .args(["--count", "3", "--timeout-s", "30"])
         .output()
@@ -207,7 +207,7 @@ fn the_python_example_reads_what_the_daemon_publishes() {
 fn a_source_that_ends_ends_the_run_without_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.mcap");
-    std::fs::write(&path, magpie::source::DEMO_RECORDING).unwrap();
+    std::fs::write(&path, magpie_daemon::source::DEMO_RECORDING).unwrap();
     let more = format!("[source.recording]\npath = \"{}\"", path.display());
     let daemon = Daemon::start("ends", &more);
     let mut daemon = daemon;

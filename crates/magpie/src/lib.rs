@@ -1,30 +1,7 @@
-//! The eyes of a picking arm: configuration, wiring, and the subcommands.
+//! The program: its subcommands, and how they show what they find. What runs on the robot is in
+//! `magpie_daemon`.
 
-pub mod bench;
-pub mod calibrate;
-pub mod check;
-pub mod clock;
-pub mod config;
-mod depth;
-pub mod detect;
-pub mod drift;
-pub mod eval;
-pub mod export;
-pub mod failure;
-pub mod health;
-mod inspect;
-pub mod model;
-pub mod output;
-pub mod overlay;
+mod arguments;
+pub mod commands;
 pub mod pictures;
-pub mod progress;
-pub mod record;
-pub mod replay;
-pub mod run;
-pub mod scheduling;
-pub mod service;
-pub mod simulate;
-pub mod source;
-pub mod table;
-mod trouble;
-pub mod watch;
+pub mod present;

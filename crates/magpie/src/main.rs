@@ -6,8 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use magpie::failure::Outcome;
-use magpie::{bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch};
+use magpie::commands::{
+    bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
+};
+use magpie_daemon::failure::Outcome;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;

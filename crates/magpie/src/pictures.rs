@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use magpie_camera::{check_aligned, read_depth_png, read_image};
+use magpie_daemon::failure::Failure;
+use magpie_perception::{Frame, StampNs, StampSource};
 
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
@@ -19,6 +22,16 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     found.sort();
     anyhow::ensure!(!found.is_empty(), "no JPEG or PNG file in {}", path.display());
     Ok(found)
+}
+
+/// A picture as a frame that was exposed now.
+pub fn read_frame(image: &Path, depth: Option<&Path>, stamp: StampNs) -> Result<Frame, Failure> {
+    let color = read_image(image).map_err(Failure::fault)?;
+    let depth = depth.map(read_depth_png).transpose().map_err(Failure::fault)?;
+    if let Some(depth) = &depth {
+        check_aligned(&color, depth).map_err(Failure::fault)?;
+    }
+    Ok(Frame { sequence: 0, stamp, stamp_source: StampSource::Arrival, color, depth })
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

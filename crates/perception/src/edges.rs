@@ -1,6 +1,8 @@
 //! The four edges of the program: where frames come from, what runs the model, where results go,
 //! and what time it is. Each has one real and one recorded implementation.
 
+use std::sync::Arc;
+
 use crate::{Frame, FrameReport, ModelSpec, StampNs};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -68,3 +70,6 @@ pub struct PublishError {
 pub trait Clock {
     fn now(&self) -> StampNs;
 }
+
+/// One clock for all parts of a process.
+pub type SharedClock = Arc<dyn Clock + Send + Sync>;

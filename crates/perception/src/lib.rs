@@ -31,7 +31,7 @@ pub use camera_info::{CameraInfo, Distortion, Intrinsics};
 pub use decode::{DecodeLimits, DecodeScratch, decode};
 pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
-    PublishError, Publisher, SourceError,
+    PublishError, Publisher, SharedClock, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
 pub use grasp::{Cup, CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, Tool, plan};

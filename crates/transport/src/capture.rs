@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use magpie_network::NetworkError;
 use magpie_perception::{CameraInfo, StampNs};
+use magpie_wire as wire;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -11,11 +13,34 @@ use zenoh::Wait;
 use zenoh::bytes::Encoding;
 use zenoh::query::Query;
 
-use crate::publisher::{CaptureLimits, Shared};
-use crate::{TransportError, wire};
+use crate::encoding;
+use crate::shared::Shared;
 
 /// Queries on `capture` that wait at once; the next one is refused.
 const CAPTURES_MAX: usize = 16;
+
+/// How long a query on `capture` may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureLimits {
+    /// Unless the query says otherwise.
+    pub timeout: Duration,
+    /// Whatever the query says.
+    pub timeout_max: Duration,
+    /// Exposure, readout and transfer of a camera that stamps its frames on arrival: such a frame
+    /// answers a query only if it arrived this long after it.
+    pub arrival_margin: Duration,
+}
+
+impl Default for CaptureLimits {
+    fn default() -> CaptureLimits {
+        CaptureLimits {
+            timeout: Duration::from_secs(2),
+            timeout_max: Duration::from_secs(10),
+            // Two frames of a camera with 20 frames a second.
+            arrival_margin: Duration::from_millis(100),
+        }
+    }
+}
 
 /// The newest result, for those who wait for one.
 pub(crate) type NewestResult = watch::Receiver<Option<Arc<wire::Packages>>>;
@@ -27,7 +52,7 @@ pub(crate) fn answer_captures(
     limits: CaptureLimits,
     results: NewestResult,
     runtime: &Handle,
-) -> Result<(), TransportError> {
+) -> Result<(), NetworkError> {
     let key = shared.cell.key("capture");
     let (shared, runtime, reply_key) = (shared.clone(), runtime.clone(), key.clone());
     let places = Arc::new(Semaphore::new(CAPTURES_MAX));
@@ -44,13 +69,13 @@ pub(crate) fn answer_captures(
             let answer = answer.map(|message| message.encode_to_vec());
             // Replies are sent as the query asks for, which may mean waiting for a slow reader.
             tokio::task::spawn_blocking(move || {
-                reply(&query, &reply_key, answer, &wire::PACKAGES_ENCODING);
+                reply(&query, &reply_key, answer, &encoding::PACKAGES);
                 drop(place);
             });
         });
     };
     let queryable = session.declare_queryable(&key).complete(true).callback(on_query).background();
-    queryable.wait().map_err(|source| TransportError::Declare { key, source })
+    queryable.wait().map_err(|source| NetworkError::Declare { key, source })
 }
 
 /// The query's `timeout_ms`, as far as the limits allow.
@@ -97,17 +122,17 @@ pub(crate) fn answer_camera_info(
     session: &zenoh::Session,
     shared: &Shared,
     camera_info: Option<&CameraInfo>,
-) -> Result<(), TransportError> {
+) -> Result<(), NetworkError> {
     let key = shared.cell.key("camera_info");
     let answer = camera_info
         .map(|info| wire::CameraInfo::from(info).encode_to_vec())
         .ok_or_else(|| format!("the camera of cell {:?} is not calibrated", shared.cell.as_str()));
     let reply_key = key.clone();
     let on_query = move |query: Query| {
-        reply(&query, &reply_key, answer.clone(), &wire::CAMERA_INFO_ENCODING);
+        reply(&query, &reply_key, answer.clone(), &encoding::CAMERA_INFO);
     };
     let queryable = session.declare_queryable(&key).complete(true).callback(on_query).background();
-    queryable.wait().map_err(|source| TransportError::Declare { key, source })
+    queryable.wait().map_err(|source| NetworkError::Declare { key, source })
 }
 
 /// A message, or the reason why there is none as plain text.

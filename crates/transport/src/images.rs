@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use magpie_network::NetworkError;
 use magpie_perception::{BgrImage, BoxError, Mask};
+use magpie_wire as wire;
 use prost::Message;
 use zenoh::bytes::ZBytes;
 use zenoh::matching::MatchingStatus;
@@ -18,8 +20,7 @@ use zenoh::shm::{
 use zenoh::{Session, Wait};
 
 use crate::latest::Latest;
-use crate::publisher::{Shared, declare, spawn};
-use crate::{TransportError, wire};
+use crate::shared::{Shared, declare, spawn};
 
 /// Makes a JPEG file of a frame.
 pub type JpegEncoder = Box<dyn FnMut(&BgrImage) -> Result<Vec<u8>, BoxError> + Send>;
@@ -98,7 +99,7 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     mut encoder: JpegEncoder,
     period: Duration,
-) -> Result<(Arc<Images>, [JoinHandle<()>; 2]), TransportError> {
+) -> Result<(Arc<Images>, [JoinHandle<()>; 2]), NetworkError> {
     let labels = declare(session, &shared.cell, "label_image", Priority::Data)?;
     let pictures = declare(session, &shared.cell, "image", Priority::Data)?;
     let images = Arc::new(Images {
@@ -139,11 +140,9 @@ fn count(what: &str, made: Result<(), BoxError>, counter: &AtomicU64) {
 }
 
 /// A flag that zenoh keeps up to date: whether anybody subscribes.
-fn watch_readers(
-    publisher: &pubsub::Publisher<'static>,
-) -> Result<Arc<AtomicBool>, TransportError> {
+fn watch_readers(publisher: &pubsub::Publisher<'static>) -> Result<Arc<AtomicBool>, NetworkError> {
     let declared =
-        |source| TransportError::Declare { key: publisher.key_expr().as_str().into(), source };
+        |source| NetworkError::Declare { key: publisher.key_expr().as_str().into(), source };
     let wanted = Arc::new(AtomicBool::new(false));
     let flag = wanted.clone();
     let on_change = move |status: MatchingStatus| flag.store(status.matching(), Ordering::Relaxed);

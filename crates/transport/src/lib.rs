@@ -1,16 +1,5 @@
-//! Defines what goes over the wire, publishes it, and gives subscribers a checked view of it.
-//!
-//! The schema is in `proto/magpie/v1`; everything lies under `magpie/<cell>/`:
-//!
-//! | key | what |
-//! |---|---|
-//! | `packages` | [`wire::Packages`], one for each processed frame |
-//! | `status` | [`wire::Status`], ten times a second and at every change |
-//! | `label_image` | package index per pixel, in shared memory, while somebody subscribes |
-//! | `image` | JPEG of the frame, rate-limited, while somebody subscribes |
-//! | `capture` | query: the first result whose exposure began after the query arrived |
-//! | `camera_info` | query: the camera's calibration |
-//! | `alive` | liveliness token |
+//! Publishes what a cell sees, and answers what the network asks; the messages are those of
+//! [`magpie_wire`].
 //!
 //! # Threads
 //!
@@ -27,29 +16,14 @@
 //! zenoh needs tokio's multi-thread runtime; on a current-thread runtime it panics.
 
 mod capture;
-mod error;
-mod freshness;
+mod encoding;
 mod images;
 mod latest;
 mod publisher;
-mod session;
+mod shared;
 mod status;
-mod subscriber;
-mod watch;
-pub mod wire;
 
-use std::sync::Arc;
-
-pub use error::TransportError;
-pub use freshness::{
-    BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
-};
+pub use capture::CaptureLimits;
 pub use images::JpegEncoder;
-pub use publisher::{CaptureLimits, Identities, Transport, TransportOptions, ZenohPublisher};
-pub use session::{CellName, LOOPBACK_ENDPOINT, SHIPPED_ZENOH_CONFIG, ZenohConfig};
-pub use status::{DriftStatus, State, StatusHandle, StatusSnapshot};
-pub use subscriber::{PackagesSubscriber, SubscriberCounters, SubscriberOptions};
-pub use watch::{WatchEvent, WatchOptions, Watcher};
-
-/// The clock that publisher and subscriber read.
-pub type SharedClock = Arc<dyn magpie_perception::Clock + Send + Sync>;
+pub use publisher::{Transport, TransportOptions, ZenohPublisher};
+pub use status::{DriftStatus, StatusHandle, StatusSnapshot};

@@ -1,70 +1,25 @@
 //! Joining the network as the publisher of a cell, and handing results to it.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use magpie_network::{NetworkError, ZenohConfig, close, open_as_publisher};
 use magpie_perception::{
-    BoxError, CameraInfo, Counters, Frame, FrameReport, Provider, PublishError, Publisher, StampNs,
+    CameraInfo, Counters, Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs,
 };
+use magpie_wire::{self as wire, CellName, Identities};
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use zenoh::liveliness::LivelinessToken;
-use zenoh::qos::{CongestionControl, Priority};
+use zenoh::qos::Priority;
 use zenoh::{Session, Wait};
 
 use crate::images::Images;
-use crate::latest::Latest;
-use crate::{
-    CellName, JpegEncoder, SharedClock, StatusHandle, TransportError, ZenohConfig, capture, images,
-    session, status, wire,
-};
-
-/// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
-const LATENCIES_MAX: usize = 300;
-
-/// What every message says about where it comes from. Constant while the process lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identities {
-    pub model_name: String,
-    /// Lower-case hex SHA-256 of the model file.
-    pub model_sha256: String,
-    /// By class id.
-    pub class_names: Vec<String>,
-    pub calibration_id: String,
-    /// In the order of asking.
-    pub providers_asked: Vec<Provider>,
-    pub provider_got: Provider,
-    /// Names of the reference frames that poses can be in.
-    pub base_frame_id: String,
-    pub camera_frame_id: String,
-}
-
-/// How long a query on `capture` may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CaptureLimits {
-    /// Unless the query says otherwise.
-    pub timeout: Duration,
-    /// Whatever the query says.
-    pub timeout_max: Duration,
-    /// Exposure, readout and transfer of a camera that stamps its frames on arrival: such a frame
-    /// answers a query only if it arrived this long after it.
-    pub arrival_margin: Duration,
-}
-
-impl Default for CaptureLimits {
-    fn default() -> CaptureLimits {
-        CaptureLimits {
-            timeout: Duration::from_secs(2),
-            timeout_max: Duration::from_secs(10),
-            // Two frames of a camera with 20 frames a second.
-            arrival_margin: Duration::from_millis(100),
-        }
-    }
-}
+use crate::shared::{Shared, declare, spawn};
+use crate::{CaptureLimits, JpegEncoder, StatusHandle, capture, encoding, images, status};
 
 /// What a publisher needs to know.
 pub struct TransportOptions {
@@ -80,43 +35,6 @@ pub struct TransportOptions {
     /// Shortest time between two messages on `image`; half a second is usual.
     pub image_period: Duration,
     pub capture: CaptureLimits,
-}
-
-/// What the parts of a publisher share.
-pub(crate) struct Shared {
-    pub(crate) cell: CellName,
-    pub(crate) instance_id: String,
-    pub(crate) identities: Identities,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) clock: SharedClock,
-    pub(crate) started: StampNs,
-    results: Latest<Arc<wire::Packages>>,
-    results_superseded: AtomicU64,
-    latencies_ns: Mutex<VecDeque<u64>>,
-    /// Why the network no longer takes results.
-    failure: Mutex<Option<BoxError>>,
-}
-
-impl Shared {
-    pub(crate) fn results_superseded(&self) -> u64 {
-        self.results_superseded.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn latest_latencies_ns(&self) -> Vec<u64> {
-        lock(&self.latencies_ns).iter().copied().collect()
-    }
-
-    fn note_latency(&self, total_ns: u64) {
-        let mut latencies_ns = lock(&self.latencies_ns);
-        if latencies_ns.len() == LATENCIES_MAX {
-            latencies_ns.pop_front();
-        }
-        latencies_ns.push_back(total_ns);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The daemon's place on the network: session, heartbeat, queries. Dropping it leaves the network.
@@ -138,20 +56,15 @@ impl Transport {
     pub fn open(
         options: TransportOptions,
         runtime: &Handle,
-    ) -> Result<(Transport, ZenohPublisher), TransportError> {
-        let session = session::open_as_publisher(&options.zenoh, &options.cell)?;
-        let shared = Arc::new(Shared {
-            cell: options.cell,
-            instance_id: session.zid().to_string(),
-            identities: options.identities,
-            counters: options.counters,
-            started: options.clock.now(),
-            clock: options.clock,
-            results: Latest::new(),
-            results_superseded: AtomicU64::new(0),
-            latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
-            failure: Mutex::new(None),
-        });
+    ) -> Result<(Transport, ZenohPublisher), NetworkError> {
+        let session = open_as_publisher(&options.zenoh, &options.cell)?;
+        let shared = Arc::new(Shared::new(
+            options.cell,
+            session.zid().to_string(),
+            options.identities,
+            options.counters,
+            options.clock,
+        ));
         let (images, image_threads) =
             images::start(&session, &shared, options.jpeg_encoder, options.image_period)?;
         let mut threads = Vec::from(image_threads);
@@ -206,7 +119,7 @@ impl Transport {
     fn say_goodbye(&self) {
         let message = status::to_wire(&self.shared, self.status.current());
         let put = self.session.put(self.shared.cell.key("status"), message.encode_to_vec());
-        let put = put.encoding(wire::STATUS_ENCODING.clone()).priority(Priority::InteractiveHigh);
+        let put = put.encoding(encoding::STATUS.clone()).priority(Priority::InteractiveHigh);
         if let Err(error) = put.express(true).wait() {
             tracing::debug!(%error, "the last status was not sent");
         }
@@ -215,7 +128,7 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        *lock(&self.shared.failure) = Some("the session was closed".into());
+        self.shared.fail("the session was closed".into());
         self.shared.results.close();
         self.images.close();
         // What was handed over last is sent before the session closes; nothing there is waited for.
@@ -225,64 +138,32 @@ impl Drop for Transport {
         }
         self.heartbeat.abort();
         self.say_goodbye();
-        session::close(&self.session);
+        close(&self.session);
     }
 }
 
 /// Tells everybody that the cell has its publisher, until it is dropped.
-fn announce(session: &Session, cell: &CellName) -> Result<LivelinessToken, TransportError> {
+fn announce(session: &Session, cell: &CellName) -> Result<LivelinessToken, NetworkError> {
     let key = cell.key("alive");
     let token = session.liveliness().declare_token(&key).wait();
-    token.map_err(|source| TransportError::Declare { key, source })
-}
-
-/// A publisher whose messages are dropped rather than waited for.
-pub(crate) fn declare(
-    session: &Session,
-    cell: &CellName,
-    what: &str,
-    priority: Priority,
-) -> Result<zenoh::pubsub::Publisher<'static>, TransportError> {
-    let key = cell.key(what);
-    let builder = session
-        .declare_publisher(key.clone())
-        .congestion_control(CongestionControl::Drop)
-        .priority(priority)
-        .express(priority != Priority::Data);
-    let builder = match what {
-        "packages" => builder.encoding(wire::PACKAGES_ENCODING.clone()),
-        "status" => builder.encoding(wire::STATUS_ENCODING.clone()),
-        "label_image" => builder.encoding(wire::LABEL_IMAGE_ENCODING.clone()),
-        _ => builder.encoding(zenoh::bytes::Encoding::IMAGE_JPEG),
-    };
-    builder.wait().map_err(|source| TransportError::Declare { key, source })
+    token.map_err(|source| NetworkError::Declare { key, source })
 }
 
 /// The thread that gives results to zenoh, which may wait a moment for a slow reader's link.
 fn start_publishing(
     session: &Session,
     shared: &Arc<Shared>,
-) -> Result<JoinHandle<()>, TransportError> {
+) -> Result<JoinHandle<()>, NetworkError> {
     let publisher = declare(session, &shared.cell, "packages", Priority::RealTime)?;
     let shared = shared.clone();
     spawn("magpie-publish", move || {
         while let Some(message) = shared.results.take() {
             if let Err(error) = publisher.put(message.encode_to_vec()).wait() {
-                *lock(&shared.failure) = Some(error);
+                shared.fail(error);
                 return;
             }
         }
     })
-}
-
-pub(crate) fn spawn(
-    name: &'static str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, TransportError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map_err(|source| TransportError::Thread { name, source })
 }
 
 /// The frame thread's side: takes a result and returns at once, whatever the readers do.
@@ -302,7 +183,7 @@ pub struct ZenohPublisher {
 impl Publisher for ZenohPublisher {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         let shared = &self.shared;
-        if let Some(source) = lock(&shared.failure).take() {
+        if let Some(source) = shared.take_failure() {
             return Err(PublishError { topic: shared.cell.key("packages"), source });
         }
         self.publications += 1;
@@ -325,9 +206,7 @@ impl Publisher for ZenohPublisher {
         *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
         let message = self.messages[at].clone();
         shared.note_latency(report.latencies.total_ns);
-        if shared.results.put(message.clone()).is_some() {
-            shared.results_superseded.fetch_add(1, Ordering::Relaxed);
-        }
+        shared.put_result(message.clone());
         self.newest.send_replace(Some(message.clone()));
         self.hand_over_images(frame, message, now);
         Ok(())

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_perception::StampNs;
+use magpie_wire::{self as wire, Reason, State};
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::publisher::Shared;
-use crate::wire;
-
-pub use crate::wire::State;
+use crate::shared::Shared;
 
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
 
@@ -19,8 +17,8 @@ const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusSnapshot {
     pub state: State,
-    /// Why the state is not [`State::Ok`], one sentence each.
-    pub reasons: Vec<String>,
+    /// Why the state is not [`State::Ok`].
+    pub reasons: Vec<Reason>,
     /// The camera's own state, for people.
     pub camera: String,
     /// `None` while no fixed fiducials are watched, or none were seen yet.
@@ -128,7 +126,8 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         sent_ns: now.0,
         uptime_ns: now.since_ns(shared.started),
         state: snapshot.state.into(),
-        reasons: snapshot.reasons,
+        reasons: snapshot.reasons.iter().map(Reason::to_string).collect(),
+        reasons_coded: snapshot.reasons.iter().map(Into::into).collect(),
         camera: snapshot.camera,
         counters: Some(wire::counters_to_wire(
             &shared.counters.snapshot(),
@@ -137,7 +136,7 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         latency: Some(percentiles(shared.latest_latencies_ns())),
         model: Some(identities.into()),
         calibration_id: identities.calibration_id.clone(),
-        providers_asked: wire::provider_names(identities),
+        providers_asked: identities.provider_names(),
         provider_got: identities.provider_got.name().into(),
         drift: snapshot.drift.map(Into::into),
     }

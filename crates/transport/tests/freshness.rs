@@ -5,9 +5,12 @@ mod support;
 
 use std::time::Duration;
 
-use magpie_transport::{
-    Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, State, StatusSnapshot, wire,
+use magpie_client::{
+    Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, StatusSubscriber,
+    SubscriberOptions, ZenohConfig, wire,
 };
+use magpie_transport::StatusSnapshot;
+use magpie_wire::{Reason, State};
 use prost::Message;
 use support::{
     Cell, HEIGHT_PX, VALIDITY, WIDTH_PX, clock, free_endpoint, options, runtime, session,
@@ -124,12 +127,34 @@ fn a_fault_that_the_daemon_reports_is_lost_with_its_reason() {
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let mut reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let on_fire = Reason::Fault { why: "the camera is on fire".into() };
     cell.transport.status().update(|status| {
         status.state = State::Fault;
-        status.reasons = vec!["the camera is on fire".into()];
+        status.reasons = vec![on_fire.clone()];
     });
     let why = wait_for(&mut reader, is_lost);
-    assert_eq!(why, LostReason::Fault { reasons: vec!["the camera is on fire".into()] });
+    assert_eq!(why, LostReason::Fault { reasons: vec![(&on_fire).into()] });
+}
+
+#[test]
+fn the_heartbeat_tells_codes_and_its_silence_is_lost() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let zenoh = ZenohConfig::Connect(vec![endpoint]);
+    let options = SubscriberOptions::new(support::cell("dock"), zenoh, clock());
+    let mut reader = StatusSubscriber::open(&options).unwrap();
+    cell.transport.status().update(|status| {
+        status.state = State::Degraded;
+        status.reasons = vec![Reason::RecordingBehind];
+    });
+    let is_degraded = |status: &wire::Status| status.state() == State::Degraded;
+    let heard = (0..100).find_map(|_| reader.next(PATIENCE / 100).ok().filter(is_degraded));
+    let heard = heard.expect("the heartbeat says so");
+    assert_eq!(heard.reasons_coded[0].code, "recording_behind");
+    assert_eq!(heard.reasons, [heard.reasons_coded[0].text.clone()]);
+    drop(cell);
+    let lost = (0..100).find_map(|_| reader.next(PATIENCE / 100).err()).expect("it left");
+    assert!(matches!(lost.why, LostReason::Gone | LostReason::Silent { .. }), "{lost}");
 }
 
 #[test]

@@ -6,13 +6,14 @@ mod support;
 use std::error::Error;
 use std::net::TcpListener;
 
-use magpie_transport::{
-    CellName, PackagesSubscriber, SubscriberOptions, TransportError, TransportOptions, ZenohConfig,
-};
+use magpie_client::{PackagesSubscriber, SubscriberOptions};
+use magpie_network::{NetworkError, ZenohConfig};
+use magpie_transport::TransportOptions;
+use magpie_wire::CellName;
 use support::{Cell, cell, clock, free_endpoint, options, runtime};
 
 /// The message and its causes on one line, as the program prints it.
-fn line(error: &TransportError) -> String {
+fn line(error: &NetworkError) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -22,7 +23,7 @@ fn line(error: &TransportError) -> String {
     line
 }
 
-fn refusal(opened: TransportOptions) -> TransportError {
+fn refusal(opened: TransportOptions) -> NetworkError {
     let runtime = runtime();
     Cell::open(opened, &runtime).map(|_| ()).unwrap_err()
 }
@@ -32,7 +33,7 @@ fn a_second_daemon_of_the_same_cell_on_the_same_endpoint_hears_who_has_the_cell(
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let _first = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let error = refusal(options("dock", &endpoint));
-    assert!(matches!(error, TransportError::CellTaken { .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::CellTaken { .. }), "{}", line(&error));
     let line = line(&error);
     assert!(line.contains("cell \"dock\" is already published by another magpie daemon"), "{line}");
     assert!(line.contains(&endpoint), "{line}");
@@ -55,7 +56,7 @@ fn a_second_daemon_of_the_same_cell_elsewhere_on_the_network_is_refused_too() {
         ..options(name, &endpoint)
     };
     let error = refusal(elsewhere("dock"));
-    assert!(matches!(error, TransportError::CellTaken { .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::CellTaken { .. }), "{}", line(&error));
     assert!(Cell::open(elsewhere("deck"), &runtime).is_ok(), "another cell is welcome");
 }
 
@@ -64,7 +65,7 @@ fn another_cell_on_a_taken_endpoint_hears_which_setting_to_change() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let _first = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let error = refusal(options("deck", &endpoint));
-    assert!(matches!(error, TransportError::EndpointTaken { .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::EndpointTaken { .. }), "{}", line(&error));
     assert!(line(&error).contains("`listen.endpoints`") && line(&error).contains(&endpoint));
 }
 
@@ -73,7 +74,7 @@ fn an_endpoint_that_another_program_holds_is_named() {
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp/{}", stranger.local_addr().unwrap());
     let error = refusal(options("dock", &endpoint));
-    assert!(matches!(error, TransportError::EndpointTaken { .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::EndpointTaken { .. }), "{}", line(&error));
     assert!(line(&error).contains(&endpoint));
 }
 
@@ -96,7 +97,7 @@ fn a_zenoh_configuration_that_does_not_parse_is_named_with_what_is_wrong() {
             zenoh: ZenohConfig::File(path.clone()),
             ..options("dock", "")
         });
-        assert!(matches!(error, TransportError::ConfigFile { .. }), "{}", line(&error));
+        assert!(matches!(error, NetworkError::ConfigFile { .. }), "{}", line(&error));
         lines.push(line(&error));
     }
     let is_clear = |line: &String| {
@@ -112,7 +113,7 @@ fn a_zenoh_configuration_that_does_not_parse_is_named_with_what_is_wrong() {
     assert!(line.contains("none.json5: ") && line.contains("No such file"), "{line}");
 }
 
-fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, TransportError> {
+fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, NetworkError> {
     PackagesSubscriber::open(SubscriberOptions::new(cell("dock"), zenoh, clock()))
 }
 
@@ -120,7 +121,7 @@ fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, TransportError> {
 fn a_subscriber_that_finds_nobody_says_where_it_looked() {
     let endpoint = free_endpoint();
     let error = join(ZenohConfig::Connect(vec![endpoint.clone()])).map(|_| ()).unwrap_err();
-    assert!(matches!(error, TransportError::Connect { tls: false, .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::Connect { tls: false, .. }), "{}", line(&error));
     assert!(line(&error).contains(&endpoint) && !line(&error).contains("certificate"));
 }
 
@@ -134,7 +135,7 @@ fn a_tls_connection_that_fails_hints_at_the_client_certificate() {
 #[test]
 fn an_endpoint_that_is_none_is_refused_by_name() {
     let error = join(ZenohConfig::Connect(vec!["localhost".into()])).map(|_| ()).unwrap_err();
-    assert!(matches!(error, TransportError::Endpoint { .. }), "{}", line(&error));
+    assert!(matches!(error, NetworkError::Endpoint { .. }), "{}", line(&error));
     assert!(line(&error).contains("\"localhost\""));
 }
 

@@ -15,7 +15,7 @@ fn python() -> PathBuf {
     assert!(
         python.exists(),
         "no Python at {}: run scripts/install --test, or make an environment with the packages of \
-         crates/transport/examples/requirements.txt and name its python in MAGPIE_PYTHON",
+         crates/client/examples/requirements.txt and name its python in MAGPIE_PYTHON",
         python.display()
     );
     python

@@ -5,7 +5,7 @@
 mod support;
 
 use magpie_perception::{CupSet, FrameReport, Grasp, GraspRefusal, ReferenceFrame, StampNs};
-use magpie_transport::wire::{self, Spare, rewritten, to_wire};
+use magpie_wire::{self as wire, Spare, rewritten, to_wire};
 
 /// Of every third package nothing more is known than its mask; every other one has more grasps.
 fn report(sequence: u64, packages: u32) -> FrameReport {

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use magpie_perception::{BgrImage, Frame, Publisher};
-use magpie_transport::{
-    Freshness, TransportOptions, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
+use magpie_client::{
+    CellQueries, Freshness, QueryError, SubscriberOptions, WatchEvent, WatchOptions, Watcher,
+    ZenohConfig, wire,
 };
+use magpie_perception::{BgrImage, Frame, Publisher};
+use magpie_transport::TransportOptions;
 use prost::Message;
 use support::{
     Cell, HEIGHT_PX, WIDTH_PX, cell, clock, free_endpoint, options, runtime, session, subscriber,
@@ -80,6 +82,34 @@ fn capture_answers_with_the_first_frame_exposed_after_the_question() {
     let message = wire::Packages::decode(&bytes[..]).unwrap();
     assert_eq!((message.sequence, message.stamp_ns), (3, after.0));
     assert_eq!(encoding, "application/protobuf;magpie.v1.Packages");
+}
+
+fn queries(endpoint: &str) -> CellQueries {
+    let zenoh = ZenohConfig::Connect(vec![endpoint.into()]);
+    CellQueries::open(&SubscriberOptions::new(cell("dock"), zenoh, clock())).unwrap()
+}
+
+#[test]
+fn a_controller_asks_for_a_picture_from_now_on_and_for_the_lens() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let queries = queries(&endpoint);
+    assert_eq!(queries.camera_info(PATIENCE).unwrap().width, WIDTH_PX);
+    let view = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| queries.capture(PATIENCE).unwrap());
+        while !asked.is_finished() {
+            cell.publish();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        asked.join().unwrap()
+    });
+    assert_eq!(view.packages().unwrap().len(), 3);
+    let error = queries.capture(Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, QueryError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("no frame was exposed"), "{error}");
+    drop(cell);
+    let error = queries.camera_info(Duration::from_millis(300)).unwrap_err();
+    assert!(error.to_string().contains("does a daemon run"), "{error}");
 }
 
 #[test]

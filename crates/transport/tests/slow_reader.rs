@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use magpie_client::Freshness;
 use magpie_perception::Publisher;
-use magpie_transport::Freshness;
 use support::{Cell, clock, free_endpoint, options, runtime, session, subscriber};
 use zenoh::Wait;
 use zenoh::sample::Sample;

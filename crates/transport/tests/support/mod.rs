@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use magpie_client::{PackagesSubscriber, SubscriberOptions};
+use magpie_network::{NetworkError, ZenohConfig};
 use magpie_perception::{
     BboxPx, BgrImage, CameraInfo, Clock, Counters, CountersSnapshot, CupSet, Distortion, Frame,
     FrameReport, Grasp, Instance, Intrinsics, Mask, Package, Packages, PoseSource, Provider,
-    Publisher, ReferenceFrame, SizeM, StageLatencies, StampNs, StampSource,
+    Publisher, ReferenceFrame, SharedClock, SizeM, StageLatencies, StampNs, StampSource,
 };
-use magpie_transport::{
-    CaptureLimits, CellName, Identities, PackagesSubscriber, SharedClock, SubscriberOptions,
-    Transport, TransportError, TransportOptions, ZenohConfig, ZenohPublisher,
-};
+use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
+use magpie_wire::{CellName, Identities};
 use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion};
 use tokio::runtime::Runtime;
 use zenoh::Wait;
@@ -104,7 +104,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub fn open(options: TransportOptions, runtime: &Runtime) -> Result<Cell, TransportError> {
+    pub fn open(options: TransportOptions, runtime: &Runtime) -> Result<Cell, NetworkError> {
         let clock = options.clock.clone();
         let (transport, publisher) = Transport::open(options, runtime.handle())?;
         Ok(Cell { transport, publisher, clock, sequence: 0, packages: 3 })

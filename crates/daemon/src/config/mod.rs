@@ -1,0 +1,368 @@
+//! The configuration: one file for each section of the TOML, which holds the section as it is
+//! written, as it is checked, and the check.
+//!
+//! [`ConfigFile`] is the file as the operator wrote it, every key optional. [`Config`] only exists
+//! if every value passed; the defaults are those of the shipped file, and nowhere else.
+
+mod belt;
+mod camera;
+mod checker;
+mod depth;
+mod detection;
+mod drift;
+mod grasps;
+mod image;
+mod limits;
+mod model;
+mod recording;
+mod scene;
+mod scheduling;
+mod source;
+mod tool;
+mod zenoh;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use magpie_camera::DepthConfig;
+use magpie_inference::SessionOptions;
+use magpie_network::ZenohConfig;
+use magpie_perception::{DecodeLimits, GraspLimits, Limits, ReferenceFrame, Scene, Tool, Velocity};
+use magpie_wire::CellName;
+use serde::Deserialize;
+use toml::Table;
+
+use self::checker::{Checker, shipped};
+use self::detection::Detection;
+use self::limits::Ages;
+use crate::scheduling::Scheduling;
+
+pub use self::checker::ConfigError;
+pub use self::drift::DriftConfig;
+pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
+pub use self::scene::plane_in_camera;
+pub use self::source::Source;
+
+/// The list of all settings and their defaults.
+pub const SHIPPED_CONFIG: &str = include_str!("../../../../systemd/magpie.toml");
+
+/// Everything a run needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub cell: CellName,
+    pub source: Source,
+    pub model_path: Option<PathBuf>,
+    pub model_sha256: Option<String>,
+    pub session: SessionOptions,
+    /// `None`: as the model advises.
+    pub score_min: Option<f32>,
+    detection: Detection,
+    grasps: GraspLimits,
+    belt_velocity: Option<Velocity>,
+    ages: Ages,
+    /// `None` while the camera is not calibrated. Recordings bring their own.
+    pub scene: Option<Scene>,
+    pub tool: Tool,
+    pub base_frame_id: String,
+    pub zenoh: ZenohConfig,
+    pub image_period: Duration,
+    pub jpeg_quality_percent: u8,
+    pub recording: RecordingConfig,
+    /// A depth stream beside the colour camera.
+    pub depth: Option<DepthConfig>,
+    /// `None`: drift of the camera is not watched.
+    pub drift: Option<DriftConfig>,
+    pub scheduling: Scheduling,
+    /// The operator's file as it was written; empty without one.
+    pub written: String,
+}
+
+/// Scores below this are noise for a model that gives no advice (Ultralytics' default).
+const SCORE_MIN_UNADVISED: f32 = 0.25;
+
+impl Config {
+    /// The shipped configuration, with the operator's file laid over it.
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+        let Some(path) = path else {
+            return Config::parse(Path::new("(shipped)"), "");
+        };
+        Config::parse(path, &read_text(path)?)
+    }
+
+    /// As [`Config::load`], but for the camera alone: nothing that a calibration would write is
+    /// read, so that a camera without one, or with a wrong one, can be calibrated. `lens`: with this
+    /// `camera_info`, which depth is registered by; without it depth is left out too.
+    pub fn load_uncalibrated(
+        path: Option<&Path>,
+        lens: Option<&Path>,
+    ) -> Result<Config, ConfigError> {
+        let Some(path) = path else { return Config::load(None) };
+        let text = read_text(path)?;
+        Config::parse_table(path, &text, |operator| {
+            operator.remove("drift");
+            operator.remove("scene");
+            match lens {
+                Some(lens) => {
+                    let lens = std::path::absolute(lens).unwrap_or_else(|_| lens.to_owned());
+                    let lens = toml::Value::String(lens.to_string_lossy().into_owned());
+                    let scene = Table::from_iter([("camera_info".to_owned(), lens)]);
+                    operator.insert("scene".to_owned(), toml::Value::Table(scene));
+                }
+                None => drop(operator.remove("depth")),
+            }
+        })
+    }
+
+    /// `path` is for messages, and relative paths in the text are relative to its folder.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        Config::parse_table(path, text, |_| ())
+    }
+
+    fn parse_table(
+        path: &Path,
+        text: &str,
+        change: impl FnOnce(&mut Table),
+    ) -> Result<Config, ConfigError> {
+        let refused = |error: toml::de::Error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        };
+        // Alone first: errors then have the line and column of the operator's own file.
+        toml::from_str::<ConfigFile>(text).map_err(refused)?;
+        let mut merged: Table = toml::from_str(SHIPPED_CONFIG).expect("the shipped file is TOML");
+        let mut operator = toml::from_str(text).map_err(refused)?;
+        change(&mut operator);
+        overlay(&mut merged, operator);
+        let config = check(path, merged.try_into().map_err(refused)?)?;
+        Ok(Config { written: text.to_owned(), ..config })
+    }
+
+    /// What the camera's device is called, in letters that a `camera_name` may have; `None` where
+    /// nothing lasting names it.
+    pub fn device_name(&self) -> Option<String> {
+        let Source::Camera(camera) = &self.source else { return None };
+        camera.source.device_name()
+    }
+
+    /// Limits of the loop, for a model that advises `score_min`.
+    pub fn limits(&self, model_score_min: Option<f32>) -> Limits {
+        Limits {
+            frame_age_ns_max: nanoseconds(self.ages.frame_age_max),
+            deadline_ns: nanoseconds(self.ages.deadline),
+            result_valid_ns: nanoseconds(self.ages.result_valid),
+            decode: DecodeLimits {
+                score_min: self.score_min.or(model_score_min).unwrap_or(SCORE_MIN_UNADVISED),
+                iou_max: self.detection.iou_max,
+                nms_class_agnostic: self.detection.nms_class_agnostic,
+                instances_max: self.detection.packages_max,
+            },
+            grasps: self.grasps.clone(),
+            belt_velocity: self.belt_velocity,
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("limits are minutes at most")
+}
+
+/// Key by key; `source` as a whole, since its tables exclude each other.
+fn overlay(shipped: &mut Table, operator: Table) {
+    for (key, value) in operator {
+        match (shipped.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if key != "source" => {
+                overlay(below, above);
+            }
+            (_, value) => {
+                shipped.insert(key, value);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    cell: Option<String>,
+    source: source::SourceFile,
+    camera: camera::CameraFile,
+    model: model::ModelFile,
+    detection: detection::DetectionFile,
+    limits: limits::LimitsFile,
+    scene: scene::SceneFile,
+    tool: tool::ToolFile,
+    grasps: grasps::GraspsFile,
+    belt: belt::BeltFile,
+    zenoh: zenoh::ZenohFile,
+    image: image::ImageFile,
+    recording: recording::RecordingFile,
+    drift: drift::DriftFile,
+    depth: depth::DepthFile,
+    scheduling: scheduling::SchedulingFile,
+}
+
+fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
+    let checker = Checker { path };
+    let cell =
+        CellName::new(&shipped(file.cell)).map_err(|error| checker.unusable("cell", error))?;
+    let base_frame_id = shipped(file.scene.base_frame_id.clone());
+    let tool = tool::check(&checker, file.tool)?;
+    let source = source::check(&checker, file.source, camera::check(&checker, &file.camera)?)?;
+    let scene = scene::check(&checker, &file.scene, &source, tool.clone())?;
+    let depth = depth::check(&checker, &file.depth, &source, scene.as_ref())?;
+    let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
+    let belt_velocity = belt::check(&checker, &file.belt)?;
+    let model = model::check(&checker, file.model)?;
+    let detection = detection::check(&checker, &file.detection)?;
+    let image = image::check(&checker, &file.image)?;
+    check_on_arm(&checker, scene.as_ref(), belt_velocity.as_ref(), drift.as_ref())?;
+    Ok(Config {
+        cell,
+        source,
+        session: model.session,
+        model_path: model.path,
+        model_sha256: model.sha256,
+        score_min: detection.score_min,
+        detection,
+        grasps: grasps::check(&checker, &file.grasps)?,
+        belt_velocity,
+        ages: limits::check(&checker, &file.limits)?,
+        scene,
+        depth,
+        drift,
+        tool,
+        base_frame_id,
+        zenoh: zenoh::check(&checker, &file.zenoh),
+        image_period: image.period,
+        jpeg_quality_percent: image.jpeg_quality_percent,
+        recording: recording::check(&checker, file.recording)?,
+        scheduling: scheduling::check(&checker, file.scheduling)?,
+        written: String::new(),
+    })
+}
+
+/// What says nothing about a camera that moves with the arm.
+fn check_on_arm(
+    checker: &Checker<'_>,
+    scene: Option<&Scene>,
+    belt_velocity: Option<&Velocity>,
+    drift: Option<&DriftConfig>,
+) -> Result<(), ConfigError> {
+    let on_arm = scene.is_some_and(|scene| scene.reference_frame() == ReferenceFrame::Gripper);
+    if on_arm && belt_velocity.is_some() {
+        let why = "is in base, but poses of a camera on the arm are in the gripper; leave it out";
+        checker.refuse("belt.velocity_m_s", "[...]", why)?;
+    }
+    if on_arm && drift.is_some() {
+        let why = "says nothing of a camera that moves with the arm; leave it out";
+        checker.refuse("drift.reference", "...", why)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nalgebra::{Point3, Vector3};
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("magpie.toml"), text)
+    }
+
+    fn check_refused(text: &str, expected: &[&str]) {
+        let message = parse(text).unwrap_err().to_string();
+        for part in expected {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_alone_plays_the_demo() {
+        let config = parse("").unwrap();
+        assert!(matches!(config.source, Source::Demo));
+        assert_eq!(config.cell.as_str(), "demo");
+        assert!(config.scene.is_none());
+    }
+
+    #[test]
+    fn the_operators_keys_win_and_the_others_stay() {
+        let config = parse("cell = \"dock-7\"\n[limits]\nresult_valid_ms = 250").unwrap();
+        assert_eq!(config.cell.as_str(), "dock-7");
+        let limits = config.limits(Some(0.4));
+        assert_eq!(limits.result_valid_ns, 250_000_000);
+        assert_eq!(limits.frame_age_ns_max, 500_000_000);
+        assert_eq!(limits.decode.score_min, 0.4);
+    }
+
+    #[test]
+    fn the_operators_source_replaces_the_demo() {
+        let config = parse("[source.rtsp]\nurl = \"rtsp://127.0.0.1/x\"").unwrap();
+        assert!(matches!(config.source, Source::Camera(_)));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_column() {
+        check_refused(
+            "cell = \"a\"\n[limits]\nresult_valid_sm = 3",
+            &["line 3", "column 1", "result_valid_sm"],
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_type_or_out_of_range_is_refused_by_name() {
+        check_refused("[detection]\niou_max = \"high\"", &["line 2", "iou_max"]);
+        check_refused(
+            "[detection]\niou_max = 1.5",
+            &["detection.iou_max = 1.5", "between 0 and 1"],
+        );
+        check_refused("[limits]\nresult_valid_ms = 0", &["limits.result_valid_ms = 0"]);
+        check_refused("[model]\nproviders = [\"gpu\"]", &["gpu", "tensorrt, cuda"]);
+        check_refused("cell = \"a/b\"", &["cell"]);
+        let cup = "position_m = [0.0, 0.0, 0.0], radius_m = 20.0, compliance_m = 0.004";
+        check_refused(&format!("[tool]\ncups = [{{ {cup} }}]"), &["radius_m = 20"]);
+        let aside = "position_m = [0.08, 0.0, 0.0], radius_m = 0.02, compliance_m = 0.004";
+        check_refused(
+            &format!("[tool]\ncups = [{{ {aside} }}]"),
+            &["tool.approach_radius_m = 0.03", "outermost lip"],
+        );
+        check_refused("[tool]\ncups = []", &["tool.cups = 0", "one to eight"]);
+        check_refused("[belt]\nvelocity_m_s = [300.0, 0.0, 0.0]", &["velocity_m_s", "millimetres"]);
+        check_refused("[grasps]\ntilt_deg_max = 0.8", &["tilt_deg_max = 0.8", "degrees"]);
+    }
+
+    #[test]
+    fn two_sources_or_none_are_refused() {
+        check_refused("[source.demo]\n[source.rtsp]\nurl = \"rtsp://h/x\"", &["2 sources"]);
+        check_refused("[source]", &["0 sources"]);
+    }
+
+    #[test]
+    fn a_pose_is_taken_as_it_is_written_and_refused_in_millimetres() {
+        let folder = tempfile::tempdir().unwrap();
+        let info = "image_width: 640\nimage_height: 480\ncamera_name: x\ncamera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}\ndistortion_model: plumb_bob\ndistortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}\nrectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\nprojection_matrix: {rows: 3, cols: 4, data: [600, 0, 320, 0, 0, 600, 240, 0, 0, 0, 1, 0]}\n";
+        std::fs::write(folder.path().join("info.yaml"), info).unwrap();
+        let pose = |z: f64| {
+            format!(
+                "[scene]\ncamera_info = \"info.yaml\"\nsupport_plane_z_in_base_m = 0.1\n\
+                 base_from_camera = [[1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, {z:.1}], [0.0, 0.0, 0.0, 1.0]]"
+            )
+        };
+        let path = folder.path().join("magpie.toml");
+        let message = Config::parse(&path, &pose(1200.0)).unwrap_err().to_string();
+        assert!(message.contains("millimetres"), "{message}");
+
+        let scene = Config::parse(&path, &pose(1.2)).unwrap().scene.unwrap();
+        let plane = scene.support_plane_in_camera.unwrap();
+        assert!((plane.distance_m(&Point3::origin()) - 1.1).abs() < 1e-9);
+        let about_y =
+            pose(1.2).replace("[[1.0,", "[[-1.0,").replace("-1.0, 0.0, 0.0],", "1.0, 0.0, 0.0],");
+        let scene = Config::parse(&path, &about_y).unwrap().scene.unwrap();
+        let found = scene.reference_from_camera() * Vector3::x();
+        assert!((found + Vector3::x()).norm() < 1e-9, "{found}");
+    }
+}

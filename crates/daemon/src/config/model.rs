@@ -1,0 +1,62 @@
+//! `[model]`: which model runs, and on what.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use magpie_inference::SessionOptions;
+use magpie_perception::Provider;
+use serde::Deserialize;
+
+use super::checker::{Checker, ConfigError, shipped};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ModelFile {
+    path: Option<PathBuf>,
+    sha256: Option<String>,
+    providers: Option<Vec<String>>,
+    allow_fallback: Option<bool>,
+    threads: Option<usize>,
+    spinning: Option<bool>,
+    engine_cache: Option<PathBuf>,
+}
+
+/// `[model]`, checked.
+pub(super) struct ModelChoice {
+    /// `None`: the universal model, which is part of the program.
+    pub(super) path: Option<PathBuf>,
+    pub(super) sha256: Option<String>,
+    pub(super) session: SessionOptions,
+}
+
+pub(super) fn check(checker: &Checker<'_>, file: ModelFile) -> Result<ModelChoice, ConfigError> {
+    Ok(ModelChoice {
+        session: session_options(checker, &file)?,
+        path: file.path.map(|path| checker.resolve(&path)),
+        sha256: file.sha256,
+    })
+}
+
+fn session_options(checker: &Checker<'_>, file: &ModelFile) -> Result<SessionOptions, ConfigError> {
+    let mut providers = Vec::new();
+    for name in file.providers.as_ref().expect("the shipped file has providers") {
+        match Provider::from_name(name) {
+            Some(provider) => providers.push(provider),
+            None => {
+                let why = "is no execution provider; there are tensorrt, cuda, openvino and cpu";
+                checker.refuse("model.providers", name, why)?;
+            }
+        }
+    }
+    if providers.is_empty() {
+        checker.refuse("model.providers", "[]", "must name at least one, for example \"cpu\"")?;
+    }
+    Ok(SessionOptions {
+        providers,
+        allow_fallback: shipped(file.allow_fallback),
+        threads: NonZeroUsize::new(shipped(file.threads)),
+        spinning: shipped(file.spinning),
+        engine_cache: file.engine_cache.as_ref().map(|path| checker.resolve(path)),
+        ..SessionOptions::default()
+    })
+}

@@ -1,0 +1,126 @@
+//! `[source]`: where frames come from.
+
+use std::path::PathBuf;
+
+use magpie_camera::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
+use serde::Deserialize;
+
+use super::checker::{Checker, ConfigError};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SourceFile {
+    demo: Option<DemoFile>,
+    v4l2: Option<V4l2File>,
+    gstreamer: Option<GstreamerFile>,
+    rtsp: Option<RtspFile>,
+    video_file: Option<PlayedFile>,
+    image_folder: Option<ImageFolderFile>,
+    recording: Option<PlayedFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DemoFile {}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct V4l2File {
+    device: PathBuf,
+    width_px: Option<u32>,
+    height_px: Option<u32>,
+    fps: Option<f64>,
+    fourcc: Option<String>,
+}
+
+impl V4l2File {
+    /// `fourcc` is what the device is asked for where the file does not say.
+    pub(super) fn source(self, fourcc: Option<&str>) -> SourceKind {
+        SourceKind::V4l2(V4l2Config {
+            device: self.device,
+            width_px: self.width_px,
+            height_px: self.height_px,
+            fps: self.fps,
+            fourcc: self.fourcc.or_else(|| fourcc.map(str::to_owned)),
+        })
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GstreamerFile {
+    pipeline: String,
+}
+
+impl GstreamerFile {
+    pub(super) fn source(self) -> SourceKind {
+        SourceKind::GStreamer { pipeline: self.pipeline }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RtspFile {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlayedFile {
+    path: PathBuf,
+    #[serde(default)]
+    r#loop: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageFolderFile {
+    path: PathBuf,
+    depth_path: Option<PathBuf>,
+    frame_interval_ms: Option<u64>,
+    #[serde(default)]
+    r#loop: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Source {
+    Demo,
+    Camera(CameraConfig),
+    Recording { path: PathBuf, looped: bool },
+}
+
+/// `limits`: of a live camera.
+pub(super) fn check(
+    checker: &Checker<'_>,
+    file: SourceFile,
+    limits: LiveLimits,
+) -> Result<Source, ConfigError> {
+    let live = |source| Source::Camera(CameraConfig { source, paced: true, limits });
+    let mut sources = Vec::new();
+    sources.extend(file.demo.map(|_| Source::Demo));
+    sources.extend(file.v4l2.map(|v4l2| live(v4l2.source(None))));
+    sources.extend(file.gstreamer.map(|gstreamer| live(gstreamer.source())));
+    sources.extend(file.rtsp.map(|source| live(SourceKind::Rtsp { url: source.url })));
+    sources.extend(file.video_file.map(|video| {
+        live(SourceKind::VideoFile { path: checker.resolve(&video.path), loop_: video.r#loop })
+    }));
+    if let Some(folder) = file.image_folder {
+        let interval_ms = folder.frame_interval_ms.unwrap_or(100);
+        sources.push(live(SourceKind::ImageFolder(ImageFolderConfig {
+            path: checker.resolve(&folder.path),
+            depth_path: folder.depth_path.map(|path| checker.resolve(&path)),
+            loop_: folder.r#loop,
+            frame_interval: checker.time("source.image_folder.frame_interval_ms", interval_ms)?,
+        })));
+    }
+    sources.extend(file.recording.map(|recording| Source::Recording {
+        path: checker.resolve(&recording.path),
+        looped: recording.r#loop,
+    }));
+    match <[Source; 1]>::try_from(sources) {
+        Ok([source]) => Ok(source),
+        Err(sources) => {
+            Err(ConfigError::Sources { path: checker.path.to_owned(), found: sources.len() })
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Why the program ends, and the exit code that tells systemd whether to try again.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use magpie_perception::Fault;
+
+/// Asked-for ends are no failures and exit with 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// Restarting cannot cure it: exit code 78 (`EX_CONFIG` of sysexits).
+    Config(anyhow::Error),
+    /// Something broke: exit code 1.
+    Fault(anyhow::Error),
+}
+
+pub type Outcome = Result<(), Failure>;
+
+impl Failure {
+    pub fn config(error: impl Into<anyhow::Error>) -> Failure {
+        Failure::Config(error.into())
+    }
+
+    pub fn fault(error: impl Into<anyhow::Error>) -> Failure {
+        Failure::Fault(error.into())
+    }
+
+    pub fn error(&self) -> &anyhow::Error {
+        match self {
+            Failure::Config(error) | Failure::Fault(error) => error,
+        }
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Config(_) => 78,
+            Failure::Fault(_) => 1,
+        })
+    }
+
+    /// The error and its causes in one line; a cause that its effect already names is left out.
+    pub fn message(&self) -> String {
+        one_line(self.error())
+    }
+}
+
+/// See [`Failure::message`].
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.trim();
+        if line.is_empty() {
+            line.push_str(text);
+        } else if !line.contains(text) {
+            let _ = write!(line, ": {text}");
+        }
+    }
+    line
+}
+
+/// What a fault of the pipeline means for the process.
+pub fn ended_by(fault: Fault) -> Failure {
+    match fault {
+        Fault::ImageSize { .. } => Failure::config(fault),
+        fault => Failure::fault(fault),
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Fault(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_each_cause_once() {
+        let error = anyhow::anyhow!("no such file").context("open a").context("open a");
+        assert_eq!(Failure::Fault(error).message(), "open a: no such file");
+    }
+}

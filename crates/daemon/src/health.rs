@@ -1,0 +1,153 @@
+//! Decides the state that status tells, from what can be observed.
+
+use magpie_perception::CountersSnapshot;
+use magpie_transport::{DriftStatus, StatusSnapshot};
+use magpie_wire::{Reason, State};
+
+/// What is observed, ten times a second.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observation {
+    pub(crate) counters: CountersSnapshot,
+    pub(crate) camera: String,
+    /// How far the camera has moved.
+    pub(crate) drift: Option<DriftStatus>,
+    /// What camera, model, planner and recording say is wrong.
+    pub(crate) reasons: Vec<Reason>,
+    /// Why the loop ended.
+    pub(crate) fault: Option<String>,
+}
+
+/// Share of dropped frames in an observation window that is worth a word.
+const DROPPED_SHARE_MAX: f64 = 0.1;
+/// A window with fewer frames says nothing.
+const WINDOW_FRAMES_MIN: u64 = 10;
+
+/// Judges over a window of frames, so that one dropped frame does not make the state flicker.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    window_start: CountersSnapshot,
+    stale: Option<Reason>,
+    corrupt: Option<Reason>,
+}
+
+impl Health {
+    pub(crate) fn judge(&mut self, seen: &Observation) -> StatusSnapshot {
+        self.judge_window(&seen.counters);
+        let (camera, drift) = (seen.camera.clone(), seen.drift);
+        if let Some(why) = seen.fault.clone() {
+            let reasons = vec![Reason::Fault { why }];
+            return StatusSnapshot { state: State::Fault, reasons, camera, drift };
+        }
+        let mut reasons = seen.reasons.clone();
+        reasons.extend(self.stale.clone());
+        reasons.extend(self.corrupt.clone());
+        reasons.extend(seen.drift.and_then(moved));
+        let state = match (reasons.is_empty(), seen.counters.results_published) {
+            (false, _) => State::Degraded,
+            (true, 0) => State::Starting,
+            (true, _) => State::Ok,
+        };
+        StatusSnapshot { state, reasons, camera, drift }
+    }
+
+    fn judge_window(&mut self, now: &CountersSnapshot) {
+        let start = self.window_start;
+        let frames = now.frames - start.frames;
+        let corrupt = now.frames_corrupt - start.frames_corrupt;
+        if frames + corrupt < WINDOW_FRAMES_MIN {
+            return;
+        }
+        let stale = now.frames_stale - start.frames_stale;
+        let is_worth_a_word =
+            |part: u64| part as f64 / (frames + corrupt) as f64 > DROPPED_SHARE_MAX;
+        self.stale = is_worth_a_word(stale).then_some(Reason::FramesStale { stale, frames });
+        self.corrupt = is_worth_a_word(corrupt)
+            .then_some(Reason::FramesCorrupt { corrupt, frames: frames + corrupt });
+        self.window_start = *now;
+    }
+}
+
+/// The camera moved further than it may.
+fn moved(drift: DriftStatus) -> Option<Reason> {
+    let DriftStatus { displacement_mm, rotation_deg, limit_mm, .. } = drift;
+    (displacement_mm > limit_mm).then_some(Reason::CameraMoved {
+        displacement_mm,
+        rotation_deg,
+        limit_mm,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_perception::StampNs;
+
+    fn counters(frames: u64, stale: u64, corrupt: u64) -> CountersSnapshot {
+        CountersSnapshot {
+            frames,
+            frames_stale: stale,
+            frames_corrupt: corrupt,
+            results_published: frames - stale,
+            ..CountersSnapshot::default()
+        }
+    }
+
+    fn check(observations: &[Observation], state: State, codes: &[&str]) {
+        let mut health = Health::default();
+        let last = observations.iter().map(|seen| health.judge(seen)).last().unwrap();
+        assert_eq!(last.state, state, "{last:?}");
+        assert_eq!(last.reasons.iter().map(Reason::code).collect::<Vec<_>>(), codes, "{last:?}");
+    }
+
+    fn counted(counters: CountersSnapshot) -> Observation {
+        Observation { counters, ..Observation::default() }
+    }
+
+    #[test]
+    fn until_the_first_result_it_is_starting_then_ok() {
+        check(&[Observation::default()], State::Starting, &[]);
+        check(&[counted(counters(1, 0, 0))], State::Ok, &[]);
+    }
+
+    #[test]
+    fn what_the_parts_say_is_wrong_is_degraded_and_says_why() {
+        let reasons = vec![
+            Reason::CameraLost { why: "no frame for 1.0 s".to_owned() },
+            Reason::ProviderFallback { why: "cuda is not there".to_owned() },
+        ];
+        check(
+            &[Observation { reasons, ..counted(counters(5, 0, 0)) }],
+            State::Degraded,
+            &["camera_lost", "provider_fallback"],
+        );
+    }
+
+    #[test]
+    fn stale_and_corrupt_frames_degrade_and_good_ones_heal() {
+        check(&[counted(counters(20, 8, 0))], State::Degraded, &["frames_stale"]);
+        check(&[counted(counters(20, 0, 9))], State::Degraded, &["frames_corrupt"]);
+        check(&[counted(counters(20, 8, 0)), counted(counters(40, 8, 0))], State::Ok, &[]);
+    }
+
+    #[test]
+    fn a_camera_that_moved_is_degraded_and_one_that_stayed_is_not() {
+        let drift = |displacement_mm| {
+            let drift = DriftStatus {
+                displacement_mm,
+                rotation_deg: 0.1,
+                points: 24,
+                stamp: StampNs(1),
+                limit_mm: 3.0,
+            };
+            Observation { drift: Some(drift), ..counted(counters(20, 0, 0)) }
+        };
+        check(&[drift(0.4)], State::Ok, &[]);
+        check(&[drift(4.2)], State::Degraded, &["camera_moved"]);
+    }
+
+    #[test]
+    fn a_fault_outranks_everything() {
+        let fault = Some("run universal on cpu".to_owned());
+        check(&[Observation { fault, ..counted(counters(20, 8, 0)) }], State::Fault, &["fault"]);
+    }
+}

@@ -1,0 +1,19 @@
+//! What runs on the robot: the configuration, the wiring of camera, model, network and recording to
+//! the pipeline, and the supervision that says how all of it is doing.
+//!
+//! Start reading at [`run::run`].
+
+pub mod calibration_files;
+pub mod config;
+pub mod failure;
+mod health;
+pub mod identity;
+mod inspect;
+pub mod model;
+mod plan_trouble;
+pub mod record;
+pub mod run;
+pub mod scheduling;
+pub mod source;
+mod supervise;
+mod systemd;

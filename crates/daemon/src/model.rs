@@ -1,0 +1,47 @@
+//! The model that a run uses.
+
+use std::path::Path;
+
+use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// The universal model, part of the program.
+static UNIVERSAL_MODEL: &[u8] = include_bytes!("../../../models/universal.onnx");
+
+/// The file at `path`, or the universal model.
+pub fn read(path: Option<&Path>, sha256: Option<&str>) -> Result<ModelFile, Failure> {
+    match path {
+        Some(path) => ModelFile::read(path, sha256),
+        None => ModelFile::from_bytes("universal", UNIVERSAL_MODEL.to_vec(), sha256),
+    }
+    .map_err(Failure::config)
+}
+
+/// The file that was named beside the configuration, or the configuration's own, whose hash the
+/// configuration may demand.
+pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failure> {
+    match named {
+        Some(path) => read(Some(path), None),
+        None => read(config.model_path.as_deref(), config.model_sha256.as_deref()),
+    }
+}
+
+/// Loads and warms the model up. A provider that is not there is a matter of configuration.
+pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, Failure> {
+    OnnxSession::load(model, options).map_err(|error: SessionError| Failure::config(error))
+}
+
+/// On a thread of its own, from which the model's threads inherit their scheduling.
+pub fn load_scheduled(model: &ModelFile, config: &Config) -> Result<OnnxSession, Failure> {
+    std::thread::scope(|scope| {
+        let load_here = || {
+            config.scheduling.enter().map_err(Failure::config)?;
+            load(model, &config.session)
+        };
+        let loader = std::thread::Builder::new().name("magpie-load".into());
+        let loader = loader.spawn_scoped(scope, load_here).map_err(Failure::fault)?;
+        loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,78 @@
+//! What the planner could not work with, told by the loop and read by supervision.
+
+use std::sync::{Mutex, PoisonError};
+
+use magpie_perception::{GraspRefusal, Packages};
+use magpie_wire::Reason;
+
+/// Of the newest frame. Written once a frame, read ten times a second: nobody waits long.
+#[derive(Debug, Default)]
+pub(crate) struct PlanTrouble(Mutex<Option<Reason>>);
+
+impl PlanTrouble {
+    pub(crate) fn look(&self, packages: &Packages) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason(packages);
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn reason(packages: &Packages) -> Option<Reason> {
+    let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
+    let packages = &packages.packages;
+    let too_large = Some(GraspRefusal::ToolTooLarge);
+    let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal == too_large);
+    depth.or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_perception::{
+        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, StampNs, StampSource,
+    };
+
+    fn frame(refusals: &[Option<GraspRefusal>], depth_problem: Option<DepthProblem>) -> Packages {
+        let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
+        let package = |refusal: &Option<GraspRefusal>| Package {
+            track_id: 1,
+            instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
+            grasps: Vec::new(),
+            refusal: *refusal,
+            deepest_px: [0.0; 2],
+            height_m: None,
+            position_in_reference: None,
+            size: None,
+            occluded_share: 0.0,
+            pick_rank: 0,
+        };
+        Packages {
+            sequence: 0,
+            stamp: StampNs(0),
+            stamp_source: StampSource::Exposure,
+            image_width_px: 4,
+            image_height_px: 4,
+            reference_frame: ReferenceFrame::Camera,
+            valid_until: StampNs(1),
+            packages: refusals.iter().map(package).collect(),
+            velocity: None,
+            depth_problem,
+        }
+    }
+
+    #[test]
+    fn depth_that_is_no_depth_and_a_tool_larger_than_all_packages_are_told() {
+        let large = Some(GraspRefusal::ToolTooLarge);
+        let code = |packages: &Packages| {
+            let trouble = PlanTrouble::default();
+            trouble.look(packages);
+            trouble.reason().map(|reason| reason.code())
+        };
+        assert_eq!(code(&frame(&[], None)), None);
+        assert_eq!(code(&frame(&[None, large], None)), None);
+        assert_eq!(code(&frame(&[large, large], None)), Some("tool_too_large"));
+        assert_eq!(code(&frame(&[None], Some(DepthProblem::Empty))), Some("depth_not_used"));
+    }
+}

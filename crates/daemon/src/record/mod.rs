@@ -1,0 +1,12 @@
+//! Records what a run sees and finds, on a thread of its own.
+
+pub mod messages;
+mod queue;
+mod recorder;
+mod tap;
+mod writer;
+
+pub use queue::Origin;
+pub use queue::QUEUE_FRAMES_MAX;
+pub use recorder::Recorder;
+pub use tap::{RecordingPublisher, Tap};

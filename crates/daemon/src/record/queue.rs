@@ -1,0 +1,114 @@
+//! How the loop and the supervision hand things to the thread that writes a recording.
+//!
+//! ```text
+//! pipeline -> RecordingPublisher -> queue of QUEUE_FRAMES_MAX -> thread magpie-record -> file
+//! supervise ------- status ----------^
+//! ```
+//!
+//! Handing over never waits. A frame that finds the queue full is left out and counted, and the
+//! next frame that gets through tells the writer to write the gap down.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Mutex, PoisonError};
+
+use magpie_perception::{Frame, FrameReport, StampNs};
+use magpie_recording::{RecordingError, RecordingInfo};
+use magpie_wire::{self as wire, Identities, Reason};
+
+use crate::failure::one_line;
+
+/// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
+/// 1280x720 px with depth.
+pub const QUEUE_FRAMES_MAX: usize = 8;
+/// How long a gap, or what could not be kept, is worth a reason in the status.
+pub(super) const TROUBLE_NS: u64 = 10_000_000_000;
+
+/// What a recording says about where its results come from.
+pub struct Origin {
+    pub cell: String,
+    pub instance_id: String,
+    pub identities: Identities,
+    pub info: RecordingInfo,
+    /// The configuration as the operator wrote it.
+    pub config: String,
+}
+
+/// What goes through the queue.
+pub(super) enum Item {
+    Frame(Box<FrameItem>),
+    Status { stamp: StampNs, status: Box<wire::Status> },
+}
+
+pub(super) struct FrameItem {
+    pub(super) frame: Frame,
+    pub(super) report: FrameReport,
+    pub(super) handed_over: StampNs,
+    pub(super) state: wire::State,
+    /// Frames that found the queue full since the last one that did not.
+    pub(super) missed_before: u64,
+}
+
+/// What the writer's thread and the others tell each other.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Items in the queue, or about to be.
+    pub(super) queued: AtomicUsize,
+    pub(super) frames: AtomicU64,
+    pub(super) frames_missed: AtomicU64,
+    /// Of those, the ones that the recording does not yet say are missing.
+    pub(super) frames_unnoted: AtomicU64,
+    /// When a frame was last left out.
+    pub(super) missed_stamp_ns: AtomicU64,
+    pub(super) keep_wanted: AtomicBool,
+    /// When there was last no room for what was to be kept.
+    pub(super) unkept_stamp_ns: AtomicU64,
+    pub(super) end: Mutex<Option<End>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The file has what was asked for.
+    Full,
+    Failed(String),
+}
+
+impl Shared {
+    pub(super) fn end(&self) -> Option<End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// With one error line.
+    pub(super) fn fail(&self, error: RecordingError, is_purpose: bool) {
+        let why = one_line(&error.into());
+        // A file is what the run is for: its end is the run's, which will say why.
+        if !is_purpose {
+            tracing::error!("{}", Reason::RecordingStopped { why: why.clone() });
+        }
+        self.set_end(End::Failed(why));
+    }
+
+    pub(super) fn set_end(&self, end: End) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Counts first, so that the count never falls short.
+    pub(super) fn send(
+        &self,
+        sender: &SyncSender<Item>,
+        item: Item,
+    ) -> Result<(), TrySendError<Item>> {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let sent = sender.try_send(item);
+        if sent.is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    pub(super) fn note_missed(&self, now: StampNs) {
+        self.frames_missed.fetch_add(1, Ordering::Relaxed);
+        self.frames_unnoted.fetch_add(1, Ordering::Relaxed);
+        self.missed_stamp_ns.store(now.0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,496 @@
+//! A recording in progress: the thread that writes it, what is wrong with it, and how it ends.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+use magpie_perception::{SharedClock, StampNs};
+use magpie_recording::{RecordingError, Ring, RingLimits, WriteOptions};
+use magpie_wire::{self as wire, Reason};
+
+use super::messages;
+use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, Shared, TROUBLE_NS};
+use super::tap::Tap;
+use super::writer::{FileOutput, Output, Writer};
+use crate::config::{RecordingConfig, RecordingTarget, RingConfig};
+use crate::failure::Failure;
+
+/// What makes a status worth recording again: a change, and a second.
+#[derive(PartialEq)]
+struct RecordedStatus {
+    state: wire::State,
+    reasons: Vec<wire::ReasonMessage>,
+    sent_s: u64,
+}
+
+impl RecordedStatus {
+    /// Codes of what is bad about the cell. The recording's own troubles are left out: they are no
+    /// reason to keep more of it.
+    fn trouble_codes(&self) -> Vec<&str> {
+        let is_bad = matches!(self.state, wire::State::Degraded | wire::State::Fault);
+        let reasons = self.reasons.iter().filter(|reason| is_bad && !reason.is_about_recording());
+        reasons.map(|reason| reason.code.as_str()).collect()
+    }
+
+    fn has_new_trouble(&self, before: Option<&RecordedStatus>) -> bool {
+        let known = before.map(RecordedStatus::trouble_codes).unwrap_or_default();
+        self.trouble_codes().iter().any(|code| !known.contains(code))
+    }
+}
+
+/// A recording in progress.
+pub struct Recorder {
+    sender: SyncSender<Item>,
+    shared: Arc<Shared>,
+    /// `None` if it had nothing to write to from the start.
+    thread: Option<JoinHandle<()>>,
+    clock: SharedClock,
+    /// The last status that went into the recording.
+    recorded_status: Option<RecordedStatus>,
+    keep_on_degraded: bool,
+    /// The run is for this recording's sake, and ends with it.
+    is_purpose: bool,
+}
+
+impl Recorder {
+    /// `None` if nothing is to be recorded.
+    pub fn start(
+        config: &RecordingConfig,
+        origin: Origin,
+        clock: &SharedClock,
+    ) -> Result<Option<Recorder>, Failure> {
+        let Some(target) = &config.target else { return Ok(None) };
+        let options = WriteOptions { color: config.color, ..WriteOptions::default() };
+        let shared = Arc::new(Shared::default());
+        let (output, keep_on_degraded, keep_on_score_below) = match target {
+            RecordingTarget::File { path, limits } => {
+                let free_bytes_min = config.free_bytes_min;
+                let output = FileOutput::create(path, &origin, options, *limits, free_bytes_min);
+                (Some(Output::File(Box::new(output.map_err(Failure::config)?))), false, None)
+            }
+            RecordingTarget::Ring { folder, ring } => {
+                let opened = open_ring(folder, ring, config.free_bytes_min, &origin, options);
+                // A full disk is no reason to keep the arm from working.
+                let output = opened.map_err(|error| shared.fail(error, false)).ok();
+                let output = output.map(|ring| Output::Ring(Box::new(ring)));
+                (output, ring.keep_on_degraded, ring.keep_on_score_below)
+            }
+        };
+        let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
+        let is_purpose = matches!(target, RecordingTarget::File { .. });
+        let writer = output.map(|output| Writer {
+            origin,
+            output,
+            keep_on_score_below,
+            shared: Arc::clone(&shared),
+            is_purpose,
+            taken: 0,
+            newest: StampNs(0),
+        });
+        let start = |writer: Writer| {
+            let thread = std::thread::Builder::new().name("magpie-record".into());
+            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")
+        };
+        let thread = writer.map(start).transpose()?;
+        Ok(Some(Recorder {
+            sender,
+            shared,
+            thread,
+            clock: Arc::clone(clock),
+            recorded_status: None,
+            keep_on_degraded,
+            is_purpose,
+        }))
+    }
+
+    /// Puts the recording behind a publisher.
+    pub fn tap(&self) -> Tap {
+        Tap::new(self.sender.clone(), Arc::clone(&self.shared), Arc::clone(&self.clock))
+    }
+
+    /// What is wrong with the recording, for the status.
+    pub fn trouble(&self) -> Option<Reason> {
+        if let Some(End::Failed(why)) = self.shared.end() {
+            return Some(Reason::RecordingStopped { why });
+        }
+        let is_recent = |stamp_ns: &AtomicU64| {
+            let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
+            stamp != StampNs(0) && self.clock.now().since_ns(stamp) < TROUBLE_NS
+        };
+        if is_recent(&self.shared.missed_stamp_ns) {
+            return Some(Reason::RecordingBehind);
+        }
+        is_recent(&self.shared.unkept_stamp_ns).then_some(Reason::RecordingKeptFull)
+    }
+
+    /// The run has no more to do.
+    pub fn ends_run(&self) -> bool {
+        self.is_purpose && self.shared.end().is_some()
+    }
+
+    /// Keeps what the ring holds.
+    pub fn keep(&self) {
+        self.shared.keep_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Records the status once a second and at every change; keeps the ring when there is a new
+    /// reason why it is bad.
+    pub fn take_status(&mut self, status: wire::Status) {
+        let now = RecordedStatus {
+            state: status.state(),
+            reasons: status.coded_reasons(),
+            sent_s: status.sent_ns / 1_000_000_000,
+        };
+        if self.recorded_status.as_ref() == Some(&now) {
+            return;
+        }
+        if self.keep_on_degraded && now.has_new_trouble(self.recorded_status.as_ref()) {
+            self.keep();
+        }
+        let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
+        // What finds the queue full comes again at the next look.
+        if self.shared.send(&self.sender, item).is_ok() {
+            self.recorded_status = Some(now);
+        }
+    }
+
+    /// Waits until everything is on the disk; to be called when the publisher is gone.
+    pub fn finish(self) -> Result<(), Failure> {
+        let Recorder { sender, shared, thread, is_purpose, .. } = self;
+        drop(sender);
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
+        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let end = shared.end();
+        // What came after the last frame that was asked for is not missing.
+        let after = if matches!(end, Some(End::Full)) { count(&shared.frames_unnoted) } else { 0 };
+        let left_out = count(&shared.frames_missed).saturating_sub(after);
+        tracing::info!(frames = count(&shared.frames), left_out, "recording ended");
+        match end {
+            Some(End::Failed(why)) if is_purpose => Err(Failure::Fault(anyhow!(why))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open_ring(
+    folder: &Path,
+    ring: &RingConfig,
+    free_bytes_min: u64,
+    origin: &Origin,
+    options: WriteOptions,
+) -> Result<Ring, RecordingError> {
+    let nanoseconds = |time: std::time::Duration| {
+        u64::try_from(time.as_nanos()).expect("checked to be weeks at most")
+    };
+    let segments = ring.span.as_nanos().div_ceil(ring.segment.as_nanos());
+    let limits = RingLimits {
+        segment_ns_max: nanoseconds(ring.segment),
+        // One more: the oldest leaves when the newest has just begun.
+        segments_max: usize::try_from(segments).expect("checked to be millions at most") + 1,
+        bytes_max: ring.bytes_max,
+        kept_bytes_max: ring.kept_bytes_max,
+        free_bytes_min,
+    };
+    let attachments = messages::config_file(&origin.config).into_iter().collect();
+    Ring::open(folder, &origin.cell, origin.info.clone(), options, limits, attachments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, FileLimits};
+    use magpie_network::SystemClock;
+    use magpie_perception::{
+        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
+        Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
+    };
+    use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
+    use magpie_wire::Identities;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    const FRAMES: u64 = 200;
+    const SIDE_PX: u32 = 256;
+
+    fn origin() -> Origin {
+        let identities = Identities {
+            model_name: "none".into(),
+            model_sha256: String::new(),
+            class_names: vec!["box".into()],
+            calibration_id: String::new(),
+            providers_asked: vec![Provider::Cpu],
+            provider_got: Provider::Cpu,
+            base_frame_id: "base".into(),
+            camera_frame_id: "camera".into(),
+        };
+        Origin {
+            cell: "dock".into(),
+            instance_id: "1".into(),
+            identities,
+            info: RecordingInfo::default(),
+            config: String::new(),
+        }
+    }
+
+    fn frame_and_report(sequence: u64) -> (Frame, FrameReport) {
+        let stamp = StampNs(1_700_000_000_000_000_000 + sequence * 50_000_000);
+        let pixels = vec![7; 3 * SIDE_PX as usize * SIDE_PX as usize];
+        let color = BgrImage::new(SIDE_PX, SIDE_PX, pixels).unwrap();
+        let stamp_source = StampSource::Exposure;
+        let packages = Packages {
+            sequence,
+            stamp,
+            stamp_source,
+            image_width_px: SIDE_PX,
+            image_height_px: SIDE_PX,
+            reference_frame: ReferenceFrame::Camera,
+            valid_until: stamp,
+            packages: Vec::new(),
+            velocity: None,
+            depth_problem: None,
+        };
+        let counters = CountersSnapshot { results_published: sequence + 1, ..Default::default() };
+        let report = FrameReport { packages, latencies: StageLatencies::default(), counters };
+        (Frame { sequence, stamp, stamp_source, color, depth: None }, report)
+    }
+
+    fn start(more: &str) -> Recorder {
+        let config = Config::parse(Path::new("/magpie.toml"), more).unwrap().recording;
+        Recorder::start(&config, origin(), &SystemClock::start()).unwrap().unwrap()
+    }
+
+    fn recordings(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect()
+    }
+
+    fn status(reason: Option<&Reason>) -> wire::Status {
+        let state = if reason.is_some() { wire::State::Degraded } else { wire::State::Ok };
+        let reasons_coded = reason.into_iter().map(Into::into).collect();
+        wire::Status { state: state.into(), reasons_coded, ..Default::default() }
+    }
+
+    fn camera_lost(why: &str) -> Reason {
+        Reason::CameraLost { why: why.into() }
+    }
+
+    #[test]
+    fn frames_faster_than_the_writer_are_recorded_or_written_down_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        for sequence in 0..FRAMES {
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        let missed = recorder.shared.frames_missed.load(Ordering::Relaxed);
+        assert!(missed > 0, "a writer that keeps up with memory shows nothing");
+        assert_eq!(recorder.trouble(), Some(Reason::RecordingBehind));
+        drop(tap);
+        recorder.finish().unwrap();
+        let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        let frames = std::iter::from_fn(|| reader.next_frame().unwrap()).count() as u64;
+        assert_eq!(reader.losses().frames_unrecorded, missed);
+        assert_eq!(frames + missed, FRAMES);
+    }
+
+    #[test]
+    fn a_worse_state_keeps_the_ring_and_the_recording_s_own_trouble_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        recorder.shared.frames_missed.store(1, Ordering::Relaxed);
+        recorder.shared.missed_stamp_ns.store(recorder.clock.now().0, Ordering::Relaxed);
+        let own = recorder.trouble().unwrap();
+        recorder.take_status(status(Some(&own)));
+        assert!(!recorder.shared.keep_wanted.load(Ordering::Relaxed));
+        recorder.take_status(status(None));
+        recorder.take_status(status(Some(&camera_lost("unplugged"))));
+        recorder.finish().unwrap();
+        assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+        let [kept] = <[PathBuf; 1]>::try_from(recordings(&folder.path().join("kept"))).unwrap();
+        let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
+        let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
+        assert_eq!(statuses, 3, "every change is recorded");
+    }
+
+    #[test]
+    fn a_recording_of_some_seconds_ends_without_a_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dark.mcap");
+        let limits =
+            FileLimits { duration_max: Some(Duration::from_secs(2)), ..FileLimits::default() };
+        let config = Config::parse(Path::new("/magpie.toml"), "").unwrap().recording;
+        let config = config.into_file(&path, limits);
+        let mut recorder =
+            Recorder::start(&config, origin(), &SystemClock::start()).unwrap().unwrap();
+        for (second, reason) in [(1, "unplugged"), (4, "still unplugged")] {
+            let mut lost = status(Some(&camera_lost(reason)));
+            lost.sent_ns = second * 1_000_000_000;
+            recorder.take_status(lost);
+        }
+        let ended = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            recorder.ends_run()
+        });
+        assert!(ended, "two seconds are over");
+        recorder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_package_of_a_lower_score_keeps_the_ring_and_better_ones_do_not() {
+        let package = |score: f32| Package {
+            track_id: 1,
+            instance: Instance {
+                class_id: 0,
+                score,
+                mask: Mask::empty(SIDE_PX, SIDE_PX),
+                bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
+            },
+            grasps: Vec::new(),
+            refusal: None,
+            deepest_px: [0.0; 2],
+            height_m: None,
+            position_in_reference: None,
+            size: None,
+            occluded_share: 0.0,
+            pick_rank: 0,
+        };
+        let kept = |scores: &[f32]| {
+            let folder = tempfile::tempdir().unwrap();
+            let more = "keep_on_score_below = 0.4";
+            let recorder = start(&format!("[recording]\nfolder = {:?}\n{more}", folder.path()));
+            let mut tap = recorder.tap();
+            let (frame, mut report) = frame_and_report(0);
+            report.packages.packages = scores.iter().map(|score| package(*score)).collect();
+            tap.offer(&frame, &report, wire::State::Ok);
+            drop(tap);
+            recorder.finish().unwrap();
+            recordings(&folder.path().join("kept")).len()
+        };
+        assert_eq!((kept(&[0.9, 0.39]), kept(&[0.9, 0.41]), kept(&[])), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_to_be_kept_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        std::fs::create_dir(&kept).unwrap();
+        let older = kept.join("dock_2026-11-23T130508.120Z-00000001.mcap");
+        std::fs::write(older, vec![0; 1_000_000]).unwrap();
+        let config = format!("[recording]\nfolder = {:?}\nkept_size_mb_max = 1", folder.path());
+        let mut recorder = start(&config);
+        let mut lost = status(Some(&camera_lost("unplugged")));
+        lost.sent_ns = recorder.clock.now().0;
+        recorder.take_status(lost);
+        while recorder.trouble().is_none() {
+            std::thread::yield_now();
+        }
+        assert_eq!(recorder.trouble(), Some(Reason::RecordingKeptFull));
+        recorder.finish().unwrap();
+        assert_eq!((recordings(folder.path()).len(), recordings(&kept).len()), (1, 1));
+    }
+
+    #[test]
+    fn another_reason_keeps_the_ring_while_it_is_bad_and_another_number_does_not() {
+        let moved = |displacement_mm| Reason::CameraMoved {
+            displacement_mm,
+            rotation_deg: 0.1,
+            limit_mm: 3.0,
+        };
+        let lost = || Reason::CameraLost { why: "no frame for 1.0 s".into() };
+        let recorded = |state: wire::State, reasons: &[Reason]| RecordedStatus {
+            state,
+            reasons: reasons.iter().map(Into::into).collect(),
+            sent_s: 0,
+        };
+        let bad = |reasons: &[Reason]| recorded(wire::State::Degraded, reasons);
+        let first = bad(&[moved(5.1)]);
+        assert!(first.has_new_trouble(None));
+        assert!(first.has_new_trouble(Some(&recorded(wire::State::Ok, &[]))));
+        assert!(!bad(&[moved(5.2)]).has_new_trouble(Some(&first)));
+        let both = bad(&[moved(5.2), lost()]);
+        assert!(both.has_new_trouble(Some(&first)));
+        assert!(!first.has_new_trouble(Some(&both)));
+        let full_disk = Reason::RecordingStopped { why: "the disk is full".into() };
+        assert!(!bad(&[full_disk]).has_new_trouble(None));
+    }
+
+    #[test]
+    fn a_file_that_an_error_ends_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        // The second one is stamped before the first one, which no recording takes.
+        for sequence in [5, 4, 6, 7] {
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        drop(tap);
+        recorder.finish().unwrap();
+        let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        assert_eq!(std::iter::from_fn(|| reader.next_frame().unwrap()).count(), 1);
+        assert!((1..=3).contains(&reader.losses().frames_unrecorded), "{}", reader.losses());
+    }
+
+    #[test]
+    fn a_queue_without_room_costs_no_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        // As if the writer had fallen behind.
+        recorder.shared.queued.store(QUEUE_FRAMES_MAX, Ordering::Relaxed);
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert_eq!(tap.missed, 1);
+        recorder.shared.queued.store(0, Ordering::Relaxed);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert_eq!(tap.missed, 0);
+        drop(tap);
+        recorder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_ring_that_cannot_begin_degrades_and_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("taken"), "a file").unwrap();
+        let taken = folder.path().join("taken");
+        let recorder = start(&format!("[recording]\nfolder = {taken:?}"));
+        assert!(matches!(recorder.trouble(), Some(Reason::RecordingStopped { .. })));
+        let mut tap = recorder.tap();
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        assert!(!recorder.ends_run());
+        drop(tap);
+        recorder.finish().unwrap();
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_written_says_so_and_takes_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let greedy = "free_space_mb_min = 100000000";
+        let recorder = start(&format!("[recording]\nfolder = {:?}\n{greedy}", folder.path()));
+        let mut tap = recorder.tap();
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        while recorder.trouble().is_none() {
+            std::thread::yield_now();
+        }
+        let trouble = recorder.trouble().unwrap().to_string();
+        assert!(
+            trouble.contains("recording stopped") && trouble.contains("MB are free"),
+            "{trouble}"
+        );
+        assert!(!recorder.ends_run(), "the cell goes on without it");
+        tap.offer(&frame, &report, wire::State::Ok);
+        drop(tap);
+        recorder.finish().unwrap();
+        assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+    }
+}

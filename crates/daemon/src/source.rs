@@ -1,0 +1,134 @@
+//! Opens whatever the configuration names as a source of frames.
+
+use std::sync::Arc;
+
+use magpie_camera::{CameraHandle, CameraState, DepthHandle, pair_depth};
+use magpie_perception::{Counters, FrameSource, Scene, SharedClock};
+use magpie_recording::{FrameReader, Pace, Playback, StopHandle};
+
+use crate::config::{Config, Source};
+use crate::failure::Failure;
+
+/// A simulated cell, made by `magpie simulate`; see `crates/magpie/assets/README.md`.
+pub static DEMO_RECORDING: &[u8] = include_bytes!("../assets/demo.mcap");
+
+/// An open source with what belongs to it.
+pub struct OpenSource {
+    pub frames: Box<dyn FrameSource + Send>,
+    pub watch: SourceWatch,
+    pub scene: Option<Scene>,
+}
+
+/// Watches and stops a source from any thread.
+#[derive(Clone)]
+pub enum SourceWatch {
+    Camera { color: CameraHandle, depth: Option<DepthHandle> },
+    Recording { name: String, stop: StopHandle },
+}
+
+impl SourceWatch {
+    /// Ends the stream.
+    pub fn stop(&self) {
+        match self {
+            SourceWatch::Camera { color, depth } => {
+                color.stop();
+                depth.iter().for_each(DepthHandle::stop);
+            }
+            SourceWatch::Recording { stop, .. } => stop.stop(),
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            SourceWatch::Recording { name, .. } => format!("playing {name}"),
+            SourceWatch::Camera { color, .. } => match color.state() {
+                CameraState::Opening => "opening".to_owned(),
+                CameraState::Streaming { fps, width_px, height_px } => {
+                    format!("streaming {width_px}x{height_px} px at {fps:.1} fps")
+                }
+                CameraState::Lost { reason, reopen_attempts, .. } => {
+                    format!("lost: {reason}; {reopen_attempts} attempts to reopen it")
+                }
+                CameraState::Ended { reason } => format!("ended: {reason}"),
+            },
+        }
+    }
+
+    /// Why the source gives no frames now, if it should.
+    pub fn lost(&self) -> Option<String> {
+        match self {
+            SourceWatch::Camera { color, .. } => match color.state() {
+                CameraState::Lost { reason, .. } => Some(reason),
+                _ => None,
+            },
+            SourceWatch::Recording { .. } => None,
+        }
+    }
+
+    /// Why frames come without the depth that the configuration names, if they do.
+    pub fn depth_trouble(&self) -> Option<String> {
+        match self {
+            SourceWatch::Camera { depth, .. } => depth.as_ref().and_then(DepthHandle::trouble),
+            SourceWatch::Recording { .. } => None,
+        }
+    }
+
+    /// Grows with each round of reopening a lost camera, and with nothing else that matters here.
+    pub fn progress(&self) -> u64 {
+        match self {
+            SourceWatch::Camera { color, .. } => color.progress(),
+            SourceWatch::Recording { .. } => 0,
+        }
+    }
+}
+
+/// Opens the source as a run would.
+pub fn open(
+    config: &Config,
+    clock: &SharedClock,
+    counters: &Arc<Counters>,
+) -> Result<OpenSource, Failure> {
+    match &config.source {
+        Source::Demo => {
+            let playback = as_a_camera(clock, true);
+            let name = "the demo recording";
+            let reader = FrameReader::from_bytes(name, DEMO_RECORDING, playback);
+            Ok(recording(reader.map_err(Failure::config)?, name.to_owned()))
+        }
+        Source::Recording { path, looped } => {
+            let reader = FrameReader::open(path, as_a_camera(clock, *looped));
+            Ok(recording(reader.map_err(Failure::config)?, path.display().to_string()))
+        }
+        Source::Camera(camera) => {
+            let camera = magpie_camera::open(camera, Arc::clone(clock), Arc::clone(counters))
+                .map_err(Failure::config)?;
+            let (frames, depth) = match config.depth.clone() {
+                None => (camera.source, None),
+                Some(depth) => {
+                    let paired = pair_depth(camera.source, depth, Arc::clone(clock));
+                    let paired = paired.map_err(Failure::config)?;
+                    (paired.source, Some(paired.handle))
+                }
+            };
+            Ok(OpenSource {
+                frames,
+                watch: SourceWatch::Camera { color: camera.handle, depth },
+                scene: config.scene.clone(),
+            })
+        }
+    }
+}
+
+/// At the recorded pace, stamped now: what a controller would see of the camera itself.
+fn as_a_camera(clock: &SharedClock, looped: bool) -> Playback {
+    Playback { looped, pace: Pace::AsRecorded { clock: Arc::clone(clock), restamp: true } }
+}
+
+fn recording(reader: FrameReader, name: String) -> OpenSource {
+    OpenSource {
+        scene: reader.scene().cloned(),
+        watch: SourceWatch::Recording { name, stop: reader.stop_handle() },
+        frames: Box::new(reader),
+    }
+}

@@ -1,0 +1,148 @@
+//! Judges ten times a second how a run is doing, tells status and systemd, and ends the run.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use magpie_perception::{Counters, Fault};
+use magpie_transport::{StatusSnapshot, Transport};
+use magpie_wire::Reason;
+use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
+use tokio::sync::oneshot;
+
+use crate::failure::{Failure, Outcome, ended_by};
+use crate::health::{Health, Observation};
+use crate::inspect::Inspector;
+use crate::plan_trouble::PlanTrouble;
+use crate::record::Recorder;
+use crate::source::SourceWatch;
+use crate::systemd::notify;
+
+/// How often state is judged and the watchdog considered.
+const SUPERVISION_PERIOD: Duration = Duration::from_millis(100);
+
+/// What supervision looks at.
+pub(crate) struct Supervised<'a> {
+    pub(crate) watch: SourceWatch,
+    pub(crate) transport: &'a Transport,
+    pub(crate) recorder: Option<&'a mut Recorder>,
+    pub(crate) inspector: Option<Inspector>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) provider_fallback: Option<String>,
+    pub(crate) trouble: Arc<PlanTrouble>,
+    /// SIGUSR1.
+    pub(crate) keep: Signal,
+}
+
+impl Supervised<'_> {
+    pub(crate) async fn until_end(
+        mut self,
+        ended: oneshot::Receiver<Result<(), Fault>>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Outcome {
+        let status = self.transport.status();
+        let mut health = Health::default();
+        let mut watchdog = Watchdog::default();
+        let mut period = tokio::time::interval(SUPERVISION_PERIOD);
+        tokio::pin!(ended, shutdown);
+        let mut asked_to_stop = false;
+        loop {
+            tokio::select! {
+                _ = period.tick() => {
+                    let snapshot = health.judge(&self.observe(None));
+                    watchdog.consider(&self, &snapshot);
+                    status.set(snapshot);
+                    self.supervise_recording();
+                }
+                () = &mut shutdown, if !asked_to_stop => {
+                    asked_to_stop = true;
+                    notify(&[NotifyState::Stopping]);
+                    self.watch.stop();
+                }
+                _ = self.keep.recv() => {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.keep();
+                    }
+                }
+                outcome = &mut ended => {
+                    let failure = match outcome {
+                        Ok(Ok(())) => return Ok(()),
+                        Ok(Err(fault)) => ended_by(fault),
+                        Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
+                    };
+                    status.set(health.judge(&self.observe(Some(failure.message()))));
+                    self.supervise_recording();
+                    // Some heartbeats, so that controllers hear the reason.
+                    tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    fn supervise_recording(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        recorder.take_status(self.transport.status_message());
+        if recorder.ends_run() {
+            self.watch.stop();
+        }
+    }
+
+    fn observe(&self, fault: Option<String>) -> Observation {
+        let recorder = self.recorder.as_deref();
+        let reasons = [
+            self.watch.lost().map(|why| Reason::CameraLost { why }),
+            self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
+            self.trouble.reason(),
+            recorder.and_then(Recorder::trouble),
+            self.watch.depth_trouble().map(|why| Reason::DepthLost { why }),
+            self.inspector.as_ref().and_then(Inspector::unseen),
+        ];
+        Observation {
+            counters: self.counters.snapshot(),
+            camera: self.watch.describe(),
+            drift: self.inspector.as_ref().and_then(Inspector::drift),
+            reasons: reasons.into_iter().flatten().collect(),
+            fault,
+        }
+    }
+}
+
+/// Fed by progress alone: a published or dropped frame, or a round of reopening a lost camera.
+#[derive(Debug, Default)]
+struct Watchdog {
+    ready: bool,
+    progress: u64,
+    logged: String,
+}
+
+impl Watchdog {
+    fn consider(&mut self, supervised: &Supervised<'_>, status: &StatusSnapshot) {
+        let counters = supervised.counters.snapshot();
+        let lost = supervised.watch.lost().is_some();
+        let reopening = if lost { supervised.watch.progress() } else { 0 };
+        let progress = counters.results_published + counters.frames_stale + reopening;
+        // Ready once the first result is out, or once it is sure that the camera is what is missing.
+        if !self.ready && (counters.results_published > 0 || lost) {
+            self.ready = true;
+            notify(&[NotifyState::Ready]);
+        }
+        if progress != self.progress {
+            self.progress = progress;
+            notify(&[NotifyState::Watchdog]);
+        }
+        let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
+        let line = format!("{:?}: {reasons}", status.state);
+        if line != self.logged {
+            notify(&[NotifyState::Status(&line)]);
+            if status.reasons.is_empty() {
+                tracing::info!(state = ?status.state, "state");
+            } else {
+                tracing::warn!(state = ?status.state, reasons, "state");
+            }
+            self.logged = line;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The frames of a bench, all in memory before the first one is measured.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Luma, Rgb};
+use magpie_perception::{
+    BgrImage, CameraInfo, DepthImage, Frame, FrameSource, Intrinsics, Scene, StampNs,
+};
+use magpie_recording::{FrameReader, Pace, Playback};
+
+use super::cell;
+use crate::pictures::read_frame;
+use magpie_daemon::config::Config;
+use magpie_daemon::failure::Failure;
+use magpie_daemon::source::DEMO_RECORDING;
+
+/// More would only fill memory.
+const FRAMES_MAX: usize = 64;
+
+#[derive(Clone)]
+pub struct BenchFrames {
+    /// Where the pictures come from.
+    pub name: String,
+    /// As the truth has it; `None` where nobody knows.
+    pub packages_visible: Option<usize>,
+    pub frames: Vec<Frame>,
+    pub scene: Option<Scene>,
+}
+
+impl BenchFrames {
+    /// A recording with its own calibration, or pictures with the configuration's, if that fits.
+    pub fn load(path: Option<&Path>, config: &Config) -> Result<BenchFrames, Failure> {
+        let playback = Playback { looped: false, pace: Pace::AsAsked };
+        let loaded = match path {
+            None => {
+                let reader =
+                    FrameReader::from_bytes("the demo recording", DEMO_RECORDING, playback);
+                from_recording("the demo recording".into(), reader.map_err(Failure::config)?)
+            }
+            Some(path) if path.is_dir() => from_folder(path, config),
+            Some(path) => {
+                let reader = FrameReader::open(path, playback).map_err(Failure::config)?;
+                from_recording(path.display().to_string(), reader)
+            }
+        }?;
+        if loaded.frames.is_empty() {
+            return Err(Failure::fault(anyhow!(
+                "bench {}: it holds no frames; name a folder of .jpg or .png files, or an MCAP \
+                 recording",
+                loaded.name
+            )));
+        }
+        Ok(loaded)
+    }
+
+    /// A heap in a simulated cell, in the first of whose frames about this many packages are seen.
+    pub fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
+        cell::simulate(size_px, packages)
+    }
+
+    /// Why no grasp is planned in these frames.
+    pub(super) fn why_no_grasps(&self) -> Option<&'static str> {
+        let Some(scene) = &self.scene else { return Some("the frames have no calibration") };
+        let has_surface = scene.support_plane_in_camera.is_some()
+            || self.frames.iter().any(|frame| frame.depth.is_some());
+        (!has_surface).then_some("the frames have neither depth nor a support plane")
+    }
+
+    /// Every frame to this size, the calibration with them.
+    pub fn scale(&mut self, (width_px, height_px): (u32, u32)) {
+        let color = &self.frames[0].color;
+        let size = (color.width_px(), color.height_px());
+        if size == (width_px, height_px) {
+            return;
+        }
+        let depth = if self.frames[0].depth.is_some() { ", depth by nearest pixel" } else { "" };
+        self.name += &format!(", scaled from {}x{} px{depth}", size.0, size.1);
+        if let Some(scene) = &mut self.scene {
+            scale_camera_info(&mut scene.camera_info, width_px, height_px);
+        }
+        for frame in &mut self.frames {
+            frame.color = scale_color(&frame.color, width_px, height_px);
+            frame.depth = frame.depth.take().map(|depth| scale_depth(&depth, width_px, height_px));
+        }
+    }
+}
+
+/// "1280x720".
+pub(super) fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match parsed {
+        Some((w, h)) if (16..=16_384).contains(&w) && (16..=16_384).contains(&h) => Ok((w, h)),
+        _ => Err("write it as WIDTHxHEIGHT in pixels, 16 to 16384 each, such as 1280x720".into()),
+    }
+}
+
+fn from_recording(name: String, mut reader: FrameReader) -> Result<BenchFrames, Failure> {
+    let mut frames = Vec::new();
+    while frames.len() < FRAMES_MAX
+        && let Some(frame) = reader.next_frame().map_err(Failure::fault)?
+    {
+        frames.push(frame);
+    }
+    let losses = reader.losses();
+    if !losses.is_none() {
+        tracing::warn!("{name}: {losses}");
+    }
+    Ok(BenchFrames { name, packages_visible: None, frames, scene: reader.scene().cloned() })
+}
+
+fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
+    let mut frames: Vec<Frame> = Vec::new();
+    for path in pictures(folder)?.into_iter().take(FRAMES_MAX) {
+        frames.push(read_frame(&path, None, StampNs::default())?);
+    }
+    let fits = |info: &CameraInfo| {
+        let size = (info.width_px, info.height_px);
+        frames.iter().all(|frame| (frame.color.width_px(), frame.color.height_px()) == size)
+    };
+    let scene = config.scene.clone().filter(|scene| fits(&scene.camera_info));
+    let name = folder.display().to_string();
+    Ok(BenchFrames { name, packages_visible: None, frames, scene })
+}
+
+fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| Failure::fault(anyhow!("read folder {}: {error}", folder.display())))?;
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+        matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_picture).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Which channel is which does not matter to the filter.
+fn scale_color(image: &BgrImage, width_px: u32, height_px: u32) -> BgrImage {
+    let (w, h) = (image.width_px(), image.height_px());
+    let buffer: ImageBuffer<Rgb<u8>, _> =
+        ImageBuffer::from_raw(w, h, image.data().to_vec()).expect("the image fills its size");
+    let scaled = resize(&buffer, width_px, height_px, FilterType::Triangle).into_raw();
+    BgrImage::new(width_px, height_px, scaled).expect("the filter fills the size")
+}
+
+/// Depths are never mixed: half-way between two packages there is nothing.
+fn scale_depth(image: &DepthImage, width_px: u32, height_px: u32) -> DepthImage {
+    let (w, h) = (image.width_px(), image.height_px());
+    let buffer: ImageBuffer<Luma<u16>, _> =
+        ImageBuffer::from_raw(w, h, image.data_mm().to_vec()).expect("the image fills its size");
+    let scaled = resize(&buffer, width_px, height_px, FilterType::Nearest).into_raw();
+    DepthImage::new(width_px, height_px, scaled).expect("the filter fills the size")
+}
+
+/// The pixel grid's corner is at -0.5: centres move with the scale.
+fn scale_camera_info(info: &mut CameraInfo, width_px: u32, height_px: u32) {
+    let x = f64::from(width_px) / f64::from(info.width_px);
+    let y = f64::from(height_px) / f64::from(info.height_px);
+    let k = &info.intrinsics;
+    info.intrinsics = Intrinsics {
+        fx_px: x * k.fx_px,
+        fy_px: y * k.fy_px,
+        cx_px: x * (k.cx_px + 0.5) - 0.5,
+        cy_px: y * (k.cy_px + 0.5) - 0.5,
+    };
+    (info.width_px, info.height_px) = (width_px, height_px);
+}

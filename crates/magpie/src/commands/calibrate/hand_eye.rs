@@ -1,0 +1,379 @@
+//! `magpie calibrate hand-eye`: where the camera is on the arm or in the cell.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use comfy_table::Cell;
+use magpie_camera::calibrate::{
+    Board, HandEyePair, HandEyeReport, Setup, Spread, Suspicion, calibrate_hand_eye, find_mistake,
+    settle_readings,
+};
+use magpie_camera::read_camera_info;
+use magpie_perception::CameraInfo;
+use nalgebra::Isometry3;
+use serde_json::{Value, json};
+
+use super::board_args::BoardArgs;
+use super::pairs::{self, Line, Pairs, Reading};
+use super::write_whole;
+use crate::present::{output, table};
+use magpie_daemon::calibration_files::pose::{Units, rows};
+use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
+use magpie_daemon::failure::{Failure, Outcome};
+use magpie_network::SystemClock;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SetupArg {
+    /// The camera is on the arm, the board lies in the cell.
+    EyeInHand,
+    /// The camera is fixed in the cell, the arm holds the board.
+    EyeToHand,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LengthUnit {
+    M,
+    Mm,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum AngleUnit {
+    Rad,
+    Deg,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HandEyeArgs {
+    #[arg(long, value_enum)]
+    setup: SetupArg,
+    /// One JSON object a line: {"base_from_gripper": [[4x4]], "camera_from_board": [[4x4]]}, or
+    /// "image": "path" in place of the board's pose. Poses may also be rotation vectors, quaternions
+    /// or files.
+    #[arg(long)]
+    pairs: PathBuf,
+    /// Where to write the calibration, as YAML.
+    #[arg(long)]
+    out: PathBuf,
+    /// Of the translations in --pairs.
+    #[arg(long, value_enum, default_value = "m")]
+    unit: LengthUnit,
+    /// Of base_from_gripper alone. [default: --unit]
+    #[arg(long, value_enum)]
+    robot_unit: Option<LengthUnit>,
+    /// Of camera_from_board alone. [default: --unit]
+    #[arg(long, value_enum)]
+    board_unit: Option<LengthUnit>,
+    /// Of the rotation vectors in --pairs.
+    #[arg(long, value_enum, default_value = "rad")]
+    angle_unit: AngleUnit,
+    /// ROS camera_info YAML, for pairs with pictures.
+    #[arg(long)]
+    camera_info: Option<PathBuf>,
+    #[command(flatten)]
+    board: BoardArgs,
+    /// A larger leave-one-out spread (rms) is not saved.
+    #[arg(long, default_value_t = 5.0)]
+    limit_mm: f64,
+    /// A larger leave-one-out spread (rms) is not saved.
+    #[arg(long, default_value_t = 1.0)]
+    limit_deg: f64,
+    /// Save whatever the spread.
+    #[arg(long)]
+    force: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
+    let setup = match args.setup {
+        SetupArg::EyeInHand => Setup::EyeInHand,
+        SetupArg::EyeToHand => Setup::EyeToHand,
+    };
+    let info = args.camera_info.as_ref().map(|path| read_camera_info(path, None)).transpose();
+    let info = info.map_err(Failure::config)?;
+    let pairs = read_pairs(args, info.as_ref())?;
+    let info = info.as_ref();
+    let found: Vec<HandEyePair> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
+    let raw: Vec<_> = pairs.lines.iter().map(Line::raw).collect();
+    let report = calibrate_hand_eye(setup, &found, info);
+    // Mixed-up conventions may leave the solvers without any solution, too.
+    let suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
+    let report = match (report, &suspicion) {
+        (Ok(report), _) => report,
+        (Err(error), Some(suspicion)) if !suspicion.mistakes.is_empty() => {
+            return Err(Failure::Config(anyhow!("{error}: {suspicion}")));
+        }
+        (Err(error), _) => {
+            let error = anyhow::Error::new(error);
+            return Err(Failure::Config(error.context(format!("{}", args.pairs.display()))));
+        }
+    };
+    let refusal = refusal(args, &report, suspicion.as_ref());
+    let saved = refusal.is_none() || args.force;
+    if saved {
+        save(args, &report, info)?;
+    }
+    if args.json {
+        let document = to_json(&report, &pairs, suspicion.as_ref(), saved, &args.out);
+        output::line(&document.to_string())?;
+    } else {
+        tell(&report, &pairs)?;
+    }
+    match refusal {
+        Some(why) if !saved => {
+            let path = args.out.display();
+            Err(Failure::Fault(anyhow!("{path} is not written: {why}; --force saves it anyway")))
+        }
+        Some(why) => {
+            tracing::warn!("{why}");
+            output::line_unless(args.json, &format!("written to {} by force", args.out.display()))
+        }
+        None => output::line_unless(args.json, &format!("written to {}", args.out.display())),
+    }
+}
+
+pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
+    Units {
+        length_m: match length {
+            LengthUnit::M => 1.0,
+            LengthUnit::Mm => 0.001,
+        },
+        angle_rad: match angle {
+            AngleUnit::Rad => 1.0,
+            AngleUnit::Deg => 1.0_f64.to_radians(),
+        },
+    }
+}
+
+/// With every picture looked at.
+fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Failure> {
+    let unit_of = |side: Option<LengthUnit>| units(side.unwrap_or(args.unit), args.angle_unit);
+    let written = pairs::read(&args.pairs, [args.robot_unit, args.board_unit].map(unit_of))?;
+    if !written.unused_keys.is_empty() {
+        let keys = written.unused_keys.iter().cloned().collect::<Vec<_>>().join(", ");
+        tracing::warn!("not used in {}: {keys}", args.pairs.display());
+    }
+    let pairs = match (written.first_picture(), info) {
+        (None, _) => written.look(None)?,
+        (Some(number), None) => {
+            return Err(Failure::Config(anyhow!(
+                "{} line {number}: an image needs --camera-info and the board's measures",
+                args.pairs.display()
+            )));
+        }
+        (Some(_), Some(info)) => {
+            let board = args.board.board_to_scale()?;
+            if board.corners().is_none() {
+                let why = "hand-eye calibration needs a board, not markers";
+                return Err(Failure::Config(anyhow!(why)));
+            }
+            let mut pairs = written.look(Some(&Reading { board: &board, info }))?;
+            settle(&board, &mut pairs)?;
+            pairs
+        }
+    };
+    for why in &pairs.left_out {
+        tracing::warn!("left out: {why}");
+    }
+    Ok(pairs)
+}
+
+/// Which end of the board each picture shows, where that is open.
+fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
+    let mut settled: Vec<_> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
+    settle_readings(board, &mut settled).map_err(Failure::config)?;
+    for (line, pair) in pairs.lines.iter_mut().zip(settled) {
+        line.pair = pair;
+    }
+    Ok(())
+}
+
+/// Why the result is not to be relied on.
+fn refusal(
+    args: &HandEyeArgs,
+    report: &HandEyeReport,
+    suspicion: Option<&Suspicion>,
+) -> Option<String> {
+    let spread = report.leave_one_out;
+    let fits = spread.rms_mm <= args.limit_mm && spread.rms_deg <= args.limit_deg;
+    let suspected = suspicion.filter(|suspicion| !fits || !suspicion.mistakes.is_empty());
+    match (fits, suspected) {
+        (true, None) => None,
+        (true, Some(suspicion)) => Some(suspicion.to_string()),
+        (false, suspicion) => {
+            let hint = suspicion.map_or_else(
+                || "look at the pairs with the largest errors".to_owned(),
+                ToString::to_string,
+            );
+            Some(format!(
+                "the board seems to move by {:.2} mm and {:.2} degrees (rms, leave-one-out), more \
+                 than {} mm or {} degrees: {hint}",
+                spread.rms_mm, spread.rms_deg, args.limit_mm, args.limit_deg
+            ))
+        }
+    }
+}
+
+fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -> Outcome {
+    let found = &report.hand_eye;
+    let (camera, board) = (&found.parent_from_camera, &found.parent_from_board);
+    let mut file = HandEyeFile::new(found.setup, camera, board, SystemClock::start().now());
+    file.pairs = report.pair_errors.len();
+    file.leave_one_out_rms_mm = report.leave_one_out.rms_mm;
+    file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
+    file.camera_info_id = info.map(camera_info_id);
+    let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
+    write_whole(&args.out, yaml.as_bytes())
+}
+
+/// What the camera's pose is called, and the board's.
+fn names(setup: Setup) -> (&'static str, &'static str) {
+    match setup {
+        Setup::EyeInHand => ("gripper_from_camera", "base_from_board"),
+        Setup::EyeToHand => ("base_from_camera", "gripper_from_board"),
+    }
+}
+
+/// A pair that is this many times worse than the median is worth a look.
+const OUTLIER_FACTOR: f64 = 3.0;
+
+fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
+    let mut errors: Vec<f64> = report.pair_errors.iter().map(|error| error[0]).collect();
+    errors.sort_by(f64::total_cmp);
+    let limit_mm = OUTLIER_FACTOR * errors[errors.len() / 2];
+    let far = report.pair_errors.iter().zip(lines).filter(|(error, _)| error[0] > limit_mm);
+    far.map(|(_, line)| line.number).collect()
+}
+
+const UNREFINED: &str = "not refined: the best solver's solution puts the board behind the camera in \
+                         some pair; it is what is told below";
+
+fn tell(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
+    let mut solvers = table::new(&["solver", "spread mm", "max mm", "spread deg", "max deg"]);
+    let mut row = |name: &str, spread: Option<&Spread>| {
+        let value = |of: fn(&Spread) -> f64| table::decimal(spread.map(of), 3);
+        solvers.add_row([
+            Cell::new(name),
+            value(|spread| spread.rms_mm),
+            value(|spread| spread.max_mm),
+            value(|spread| spread.rms_deg),
+            value(|spread| spread.max_deg),
+        ]);
+    };
+    for (solver, found) in &report.solvers {
+        row(solver.name(), found.as_ref().map(|(_, spread)| spread));
+    }
+    row("refined", report.refined.as_ref());
+    row("leave-one-out", Some(&report.leave_one_out));
+    output::line(&solvers.to_string())?;
+    if report.refined.is_none() {
+        output::line(UNREFINED)?;
+    }
+
+    let mut errors = table::new(&["line", "off mm", "off deg"]);
+    for (line, [mm, deg]) in pairs.lines.iter().zip(&report.pair_errors) {
+        let cells = [table::number(line.number), table::decimal(Some(*mm), 3)];
+        errors.add_row(cells.into_iter().chain([table::decimal(Some(*deg), 3)]));
+    }
+    output::line(&errors.to_string())?;
+    let outliers = outliers(report, &pairs.lines);
+    if !outliers.is_empty() {
+        output::line(&format!("far off the others: lines {outliers:?}; measure them again"))?;
+    }
+    if report.turned_deg < 40.0 || report.axes_cone_deg < 20.0 || pairs.lines.len() < 12 {
+        output::line(&format!(
+            "better: 12 poses and more ({} now), turned by 40 degrees and more ({:.0} now) about \
+             axes 20 degrees and more apart ({:.0} now)",
+            pairs.lines.len(),
+            report.turned_deg,
+            report.axes_cone_deg
+        ))?;
+    }
+    let hand_eye = &report.hand_eye;
+    let (camera, board) = names(hand_eye.setup);
+    output::line(&describe(camera, &hand_eye.parent_from_camera))?;
+    output::line(&describe(board, &hand_eye.parent_from_board))?;
+    if let (Some([mm, deg]), Some(rms_px)) = (report.uncertainty_mm_deg, report.reprojection_rms_px)
+    {
+        output::line(&format!(
+            "reprojection {rms_px:.3} px rms; if noise were all, the camera is known to ±{mm:.3} \
+             mm and ±{deg:.4} degrees"
+        ))?;
+    }
+    let spread = report.leave_one_out;
+    output::line(&format!(
+        "predicted without itself, the board is off by {:.3} mm and {:.3} degrees (rms), {:.3} mm \
+         and {:.3} degrees at most, over {} pairs",
+        spread.rms_mm,
+        spread.rms_deg,
+        spread.max_mm,
+        spread.max_deg,
+        pairs.lines.len()
+    ))
+}
+
+fn describe(name: &str, pose: &Isometry3<f64>) -> String {
+    let t = pose.translation.vector * 1000.0;
+    let (roll, pitch, yaw) = pose.rotation.euler_angles();
+    format!(
+        "{name}: x {:.2} y {:.2} z {:.2} mm; roll {:.3} pitch {:.3} yaw {:.3} degrees",
+        t.x,
+        t.y,
+        t.z,
+        roll.to_degrees(),
+        pitch.to_degrees(),
+        yaw.to_degrees()
+    )
+}
+
+fn to_json(
+    report: &HandEyeReport,
+    pairs: &Pairs,
+    suspicion: Option<&Suspicion>,
+    saved: bool,
+    out: &Path,
+) -> Value {
+    let spread = |spread: &Spread| {
+        json!({
+            "rms_mm": spread.rms_mm, "max_mm": spread.max_mm,
+            "rms_deg": spread.rms_deg, "max_deg": spread.max_deg,
+        })
+    };
+    let (camera, board) = names(report.hand_eye.setup);
+    let solvers = report.solvers.iter().map(|(solver, found)| match found {
+        Some((hand_eye, found)) => json!({
+            "name": solver.name(),
+            camera: rows(&hand_eye.parent_from_camera),
+            "spread": spread(found),
+        }),
+        None => json!({"name": solver.name(), camera: null, "spread": null}),
+    });
+    let errors = pairs
+        .lines
+        .iter()
+        .zip(&report.pair_errors)
+        .map(|(line, [mm, deg])| json!({"line": line.number, "off_mm": mm, "off_deg": deg}));
+    json!({
+        "setup": match report.hand_eye.setup {
+            Setup::EyeInHand => "eye_in_hand",
+            Setup::EyeToHand => "eye_to_hand",
+        },
+        camera: rows(&report.hand_eye.parent_from_camera),
+        board: rows(&report.hand_eye.parent_from_board),
+        "leave_one_out": spread(&report.leave_one_out),
+        "refined": report.refined.as_ref().map(spread),
+        "not_refined": report.refined.is_none().then_some(UNREFINED),
+        "solvers": solvers.collect::<Vec<_>>(),
+        "pairs": errors.collect::<Vec<_>>(),
+        "outlier_lines": outliers(report, &pairs.lines),
+        "left_out": pairs.left_out,
+        "reprojection_rms_px": report.reprojection_rms_px,
+        "uncertainty_mm": report.uncertainty_mm_deg.map(|[mm, _]| mm),
+        "uncertainty_deg": report.uncertainty_mm_deg.map(|[_, deg]| deg),
+        "suspicion": suspicion.map(ToString::to_string),
+        "saved": saved,
+        "out": out,
+    })
+}

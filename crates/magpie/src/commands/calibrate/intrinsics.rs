@@ -1,0 +1,300 @@
+//! `magpie calibrate intrinsics`: the lens.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use comfy_table::Cell;
+use magpie_camera::calibrate::{
+    Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics,
+    chessboard_of_other_size, detect, dictionary_in_view, select_views,
+};
+use magpie_camera::{format_camera_info, read_sensor_image};
+use magpie_perception::BgrImage;
+use serde_json::{Value, json};
+
+use super::board_args::BoardArgs;
+use super::live::Live;
+use super::write_whole;
+use crate::present::{output, table};
+use magpie_daemon::failure::{Failure, Outcome, one_line};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct IntrinsicsArgs {
+    #[command(flatten)]
+    board: BoardArgs,
+    /// Where to write ROS camera_info YAML.
+    #[arg(long)]
+    out: PathBuf,
+    /// Pictures of the board (JPEG, PNG, BMP, TIFF or PGM), all of one camera at one resolution.
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    images: Vec<PathBuf>,
+    /// Watch the camera that --config names, and say which views are still wanted.
+    #[arg(long, requires = "config")]
+    live: bool,
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// How many views to take with --live.
+    #[arg(long, default_value_t = 25)]
+    views: usize,
+    /// How long to watch with --live.
+    #[arg(long, default_value_t = 180)]
+    duration_s: u64,
+    /// Letters, digits and `_`; absent: the device's own name with --live, else `camera`.
+    #[arg(long)]
+    camera_name: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Views with the names that the report calls them by.
+#[derive(Default)]
+struct Gathered {
+    names: Vec<String>,
+    views: Vec<View>,
+    /// Pictures without a usable board, and why.
+    unusable: Vec<(String, String)>,
+    device_name: Option<String>,
+}
+
+pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
+    let board = args.board.board()?;
+    if board.corners().is_none() {
+        return Err(Failure::Config(anyhow!(
+            "single markers do not calibrate a lens: use a board"
+        )));
+    }
+    if let Some(name) = &args.camera_name
+        && (name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    {
+        return Err(Failure::Config(anyhow!(
+            "--camera-name {name:?} may have letters, digits and `_` only"
+        )));
+    }
+    let gathered = if args.live { watch(args, &board)? } else { read_all(&args.images, &board)? };
+    let name = args.camera_name.clone().or_else(|| gathered.device_name.clone());
+    let mut rejected = select_views(&gathered.views);
+    refuse_wrong_board(&gathered.views, &rejected)?;
+    let name = name.as_deref().unwrap_or("camera");
+    let report = calibrate_intrinsics(&gathered.views, &mut rejected, name).map_err(|error| {
+        warn_of_left_out(&gathered, &rejected);
+        Failure::config(error)
+    })?;
+    let yaml = format_camera_info(&report.info).context("form the camera_info")?;
+    write_whole(&args.out, yaml.as_bytes())?;
+    if args.json {
+        output::line(&to_json(&report, &gathered, &args.out).to_string())
+    } else {
+        tell(&report, &gathered, &args.out)
+    }
+}
+
+fn read_all(images: &[PathBuf], board: &Board) -> Result<Gathered, Failure> {
+    let mut gathered = Gathered::default();
+    let mut first: Option<BgrImage> = None;
+    for path in images {
+        let name = path.display().to_string();
+        let image = match read_sensor_image(path) {
+            Ok(image) => image,
+            Err(error) if !path.exists() => return Err(Failure::config(error)),
+            Err(error) => {
+                let why = one_line(&error.into());
+                tracing::warn!("left out: {why}");
+                gathered.unusable.push((name, why));
+                continue;
+            }
+        };
+        if let Some(first) = &first {
+            let size = |image: &BgrImage| format!("{}x{} px", image.width_px(), image.height_px());
+            if size(first) != size(&image) {
+                return Err(Failure::Config(anyhow!(
+                    "{name} is {}, the first picture {}; all must be of one camera at one \
+                     resolution",
+                    size(&image),
+                    size(first)
+                )));
+            }
+        }
+        match detect(&image, board).map_err(Failure::fault)? {
+            Some(view) => {
+                gathered.names.push(name);
+                gathered.views.push(view);
+            }
+            None => gathered.unusable.push((name, "no board found".into())),
+        }
+        first.get_or_insert(image);
+    }
+    match first {
+        Some(image) if gathered.views.is_empty() => Err(no_board(&image, board, images.len())),
+        Some(_) => Ok(gathered),
+        None => Err(Failure::Config(anyhow!(
+            "none of the {} pictures can be read: {}",
+            images.len(),
+            gathered.unusable[0].1
+        ))),
+    }
+}
+
+/// Where nothing came of it, each picture that did not count is named.
+fn warn_of_left_out(gathered: &Gathered, rejected: &[Option<Rejection>]) {
+    for (name, why) in &gathered.unusable {
+        tracing::warn!("left out: {name}: {why}");
+    }
+    for (name, why) in gathered.names.iter().zip(rejected) {
+        match why {
+            Some(why @ Rejection::Duplicate { of, .. }) => {
+                tracing::warn!("left out: {name}: {why} since {}", gathered.names[*of]);
+            }
+            Some(why) => tracing::warn!("left out: {name}: {why}"),
+            None => {}
+        }
+    }
+}
+
+/// With a look at what is in the picture instead.
+fn no_board(image: &BgrImage, board: &Board, pictures: usize) -> Failure {
+    let hint = match board {
+        Board::Chessboard { .. } => match chessboard_of_other_size(image, board) {
+            Ok(Some((x, y))) => format!(
+                "; a chessboard with {x}x{y} inner corners is in view: give it as --corners {x}x{y}"
+            ),
+            _ => "; all inner corners must be in view, with a white rim about the squares".into(),
+        },
+        _ => match dictionary_in_view(image) {
+            Ok(Some((dictionary, count))) => {
+                format!("; {count} markers of {dictionary} are in view: is that its --dictionary?")
+            }
+            _ => "; no marker of any dictionary is in view".into(),
+        },
+    };
+    Failure::Config(anyhow!("no {board} was found in any of {pictures} pictures{hint}"))
+}
+
+/// Some pictures may show something else; most of them mean that the board is not as described.
+fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome {
+    let doubts: Vec<&String> = rejected
+        .iter()
+        .filter_map(|rejection| match rejection {
+            Some(Rejection::Doubtful(doubt)) => Some(doubt),
+            _ => None,
+        })
+        .collect();
+    match doubts.first() {
+        Some(doubt) if 2 * doubts.len() > views.len() => Err(Failure::Config(anyhow!(
+            "the board is not as it was described: {doubt} (in {} of {} pictures)",
+            doubts.len(),
+            views.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a view whenever the board is somewhere new, until enough is covered or time is up.
+fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<Gathered, Failure> {
+    let mut live = Live::open(args.config.as_deref(), None)?;
+    let mut gathered = Gathered { device_name: live.device_name.clone(), ..Gathered::default() };
+    let (start, mut told) = (live.clock.now(), String::new());
+    tracing::info!("show the {board} to the camera; hold it still for a moment at each place");
+    while live.clock.now().since_ns(start) < args.duration_s * 1_000_000_000 {
+        let Some(frame) = live.next()? else { break };
+        let found = detect(&frame.color, board).map_err(Failure::fault)?;
+        let found = found.filter(|view| view.doubt.is_none());
+        if let Some(view) = found {
+            gathered.views.push(view);
+            // The newest is judged against all that were taken.
+            if select_views(&gathered.views).iter().all(Option::is_none) {
+                gathered.names.push(format!("frame {}", frame.sequence));
+            } else {
+                gathered.views.pop();
+            }
+        }
+        let coverage = Coverage::so_far(&gathered.views.iter().collect::<Vec<_>>());
+        let advice = coverage.advice();
+        let line = advice.first().cloned().unwrap_or_else(|| "all is covered".into());
+        let line = format!("{} views; {line}", gathered.views.len());
+        if line != told {
+            tracing::info!("{line}");
+            told = line;
+        }
+        if gathered.views.len() >= args.views && advice.is_empty() {
+            break;
+        }
+    }
+    Ok(gathered)
+}
+
+fn tell(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Outcome {
+    let mut views = table::new(&["view", "corners", "rms px", ""]);
+    for ((name, view), result) in gathered.names.iter().zip(&gathered.views).zip(&report.views) {
+        views.add_row([
+            Cell::new(name),
+            table::number(view.points.len()),
+            table::decimal(result.as_ref().ok().copied(), 3),
+            Cell::new(result.as_ref().err().map(ToString::to_string).unwrap_or_default()),
+        ]);
+    }
+    for (name, why) in &gathered.unusable {
+        views.add_row([Cell::new(name), table::number(0), table::number("-"), Cell::new(why)]);
+    }
+    let used = report.views.iter().filter(|view| view.is_ok()).count();
+    let k = &report.info.intrinsics;
+    let [fx_std, fy_std, cx_std, cy_std] = report.std_px;
+    output::line(&views.to_string())?;
+    output::line(&format!("corners seen, by ninths of the picture:\n{}", report.coverage.map()))?;
+    for advice in report.coverage.advice() {
+        output::line(&format!("better: {advice}"))?;
+    }
+    output::line(&format!(
+        "fx {:.2} ±{fx_std:.2} px, fy {:.2} ±{fy_std:.2} px, cx {:.2} ±{cx_std:.2} px, cy {:.2} \
+         ±{cy_std:.2} px",
+        k.fx_px, k.fy_px, k.cx_px, k.cy_px
+    ))?;
+    output::line(&format!(
+        "plumb_bob k1 k2 p1 p2 k3: {:.5?}",
+        report.info.distortion.coefficients()
+    ))?;
+    output::line(&format!(
+        "reprojection {:.3} px rms over {used} views; {:.3} px on views that were held out",
+        report.rms_px, report.held_out_rms_px
+    ))?;
+    output::line(&format!("written to {}", out.display()))
+}
+
+fn to_json(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Value {
+    let k = &report.info.intrinsics;
+    let [fx, fy, cx, cy] = report.std_px;
+    let views = gathered.names.iter().zip(&gathered.views).zip(&report.views);
+    let views = views.map(|((name, view), result)| match result {
+        Ok(rms_px) => {
+            json!({"name": name, "corners": view.points.len(), "used": true, "rms_px": rms_px})
+        }
+        Err(why) => {
+            let (corners, why) = (view.points.len(), why.to_string());
+            json!({"name": name, "corners": corners, "used": false, "why": why})
+        }
+    });
+    let unusable = gathered
+        .unusable
+        .iter()
+        .map(|(name, why)| json!({"name": name, "corners": 0, "used": false, "why": why}));
+    json!({
+        "out": out,
+        "camera_name": report.info.camera_name,
+        "image_width_px": report.info.width_px,
+        "image_height_px": report.info.height_px,
+        "fx_px": k.fx_px, "fy_px": k.fy_px, "cx_px": k.cx_px, "cy_px": k.cy_px,
+        "std_px": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
+        "distortion_model": report.info.distortion.model(),
+        "d": report.info.distortion.coefficients(),
+        "rms_px": report.rms_px,
+        "held_out_rms_px": report.held_out_rms_px,
+        "views_used": report.views.iter().filter(|view| view.is_ok()).count(),
+        "views": views.chain(unusable).collect::<Vec<_>>(),
+        "coverage": {
+            "corners_by_ninths": report.coverage.corners,
+            "fill_share": report.coverage.fill_share,
+            "tilts_deg": report.coverage.tilts_deg,
+        },
+        "advice": report.coverage.advice(),
+    })
+}

@@ -1,0 +1,93 @@
+//! Pictures from the cell's own camera.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use magpie_perception::{BgrImage, CameraInfo, Counters, Frame};
+
+use super::verify::check_size;
+use magpie_daemon::config::{Config, Source};
+use magpie_daemon::failure::Failure;
+use magpie_daemon::source::{self, OpenSource, SourceWatch};
+use magpie_network::SystemClock;
+use magpie_perception::SharedClock;
+
+/// A live camera has this long to show itself.
+const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+
+/// A source of frames for somebody who stands before it.
+pub(super) struct Live {
+    source: OpenSource,
+    pub(super) clock: SharedClock,
+    /// What the device is called, where it has a lasting name.
+    pub(super) device_name: Option<String>,
+}
+
+impl Live {
+    /// The camera that `config` names; with depth where its `lens` is known.
+    pub(super) fn open(config: Option<&Path>, lens: Option<&Path>) -> Result<Live, Failure> {
+        let config = Config::load_uncalibrated(config, lens).map_err(Failure::config)?;
+        let clock = SystemClock::start();
+        let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
+        if let (Source::Camera(_), SourceWatch::Camera { color, .. }) =
+            (&config.source, &source.watch)
+        {
+            color.wait_while_opening(CAMERA_TIME_MAX);
+        }
+        if let Some(reason) = source.watch.lost() {
+            return Err(Failure::Fault(anyhow!("the camera gives no frames: {reason}")));
+        }
+        Ok(Live { source, clock, device_name: config.device_name() })
+    }
+
+    /// For one who needs just one.
+    pub(super) fn frame(&mut self) -> Result<Frame, Failure> {
+        Ok(self.next()?.ok_or_else(|| anyhow!("the source ended without a frame"))?)
+    }
+
+    /// `None` at the end of a recording or a folder.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
+        self.source.frames.next_frame().map_err(Failure::fault)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.source.watch.stop();
+    }
+}
+
+/// One picture: a file, or the cell's camera.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PictureArgs {
+    #[command(flatten)]
+    from: PictureFrom,
+    /// Configuration with the camera, for --live.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct PictureFrom {
+    /// A picture: JPEG, PNG, BMP, TIFF or PGM.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// A picture from the camera that --config names.
+    #[arg(long, requires = "config")]
+    live: bool,
+}
+
+impl PictureArgs {
+    /// Refuses a picture of another size than the calibration's.
+    pub(super) fn take(&self, info: &CameraInfo) -> Result<BgrImage, Failure> {
+        let picture = match &self.from.image {
+            Some(path) => magpie_camera::read_sensor_image(path).map_err(Failure::config)?,
+            None => Live::open(self.config.as_deref(), None)?.frame()?.color,
+        };
+        check_size(&picture, info)?;
+        Ok(picture)
+    }
+}

@@ -1,0 +1,178 @@
+//! `magpie calibrate plane`: the plane that packages rest on.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use magpie_camera::calibrate::{CLEARED_SHARE_MIN, board_pose, fit_plane, view_of};
+use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
+use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
+use nalgebra::{Isometry3, Point3, Unit, Vector3};
+use serde_json::json;
+
+use super::board_args::BoardArgs;
+use super::list;
+use super::live::Live;
+use super::verify::{check_same_lens, check_size};
+use crate::present::output;
+use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
+use magpie_daemon::failure::{Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlaneArgs {
+    /// ROS camera_info YAML.
+    #[arg(long)]
+    camera_info: PathBuf,
+    #[command(flatten)]
+    from: From,
+    #[arg(long)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    board: BoardArgs,
+    /// Look at this part of the depth image only: x,y,width,height in pixels.
+    #[arg(long, value_parser = list::<u32, 4>)]
+    region: Option<[u32; 4]>,
+    /// What `magpie calibrate hand-eye` wrote: gives the plane's height in base.
+    #[arg(long)]
+    hand_eye: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct From {
+    /// 16-bit PNG in millimetres, aligned with the colour image, of the cleared cell.
+    #[arg(long)]
+    depth: Option<PathBuf>,
+    /// A picture of the board lying on the plane.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// A frame of the camera that --config names: its depth, or the board in it.
+    #[arg(long, requires = "config")]
+    live: bool,
+}
+
+/// A plane that leans further than this in base is no support for loose packages.
+const LEAN_DEG_MAX: f64 = 5.0;
+
+pub(super) fn plane(args: &PlaneArgs) -> Outcome {
+    let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
+    let base_from_camera = base_from_camera(args, &info)?;
+    let (plane, how) = find(args, &info)?;
+    let in_base = base_from_camera.map(|base_from_camera| in_base(&plane, &base_from_camera));
+    let n = plane.normal;
+    if args.json {
+        let document = json!({
+            "support_plane_in_camera": [n.x, n.y, n.z, plane.offset_m],
+            "support_plane_z_in_base_m": in_base.map(|(z_m, _)| z_m),
+            "lean_deg": in_base.map(|(_, lean_deg)| lean_deg),
+            "how": how,
+        });
+        return output::line(&document.to_string());
+    }
+    output::line(&how)?;
+    output::line("for [scene] in the configuration:")?;
+    output::line(&format!(
+        "support_plane_in_camera = [{:.6}, {:.6}, {:.6}, {:.5}]",
+        n.x, n.y, n.z, plane.offset_m
+    ))?;
+    let Some((z_m, lean_deg)) = in_base else { return Ok(()) };
+    output::line(&format!(
+        "# in base: z = {z_m:.4} m below the camera, leaning {lean_deg:.2} degrees"
+    ))?;
+    if lean_deg > LEAN_DEG_MAX {
+        tracing::warn!(
+            "the plane leans {lean_deg:.1} degrees in base: is it the support, and is the hand-eye \
+             calibration right?"
+        );
+    }
+    Ok(())
+}
+
+fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure> {
+    if let Some(path) = &args.from.depth {
+        return from_depth(args, info, &read_depth_png(path).map_err(Failure::config)?);
+    }
+    if let Some(path) = &args.from.image {
+        return from_board(args, info, &read_sensor_image(path).map_err(Failure::config)?);
+    }
+    let frame = Live::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
+    match &frame.depth {
+        Some(depth) => from_depth(args, info, depth),
+        None => from_board(args, info, &frame.color),
+    }
+}
+
+fn from_depth(
+    args: &PlaneArgs,
+    info: &CameraInfo,
+    depth: &DepthImage,
+) -> Result<(Plane, String), Failure> {
+    if (depth.width_px(), depth.height_px()) != (info.width_px, info.height_px) {
+        return Err(Failure::Config(anyhow!(
+            "the depth image is {}x{} px, the calibration of {} is for {}x{} px",
+            depth.width_px(),
+            depth.height_px(),
+            info.camera_name,
+            info.width_px,
+            info.height_px
+        )));
+    }
+    let fit = fit_plane(depth, info, args.region, CLEARED_SHARE_MIN).map_err(Failure::config)?;
+    let how = format!(
+        "{:.0} % of {} depth pixels lie on one plane, within {:.2} mm rms",
+        100.0 * fit.inlier_share,
+        fit.pixels,
+        fit.rms_mm
+    );
+    Ok((fit.plane, how))
+}
+
+fn from_board(
+    args: &PlaneArgs,
+    info: &CameraInfo,
+    picture: &BgrImage,
+) -> Result<(Plane, String), Failure> {
+    let board = args.board.board_to_scale()?;
+    check_size(picture, info)?;
+    let view = view_of(picture, &board).map_err(Failure::config)?;
+    let pose = board_pose(&view.points, info).map_err(Failure::config)?;
+    let normal = pose.camera_from_board.rotation * Vector3::z_axis();
+    let place = pose.camera_from_board.translation.vector;
+    let normal = if normal.dot(&place) > 0.0 { -normal } else { normal };
+    let plane = Plane { normal, offset_m: normal.dot(&place) };
+    let how = format!(
+        "the plane of the board, from {} corners, {:.3} px rms; the board's thickness is not \
+         subtracted",
+        view.points.len(),
+        pose.rms_px
+    );
+    Ok((plane, how))
+}
+
+fn base_from_camera(
+    args: &PlaneArgs,
+    info: &CameraInfo,
+) -> Result<Option<Isometry3<f64>>, Failure> {
+    let Some(path) = &args.hand_eye else { return Ok(None) };
+    let file = HandEyeFile::read(path).map_err(Failure::config)?;
+    check_same_lens(path, &file, &camera_info_id(info))?;
+    match file.place(path).map_err(Failure::config)? {
+        CameraPlace::InBase(base_from_camera) => Ok(Some(base_from_camera)),
+        CameraPlace::InGripper(_) => Err(Failure::Config(anyhow!(
+            "{}: with the camera on the arm a plane has no fixed place in base; leave --hand-eye out, \
+             and the plane holds while the arm looks from this place",
+            path.display()
+        ))),
+    }
+}
+
+/// Height below the camera, and how far the plane leans from level.
+fn in_base(plane: &Plane, base_from_camera: &Isometry3<f64>) -> (f64, f64) {
+    let normal = Unit::new_normalize(base_from_camera * plane.normal.into_inner());
+    let point = base_from_camera * Point3::from(plane.normal.into_inner() * plane.offset_m);
+    let camera = base_from_camera.translation.vector;
+    let z_m =
+        point.z - (normal.x * (camera.x - point.x) + normal.y * (camera.y - point.y)) / normal.z;
+    (z_m, normal.angle(&Vector3::z_axis()).to_degrees())
+}

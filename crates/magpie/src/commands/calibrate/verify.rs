@@ -1,0 +1,180 @@
+//! `magpie calibrate verify`: touch a corner of the board with the tool, and see how far off it was.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use magpie_camera::calibrate::{board_pose, view_of};
+use magpie_camera::read_camera_info;
+use magpie_perception::CameraPlace;
+use nalgebra::{Isometry3, Point3, Vector3};
+use serde_json::json;
+
+use super::board_args::BoardArgs;
+use super::hand_eye::{AngleUnit, LengthUnit, units};
+use super::list;
+use super::live::PictureArgs;
+use crate::present::output;
+use magpie_daemon::calibration_files::pose::{self, rows};
+use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
+use magpie_daemon::failure::{Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// What `magpie calibrate hand-eye` wrote.
+    #[arg(long)]
+    hand_eye: PathBuf,
+    /// ROS camera_info YAML.
+    #[arg(long)]
+    camera_info: PathBuf,
+    #[command(flatten)]
+    board: BoardArgs,
+    #[command(flatten)]
+    picture: PictureArgs,
+    /// With the eye in hand: a file with the arm's pose at the picture, as in --pairs of hand-eye.
+    #[arg(long)]
+    base_from_gripper: Option<PathBuf>,
+    /// Inner corner to touch, counted row by row from 0; absent: the one nearest to the middle.
+    #[arg(long)]
+    corner: Option<usize>,
+    /// Where the tip of the tool was in base when it touched the corner: x,y,z.
+    #[arg(long, value_parser = list::<f64, 3>, allow_hyphen_values = true)]
+    touched: Option<[f64; 3]>,
+    /// Of --touched and of --base-from-gripper.
+    #[arg(long, value_enum, default_value = "m")]
+    unit: LengthUnit,
+    /// A larger error exits with 1.
+    #[arg(long, default_value_t = 3.0)]
+    limit_mm: f64,
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn verify(args: &VerifyArgs) -> Outcome {
+    let board = args.board.board_to_scale()?;
+    let Some((corners_x, _)) = board.corners() else {
+        return Err(Failure::Config(anyhow!("verification needs a board, not markers")));
+    };
+    board.check_one_reading().map_err(Failure::config)?;
+    let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
+    let base_from_camera = base_from_camera(args, &camera_info_id(&info))?;
+    let picture = args.picture.take(&info)?;
+    let view = view_of(&picture, &board).map_err(Failure::config)?;
+    let camera_from_board = board_pose(&view.points, &info).map_err(Failure::config)?;
+    let middle = view.points.iter().map(|point| point.in_board.coords).sum::<Vector3<f64>>()
+        / view.points.len() as f64;
+    let target = match args.corner {
+        Some(id) => view.points.iter().find(|point| point.id == id).ok_or_else(|| {
+            Failure::Config(anyhow!("corner {id} of the board was not found in the picture"))
+        })?,
+        None => view
+            .points
+            .iter()
+            .min_by(|a, b| {
+                let distance = |p: &Point3<f64>| (p.coords - middle).norm();
+                distance(&a.in_board).total_cmp(&distance(&b.in_board))
+            })
+            .expect("a pose needs points"),
+    };
+    let base_from_board = base_from_camera * camera_from_board.camera_from_board;
+    let base_from_target =
+        base_from_board * Isometry3::translation(target.in_board.x, target.in_board.y, 0.0);
+    let (column, row) = (target.id % corners_x + 1, target.id / corners_x + 1);
+    let (at, touched) = (base_from_target.translation.vector, touched_m(args));
+    let error_mm = touched.map(|touched| (touched - at) * 1000.0);
+    if args.json {
+        output::line(
+            &json!({
+                "corner": target.id, "column": column, "row": row,
+                "base_from_target": rows(&base_from_target),
+                "reprojection_rms_px": camera_from_board.rms_px,
+                "error_mm": error_mm.map(|error| [error.x, error.y, error.z]),
+                "distance_mm": error_mm.map(|error| error.norm()),
+            })
+            .to_string(),
+        )?;
+    } else {
+        output::line(&format!(
+            "touch inner corner {} (column {column}, row {row} from the upper left): in base at x \
+             {:.2} y {:.2} z {:.2} mm",
+            target.id,
+            at.x * 1000.0,
+            at.y * 1000.0,
+            at.z * 1000.0
+        ))?;
+    }
+    judge(args, error_mm)
+}
+
+fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
+    let Some(error) = error_mm else {
+        return output::line_unless(
+            args.json,
+            "then run this again with --touched x,y,z: where the tip was in base",
+        );
+    };
+    let told = format!(
+        "the tool touched it {:.2} mm from there (x {:+.2} y {:+.2} z {:+.2} mm)",
+        error.norm(),
+        error.x,
+        error.y,
+        error.z
+    );
+    if error.norm() > args.limit_mm {
+        return Err(Failure::Fault(anyhow!("{told}, more than {} mm", args.limit_mm)));
+    }
+    output::line_unless(args.json, &told)
+}
+
+fn touched_m(args: &VerifyArgs) -> Option<Vector3<f64>> {
+    let units = units(args.unit, AngleUnit::Rad);
+    args.touched.map(|touched| Vector3::from(touched) * units.length_m)
+}
+
+fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, Failure> {
+    let file = HandEyeFile::read(&args.hand_eye).map_err(Failure::config)?;
+    check_same_lens(&args.hand_eye, &file, info_id)?;
+    match file.place(&args.hand_eye).map_err(Failure::config)? {
+        CameraPlace::InBase(base_from_camera) => Ok(base_from_camera),
+        CameraPlace::InGripper(gripper_from_camera) => {
+            let path = args.base_from_gripper.as_ref().ok_or_else(|| {
+                Failure::Config(anyhow!(
+                    "the camera is on the arm: give the arm's pose at the picture as \
+                     --base-from-gripper FILE"
+                ))
+            })?;
+            let units = units(args.unit, AngleUnit::Rad);
+            let arm = pose::read_file(path, units).map_err(|why| Failure::Config(anyhow!(why)))?;
+            Ok(arm.pose * gripper_from_camera)
+        }
+    }
+}
+
+/// A hand-eye calibration holds for the lens that it was made with.
+pub(super) fn check_same_lens(path: &Path, file: &HandEyeFile, info_id: &str) -> Outcome {
+    match &file.camera_info_id {
+        Some(id) if id != info_id => Err(Failure::Config(anyhow!(
+            "{} was made with the camera_info {id}, this one is {info_id}: run `magpie calibrate \
+             hand-eye` again",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_size(
+    picture: &magpie_perception::BgrImage,
+    info: &magpie_perception::CameraInfo,
+) -> Outcome {
+    let found = (picture.width_px(), picture.height_px());
+    if found == (info.width_px, info.height_px) {
+        return Ok(());
+    }
+    Err(Failure::Config(anyhow!(
+        "the picture is {}x{} px, the calibration of {} is for {}x{} px",
+        found.0,
+        found.1,
+        info.camera_name,
+        info.width_px,
+        info.height_px
+    )))
+}

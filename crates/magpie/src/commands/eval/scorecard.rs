@@ -1,0 +1,350 @@
+//! The scorecard: scores by type, size in the picture, distance, tilt and background, and how far
+//! scores can be believed.
+//!
+//! # Conventions
+//! Masks throughout. "Found" is the share of outlined labels, "right" the share of findings, that
+//! have a counterpart at IoU 0.5, types ignored, among findings at or above the score that a robot
+//! would act on. "Right", and calibration with it, is known only in pictures that are labelled
+//! throughout. A finding on a crowd or on a mere rectangle counts neither way.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::Context;
+use hotcoco::COCOeval;
+use hotcoco::metrics::calibration::{CalibrationBin, calibration_curve, calibration_error};
+use magpie_perception::ModelSpec;
+use serde::Serialize;
+
+use super::dataset::LabelledDataset;
+use super::groups::groups;
+use super::matches::{Matches, Verdict};
+use super::score::{CategoryIds, Scores, ap_per_type, ap50_of, averages, from_metrics, masks};
+use super::{Prediction, Report, markdown, plots, worst};
+use magpie_daemon::failure::{Failure, Outcome};
+
+const CALIBRATION_BINS: usize = 10;
+
+#[derive(Serialize)]
+pub(super) struct Scorecard<'a> {
+    pub(super) model: String,
+    pub(super) model_sha256: String,
+    /// Lowest score that a robot would act on.
+    pub(super) score_min: f64,
+    pub(super) datasets: Vec<Section<'a>>,
+}
+
+/// One dataset's part.
+#[derive(Serialize)]
+pub(super) struct Section<'a> {
+    pub(super) name: String,
+    pub(super) simulated: bool,
+    #[serde(flatten)]
+    pub(super) report: Report,
+    /// Pictures in which everything is labelled.
+    pub(super) images_labelled_throughout: usize,
+    /// All pictures first.
+    pub(super) groups: Vec<GroupScores>,
+    /// Empty when types are ignored.
+    pub(super) types: Vec<TypeScores>,
+    /// `None` where no picture is labelled throughout.
+    pub(super) calibration: Option<Calibration>,
+    /// What the model calls things, by class.
+    pub(super) class_names: Vec<String>,
+    #[serde(skip)]
+    pub(super) dataset: &'a LabelledDataset,
+    #[serde(skip)]
+    pub(super) predictions: Vec<Prediction>,
+    #[serde(skip)]
+    pub(super) matches: Matches,
+}
+
+/// Types ignored.
+#[derive(Serialize)]
+pub(super) struct GroupScores {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) images: usize,
+    pub(super) instances_outlined: usize,
+    pub(super) mask: Scores,
+    pub(super) found: Option<f64>,
+    pub(super) right: Option<f64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct TypeScores {
+    pub(super) name: String,
+    pub(super) instances_outlined: usize,
+    /// With types: a right outline of the wrong type is wrong.
+    pub(super) ap: Option<f64>,
+    pub(super) ap50: Option<f64>,
+    pub(super) found: Option<f64>,
+    /// What those that were found were called, by the model's classes in their order.
+    pub(super) called: Vec<usize>,
+}
+
+/// Of findings in pictures that are labelled throughout, types ignored.
+#[derive(Serialize)]
+pub(super) struct Calibration {
+    pub(super) findings: usize,
+    /// Expected calibration error over findings that a robot would act on.
+    pub(super) error: f64,
+    pub(super) findings_in_service: usize,
+    /// The same over all findings, doubts included.
+    pub(super) error_of_all: f64,
+    pub(super) bins: Vec<CalibrationBin>,
+    /// Recall and precision as the score falls.
+    #[serde(skip)]
+    pub(super) curve: Vec<CurvePoint>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct CurvePoint {
+    pub(super) recall: f64,
+    pub(super) precision: f64,
+    pub(super) score: f64,
+}
+
+pub(super) fn create_folder(folder: &Path) -> Result<(), Failure> {
+    let holds_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_files {
+        let folder = folder.display();
+        let error = anyhow::anyhow!("{folder} is not empty; name another folder");
+        return Err(Failure::Fault(error));
+    }
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("make folder {}", folder.display()))
+        .map_err(Failure::Fault)
+}
+
+type Scored<'a> = (&'a LabelledDataset, CategoryIds, Vec<Prediction>, Report);
+
+impl<'a> Scorecard<'a> {
+    pub(super) fn new(
+        spec: &ModelSpec,
+        score_min: f32,
+        scored: Vec<Scored<'a>>,
+    ) -> Result<Scorecard<'a>, Failure> {
+        let score_min = f64::from(score_min);
+        let sections = scored.into_iter().map(|scored| Section::new(spec, score_min, scored));
+        let mut datasets = sections.collect::<Result<Vec<_>, _>>()?;
+        let mut taken = HashSet::new();
+        for section in &mut datasets {
+            let name = section.name.clone();
+            let mut numbered = (2..).map(|number| format!("{name}_{number}"));
+            while !taken.insert(section.name.clone()) {
+                section.name = numbered.next().expect("numbers do not end");
+            }
+        }
+        Ok(Scorecard {
+            model: spec.name.clone(),
+            model_sha256: spec.sha256.clone(),
+            score_min,
+            datasets,
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Result<String, Failure> {
+        serde_json::to_string(self).map_err(Failure::fault)
+    }
+
+    pub(super) fn to_markdown(&self) -> String {
+        markdown::scorecard(self)
+    }
+
+    /// `scorecard.md`, `scorecard.json`, plots, and pictures of each dataset's worst.
+    pub(super) fn write(&self, folder: &Path, worst: usize) -> Outcome {
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        };
+        for section in &self.datasets {
+            if let Some(calibration) = &section.calibration {
+                let reliability = plots::reliability(calibration, self.score_min, &section.name);
+                write(&format!("{}_reliability.svg", section.name), &reliability)?;
+                let curve = plots::precision_recall(calibration, self.score_min, &section.name);
+                write(&format!("{}_precision_recall.svg", section.name), &curve)?;
+            }
+            let pictures = folder.join(format!("{}_worst", section.name));
+            worst::draw(section, self.score_min, worst, &pictures)?;
+        }
+        write("scorecard.json", &self.to_json()?)?;
+        write("scorecard.md", &self.to_markdown())?;
+        Ok(())
+    }
+}
+
+impl<'a> Section<'a> {
+    fn new(
+        spec: &ModelSpec,
+        score_min: f64,
+        (dataset, categories, predictions, report): Scored<'a>,
+    ) -> Result<Section<'a>, Failure> {
+        let ignored = categories.ignored();
+        let agnostic = masks(dataset, ignored.annotations(&predictions), &ignored)?;
+        let matches = Matches::new(&agnostic, dataset, &predictions);
+        let types = if categories.agnostic {
+            Vec::new()
+        } else {
+            let typed = masks(dataset, categories.annotations(&predictions), &categories)?;
+            let class_count = spec.class_names.len();
+            type_scores(&typed, dataset, &matches, &predictions, score_min, class_count)
+        };
+        let images = &dataset.coco.dataset.images;
+        Ok(Section {
+            name: dataset.name.clone(),
+            simulated: dataset.is_simulated,
+            report,
+            images_labelled_throughout: (images.iter())
+                .filter(|image| dataset.is_labelled_throughout(image.id))
+                .count(),
+            groups: group_scores(&agnostic, dataset, &matches, score_min)?,
+            types,
+            calibration: calibration(dataset, &matches, score_min),
+            class_names: spec.class_names.clone(),
+            dataset,
+            predictions,
+            matches,
+        })
+    }
+}
+
+fn group_scores(
+    evaluation: &COCOeval,
+    dataset: &LabelledDataset,
+    matches: &Matches,
+    score_min: f64,
+) -> Result<Vec<GroupScores>, Failure> {
+    let groups = groups(dataset);
+    let slices: HashMap<String, Vec<u64>> =
+        groups.iter().enumerate().map(|(at, g)| (at.to_string(), g.image_ids.clone())).collect();
+    let sliced = evaluation.slice_by(slices).map_err(Failure::fault)?;
+    let scores = |kind, name: String, image_ids: HashSet<u64>, mask| {
+        let labels = || matches.labels.iter().filter(|label| image_ids.contains(&label.image_id));
+        let found = labels().filter(|label| matches.is_found(label, score_min)).count();
+        let acted_on = || {
+            matches.found.iter().filter(|finding| {
+                finding.score >= score_min
+                    && image_ids.contains(&finding.image_id)
+                    && dataset.is_labelled_throughout(finding.image_id)
+            })
+        };
+        let right = acted_on().filter(|f| matches!(f.verdict, Verdict::Right(_))).count();
+        let proven = acted_on().filter(|f| f.verdict != Verdict::Unproven).count();
+        GroupScores {
+            kind,
+            name,
+            images: image_ids.len(),
+            instances_outlined: labels().count(),
+            mask,
+            found: share(found, labels().count()),
+            right: share(right, proven),
+        }
+    };
+    let all = dataset.coco.dataset.images.iter().map(|image| image.id).collect();
+    let mut scored = vec![scores("all", "all pictures".to_owned(), all, averages(evaluation))];
+    for (at, group) in groups.into_iter().enumerate() {
+        let name = at.to_string();
+        let slice = sliced.slices.iter().find(|slice| slice.name == name).expect("asked for");
+        let mask = from_metrics(|metric| slice.metrics.get(metric).copied());
+        scored.push(scores(group.kind, group.name, group.image_ids.into_iter().collect(), mask));
+    }
+    Ok(scored)
+}
+
+fn type_scores(
+    evaluation: &COCOeval,
+    dataset: &LabelledDataset,
+    matches: &Matches,
+    predictions: &[Prediction],
+    score_min: f64,
+    class_count: usize,
+) -> Vec<TypeScores> {
+    let ap = ap_per_type(evaluation);
+    let categories = dataset.coco.dataset.categories.iter();
+    let scored = categories.map(|category| {
+        let labels: Vec<_> =
+            matches.labels.iter().filter(|label| label.category_id == category.id).collect();
+        let found: Vec<usize> = labels
+            .iter()
+            .filter(|label| matches.is_found(label, score_min))
+            .filter_map(|label| label.found_by)
+            .collect();
+        let mut called = vec![0; class_count];
+        for finding in &found {
+            called[predictions[*finding].class_id] += 1;
+        }
+        TypeScores {
+            name: category.name.clone(),
+            instances_outlined: labels.len(),
+            ap: ap.get(&category.name).copied().filter(|value| *value >= 0.0),
+            ap50: ap50_of(evaluation, category.id),
+            found: share(found.len(), labels.len()),
+            called,
+        }
+    });
+    scored.filter(|scores| scores.instances_outlined > 0).collect()
+}
+
+fn share(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn calibration(
+    dataset: &LabelledDataset,
+    matches: &Matches,
+    score_min: f64,
+) -> Option<Calibration> {
+    let mut proven: Vec<(f64, bool)> = (matches.found.iter())
+        .filter(|finding| dataset.is_labelled_throughout(finding.image_id))
+        .filter(|finding| finding.verdict != Verdict::Unproven)
+        .map(|finding| (finding.score, finding.verdict != Verdict::Wrong))
+        .collect();
+    proven.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let labels = (matches.labels.iter())
+        .filter(|label| dataset.is_labelled_throughout(label.image_id))
+        .count();
+    if proven.is_empty() || labels == 0 {
+        return None;
+    }
+    let binned = |findings: &[(f64, bool)]| {
+        let (scores, right): (Vec<f64>, Vec<bool>) = findings.iter().copied().unzip();
+        calibration_curve(&scores, &right, CALIBRATION_BINS)
+    };
+    let findings_in_service = proven.partition_point(|(score, _)| *score >= score_min);
+    let bins = binned(&proven);
+    Some(Calibration {
+        findings: proven.len(),
+        error: calibration_error(&binned(&proven[..findings_in_service])).0,
+        findings_in_service,
+        error_of_all: calibration_error(&bins).0,
+        bins,
+        curve: curve(&proven, labels),
+    })
+}
+
+/// `findings` from the highest score down.
+fn curve(findings: &[(f64, bool)], labels: usize) -> Vec<CurvePoint> {
+    let mut right = 0;
+    let points = findings.iter().zip(1..).map(|((score, is_right), seen)| {
+        right += usize::from(*is_right);
+        CurvePoint {
+            recall: right as f64 / labels as f64,
+            precision: right as f64 / f64::from(seen),
+            score: *score,
+        }
+    });
+    points.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_counts_from_the_highest_score_down() {
+        let points = curve(&[(0.9, true), (0.8, false), (0.7, true)], 4);
+        let told: Vec<(f64, f64)> = points.iter().map(|p| (p.recall, p.precision)).collect();
+        assert_eq!(told, [(0.25, 1.0), (0.25, 0.5), (0.5, 2.0 / 3.0)]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The subcommands, one file or folder each. None imports another.
+
+pub mod bench;
+pub mod calibrate;
+pub mod check;
+pub mod detect;
+pub mod eval;
+pub mod export;
+pub mod record;
+pub mod replay;
+pub mod run;
+pub mod simulate;
+pub mod watch;

@@ -1,0 +1,19 @@
+//! `magpie run`: the daemon.
+
+use std::path::PathBuf;
+
+use magpie_daemon::config::Config;
+use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::run::{self, asked_to_stop};
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The configuration; absent: the shipped one, which plays the demo recording.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+pub fn run(args: &RunArgs) -> Outcome {
+    let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    run::run(&config, asked_to_stop())
+}

@@ -1,0 +1,231 @@
+//! `magpie watch`: shows what a cell publishes.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use comfy_table::Cell;
+use magpie_camera::{decode_image, write_png};
+use magpie_client::{
+    CellName, LOOPBACK_ENDPOINT, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
+};
+use tokio::time::Instant;
+
+use crate::present::overlay::{Drawn, draw};
+use crate::present::{output, table};
+use magpie_daemon::failure::{Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+pub struct WatchArgs {
+    /// End after this many messages; absent: go on until interrupted.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Print each message as one line of JSON, in protobuf's canonical form, instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// The cell to watch.
+    #[arg(long, default_value = "demo")]
+    cell: String,
+    /// Where its daemon, or a zenoh router, listens.
+    #[arg(long, default_value = LOOPBACK_ENDPOINT)]
+    connect: String,
+    /// Write one picture with masks, types, track ids and grasps here, as PNG.
+    #[arg(long)]
+    overlay: Option<PathBuf>,
+    /// Give up when nothing comes for this long.
+    #[arg(long, default_value_t = 10.0)]
+    silence_s_max: f64,
+}
+
+/// Messages kept until the picture of one of them arrives.
+const KEPT_MAX: usize = 64;
+
+pub fn watch(args: &WatchArgs) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::fault)?;
+    let cell = CellName::new(&args.cell).map_err(Failure::config)?;
+    let zenoh = ZenohConfig::Connect(vec![args.connect.clone()]);
+    let options = WatchOptions { images: args.overlay.is_some() };
+    let mut watcher =
+        runtime.block_on(async { Watcher::open(cell, &zenoh, options) }).map_err(Failure::fault)?;
+    runtime.block_on(follow(args, &mut watcher))
+}
+
+async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
+    let silence = Duration::try_from_secs_f64(args.silence_s_max).map_err(|_| {
+        Failure::config(anyhow!("--silence-s-max {} is no time", args.silence_s_max))
+    })?;
+    let mut messages = 0;
+    let mut picture = args.overlay.as_deref().map(Picture::new);
+    let mut last_status = String::new();
+    let mut heard = Instant::now();
+    loop {
+        let enough = args.count.is_some_and(|count| messages >= count);
+        if enough && picture.as_ref().is_none_or(|picture| picture.written) {
+            return Ok(());
+        }
+        let event = tokio::time::timeout_at(heard + silence, watcher.next()).await;
+        let event = event.map_err(|_| silence_of(args, &last_status))?;
+        // Who waits for results is not helped by a status.
+        if args.count.is_none() || !matches!(event, WatchEvent::Status(_)) {
+            heard = Instant::now();
+        }
+        match event {
+            WatchEvent::Packages(message) => {
+                if !enough {
+                    messages += 1;
+                    show(&message, messages == 1, args.json)?;
+                }
+                if let Some(picture) = &mut picture {
+                    picture.keep(*message);
+                }
+            }
+            WatchEvent::Image { header, jpeg } => {
+                if let Some(picture) = &mut picture {
+                    picture.write(&header, &jpeg, enough)?;
+                }
+            }
+            WatchEvent::Status(status) => {
+                let line = status_line(&status);
+                if line != last_status && !args.json {
+                    output::line(&line)?;
+                }
+                last_status = line;
+            }
+            WatchEvent::Gone => tracing::warn!(cell = args.cell, "the daemon left"),
+            WatchEvent::Alive => {}
+            WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
+        }
+    }
+}
+
+fn silence_of(args: &WatchArgs, last_status: &str) -> anyhow::Error {
+    let WatchArgs { cell, connect, silence_s_max, .. } = args;
+    if last_status.is_empty() {
+        return anyhow!(
+            "nothing from cell {cell:?} at {connect} for {silence_s_max} s: is `magpie run` running?"
+        );
+    }
+    anyhow!("no results from cell {cell:?} at {connect} for {silence_s_max} s: {last_status}")
+}
+
+fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
+    if as_json {
+        return output::line(&wire::to_json(message).to_string());
+    }
+    if first {
+        output::line(&format!(
+            "cell {}, model {} on {}, poses in {}",
+            message.cell,
+            message.model.as_ref().map_or("?", |model| &model.name),
+            message.provider_got,
+            message.frame_id
+        ))?;
+    }
+    let latency = message.latencies.unwrap_or_default();
+    output::line(&format!(
+        "\nframe {}: {} packages, {:.1} ms from exposure to publisher ({:.1} ms of it the model)",
+        message.sequence,
+        message.packages.len(),
+        latency.total_ns as f64 / 1e6,
+        latency.inference_ns as f64 / 1e6
+    ))?;
+    if !message.depth_problem.is_empty() {
+        output::line(&format!("depth not used: {}", message.depth_problem))?;
+    }
+    output::line(&packages_table(message))
+}
+
+fn packages_table(message: &wire::Packages) -> String {
+    let mut table = table::new(&[
+        "pick",
+        "track",
+        "type",
+        "score",
+        "grasp x, y, z m",
+        "quality",
+        "from",
+        "size mm",
+    ]);
+    for package in &message.packages {
+        let grasp = package.grasps.first();
+        let position = grasp.and_then(|grasp| grasp.pose.as_ref()?.position_m);
+        let position = position
+            .map_or_else(|| "-".to_owned(), |p| format!("{:7.3} {:7.3} {:7.3}", p.x, p.y, p.z));
+        table.add_row([
+            table::number(package.pick_rank),
+            table::number(package.track_id),
+            Cell::new(&package.r#type),
+            table::number(format!("{:.2}", package.score)),
+            table::number(position),
+            table::decimal(grasp.map(|grasp| grasp.quality), 2),
+            Cell::new(
+                grasp.map_or_else(|| table::refusal(package.refusal()), |grasp| pose_source(grasp)),
+            ),
+            table::size(package.size),
+        ]);
+    }
+    table.to_string()
+}
+
+fn pose_source(grasp: &wire::Grasp) -> &'static str {
+    match grasp.pose_source() {
+        wire::PoseSource::Depth => "depth",
+        wire::PoseSource::SupportPlane => "support plane",
+        wire::PoseSource::Unspecified => "?",
+    }
+}
+
+fn status_line(status: &wire::Status) -> String {
+    let reasons = status.reasons.join("; ");
+    let separator = if reasons.is_empty() { "" } else { ": " };
+    format!(
+        "status {}{separator}{reasons}",
+        status.state().as_str_name().trim_start_matches("STATE_")
+    )
+}
+
+/// Waits for a picture and the message of the same frame.
+struct Picture<'a> {
+    path: &'a Path,
+    kept: VecDeque<wire::Packages>,
+    written: bool,
+}
+
+impl Picture<'_> {
+    fn new(path: &Path) -> Picture<'_> {
+        Picture { path, kept: VecDeque::new(), written: false }
+    }
+
+    fn keep(&mut self, message: wire::Packages) {
+        if self.kept.len() == KEPT_MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(message);
+    }
+
+    /// `even_empty`: also of a frame without packages, which show more.
+    fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8], even_empty: bool) -> Outcome {
+        let same = |message: &&wire::Packages| {
+            message.sequence == header.sequence && message.instance_id == header.instance_id
+        };
+        let shows_any = |message: &&wire::Packages| even_empty || !message.packages.is_empty();
+        let Some(message) = self.kept.iter().find(same).filter(shows_any) else {
+            return Ok(());
+        };
+        if self.written {
+            return Ok(());
+        }
+        let image = decode_image(jpeg).context("decode the picture").map_err(Failure::Fault)?;
+        let drawn: Vec<Drawn> = message.packages.iter().filter_map(Drawn::from_wire).collect();
+        let picture = draw(&image, &drawn).map_err(Failure::fault)?;
+        write_png(self.path, &picture).map_err(Failure::fault)?;
+        self.written = true;
+        tracing::info!(path = %self.path.display(), frame = header.sequence, "picture written");
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Results as tables for people.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{Cell, CellAlignment, Table};
+use magpie_perception::Packages;
+use magpie_wire as wire;
+
+/// A table with a header; columns of numbers are right-aligned.
+pub fn new(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(header.iter().map(Cell::new));
+    table
+}
+
+/// A right-aligned cell.
+pub fn number(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// A right-aligned cell with this many decimals, a dash where there is no value.
+pub fn decimal(value: Option<impl Into<f64>>, decimals: usize) -> Cell {
+    number(value.map_or_else(|| "-".to_owned(), |v| format!("{:.decimals$}", v.into())))
+}
+
+/// Why a package has no grasp, in a few words; empty where it has.
+pub fn refusal(refusal: wire::GraspRefusal) -> &'static str {
+    match refusal {
+        wire::GraspRefusal::Unspecified => "",
+        wire::GraspRefusal::NotCalibrated => "camera not calibrated",
+        wire::GraspRefusal::NoSurface => "no surface measured",
+        wire::GraspRefusal::ToolTooLarge => "tool too large",
+        wire::GraspRefusal::TooSteep => "too steep",
+        wire::GraspRefusal::Blocked => "approach blocked",
+        wire::GraspRefusal::NoSeal => "nowhere flat enough",
+        wire::GraspRefusal::OffBalance => "off balance",
+    }
+}
+
+/// Length, width and height in millimetres.
+pub fn size(size: Option<wire::SizeM>) -> Cell {
+    let mm = |length_m: f64| 1000.0 * length_m;
+    number(size.map_or_else(
+        || "-".to_owned(),
+        |size| {
+            format!("{:.0} x {:.0} x {:.0}", mm(size.length_m), mm(size.width_m), mm(size.height_m))
+        },
+    ))
+}
+
+/// One line a package, in pick order.
+pub fn packages(packages: &Packages, class_names: &[String]) -> String {
+    let mut table = new(&[
+        "pick",
+        "track",
+        "type",
+        "score",
+        "mask px",
+        "contact px",
+        "quality",
+        "height m",
+        "size mm",
+        "why not",
+    ]);
+    for package in &packages.packages {
+        let [x, y] = package.grasps.first().map_or(package.deepest_px, |grasp| grasp.contact_px);
+        table.add_row([
+            number(package.pick_rank),
+            number(package.track_id),
+            Cell::new(&class_names[package.instance.class_id]),
+            number(format!("{:.2}", package.instance.score)),
+            number(package.instance.mask.area_px()),
+            number(format!("{x:.0}, {y:.0}")),
+            decimal(package.grasps.first().map(|grasp| grasp.quality), 2),
+            decimal(package.height_m, 3),
+            size(package.size.map(Into::into)),
+            Cell::new(package.refusal.map_or("", |why| refusal(why.into()))),
+        ]);
+    }
+    table.to_string()
+}

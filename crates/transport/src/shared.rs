@@ -1,0 +1,124 @@
+//! What the parts of a publisher share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use magpie_network::NetworkError;
+use magpie_perception::{BoxError, Counters, SharedClock, StampNs};
+use magpie_wire::{self as wire, CellName, Identities};
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::{Session, Wait};
+
+use crate::encoding;
+use crate::latest::Latest;
+
+/// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
+const LATENCIES_MAX: usize = 300;
+
+/// What the parts of a publisher share.
+pub(crate) struct Shared {
+    pub(crate) cell: CellName,
+    pub(crate) instance_id: String,
+    pub(crate) identities: Identities,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: SharedClock,
+    pub(crate) started: StampNs,
+    pub(crate) results: Latest<Arc<wire::Packages>>,
+    results_superseded: AtomicU64,
+    latencies_ns: Mutex<VecDeque<u64>>,
+    /// Why the network no longer takes results.
+    failure: Mutex<Option<BoxError>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        cell: CellName,
+        instance_id: String,
+        identities: Identities,
+        counters: Arc<Counters>,
+        clock: SharedClock,
+    ) -> Shared {
+        Shared {
+            cell,
+            instance_id,
+            identities,
+            counters,
+            started: clock.now(),
+            clock,
+            results: Latest::new(),
+            results_superseded: AtomicU64::new(0),
+            latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Hands a result to the publishing thread; one that it has not taken yet is given up for it.
+    pub(crate) fn put_result(&self, message: Arc<wire::Packages>) {
+        if self.results.put(message).is_some() {
+            self.results_superseded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The next result cannot be published, and the frame thread hears why.
+    pub(crate) fn fail(&self, why: BoxError) {
+        *lock(&self.failure) = Some(why);
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<BoxError> {
+        lock(&self.failure).take()
+    }
+
+    pub(crate) fn results_superseded(&self) -> u64 {
+        self.results_superseded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn latest_latencies_ns(&self) -> Vec<u64> {
+        lock(&self.latencies_ns).iter().copied().collect()
+    }
+
+    pub(crate) fn note_latency(&self, total_ns: u64) {
+        let mut latencies_ns = lock(&self.latencies_ns);
+        if latencies_ns.len() == LATENCIES_MAX {
+            latencies_ns.pop_front();
+        }
+        latencies_ns.push_back(total_ns);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A publisher whose messages are dropped rather than waited for.
+pub(crate) fn declare(
+    session: &Session,
+    cell: &CellName,
+    what: &str,
+    priority: Priority,
+) -> Result<zenoh::pubsub::Publisher<'static>, NetworkError> {
+    let key = cell.key(what);
+    let builder = session
+        .declare_publisher(key.clone())
+        .congestion_control(CongestionControl::Drop)
+        .priority(priority)
+        .express(priority != Priority::Data);
+    let builder = match what {
+        "packages" => builder.encoding(encoding::PACKAGES.clone()),
+        "status" => builder.encoding(encoding::STATUS.clone()),
+        "label_image" => builder.encoding(encoding::LABEL_IMAGE.clone()),
+        _ => builder.encoding(zenoh::bytes::Encoding::IMAGE_JPEG),
+    };
+    builder.wait().map_err(|source| NetworkError::Declare { key, source })
+}
+
+pub(crate) fn spawn(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, NetworkError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| NetworkError::Thread { name, source })
+}

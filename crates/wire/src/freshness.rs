@@ -1,0 +1,590 @@
+//! Whether what was received may still be acted on.
+//!
+//! ```text
+//!           heartbeat and token              newest result within its validity
+//!   Lost ------------------------> Stale ------------------------------------> Fresh
+//!    ^                               |  ^                                        |
+//!    +----- silent, gone, FAULT -----+  +-- expired, refused, clocks disagree ---+
+//! ```
+//!
+//! # Conventions
+//!
+//! Two bounds on a result's life hold at once. On the clock: never past `valid_until_ns`. On the
+//! time since it was received: never longer than `valid_until_ns - published_ns`, which needs no
+//! agreement between the clocks. The earlier one counts, so a publisher whose clock runs ahead
+//! cannot make its results live longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use magpie_perception::{SharedClock, StampNs};
+use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
+
+use crate::proto as wire;
+
+/// What a controller may do with the newest result.
+#[derive(Clone, Debug)]
+pub enum Freshness {
+    /// Act on it, until it expires.
+    Fresh(PackagesView),
+    /// The publisher lives, but there is nothing to act on.
+    Stale(StaleReason),
+    /// No publisher, or none that answers for what it says.
+    Lost { since: StampNs, why: LostReason },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StaleReason {
+    #[error("no result has come yet; the publisher is {state:?}")]
+    NothingYet { state: wire::State },
+    #[error("the newest result expired {} ms ago", by_ns / 1_000_000)]
+    Expired { by_ns: u64 },
+    #[error(
+        "the newest result had expired {} ms before it arrived: a slow network, or the publisher's \
+         clock is behind this machine's",
+        by_ns / 1_000_000
+    )]
+    ArrivedExpired { by_ns: u64 },
+    #[error(
+        "the newest result was published {} ms after it was received: the publisher's clock is \
+         ahead of this machine's; synchronise them and restart both programs",
+        by_ns / 1_000_000
+    )]
+    ClockAhead { by_ns: u64 },
+    #[error("the newest message was refused: {0}")]
+    Refused(Refusal),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostReason {
+    #[error("no daemon has been heard for this cell; is it running, and is the cell's name right?")]
+    NeverHeard,
+    #[error("the daemon left the network")]
+    Gone,
+    #[error("no heartbeat for {silent_ms} ms")]
+    Silent { silent_ms: u64 },
+    #[error("the daemon reports a fault: {}", texts(reasons))]
+    Fault { reasons: Vec<wire::Reason> },
+}
+
+fn texts(reasons: &[wire::Reason]) -> String {
+    reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// A message that must not be acted on, whatever its age.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("it is not a magpie.v1.Packages message: {0}")]
+    Undecodable(String),
+    #[error(
+        "it has schema version {found}, this reader knows {}; use the reader of the daemon's \
+         version",
+        wire::SCHEMA_VERSION
+    )]
+    SchemaVersion { found: u32 },
+    #[error("it belongs to cell {found:?}")]
+    Cell { found: String },
+    #[error("package {index} {what}")]
+    Package { index: usize, what: &'static str },
+    #[error("its times are out of order")]
+    Times,
+}
+
+/// Whether a decoded message is whole and ours.
+pub fn check_message(message: &wire::Packages, cell: &str) -> Result<(), Refusal> {
+    if message.schema_version != wire::SCHEMA_VERSION {
+        return Err(Refusal::SchemaVersion { found: message.schema_version });
+    }
+    if message.cell != cell {
+        return Err(Refusal::Cell { found: message.cell.clone() });
+    }
+    if message.published_ns < message.stamp_ns || message.valid_until_ns < message.stamp_ns {
+        return Err(Refusal::Times);
+    }
+    for (index, package) in message.packages.iter().enumerate() {
+        let what = if package.mask.is_none() || package.bbox.is_none() {
+            "has no mask or no bbox"
+        } else if !package.grasps.iter().all(is_whole) {
+            "has a grasp without a finite pose"
+        } else {
+            continue;
+        };
+        return Err(Refusal::Package { index, what });
+    }
+    Ok(())
+}
+
+/// An arm gets finite numbers and a unit quaternion, or nothing.
+fn is_whole(grasp: &wire::Grasp) -> bool {
+    let Some(wire::Pose { position_m: Some(p), orientation: Some(q) }) = &grasp.pose else {
+        return false;
+    };
+    let length = (q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w).sqrt();
+    [p.x, p.y, p.z].iter().all(|value| value.is_finite())
+        && (length - 1.0).abs() < 1e-6
+        && grasp.quality.is_finite()
+        && grasp.contact_px.is_some()
+}
+
+/// One accepted result, and when it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub message: Arc<wire::Packages>,
+    pub at: StampNs,
+    /// The first result of a publisher that was not the one before.
+    pub restarted: bool,
+}
+
+impl Received {
+    /// The last moment, on this machine's clock, at which the result may be acted on.
+    fn expires_at(&self) -> StampNs {
+        let lifetime_ns = self.message.valid_until_ns.saturating_sub(self.message.published_ns);
+        StampNs(self.at.0.saturating_add(lifetime_ns).min(self.message.valid_until_ns))
+    }
+}
+
+/// Everything a subscriber knows.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Since when a heartbeat is expected.
+    pub listening: StampNs,
+    pub newest: Option<Received>,
+    /// Set by a refused message, cleared by an accepted one.
+    pub refused: Option<Refusal>,
+    pub status: Option<(StampNs, wire::Status)>,
+    /// When the daemon left, unless it is there.
+    pub gone: Option<StampNs>,
+}
+
+/// How far a subscriber trusts silence and clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust {
+    pub heartbeat_silence_max: Duration,
+    pub clock_ahead_max: Duration,
+}
+
+pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
+    let now = clock.now();
+    if let Some((since, why)) = lost(heard, trust, now) {
+        return Freshness::Lost { since, why };
+    }
+    let state = heard.status.as_ref().map(|(_, status)| status.state());
+    let state = state.unwrap_or(wire::State::Unspecified);
+    if let Some(refusal) = &heard.refused {
+        return Freshness::Stale(StaleReason::Refused(refusal.clone()));
+    }
+    let Some(newest) = &heard.newest else {
+        return Freshness::Stale(StaleReason::NothingYet { state });
+    };
+    if let Some(why) = stale(newest, trust, now) {
+        return Freshness::Stale(why);
+    }
+    let degraded = match &heard.status {
+        Some((_, status)) if status.state() == wire::State::Degraded => status.coded_reasons(),
+        _ => Vec::new(),
+    };
+    Freshness::Fresh(PackagesView::new(newest, degraded, clock.clone()))
+}
+
+fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
+    silence(heard, trust, now).or_else(|| match &heard.status {
+        Some((at, status)) if status.state() == wire::State::Fault => {
+            Some((*at, LostReason::Fault { reasons: status.coded_reasons() }))
+        }
+        _ => None,
+    })
+}
+
+/// Since when nobody speaks for the cell, and why; `None` while a daemon is heard.
+pub fn silence(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
+    if let Some(since) = heard.gone {
+        return Some((since, LostReason::Gone));
+    }
+    let heard_at = heard.status.as_ref().map(|(at, _)| *at);
+    if heard_at.is_none() && heard.newest.is_none() && heard.refused.is_none() {
+        return Some((heard.listening, LostReason::NeverHeard));
+    }
+    // A reader that has just joined waits for its first heartbeat.
+    let since = heard_at.unwrap_or(heard.listening);
+    let silent_ns = now.since_ns(since);
+    (u128::from(silent_ns) > trust.heartbeat_silence_max.as_nanos())
+        .then_some((since, LostReason::Silent { silent_ms: silent_ns / 1_000_000 }))
+}
+
+fn stale(newest: &Received, trust: Trust, now: StampNs) -> Option<StaleReason> {
+    let ahead_ns = newest.message.published_ns.saturating_sub(newest.at.0);
+    if u128::from(ahead_ns) > trust.clock_ahead_max.as_nanos() {
+        return Some(StaleReason::ClockAhead { by_ns: ahead_ns });
+    }
+    let expires_at = newest.expires_at();
+    if newest.at > expires_at {
+        return Some(StaleReason::ArrivedExpired { by_ns: newest.at.since_ns(expires_at) });
+    }
+    (now > expires_at).then(|| StaleReason::Expired { by_ns: now.since_ns(expires_at) })
+}
+
+/// The result's time was over when it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the result of frame {sequence} expired {} ms ago; ask the subscriber for a newer one", by_ns / 1_000_000)]
+pub struct Expired {
+    pub sequence: u64,
+    pub by_ns: u64,
+}
+
+/// The package to pick, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct BestGrasp<'a> {
+    pub package: &'a wire::Package,
+    pub grasp: &'a wire::Grasp,
+    /// Reference frame of the pose.
+    pub frame_id: &'a str,
+    /// Whether the pose is in the robot's base, where alone an arm can use it; of a camera on the
+    /// arm it is in the gripper, see [`PackagesView::pose_in_base`].
+    pub reference_frame: wire::ReferenceFrame,
+    /// Do not start to move after this moment.
+    pub expires_at: StampNs,
+}
+
+/// A pose at a later time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoseAt {
+    pub pose: wire::Pose,
+    /// Standard deviation along each axis, the calibration's error left out.
+    pub position_sigma_m: f64,
+}
+
+/// One result, while it lives.
+///
+/// It hands out packages and grasps only through methods that look at the clock again, so that a
+/// view which was kept too long gives [`Expired`] instead of old poses. Ask right before moving,
+/// and ask again before each further move.
+#[derive(Clone)]
+pub struct PackagesView {
+    message: Arc<wire::Packages>,
+    expires_at: StampNs,
+    restarted: bool,
+    degraded: Vec<wire::Reason>,
+    clock: SharedClock,
+}
+
+impl PackagesView {
+    /// `degraded`: why the daemon does not run as configured.
+    pub fn new(
+        received: &Received,
+        degraded: Vec<wire::Reason>,
+        clock: SharedClock,
+    ) -> PackagesView {
+        PackagesView {
+            message: received.message.clone(),
+            expires_at: received.expires_at(),
+            restarted: received.restarted,
+            degraded,
+            clock,
+        }
+    }
+
+    /// The first grasp of the first package in pick order that has one; `None` if nothing can be
+    /// picked.
+    pub fn best_grasp(&self) -> Result<Option<BestGrasp<'_>>, Expired> {
+        let message = self.unexpired()?;
+        let graspable = message.packages.iter().find_map(|p| Some((p, p.grasps.first()?)));
+        Ok(graspable.map(|(package, grasp)| BestGrasp {
+            package,
+            grasp,
+            frame_id: &message.frame_id,
+            reference_frame: message.reference_frame(),
+            expires_at: self.expires_at,
+        }))
+    }
+
+    /// Where a grasp of this result will be at `at`, on the publisher's clock: its package moves on
+    /// with the belt, and the longer ago it was seen, the less sure that is. `None` while the
+    /// motion of the packages is not known, even if nothing seems to move.
+    pub fn pose_at(&self, grasp: &wire::Grasp, at: StampNs) -> Result<Option<PoseAt>, Expired> {
+        let message = self.unexpired()?;
+        let (Some(velocity), Some(mut pose)) = (&message.velocity, grasp.pose) else {
+            return Ok(None);
+        };
+        let (Some(v), Some(p)) = (&velocity.linear_m_s, &mut pose.position_m) else {
+            return Ok(None);
+        };
+        let elapsed_s = (i128::from(at.0) - i128::from(message.stamp_ns)) as f64 / 1e9;
+        (p.x, p.y, p.z) = (p.x + v.x * elapsed_s, p.y + v.y * elapsed_s, p.z + v.z * elapsed_s);
+        let drift_m = velocity.sigma_m_s * elapsed_s.abs();
+        Ok(Some(PoseAt { pose, position_sigma_m: grasp.position_sigma_m.hypot(drift_m) }))
+    }
+
+    /// Where a grasp of this result is in base, of a camera on the arm: the arm, at the stamp of the
+    /// exposure, was at `base_from_gripper`. `None` if poses are not in the gripper.
+    pub fn pose_in_base(
+        &self,
+        grasp: &wire::Grasp,
+        base_from_gripper: &Isometry3<f64>,
+    ) -> Result<Option<wire::Pose>, Expired> {
+        let message = self.unexpired()?;
+        let is_in_gripper = message.reference_frame() == wire::ReferenceFrame::Gripper;
+        let gripper_from_grasp = grasp.pose.as_ref().filter(|_| is_in_gripper).and_then(isometry);
+        Ok(gripper_from_grasp.map(|pose| (&(base_from_gripper * pose)).into()))
+    }
+
+    /// All packages, in pick order.
+    pub fn packages(&self) -> Result<&[wire::Package], Expired> {
+        Ok(&self.unexpired()?.packages)
+    }
+
+    /// The message as it came, whatever its age: for display and logs, never for motion.
+    pub fn for_display(&self) -> &wire::Packages {
+        &self.message
+    }
+
+    /// The last moment at which this may be acted on, on this machine's clock.
+    pub fn expires_at(&self) -> StampNs {
+        self.expires_at
+    }
+
+    /// Whether the publisher is another one than before: forget all track ids.
+    pub fn restarted(&self) -> bool {
+        self.restarted
+    }
+
+    /// Why the daemon does not run as configured; empty if it does.
+    pub fn degraded(&self) -> &[wire::Reason] {
+        &self.degraded
+    }
+
+    fn unexpired(&self) -> Result<&wire::Packages, Expired> {
+        let now = self.clock.now();
+        if now > self.expires_at {
+            let by_ns = now.since_ns(self.expires_at);
+            return Err(Expired { sequence: self.message.sequence, by_ns });
+        }
+        Ok(&self.message)
+    }
+}
+
+impl std::fmt::Debug for PackagesView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackagesView")
+            .field("sequence", &self.message.sequence)
+            .field("packages", &self.message.packages.len())
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+fn isometry(pose: &wire::Pose) -> Option<Isometry3<f64>> {
+    let (p, q) = (pose.position_m.as_ref()?, pose.orientation.as_ref()?);
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
+    Some(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_perception::Clock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const MS: u64 = 1_000_000;
+    const TRUST: Trust = Trust {
+        heartbeat_silence_max: Duration::from_millis(500),
+        clock_ahead_max: Duration::from_millis(5),
+    };
+
+    struct HandClock(AtomicU64);
+
+    impl Clock for HandClock {
+        fn now(&self) -> StampNs {
+            StampNs(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn grasp() -> wire::Grasp {
+        wire::Grasp {
+            pose: Some(wire::Pose {
+                position_m: Some(wire::Vector3 { x: 0.4, y: 0.0, z: 0.1 }),
+                orientation: Some(wire::Quaternion { x: 1.0, y: 0.0, z: 0.0, w: 0.0 }),
+            }),
+            contact_px: Some(wire::PointPx { x_px: 3.0, y_px: 4.0 }),
+            quality: 0.8,
+            ..Default::default()
+        }
+    }
+
+    /// Exposed at 1000 ms, published at 1050, good until 1200, by the publisher's clock.
+    fn message() -> wire::Packages {
+        let package = |rank, grasps| wire::Package {
+            pick_rank: rank,
+            mask: Some(wire::Mask::default()),
+            bbox: Some(wire::BboxPx::default()),
+            grasps,
+            ..Default::default()
+        };
+        wire::Packages {
+            schema_version: wire::SCHEMA_VERSION,
+            cell: "dock".into(),
+            stamp_ns: 1000 * MS,
+            published_ns: 1050 * MS,
+            valid_until_ns: 1200 * MS,
+            packages: vec![package(0, vec![]), package(1, vec![grasp()])],
+            ..Default::default()
+        }
+    }
+
+    fn status(state: wire::State) -> wire::Status {
+        let reasons = vec!["camera lost".into()];
+        wire::Status { state: state.into(), reasons, ..Default::default() }
+    }
+
+    /// Received at 1051 ms, with a heartbeat at 1100 ms.
+    fn heard() -> Heard {
+        Heard {
+            listening: StampNs(900 * MS),
+            newest: Some(Received {
+                message: Arc::new(message()),
+                at: StampNs(1051 * MS),
+                restarted: false,
+            }),
+            refused: None,
+            status: Some((StampNs(1100 * MS), status(wire::State::Ok))),
+            gone: None,
+        }
+    }
+
+    fn at(heard: &Heard, now_ms: u64) -> Freshness {
+        let clock: SharedClock = Arc::new(HandClock(AtomicU64::new(now_ms * MS)));
+        assess(heard, TRUST, &clock)
+    }
+
+    /// One line for each outcome.
+    fn check(heard: &Heard, now_ms: u64, expected: &str) {
+        let found = match at(heard, now_ms) {
+            Freshness::Fresh(view) => format!("fresh until {}", view.expires_at().0 / MS),
+            Freshness::Stale(why) => format!("stale: {why}"),
+            Freshness::Lost { since, why } => format!("lost since {}: {why}", since.0 / MS),
+        };
+        assert!(found.starts_with(expected), "{found:?} does not start with {expected:?}");
+    }
+
+    #[test]
+    fn a_result_is_fresh_until_it_expires() {
+        check(&heard(), 1100, "fresh until 1200");
+        check(&heard(), 1200, "fresh until 1200");
+        check(&heard(), 1203, "stale: the newest result expired 3 ms ago");
+    }
+
+    #[test]
+    fn a_publisher_whose_clock_is_ahead_cannot_prolong_its_results() {
+        let mut ahead = heard();
+        // Within what is tolerated: 150 ms from publication to expiry, counted from receipt.
+        ahead.newest.as_mut().unwrap().at = StampNs(1046 * MS);
+        check(&ahead, 1100, "fresh until 1196");
+        ahead.newest.as_mut().unwrap().at = StampNs(1030 * MS);
+        check(&ahead, 1100, "stale: the newest result was published 20 ms after it was received");
+    }
+
+    #[test]
+    fn a_result_that_arrives_too_late_says_so() {
+        let mut late = heard();
+        late.newest.as_mut().unwrap().at = StampNs(1230 * MS);
+        check(&late, 1240, "stale: the newest result had expired 30 ms before it arrived");
+    }
+
+    #[test]
+    fn silence_a_departure_and_a_fault_mean_lost() {
+        check(&heard(), 1601, "lost since 1100: no heartbeat for 501 ms");
+        let gone = Heard { gone: Some(StampNs(1110 * MS)), ..heard() };
+        check(&gone, 1120, "lost since 1110: the daemon left");
+        let status = Some((StampNs(1100 * MS), status(wire::State::Fault)));
+        let fault = Heard { status, ..heard() };
+        check(&fault, 1120, "lost since 1100: the daemon reports a fault: camera lost");
+        let never = Heard { newest: None, status: None, ..heard() };
+        check(&never, 1120, "lost since 900: no daemon has been heard");
+    }
+
+    #[test]
+    fn a_refused_message_hides_the_one_before() {
+        let refused = Heard { refused: Some(Refusal::SchemaVersion { found: 2 }), ..heard() };
+        check(&refused, 1100, "stale: the newest message was refused: it has schema version 2");
+    }
+
+    #[test]
+    fn degradation_travels_with_the_view() {
+        let status = Some((StampNs(1100 * MS), status(wire::State::Degraded)));
+        let Freshness::Fresh(view) = at(&Heard { status, ..heard() }, 1100) else { panic!() };
+        let texts: Vec<_> = view.degraded().iter().map(|reason| &reason.text).collect();
+        assert_eq!(texts, ["camera lost"]);
+    }
+
+    #[test]
+    fn a_view_that_was_kept_too_long_gives_no_grasp() {
+        let hand = Arc::new(HandClock(AtomicU64::new(1100 * MS)));
+        let clock: SharedClock = hand.clone();
+        let Freshness::Fresh(view) = assess(&heard(), TRUST, &clock) else { panic!() };
+        let best = view.best_grasp().unwrap().unwrap();
+        assert_eq!(best.package.pick_rank, 1, "rank 0 has no grasp");
+        hand.0.store(1201 * MS, Ordering::Relaxed);
+        assert_eq!(view.best_grasp().unwrap_err().by_ns, MS);
+        assert_eq!(view.packages().unwrap_err().by_ns, MS);
+    }
+
+    #[test]
+    fn a_pose_goes_with_the_belt_and_grows_less_sure() {
+        let mut moving = message();
+        moving.packages[1].grasps[0].position_sigma_m = 0.003;
+        let still = heard();
+        let Freshness::Fresh(view) = at(&still, 1100) else { panic!() };
+        let unknown = view.pose_at(&moving.packages[1].grasps[0], StampNs(1200 * MS));
+        assert_eq!(unknown.unwrap(), None, "no velocity, no guess");
+        moving.velocity = Some(wire::Velocity {
+            linear_m_s: Some(wire::Vector3 { x: 0.5, y: 0.0, z: 0.0 }),
+            sigma_m_s: 0.04,
+        });
+        let received =
+            Received { message: Arc::new(moving), at: StampNs(1051 * MS), restarted: false };
+        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
+            panic!()
+        };
+        let grasp = view.best_grasp().unwrap().unwrap().grasp;
+        let later = view.pose_at(grasp, StampNs(1100 * MS)).unwrap().unwrap();
+        assert!((later.pose.position_m.unwrap().x - 0.45).abs() < 1e-9, "0.1 s at 0.5 m/s");
+        assert!((later.position_sigma_m - 0.005).abs() < 1e-9, "3 mm and 4 mm");
+        let own = view.pose_at(grasp, StampNs(1000 * MS)).unwrap().unwrap();
+        assert_eq!(own.pose, grasp.pose.unwrap());
+        assert!((own.position_sigma_m - 0.003).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_pose_in_the_gripper_is_brought_to_base_by_where_the_arm_was() {
+        let Freshness::Fresh(view) = at(&heard(), 1100) else { panic!() };
+        let base_from_gripper = Isometry3::translation(0.0, 0.0, 0.5);
+        let grasp = view.best_grasp().unwrap().unwrap().grasp.clone();
+        assert_eq!(view.pose_in_base(&grasp, &base_from_gripper), Ok(None), "no gripper's frame");
+        let mut on_arm = message();
+        on_arm.reference_frame = wire::ReferenceFrame::Gripper.into();
+        let received =
+            Received { message: Arc::new(on_arm), at: StampNs(1051 * MS), restarted: false };
+        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
+            panic!()
+        };
+        let found = view.pose_in_base(&grasp, &base_from_gripper).unwrap().unwrap();
+        assert_eq!(found.position_m, Some(wire::Vector3 { x: 0.4, y: 0.0, z: 0.6 }));
+    }
+
+    #[test]
+    fn messages_that_are_not_whole_are_refused() {
+        let refusal = |change: fn(&mut wire::Packages)| {
+            let mut message = message();
+            change(&mut message);
+            check_message(&message, "dock").unwrap_err()
+        };
+        assert_eq!(check_message(&message(), "dock"), Ok(()));
+        assert_eq!(refusal(|m| m.schema_version = 2), Refusal::SchemaVersion { found: 2 });
+        assert_eq!(refusal(|m| m.cell = "b".into()), Refusal::Cell { found: "b".into() });
+        assert_eq!(refusal(|m| m.valid_until_ns = 1), Refusal::Times);
+        let pose = Refusal::Package { index: 1, what: "has a grasp without a finite pose" };
+        assert_eq!(refusal(|m| m.packages[1].grasps[0].pose = None), pose);
+        assert_eq!(refusal(|m| m.packages[1].grasps[0].quality = f32::NAN), pose);
+        let no_mask = Refusal::Package { index: 0, what: "has no mask or no bbox" };
+        assert_eq!(refusal(|m| m.packages[0].mask = None), no_mask);
+    }
+}

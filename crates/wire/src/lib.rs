@@ -1,0 +1,31 @@
+//! What goes over the wire: messages, keys, how results become messages, and until when a message
+//! may be acted on. This crate knows no zenoh, no file and no clock of its own.
+//!
+//! The schema is in `proto/magpie/v1`; everything lies under `magpie/<cell>/`:
+//!
+//! | key | what |
+//! |---|---|
+//! | `packages` | [`Packages`], one for each processed frame |
+//! | `status` | [`Status`], ten times a second and at every change |
+//! | `label_image` | package index per pixel, in shared memory, while somebody subscribes |
+//! | `image` | JPEG of the frame, rate-limited, while somebody subscribes |
+//! | `capture` | query: the first result whose exposure began after the query arrived |
+//! | `camera_info` | query: the camera's calibration |
+//! | `alive` | liveliness token |
+
+mod convert;
+pub mod freshness;
+mod json;
+mod keys;
+mod proto;
+mod reason;
+
+pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire};
+pub use freshness::{
+    BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
+};
+pub use json::{from_json, to_json};
+pub use keys::{CellName, CellNameError};
+pub use proto::Reason as ReasonMessage;
+pub use proto::*;
+pub use reason::Reason;

@@ -1,0 +1,126 @@
+//! Why a daemon does not run as configured: data, with a stable code for machines and a sentence
+//! for people.
+//!
+//! Programs decide by the code; the sentence may change with any version.
+
+use magpie_perception::DepthProblem;
+
+use crate::proto;
+
+/// One reason why the state is `DEGRADED` or `FAULT`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Reason {
+    #[error("{why}")]
+    Fault { why: String },
+    #[error("camera lost: {why}")]
+    CameraLost { why: String },
+    #[error("{why}")]
+    DepthLost { why: String },
+    #[error("{why}")]
+    ProviderFallback { why: String },
+    #[error(
+        "{stale} of the last {frames} frames were too old when their turn came: see \
+         limits.frame_age_ms_max, or use a smaller model"
+    )]
+    FramesStale { stale: u64, frames: u64 },
+    #[error("{corrupt} of the last {frames} frames were corrupt: check the cable and the network")]
+    FramesCorrupt { corrupt: u64, frames: u64 },
+    #[error("depth not used: {problem}")]
+    DepthNotUsed { problem: DepthProblem },
+    #[error("the tool is too large for each of the {packages} packages in view: see [tool]")]
+    ToolTooLarge { packages: usize },
+    #[error("recording stopped: {why}")]
+    RecordingStopped { why: String },
+    #[error(
+        "the recording cannot keep up and leaves frames out: see recording.color, or use a faster \
+         disk"
+    )]
+    RecordingBehind,
+    #[error(
+        "recordings that were to be kept are not: the folder kept is full; move away what is in it, \
+         or raise recording.kept_size_mb_max"
+    )]
+    RecordingKeptFull,
+    #[error(
+        "the camera has moved: fixed fiducials are {displacement_mm:.1} mm from where they were \
+         ({rotation_deg:.2} degrees; drift.limit_mm is {limit_mm}): check its mount, calibrate again"
+    )]
+    CameraMoved { displacement_mm: f64, rotation_deg: f64, limit_mm: f64 },
+    #[error(
+        "the fixed fiducials were not seen in the last {looks} looks, one every {period_s:.1} s: clear \
+         the view of them; if it is clear, the camera was knocked: calibrate again"
+    )]
+    FiducialsUnseen { looks: u32, period_s: f64 },
+}
+
+impl Reason {
+    /// What programs decide by; a code never changes its meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::Fault { .. } => "fault",
+            Reason::CameraLost { .. } => "camera_lost",
+            Reason::DepthLost { .. } => "depth_lost",
+            Reason::ProviderFallback { .. } => "provider_fallback",
+            Reason::FramesStale { .. } => "frames_stale",
+            Reason::FramesCorrupt { .. } => "frames_corrupt",
+            Reason::DepthNotUsed { .. } => "depth_not_used",
+            Reason::ToolTooLarge { .. } => "tool_too_large",
+            Reason::RecordingStopped { .. } => RECORDING_STOPPED,
+            Reason::RecordingBehind => RECORDING_BEHIND,
+            Reason::RecordingKeptFull => RECORDING_KEPT_FULL,
+            Reason::CameraMoved { .. } => "camera_moved",
+            Reason::FiducialsUnseen { .. } => "fiducials_unseen",
+        }
+    }
+}
+
+const RECORDING_STOPPED: &str = "recording_stopped";
+const RECORDING_BEHIND: &str = "recording_behind";
+const RECORDING_KEPT_FULL: &str = "recording_kept_full";
+
+impl From<&Reason> for proto::Reason {
+    fn from(reason: &Reason) -> proto::Reason {
+        proto::Reason { code: reason.code().into(), text: reason.to_string() }
+    }
+}
+
+impl proto::Reason {
+    /// Whether it is the recording that is in trouble, and not what it records.
+    pub fn is_about_recording(&self) -> bool {
+        [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL].contains(&self.code.as_str())
+    }
+}
+
+impl proto::Status {
+    /// The reasons with their codes. A daemon that is too old to tell codes gives empty ones.
+    pub fn coded_reasons(&self) -> Vec<proto::Reason> {
+        if !self.reasons_coded.is_empty() {
+            return self.reasons_coded.clone();
+        }
+        let uncoded = |text: &String| proto::Reason { code: String::new(), text: text.clone() };
+        self.reasons.iter().map(uncoded).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_a_code_for_machines_and_a_sentence_for_people() {
+        let reason = Reason::FramesStale { stale: 8, frames: 20 };
+        let sent = proto::Reason::from(&reason);
+        assert_eq!(sent.code, "frames_stale");
+        assert!(sent.text.starts_with("8 of the last 20 frames were too old"), "{}", sent.text);
+        assert!(!sent.is_about_recording());
+        assert!(proto::Reason::from(&Reason::RecordingBehind).is_about_recording());
+    }
+
+    #[test]
+    fn reasons_of_a_daemon_without_codes_keep_their_text() {
+        let old =
+            proto::Status { reasons: vec!["camera lost: unplugged".into()], ..Default::default() };
+        let [reason] = <[proto::Reason; 1]>::try_from(old.coded_reasons()).unwrap();
+        assert_eq!((reason.code.as_str(), reason.text.as_str()), ("", "camera lost: unplugged"));
+    }
+}
