@@ -71,6 +71,11 @@ pub enum RecordingError {
     )]
     Undecodable { what: &'static str, sequence: u64, source: BoxError },
     #[error(
+        "decode the message on {topic} of frame {sequence}: \
+         cut the frame out with `mcap filter` or record it again"
+    )]
+    UndecodableMessage { topic: String, sequence: u32, source: prost::DecodeError },
+    #[error(
         "the {what} image of frame {sequence} has {width_px}x{height_px} px, \
          its {other} {other_width_px}x{other_height_px} px: record them at one size"
     )]

@@ -13,13 +13,16 @@
 //! | `/camera/color` | `CompressedImage` or `RawImage` | PNG, JPEG or `bgr8`, as the channel's metadata says |
 //! | `/camera/depth` | `RawImage` or `CompressedImage` | `16UC1` or 16-bit grey PNG: millimetres, `0` where nothing was measured |
 //! | `/camera/camera_info` | `CameraCalibration` | once, before the first frame |
-//! | `/tf` | `FrameTransform` | `base` to the optical frame, once, before the first frame |
+//! | `/tf` | `FrameTransform` | from the base or the gripper to the optical frame, once, before the first frame |
 //! | `/camera/annotations` | `ImageAnnotations` | outlines of masks, labels, contact points |
 //! | `/grasps` | `PosesInFrame` | the best grasp of each package, in pick order |
 //! | `/scene` | `SceneUpdate` | in three dimensions: outlines at the height of the top, cups, approaches, labels; in a calibrated cell |
 //! | `/log` | `Log` | each gap: how many frames are missing, and why |
 //!
-//! Messages in other formats come from the caller ([`ForeignMessage`]).
+//! | topic | message of `magpie.v1` | content |
+//! |---|---|---|
+//! | `/magpie/packages` | `Packages` | the result of each processed frame, as it was published |
+//! | `/magpie/status` | `Status` | what the daemon said about itself |
 //!
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.
@@ -35,6 +38,7 @@ mod mcap_file;
 mod messages;
 mod playback;
 mod reader;
+mod results;
 mod ring;
 mod schema;
 mod sink;
@@ -49,4 +53,4 @@ pub use playback::{Pace, Playback, SharedClock, StopHandle};
 pub use reader::FrameReader;
 pub use ring::{Kept, Ring, RingLimits, check_free_bytes};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
-pub use writer::{ForeignMessage, FrameWriter, Results, StoredFile, WriteOptions};
+pub use writer::{FrameWriter, Results, StoredFile, WriteOptions};

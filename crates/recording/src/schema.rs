@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use magpie_perception::{CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, Scene, Tool};
+use magpie_perception::{
+    CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, ReferenceFrame, Scene, Tool,
+};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::RecordingError;
@@ -23,9 +25,11 @@ pub(crate) const SCENE_RECORD: &str = "magpie.scene";
 pub(crate) const IDENTITY_RECORD: &str = "magpie.identity";
 pub(crate) const GAPS_RECORD: &str = "magpie.gaps";
 
-pub(crate) const BASE_FRAME_ID: &str = "base";
-pub(crate) const GRIPPER_FRAME_ID: &str = "gripper";
+/// The base's name in recordings that do not give it one.
+const BASE_FRAME_ID_DEFAULT: &str = "base";
+const GRIPPER_FRAME_ID: &str = "gripper";
 
+const BASE_FRAME_ID: &str = "base_frame_id";
 const BASE_FROM_CAMERA: &str = "base_from_camera_xyz_m_quaternion_xyzw";
 const GRIPPER_FROM_CAMERA: &str = "gripper_from_camera_xyz_m_quaternion_xyzw";
 /// The camera's reference frame in a recording without calibration.
@@ -35,25 +39,53 @@ pub(crate) const UNCALIBRATED_FRAME_ID: &str = "camera_optical_frame";
 pub(crate) type Fields = BTreeMap<String, String>;
 
 /// What is constant about one recording.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RecordingInfo {
     /// `None` without a calibration: frames only.
     pub scene: Option<Scene>,
+    /// Name of the robot's base as a reference frame, in transforms and views.
+    pub base_frame_id: String,
     /// What made the recording, for people and comparisons: the program, the model, its SHA-256, and
     /// so on.
     pub identity: BTreeMap<String, String>,
 }
 
+impl Default for RecordingInfo {
+    fn default() -> RecordingInfo {
+        RecordingInfo {
+            scene: None,
+            base_frame_id: BASE_FRAME_ID_DEFAULT.to_owned(),
+            identity: BTreeMap::new(),
+        }
+    }
+}
+
 impl RecordingInfo {
     pub(crate) fn frame_id(&self) -> &str {
-        self.scene.as_ref().map_or(UNCALIBRATED_FRAME_ID, |scene| &scene.camera_info.frame_id)
+        self.frame_id_of(ReferenceFrame::Camera)
+    }
+
+    /// The name of a reference frame.
+    pub(crate) fn frame_id_of(&self, frame: ReferenceFrame) -> &str {
+        match (frame, &self.scene) {
+            (ReferenceFrame::Base, _) => &self.base_frame_id,
+            (ReferenceFrame::Gripper, _) => GRIPPER_FRAME_ID,
+            (ReferenceFrame::Camera, Some(scene)) => &scene.camera_info.frame_id,
+            (ReferenceFrame::Camera, None) => UNCALIBRATED_FRAME_ID,
+        }
     }
 
     /// The metadata records that [`RecordingInfo::from_records`] reads.
     pub(crate) fn to_records(&self) -> Vec<(&'static str, Fields)> {
         let version = ("schema_version".to_owned(), SCHEMA_VERSION.to_string());
         let mut records = vec![(RECORDING_RECORD, Fields::from([version]))];
-        records.extend(self.scene.as_ref().map(|scene| (SCENE_RECORD, scene_fields(scene))));
+        if let Some(scene) = &self.scene {
+            let mut fields = scene_fields(scene);
+            if self.base_frame_id != BASE_FRAME_ID_DEFAULT {
+                fields.insert(BASE_FRAME_ID.to_owned(), self.base_frame_id.clone());
+            }
+            records.push((SCENE_RECORD, fields));
+        }
         if !self.identity.is_empty() {
             records.push((IDENTITY_RECORD, self.identity.clone()));
         }
@@ -74,12 +106,16 @@ impl RecordingInfo {
             let (name, supported) = (name.to_owned(), SCHEMA_VERSION);
             return Err(RecordingError::Newer { name, found, supported });
         }
-        let scene = records
-            .get(SCENE_RECORD)
-            .map(|fields| read_scene(&RecordReader { name, record: SCENE_RECORD, fields }))
-            .transpose()?;
-        let identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
-        Ok(Some(RecordingInfo { scene, identity }))
+        let mut info = RecordingInfo::default();
+        if let Some(fields) = records.get(SCENE_RECORD) {
+            let fields = RecordReader { name, record: SCENE_RECORD, fields };
+            info.scene = Some(read_scene(&fields)?);
+            if fields.has(BASE_FRAME_ID) {
+                info.base_frame_id = fields.text(BASE_FRAME_ID);
+            }
+        }
+        info.identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
+        Ok(Some(info))
     }
 }
 

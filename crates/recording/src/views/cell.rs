@@ -1,10 +1,9 @@
 //! The cell, as viewers place its images: the lens, and where the camera is.
 
 use foxglove::messages::{CameraCalibration, FrameTransform, Quaternion, Vector3};
-use magpie_perception::{CameraInfo, CameraPlace, Intrinsics, StampNs};
+use magpie_perception::{CameraInfo, CameraPlace, Intrinsics, Scene, StampNs};
 
 use super::common::timestamp;
-use crate::schema::{BASE_FRAME_ID, GRIPPER_FRAME_ID};
 
 pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCalibration {
     let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
@@ -21,22 +20,19 @@ pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCal
     }
 }
 
-/// Where the camera is in what it is fixed to.
+/// The camera's pose in the base or in the gripper; `None` before the hand-eye calibration.
 pub(crate) fn frame_transform(
-    place: &CameraPlace,
-    frame_id: &str,
+    scene: &Scene,
+    parent_frame_id: &str,
     stamp: StampNs,
-) -> FrameTransform {
-    let (parent_frame_id, pose) = match place {
-        CameraPlace::InBase(pose) => (BASE_FRAME_ID, pose),
-        CameraPlace::InGripper(pose) => (GRIPPER_FRAME_ID, pose),
-    };
+) -> Option<FrameTransform> {
+    let (CameraPlace::InBase(pose) | CameraPlace::InGripper(pose)) = scene.camera_place.as_ref()?;
     let (t, q) = (pose.translation.vector, pose.rotation.coords);
-    FrameTransform {
+    Some(FrameTransform {
         timestamp: Some(timestamp(stamp)),
         parent_frame_id: parent_frame_id.to_owned(),
-        child_frame_id: frame_id.to_owned(),
+        child_frame_id: scene.camera_info.frame_id.clone(),
         translation: Some(Vector3 { x: t.x, y: t.y, z: t.z }),
         rotation: Some(Quaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
-    }
+    })
 }

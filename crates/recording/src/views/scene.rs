@@ -9,11 +9,10 @@ use foxglove::messages::{
     ArrowPrimitive, Color, LinePrimitive, Point3, Pose, PosesInFrame, Quaternion, SceneEntity,
     SceneEntityDeletion, SceneUpdate, TextPrimitive, Vector3 as FoxgloveVector3,
 };
-use magpie_perception::{Grasp, Package, Packages, Plane, ReferenceFrame, Scene, outlines};
+use magpie_perception::{Grasp, Package, Packages, Plane, Scene, outlines};
 use nalgebra::{Isometry3, Point3 as Point, Translation3, UnitQuaternion, Vector3};
 
 use super::common::{color, timestamp, type_name};
-use crate::schema::{BASE_FRAME_ID, GRIPPER_FRAME_ID};
 
 const OUTLINE_DEVIATION_PX_MAX: f64 = 2.0;
 const LINE_M: f64 = 0.004;
@@ -22,9 +21,8 @@ const SHAFT_M: f64 = 0.008;
 const HEAD_M: f64 = 0.03;
 const FONT_M: f64 = 0.03;
 
-/// The best grasp of each package, in pick order.
-pub(crate) fn grasp_poses(packages: &Packages, camera_frame_id: &str) -> PosesInFrame {
-    let frame_id = reference_frame_id(packages, camera_frame_id);
+/// The best grasp of each package, in pick order. `frame_id` names the reference frame of the poses.
+pub(crate) fn grasp_poses(packages: &Packages, frame_id: &str) -> PosesInFrame {
     let best = packages.packages.iter().filter_map(|package| package.grasps.first());
     PosesInFrame {
         timestamp: Some(timestamp(packages.stamp)),
@@ -33,11 +31,13 @@ pub(crate) fn grasp_poses(packages: &Packages, camera_frame_id: &str) -> PosesIn
     }
 }
 
-/// The entities of one frame. They replace everything that was drawn before.
+/// The entities of one frame, in the reference frame that `frame_id` names. They replace everything
+/// that was drawn before.
 pub(crate) fn scene_update(
     packages: &Packages,
     class_names: &[String],
     scene: &Scene,
+    frame_id: &str,
 ) -> SceneUpdate {
     let stamp = timestamp(packages.stamp);
     let everything = SceneEntityDeletion {
@@ -45,7 +45,6 @@ pub(crate) fn scene_update(
         r#type: DeletionType::All.into(),
         ..SceneEntityDeletion::default()
     };
-    let frame_id = reference_frame_id(packages, &scene.camera_info.frame_id);
     let entities = packages.packages.iter().map(|package| {
         let [r, g, b] = color(package.track_id);
         let color = Color { r, g, b, a: 1.0 };
@@ -147,15 +146,6 @@ fn loop_of(points: Vec<Point3>, color: Color) -> LinePrimitive {
 
 fn point3(point: &Point<f64>) -> Point3 {
     Point3 { x: point.x, y: point.y, z: point.z }
-}
-
-/// The reference frame of positions and grasps.
-fn reference_frame_id<'a>(packages: &Packages, camera_frame_id: &'a str) -> &'a str {
-    match packages.reference_frame {
-        ReferenceFrame::Base => BASE_FRAME_ID,
-        ReferenceFrame::Gripper => GRIPPER_FRAME_ID,
-        ReferenceFrame::Camera => camera_frame_id,
-    }
 }
 
 fn pose(reference_from_body: &Isometry3<f64>) -> Pose {
