@@ -69,7 +69,9 @@ impl SourceWatch {
     /// Why frames come without the depth that the configuration names, if they do.
     pub fn depth_trouble(&self) -> Option<String> {
         match self {
-            SourceWatch::Camera { depth, .. } => depth.as_ref().and_then(DepthHandle::trouble),
+            SourceWatch::Camera { depth, .. } => {
+                depth.as_ref().and_then(DepthHandle::trouble).map(|trouble| trouble.to_string())
+            }
             SourceWatch::Recording { .. } => None,
         }
     }

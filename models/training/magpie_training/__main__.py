@@ -3,18 +3,17 @@
 import argparse
 import errno
 import os
-import re
 import sys
 from pathlib import Path
 
 from . import UserError
+from .finetune_options import UNIVERSAL, add_options, count
 
 # Read when OpenMP loads. On shared cores, threads that wait by spinning made a step take
 # three times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-UNIVERSAL = Path(__file__).parents[2] / "universal.onnx"
 
 
 def main(arguments=None):
@@ -50,7 +49,7 @@ def main(arguments=None):
     draw.add_argument("--out", required=True, help="folder for the pictures")
     draw.add_argument("--score-min", type=float, default=0.3)
 
-    add_finetune(commands)
+    add_options(commands.add_parser("finetune", help="teach an exported model a new cell"))
 
     quantize = commands.add_parser("quantize", help="an exported model with INT8 convolutions")
     quantize.add_argument("model", type=Path)
@@ -118,78 +117,6 @@ def add_cardinal(commands):
     cardinal.add_argument("--bespoke-steps", type=int, default=350)
     cardinal.add_argument("--textures", type=Path, help="as for `magpie simulate`")
     cardinal.add_argument("--magpie", help="the program that simulates and judges")
-
-
-def add_finetune(commands):
-    tune = commands.add_parser("finetune", help="teach an exported model a new cell")
-    tune.add_argument("labels", type=Path, help="folder or file of COCO, LabelMe or CVAT labels")
-    tune.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
-    tune.add_argument("--minutes", type=positive, default=20.0, help="of training, apart from scoring")
-    tune.add_argument("--steps", type=count, default=0, help="of training, instead of minutes")
-    tune.add_argument("--base", type=Path, default=UNIVERSAL, help="exported .onnx to start from")
-    tune.add_argument("--base-set", action="append", default=[], metavar="COCO",
-                      help="pictures to replay, may be given again; absent: simulated frames")
-    tune.add_argument("--base-check", type=Path, metavar="COCO", help="pictures that show forgetting")
-    tune.add_argument("--replay-share", type=share, default=0.5)
-    tune.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE",
-                      dest="mapping", help="what a name in the labels stands for (`none`: nothing to "
-                      "learn), may be given again")
-    tune.add_argument("--held-out", type=Path, help="labels to judge by; absent: a part of LABELS")
-    tune.add_argument("--held-out-share", type=share, default=0.2)
-    tune.add_argument("--keep-empty", action="store_true",
-                      help="pictures without labels show no package: learn that too")
-    tune.add_argument("--incomplete", action="store_true", help="not every package is labelled")
-    tune.add_argument("--skip-bad-labels", action="store_true")
-    tune.add_argument("--name", type=name, help="of the new model; absent: of --out")
-    tune.add_argument("--data-source", default="", help="for the card: where the pictures are from")
-    tune.add_argument("--data-licence", default="", help="for the card: their licence")
-    tune.add_argument("--magpie", help="the program that judges; absent: $MAGPIE, target/release/magpie, magpie")
-    tune.add_argument("--lr", type=positive, default=1.5e-4)
-    tune.add_argument("--lr-backbone", type=float, default=0.0, help="0 freezes the backbone")
-    tune.add_argument(
-        "--blend", type=blend, default=0.5, help="how far from the base's weights to the taught ones; 1: all the way"
-    )
-    tune.add_argument("--seed", type=int, default=1)
-
-
-def share(text):
-    value = float(text)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def blend(text):
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
-    return value
-
-
-def positive(text):
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def count(text):
-    if not 0 < int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return int(text)
-
-
-def pair(text):
-    written, _, meant = text.rpartition("=")
-    if not written or not meant:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TYPE")
-    return written, meant
-
-
-def name(text):
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: letters, digits, dots and dashes only")
-    return text
 
 
 def run_finetune(mapping, base_set, **options):

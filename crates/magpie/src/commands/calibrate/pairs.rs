@@ -183,8 +183,8 @@ fn see(
     let Some(view) = detect(&image, reading.board).map_err(|error| describe(error.into()))? else {
         return Ok(Err("no board found".into()));
     };
-    if let Some(doubt) = &view.doubt {
-        return Ok(Err(doubt.clone()));
+    if let Some(mismatch) = &view.mismatch {
+        return Ok(Err(mismatch.clone()));
     }
     match board_pose(&view.points, info) {
         Ok(pose) => Ok(Ok(HandEyePair {

@@ -6,25 +6,11 @@
 
 use std::fmt;
 
-use nalgebra::{Isometry3, Vector3};
+use nalgebra::Vector3;
 
-use super::hand_eye::{HandEye, HandEyePair, Setup};
-use super::{Solver, Spread, degrees};
-
-/// A pose as it was given.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RawPose {
-    /// As understood.
-    pub pose: Isometry3<f64>,
-    /// The rotation vector, taken for radians, where the pose was given as one.
-    pub rotation_vector: Option<Vector3<f64>>,
-}
-
-impl From<Isometry3<f64>> for RawPose {
-    fn from(pose: Isometry3<f64>) -> RawPose {
-        RawPose { pose, rotation_vector: None }
-    }
-}
+use super::degrees;
+use super::model::{HandEye, HandEyePair, RawPose, Setup, Spread};
+use super::solvers::Solver;
 
 /// What can be mixed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +49,7 @@ impl Mistake {
 pub struct Suspicion {
     /// Empty if no known mistake explains them.
     pub mistakes: Vec<Mistake>,
-    /// Of the pairs as given and, where there is a mistake, with it undone.
+    /// The spread of the pairs as given and, where there is a mistake, with it undone.
     pub given: Option<Spread>,
     pub undone: Option<Spread>,
     /// How differently arm and board turned between stops: an angle that no convention changes.
@@ -76,20 +62,21 @@ struct Trial {
     spread: Spread,
 }
 
-/// Undoing must be this much better than what was given.
+/// Undoing mistakes must make the pairs fit this many times better.
 const BETTER_BY: f64 = 3.0;
 /// Pairs that fit better than this are not questioned.
 const SCORE_SUSPICIOUS: f64 = 2.5;
-/// What undoing leaves must fit about as well as real pairs do.
+/// Pairs with their mistakes undone must fit about as well as real pairs do.
 const SCORE_EXPLAINED: f64 = 4.0;
-/// Quick ones, of different kinds: the pairs are solved about seventy times.
+/// The pairs are solved about seventy times, so these are quick, and of different kinds.
 const SOLVERS: [Solver; 2] = [Solver::Park, Solver::Shah];
 /// Each further mistake must earn its place.
 const SCORE_PER_MISTAKE: f64 = 0.4;
-/// What a place that cannot be costs.
+/// The cost of a position that cannot be.
 const SCORE_IMPLAUSIBLE: f64 = 5.0;
 
-/// `None` if nothing is suspicious about the pairs.
+/// Looks for the mistakes that explain why pairs do not fit. Returns `None` if nothing is
+/// suspicious.
 pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspicion> {
     let given = attempt(setup, pairs, &[]);
     let given_score = given.as_ref().map_or(f64::MAX, |trial| trial.score);
@@ -121,7 +108,8 @@ fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
     singles.chain(pairs)
 }
 
-/// `None` if a mistake cannot have been made, or no solver finds anything.
+/// Solves with the mistakes undone. Returns `None` if a mistake cannot have been made, or no solver
+/// finds anything.
 fn attempt(setup: Setup, pairs: &[(RawPose, RawPose)], mistakes: &[Mistake]) -> Option<Trial> {
     let (setup, pairs) = undo(setup, pairs, mistakes)?;
     let solved = SOLVERS.into_iter().filter_map(|solver| solver.solve(setup, &pairs));
@@ -178,7 +166,8 @@ fn invert(raw: &mut RawPose) {
     raw.pose.inverse_mut();
 }
 
-/// One degree counts as much as two hundredths of the way that the arm moved.
+/// Scores how badly pairs fit. One degree counts as much as two hundredths of the way that the arm
+/// moved.
 fn misfit(pairs: &[HandEyePair], spread: &Spread) -> f64 {
     let travel = |of: fn(&HandEyePair) -> Vector3<f64>| {
         let mean = pairs.iter().map(of).sum::<Vector3<f64>>() / pairs.len() as f64;
@@ -189,18 +178,19 @@ fn misfit(pairs: &[HandEyePair], spread: &Spread) -> f64 {
     spread.rms_deg + 50.0 * spread.rms_mm / 1000.0 / arm_m.max(1e-6)
 }
 
-/// What speaks against a solution that fits: turning everything round often fits as well.
+/// Scores what speaks against a solution that fits: turning everything round often fits as well.
 fn implausibility(hand_eye: &HandEye, pairs: &[HandEyePair]) -> f64 {
     let mut score = 0.0;
-    let places: Vec<_> =
+    let positions: Vec<_> =
         pairs.iter().map(|pair| pair.camera_from_board.translation.vector).collect();
     // A board is not seen from behind, nor from further than ten metres.
-    if places.iter().any(|place| !(0.03..10.0).contains(&place.z)) {
+    if positions.iter().any(|position| !(0.03..10.0).contains(&position.z)) {
         score += SCORE_IMPLAUSIBLE;
     }
     // Lenses for picking see 45 degrees off their axis at most; boards are held near it.
-    let off_axis_deg = |place: &Vector3<f64>| place.xy().norm().atan2(place.z).to_degrees();
-    let mean_deg = places.iter().map(off_axis_deg).sum::<f64>() / places.len() as f64;
+    let off_axis_deg =
+        |position: &Vector3<f64>| position.xy().norm().atan2(position.z).to_degrees();
+    let mean_deg = positions.iter().map(off_axis_deg).sum::<f64>() / positions.len() as f64;
     score += ((mean_deg - 20.0) / 6.0).clamp(0.0, SCORE_IMPLAUSIBLE);
     // No arm reaches further than five metres.
     let reach = |pair: &HandEyePair| pair.base_from_gripper.translation.vector.norm();
@@ -220,7 +210,8 @@ fn implausibility(hand_eye: &HandEye, pairs: &[HandEyePair]) -> f64 {
     score
 }
 
-/// Between two stops the arm and the board turn by the same angle, wherever the camera is.
+/// Measures how differently arm and board turned between stops: they turn by the same angle,
+/// wherever the camera is.
 fn turn_mismatch_deg(pairs: &[(RawPose, RawPose)]) -> f64 {
     let (mut sum, mut count) = (0.0, 0_usize);
     for (index, a) in pairs.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Files at the pace of a camera.
+//! When the next frame of a file is due.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::monitor::Monitor;
 /// Says when the next frame is due. A reader that falls behind gets no burst to catch up.
 #[derive(Debug)]
 pub(crate) struct Pacer {
-    /// `None`: as fast as frames are taken.
+    /// `None` if frames come as fast as they are taken.
     interval: Option<Duration>,
     due: Option<StampNs>,
 }

@@ -3,19 +3,20 @@
 use magpie_perception::CameraInfo;
 use nalgebra::{DVector, Isometry3, Point2, Point3, Vector3};
 
-use super::hand_eye::{HandEye, HandEyePair};
 use super::least_squares::minimise;
+use super::model::{HandEye, HandEyePair};
 
-/// Focal length of the camera that stands in where there is no picture.
+/// The focal length of the camera that stands in where there is no picture.
 const VIRTUAL_FOCAL_PX: f64 = 1000.0;
-/// Points of the board that stands in, in metres: an A4 sheet's worth.
+/// The size of the board that stands in, in metres: it fits on an A4 sheet.
 const VIRTUAL_BOARD_M: [f64; 2] = [0.24, 0.16];
 
 /// One pair, ready to be compared: points of the board, and where an ideal camera sees them.
 #[derive(Clone)]
 pub(crate) struct Observation {
     base_from_gripper: Isometry3<f64>,
-    /// In pixels of a pinhole camera without distortion, from its principal point.
+    /// Points in the board's reference frame, and in pixels from the principal point of a pinhole
+    /// camera without distortion.
     points: Vec<(Point3<f64>, Point2<f64>)>,
     focal_px: f64,
 }
@@ -28,16 +29,16 @@ pub(crate) struct Refined {
     pub(crate) uncertainty_mm_deg: Option<[f64; 2]>,
 }
 
-/// The pair's picture where there is one; else the picture that its board pose would make.
+/// Takes the pair's picture where there is one, else the picture that its board pose would make.
 pub(crate) fn observe(pair: &HandEyePair, info: Option<&CameraInfo>) -> Observation {
     let base_from_gripper = pair.base_from_gripper;
     if let (Some(view), Some(info)) = (&pair.view, info) {
         let focal_px = f64::midpoint(info.intrinsics.fx_px, info.intrinsics.fy_px);
-        let straight = |px: Point2<f64>| {
+        let undistorted = |px: Point2<f64>| {
             let ray = info.ray(px.x, px.y);
             Point2::new(ray.x * focal_px, ray.y * focal_px)
         };
-        let points = view.points.iter().map(|p| (p.in_board, straight(p.px))).collect();
+        let points = view.points.iter().map(|p| (p.in_board, undistorted(p.px))).collect();
         return Observation { base_from_gripper, points, focal_px };
     }
     let grid = (0..9_u8).map(|i| {
@@ -60,7 +61,8 @@ fn project(point_in_camera: &Point3<f64>, focal_px: f64) -> Option<Point2<f64>> 
     })
 }
 
-/// `None` if the start puts the board behind the camera, or nothing was observed.
+/// Moves camera and board until the board lies where the pictures have it. Returns `None` if the
+/// start puts the board behind the camera, or nothing was observed.
 pub(crate) fn refine(start: &HandEye, observations: &[Observation]) -> Option<Refined> {
     let count: usize = observations.iter().map(|observation| observation.points.len()).sum();
     if count == 0 {

@@ -1,35 +1,30 @@
-//! Files as frame sources: every frame is wanted, so whoever asks for the next one reads it.
+//! Plays a folder of images or a video file.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{
-    BgrImage, BoxError, DepthImage, Frame, FrameSource, SourceError, StampSource,
-};
+use magpie_perception::{BoxError, Frame, FrameSource, SourceError};
 
+use super::pacer::Pacer;
+use crate::errors::chain;
+use crate::images::{Images, StreamImage};
 use crate::monitor::Monitor;
-use crate::pacer::Pacer;
 
-/// The images of one frame.
-pub(crate) struct Images {
-    pub(crate) color: BgrImage,
-    pub(crate) depth: Option<DepthImage>,
-}
-
-/// A folder or a video file.
+/// What reads one kind of files.
 pub(crate) trait Reader: Send {
     fn frame_interval(&self) -> Duration;
-    /// `None` at the end; an error when the frame is corrupt, and reading can go on.
+    /// Reads the next frame. Returns `None` at the end, and an error when the frame is corrupt and
+    /// reading can go on.
     fn read(&mut self) -> Option<Result<Images, String>>;
-    /// Back to the first frame.
+    /// Goes back to the first frame.
     fn rewind(&mut self) -> Result<(), BoxError>;
 }
 
 /// Plays a [`Reader`] to its end, or for ever.
-pub(crate) struct FileSource {
+pub(crate) struct Player {
     from: String,
     reader: Box<dyn Reader>,
-    loop_: bool,
+    looped: bool,
     pacer: Pacer,
     monitor: Arc<Monitor>,
     /// Whether this round through the file has given a good frame.
@@ -37,21 +32,21 @@ pub(crate) struct FileSource {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("no frame of it can be used: {last}")]
+#[error("no frame of it can be used; the last one: {last}")]
 struct NothingUsable {
     last: String,
 }
 
-impl FileSource {
+impl Player {
     pub(crate) fn new(
         from: String,
         reader: Box<dyn Reader>,
-        loop_: bool,
+        looped: bool,
         paced: bool,
         monitor: Arc<Monitor>,
-    ) -> FileSource {
+    ) -> Player {
         let pacer = Pacer::new(paced.then(|| reader.frame_interval()));
-        FileSource { from, reader, loop_, pacer, monitor, round_has_frame: false }
+        Player { from, reader, looped, pacer, monitor, round_has_frame: false }
     }
 
     /// The next good images; counts and skips corrupt ones.
@@ -61,7 +56,7 @@ impl FileSource {
                 Some(Ok(images)) if self.fits(&images) => return Ok(Some(images)),
                 Some(Ok(_)) => {}
                 Some(Err(reason)) => self.count_corrupt(reason),
-                None if self.round_has_frame && !self.loop_ => return Ok(None),
+                None if self.round_has_frame && !self.looped => return Ok(None),
                 None if self.round_has_frame => {
                     self.round_has_frame = false;
                     self.reader.rewind()?;
@@ -77,7 +72,7 @@ impl FileSource {
 
     /// Every frame must have the size of the first, since one calibration serves all.
     fn fits(&mut self, images: &Images) -> bool {
-        let found = (images.color.width_px(), images.color.height_px());
+        let found = images.size_px();
         let expected = *self.monitor.lock().size_px.get_or_insert(found);
         if found != expected {
             self.count_corrupt(format!(
@@ -95,7 +90,7 @@ impl FileSource {
     }
 }
 
-impl FrameSource for FileSource {
+impl FrameSource for Player {
     fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
         let images = match self.next_images() {
             Ok(Some(images)) => images,
@@ -104,13 +99,12 @@ impl FrameSource for FileSource {
                 return Ok(None);
             }
             Err(source) => {
-                self.monitor.lock().end(&crate::chain(&*source));
+                self.monitor.lock().end(&chain(&*source));
                 return Err(SourceError { from: self.from.clone(), source });
             }
         };
         let Some(stamp) = self.pacer.wait(&self.monitor) else { return Ok(None) };
         let sequence = self.monitor.count_frame(&mut self.monitor.lock(), stamp);
-        let Images { color, depth } = images;
-        Ok(Some(Frame { sequence, stamp, stamp_source: StampSource::Arrival, color, depth }))
+        Ok(Some(images.into_frame(sequence, stamp)))
     }
 }

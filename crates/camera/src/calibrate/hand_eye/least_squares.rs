@@ -5,18 +5,20 @@ use nalgebra::{DMatrix, DVector};
 /// What was fitted, and how well the data determine it.
 pub(crate) struct Fit {
     pub(crate) parameters: DVector<f64>,
-    /// Of the parameters, from the scatter of the residuals; `None` if they are not determined.
+    /// The covariance of the parameters, from the scatter of the residuals; `None` if they are not
+    /// determined.
     pub(crate) covariance: Option<DMatrix<f64>>,
 }
 
 const ROUNDS_MAX: usize = 50;
-/// Central differences of residuals near 1: the cube root of the precision of `f64`.
+/// The best step for central differences of residuals near 1 is the cube root of the precision of
+/// `f64`.
 const STEP: f64 = 6e-6;
 /// Residuals beyond this many standard deviations count less (Huber's 95 % efficiency is 1.345).
 const HUBER_SIGMAS: f64 = 2.0;
 
-/// Minimises from zero. `residuals` gives two values for each observed point, `None` where the
-/// parameters make no sense. `None` if that is so at the start.
+/// Minimises from zero. `residuals` gives two values for each observed point, or `None` where the
+/// parameters make no sense. Returns `None` if that is so at the start.
 pub(crate) fn minimise(
     parameters: usize,
     residuals: impl Fn(&DVector<f64>) -> Option<DVector<f64>>,
@@ -42,7 +44,7 @@ pub(crate) fn minimise(
     Some(Fit { parameters: at, covariance })
 }
 
-/// One step that lowers the cost, with as much damping as that takes.
+/// Takes one step that lowers the cost, with as much damping as that needs.
 fn descend(
     at: &DVector<f64>,
     normal: &DMatrix<f64>,
@@ -112,12 +114,13 @@ fn covariance(
     Some(jacobian.tr_mul(&jacobian).try_inverse()? * variance)
 }
 
-/// Lengths of the two-valued residuals.
+/// Returns the lengths of the two-valued residuals.
 fn lengths(values: &DVector<f64>) -> impl Iterator<Item = f64> {
     values.as_slice().chunks(2).map(|pair| pair.iter().map(|v| v * v).sum::<f64>().sqrt())
 }
 
-/// Standard deviation of one value, by the median of the lengths (Rayleigh: 1.1774 sigma).
+/// Estimates the standard deviation of one value by the median of the lengths, which is 1.1774
+/// sigma (Rayleigh).
 fn sigma(values: &DVector<f64>) -> f64 {
     let mut lengths: Vec<f64> = lengths(values).collect();
     lengths.sort_by(f64::total_cmp);

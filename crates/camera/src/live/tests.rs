@@ -5,13 +5,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use magpie_perception::{BgrImage, Counters, FrameSource, SourceError};
+use magpie_perception::{BgrImage, Counters, DepthImage, FrameSource, SourceError};
 
-use crate::device::{Device, DeviceError, Open};
-use crate::live::{CAPTURE_THREADS_MAX, LiveFault, LiveSource};
+use super::device::{Device, DeviceError, Open};
+use super::limits::LiveLimits;
+use super::stream::LiveStream;
+use super::watch::CAPTURE_THREADS_MAX;
+use crate::errors::{ImageProblem, LiveFault};
+use crate::images::Images;
 use crate::monitor::{CameraHandle, CameraState, Monitor};
 use crate::test_clock::MachineClock;
-use crate::{ImageProblem, LiveLimits};
 
 /// Generous against the few milliseconds between frames, so that a busy machine loses none.
 const FRAME_AGE_MAX: Duration = Duration::from_millis(400);
@@ -21,6 +24,8 @@ const LONG: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy)]
 enum Act {
     Frame(u32, u32),
+    /// Colour of 8x6 px and depth of the given size, from one grab.
+    Pair(u32, u32),
     /// A frame that had been waiting in a buffer.
     Waiting,
     Garbage,
@@ -48,7 +53,7 @@ struct Fake {
     now: Act,
 }
 
-impl Device for Fake {
+impl Device<Images> for Fake {
     fn frame_interval(&self) -> Option<Duration> {
         None
     }
@@ -64,16 +69,19 @@ impl Device for Fake {
             },
             Act::Late(silence) => std::thread::sleep(silence),
             Act::Panic => panic!("the driver's wrapper has a bug"),
-            Act::Frame(..) | Act::Garbage => std::thread::sleep(Duration::from_millis(5)),
+            Act::Frame(..) | Act::Pair(..) | Act::Garbage => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
         }
         Ok(())
     }
 
-    fn retrieve(&mut self) -> Result<BgrImage, ImageProblem> {
+    fn retrieve(&mut self) -> Result<Images, ImageProblem> {
         match self.now {
-            Act::Frame(w, h) => Ok(image(w, h, 1)),
-            Act::Late(_) => Ok(image(8, 6, 2)),
-            Act::Waiting => Ok(image(8, 6, 3)),
+            Act::Frame(w, h) => Ok(image(w, h, 1).into()),
+            Act::Pair(w, h) => Images::new(image(8, 6, 1), Some(depth(w, h))),
+            Act::Late(_) => Ok(image(8, 6, 2).into()),
+            Act::Waiting => Ok(image(8, 6, 3).into()),
             _ => Err(ImageProblem::PixelType { found: "CV_16UC1".into() }),
         }
     }
@@ -84,8 +92,12 @@ fn image(width_px: u32, height_px: u32, value: u8) -> BgrImage {
     BgrImage::new(width_px, height_px, data).unwrap()
 }
 
+fn depth(width_px: u32, height_px: u32) -> DepthImage {
+    DepthImage::new(width_px, height_px, vec![700; (width_px * height_px) as usize]).unwrap()
+}
+
 struct Bench {
-    source: LiveSource,
+    source: LiveStream<Images>,
     handle: CameraHandle,
     counters: Arc<Counters>,
     openings: Arc<AtomicUsize>,
@@ -103,7 +115,7 @@ fn start(openings: Vec<Opening>) -> Bench {
     };
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    let open: Box<Open> = Box::new(move || {
+    let open: Box<Open<Images>> = Box::new(move || {
         let at = counted.fetch_add(1, Ordering::SeqCst);
         match &openings[at.min(openings.len() - 1)] {
             Opening::Device(acts) => {
@@ -118,9 +130,9 @@ fn start(openings: Vec<Opening>) -> Bench {
     });
     let counters = Arc::new(Counters::default());
     let clock = Arc::new(MachineClock::new());
-    let monitor = Arc::new(Monitor::new(clock, Arc::clone(&counters), limits.frame_age_max));
+    let monitor = Arc::new(Monitor::new(clock, Arc::clone(&counters)));
     let handle = CameraHandle::new(Arc::clone(&monitor));
-    let source = LiveSource::start("camera x".into(), open, limits, monitor).unwrap();
+    let source = LiveStream::start("camera x".into(), open, limits, monitor).unwrap();
     Bench { source, handle, counters, openings: count }
 }
 
@@ -177,6 +189,17 @@ fn frames_stream_with_rising_numbers_and_stamps() {
         panic!("{:?}", bench.handle.state());
     };
     assert!(fps > 0.0, "{fps}");
+}
+
+#[test]
+fn a_device_that_gives_color_and_depth_together_gives_frames_with_both() {
+    // Depth of another size than colour is no use.
+    let mut bench = start(vec![Opening::Device(vec![Act::Pair(4, 3), Act::Pair(8, 6)])]);
+    let frame = bench.next().unwrap();
+    assert_eq!((frame.color.pixel(0, 0), frame.depth), ([1; 3], Some(depth(8, 6))));
+    assert_eq!(bench.corrupt(), 1);
+    let reason = bench.handle.last_corrupt().unwrap();
+    assert!(reason.contains("depth is 4x3 px, colour 8x6 px"), "{reason}");
 }
 
 #[test]
@@ -329,7 +352,10 @@ fn a_capture_thread_that_panics_is_replaced() {
 #[test]
 fn when_every_allowed_thread_hangs_the_source_faults() {
     let mut bench = start(vec![Opening::Hang]);
-    assert_eq!(fault(&mut bench).source.downcast_ref(), Some(&LiveFault::Hung));
+    assert_eq!(
+        fault(&mut bench).source.downcast_ref(),
+        Some(&LiveFault::Hung { threads: CAPTURE_THREADS_MAX })
+    );
     assert_eq!(bench.openings.load(Ordering::SeqCst), CAPTURE_THREADS_MAX);
 }
 
@@ -342,7 +368,7 @@ fn a_hanging_thread_that_returns_makes_room_for_another() {
     assert_eq!(bench.next().unwrap().color.pixel(0, 0), [1; 3]);
 }
 
-fn next_in_thread(source: LiveSource) -> Receiver<bool> {
+fn next_in_thread(source: LiveStream<Images>) -> Receiver<bool> {
     let (sender, ended): (SyncSender<bool>, _) = sync_channel(1);
     let source = Mutex::new(source);
     let read = move || {

@@ -2,25 +2,32 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use magpie_perception::{Frame, SourceError};
+use magpie_perception::SourceError;
 
-/// Holds at most one frame: the newest. Gaps in `Frame::sequence` count the ones it replaced.
-#[derive(Debug, Default)]
-pub struct LatestFrame {
-    slot: Mutex<Slot>,
+/// Holds at most one frame: the newest. Gaps in the frames' numbers count the ones it replaced.
+#[derive(Debug)]
+pub(crate) struct LatestFrame<F> {
+    slot: Mutex<Slot<F>>,
     filled: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    newest: Option<Frame>,
+#[derive(Debug)]
+struct Slot<F> {
+    newest: Option<F>,
     closed: bool,
     fault: Option<SourceError>,
 }
 
-impl LatestFrame {
+impl<F> Default for LatestFrame<F> {
+    fn default() -> LatestFrame<F> {
+        let slot = Slot { newest: None, closed: false, fault: None };
+        LatestFrame { slot: Mutex::new(slot), filled: Condvar::new() }
+    }
+}
+
+impl<F> LatestFrame<F> {
     /// Returns the frame that `frame` replaced, if nobody had taken it. A closed slot takes none.
-    pub fn put(&self, frame: Frame) -> Option<Frame> {
+    pub(crate) fn put(&self, frame: F) -> Option<F> {
         let mut slot = self.lock();
         if slot.closed {
             return None;
@@ -30,10 +37,10 @@ impl LatestFrame {
         replaced
     }
 
-    /// Waits for a frame. `Ok(None)` once the slot is closed, even if a frame still lies in it; a
-    /// fault is handed out once, then the slot is closed.
-    pub fn take(&self) -> Result<Option<Frame>, SourceError> {
-        let waiting = |slot: &mut Slot| slot.newest.is_none() && !slot.closed;
+    /// Waits for a frame. Returns `Ok(None)` once the slot is closed, even if a frame still lies in
+    /// it; a fault is handed out once, then the slot is closed.
+    pub(crate) fn take(&self) -> Result<Option<F>, SourceError> {
+        let waiting = |slot: &mut Slot<F>| slot.newest.is_none() && !slot.closed;
         let mut slot =
             self.filled.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
         match slot.fault.take() {
@@ -44,7 +51,7 @@ impl LatestFrame {
     }
 
     /// Ends the stream for whoever waits now or later.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut slot = self.lock();
         slot.closed = true;
         slot.newest = None;
@@ -52,7 +59,7 @@ impl LatestFrame {
     }
 
     /// Ends the stream with an error, unless it has ended already.
-    pub fn close_with(&self, fault: SourceError) {
+    pub(crate) fn close_with(&self, fault: SourceError) {
         let mut slot = self.lock();
         if !slot.closed {
             slot.fault = Some(fault);
@@ -62,8 +69,9 @@ impl LatestFrame {
         self.filled.notify_all();
     }
 
-    /// The slot is a plain value, valid after every statement, so a poisoned lock is usable.
-    fn lock(&self) -> MutexGuard<'_, Slot> {
+    /// Locks the slot, which is a plain value, valid after every statement, so a poisoned lock is
+    /// usable.
+    fn lock(&self) -> MutexGuard<'_, Slot<F>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,32 +81,20 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use magpie_perception::{BgrImage, StampNs, StampSource};
-
     use super::*;
 
-    fn frame(sequence: u64) -> Frame {
-        Frame {
-            sequence,
-            stamp: StampNs(sequence),
-            stamp_source: StampSource::Arrival,
-            color: BgrImage::new(1, 1, vec![0; 3]).unwrap(),
-            depth: None,
-        }
-    }
-
-    fn sequence(taken: Result<Option<Frame>, SourceError>) -> Option<u64> {
-        taken.unwrap().map(|frame| frame.sequence)
+    fn fault() -> SourceError {
+        SourceError { from: "camera x".into(), source: "burnt".into() }
     }
 
     #[test]
-    fn the_newest_frame_wins_and_the_gap_shows_what_it_replaced() {
+    fn the_newest_frame_wins_and_the_replaced_one_comes_back() {
         let latest = LatestFrame::default();
-        assert!(latest.put(frame(0)).is_none());
-        assert_eq!(sequence(latest.take()), Some(0));
-        assert!(latest.put(frame(1)).is_none());
-        assert_eq!(latest.put(frame(2)).map(|frame| frame.sequence), Some(1));
-        assert_eq!(sequence(latest.take()), Some(2));
+        assert!(latest.put(0).is_none());
+        assert_eq!(latest.take().unwrap(), Some(0));
+        assert!(latest.put(1).is_none());
+        assert_eq!(latest.put(2), Some(1));
+        assert_eq!(latest.take().unwrap(), Some(2));
     }
 
     #[test]
@@ -106,11 +102,11 @@ mod tests {
         let latest = Arc::new(LatestFrame::default());
         let taker = {
             let latest = Arc::clone(&latest);
-            std::thread::Builder::new().spawn(move || sequence(latest.take())).unwrap()
+            std::thread::Builder::new().spawn(move || latest.take().unwrap()).unwrap()
         };
         std::thread::sleep(Duration::from_millis(20));
         assert!(!taker.is_finished());
-        latest.put(frame(7));
+        latest.put(7);
         assert_eq!(taker.join().unwrap(), Some(7));
     }
 
@@ -119,28 +115,28 @@ mod tests {
         let latest = Arc::new(LatestFrame::default());
         let taker = {
             let latest = Arc::clone(&latest);
-            std::thread::Builder::new().spawn(move || sequence(latest.take())).unwrap()
+            std::thread::Builder::new().spawn(move || latest.take().unwrap()).unwrap()
         };
         latest.close();
         assert_eq!(taker.join().unwrap(), None);
-        latest.put(frame(1));
-        assert_eq!(sequence(latest.take()), None);
+        latest.put(1);
+        assert_eq!(latest.take().unwrap(), None);
     }
 
     #[test]
     fn a_fault_is_handed_out_once() {
         let latest = LatestFrame::default();
-        latest.put(frame(1));
-        latest.close_with(SourceError { from: "camera x".into(), source: "burnt".into() });
+        latest.put(1);
+        latest.close_with(fault());
         assert_eq!(latest.take().unwrap_err().from, "camera x");
-        assert_eq!(sequence(latest.take()), None);
+        assert_eq!(latest.take().unwrap(), None);
     }
 
     #[test]
     fn a_fault_after_the_end_is_no_fault() {
-        let latest = LatestFrame::default();
+        let latest = LatestFrame::<u64>::default();
         latest.close();
-        latest.close_with(SourceError { from: "camera x".into(), source: "burnt".into() });
-        assert_eq!(sequence(latest.take()), None);
+        latest.close_with(fault());
+        assert_eq!(latest.take().unwrap(), None);
     }
 }

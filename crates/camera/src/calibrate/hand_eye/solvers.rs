@@ -10,10 +10,11 @@ use std::fmt;
 use opencv::calib3d::{self, HandEyeCalibrationMethod, RobotWorldHandEyeCalibrationMethod};
 use opencv::core::{Mat, Vector};
 
-use super::hand_eye::{HandEye, HandEyePair, Setup, mean_pose};
-use super::matrices::{CvResult, pose_of, rotation_mat, translation_mat};
+use super::mean::mean_pose;
+use super::model::{HandEye, HandEyePair, Setup};
+use crate::calibrate::matrices::{CvResult, pose_of, rotation_mat, translation_mat};
 
-/// A closed solution.
+/// A closed solution, by the names of those who found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Solver {
     Tsai,
@@ -48,7 +49,7 @@ impl Solver {
         }
     }
 
-    /// `None` if the solver finds no rigid transform.
+    /// Returns `None` if the solver finds no rigid transform.
     pub(crate) fn solve(self, setup: Setup, pairs: &[HandEyePair]) -> Option<HandEye> {
         match self {
             Solver::Tsai => hand_eye(setup, pairs, HandEyeCalibrationMethod::CALIB_HAND_EYE_TSAI),
@@ -167,4 +168,64 @@ fn robot_world(
             parent_from_board: board_from_other.inverse(),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::{Isometry3, Vector3};
+
+    use super::*;
+
+    fn pose(translation: [f64; 3], rotation: [f64; 3]) -> Isometry3<f64> {
+        Isometry3::new(Vector3::from(translation), Vector3::from(rotation))
+    }
+
+    /// Where the arm stops: the gripper looks down, from everywhere around the board.
+    fn stops() -> impl Iterator<Item = Isometry3<f64>> {
+        (0..12_u8).map(|stop| {
+            let angle = 2.4 * f64::from(stop);
+            let tilt = 0.15 + 0.03 * f64::from(stop % 5);
+            let above = [0.5 + 0.1 * angle.cos(), 0.1 * angle.sin(), 0.3 + 0.02 * f64::from(stop)];
+            let down = pose([0.0; 3], [std::f64::consts::PI, 0.0, 0.0]);
+            let aside = pose([0.0; 3], [tilt * angle.cos(), tilt * angle.sin(), 0.5 * angle.sin()]);
+            pose(above, [0.0; 3]) * down * aside
+        })
+    }
+
+    /// Pairs without noise have one solution, and every solver finds it.
+    fn check_exact_pairs(hand_eye: &HandEye) {
+        let pairs: Vec<HandEyePair> = stops()
+            .map(|base_from_gripper| HandEyePair {
+                base_from_gripper,
+                camera_from_board: hand_eye.camera_from_board(&base_from_gripper),
+                view: None,
+            })
+            .collect();
+        for solver in Solver::ALL {
+            let found = solver.solve(hand_eye.setup, &pairs).unwrap();
+            let spread = found.spread(&pairs);
+            assert!(spread.max_mm < 1e-6 && spread.max_deg < 1e-6, "{solver}: {spread:?}");
+            let moved = hand_eye.parent_from_camera.inverse() * found.parent_from_camera;
+            assert!(moved.translation.vector.norm() < 1e-9, "{solver}: {moved}");
+            assert!(moved.rotation.angle() < 1e-7, "{solver}: {moved}");
+        }
+    }
+
+    #[test]
+    fn exact_pairs_of_a_camera_on_the_arm_have_no_spread_with_any_solver() {
+        check_exact_pairs(&HandEye {
+            setup: Setup::EyeInHand,
+            parent_from_camera: pose([0.05, -0.02, 0.08], [0.1, 0.0, 1.6]),
+            parent_from_board: pose([0.55, 0.05, 0.0], [std::f64::consts::PI, 0.0, 0.3]),
+        });
+    }
+
+    #[test]
+    fn exact_pairs_of_a_fixed_camera_have_no_spread_with_any_solver() {
+        check_exact_pairs(&HandEye {
+            setup: Setup::EyeToHand,
+            parent_from_camera: pose([0.9, 0.3, 0.9], [2.2, 1.1, 0.4]),
+            parent_from_board: pose([0.02, 0.01, 0.1], [0.2, -0.1, 0.7]),
+        });
+    }
 }

@@ -1,24 +1,24 @@
 //! Degrees that were taken for radians.
 //!
-//! A rotation vector in degrees only needs its unit back. Once it was made a matrix, whole turns are
-//! lost: 30 "radians" look like -1.42. But arm and board turn by the same angle between two stops, so
-//! the lost turns can be found again by trying all of them.
+//! A rotation vector in degrees only needs its unit back. Once it was made a matrix, whole turns
+//! are lost: 30 "radians" look like -1.42. But arm and board turn by the same angle between two
+//! stops, so the lost turns can be found again by trying all of them.
 
 use std::f64::consts::{PI, TAU};
 
 use nalgebra::{Isometry3, UnitQuaternion};
 
-use super::RawPose;
+use super::model::RawPose;
 
-/// No rotation is larger than 180 "radians", which are so many turns.
+/// No rotation is larger than 180 "radians", which are this many turns.
 const TURNS_MAX: i32 = 28;
-/// Enough stops to tell right from wrong turns; the others are matched with these.
+/// This many stops tell right from wrong turns; the others are matched with them.
 const STOPS: usize = 8;
-/// Noise of a board's direction.
+/// The direction of a board is noisy by less than this.
 const OFF_DEG_MAX: f64 = 1.0;
 
-/// `None` if the rotations cannot have been in degrees. Matrices are only looked into on request: it
-/// takes a while.
+/// Takes the rotations for degrees. Returns `None` if they cannot have been degrees. Matrices are
+/// only looked into on request: it takes a while.
 pub(crate) fn undo(poses: &mut [RawPose], others: &[RawPose], matrices: bool) -> Option<()> {
     let vectors: Option<Vec<_>> = poses.iter().map(|raw| raw.rotation_vector).collect();
     let rotations = match vectors {
@@ -35,7 +35,7 @@ pub(crate) fn undo(poses: &mut [RawPose], others: &[RawPose], matrices: bool) ->
     Some(())
 }
 
-/// What the rotation may have been, if its angle was in degrees.
+/// Lists what the rotation may have been, if its angle was in degrees.
 fn candidates(raw: &RawPose) -> Vec<UnitQuaternion<f64>> {
     let Some((axis, angle)) = raw.pose.rotation.axis_angle() else {
         return vec![UnitQuaternion::identity()];
@@ -47,7 +47,7 @@ fn candidates(raw: &RawPose) -> Vec<UnitQuaternion<f64>> {
         .collect()
 }
 
-/// The rotations between which the poses turn as the others do.
+/// Picks the rotations between which the poses turn as the others do.
 fn with_turns(poses: &[RawPose], others: &[RawPose]) -> Option<Vec<UnitQuaternion<f64>>> {
     if poses.len() < 4 {
         return None;

@@ -8,9 +8,10 @@ use opencv::core::Mat;
 use opencv::prelude::*;
 use opencv::videoio::{self, VideoCapture};
 
-use crate::files::{Images, Reader};
+use super::player::Reader;
+use crate::errors::{OpenError, VideoFileError, chain};
+use crate::images::Images;
 use crate::pixels::bgr_from_mat;
-use crate::{OpenError, VideoFileError, chain};
 
 pub(crate) struct VideoFile {
     path: PathBuf,
@@ -21,7 +22,7 @@ pub(crate) struct VideoFile {
 }
 
 impl VideoFile {
-    /// Decodes the first frame as a check.
+    /// Opens the file, and decodes its first frame as a check.
     pub(crate) fn open(path: &Path) -> Result<VideoFile, OpenError> {
         let open = || {
             let mut probe = open_capture(path)?;
@@ -47,7 +48,7 @@ impl Reader for VideoFile {
             Ok(true) => {
                 self.frames_read += 1.0;
                 let color = bgr_from_mat(&self.mat).map_err(|problem| chain(&problem));
-                Some(color.map(|color| Images { color, depth: None }))
+                Some(color.map(Images::from))
             }
             Ok(false) => self.check_complete(),
             Err(error) => Some(Err(chain(&error))),
@@ -63,8 +64,8 @@ impl Reader for VideoFile {
 }
 
 impl VideoFile {
-    /// A truncated file must not pass for a short one. Some containers only estimate how many
-    /// frames they hold, so a few may be missing.
+    /// Returns an error at the end of a truncated file, which must not pass for a short one. Some
+    /// containers only estimate how many frames they hold, so a few may be missing.
     fn check_complete(&mut self) -> Option<Result<Images, String>> {
         let expected = self.capture.get(videoio::CAP_PROP_FRAME_COUNT).unwrap_or(0.0);
         let read = std::mem::replace(&mut self.frames_read, f64::INFINITY);
@@ -88,7 +89,7 @@ fn open_capture(path: &Path) -> Result<VideoCapture, VideoFileError> {
 
 fn frame_interval(capture: &VideoCapture) -> Result<Duration, VideoFileError> {
     let fps = capture.get(videoio::CAP_PROP_FPS).map_err(VideoFileError::OpenCv)?;
-    // Beyond these a container's clock was mistaken for its frame rate.
+    // Outside of these a container's clock was mistaken for its frame rate.
     if (0.01..=1000.0).contains(&fps) {
         Ok(Duration::from_secs_f64(1.0 / fps))
     } else {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use magpie_perception::BoxError;
 
-use crate::files::{Images, Reader};
-use crate::{
-    ImageError, ImageFolderConfig, OpenError, chain, check_aligned, read_depth_png, read_image,
-};
+use super::player::Reader;
+use crate::config::ImageFolderConfig;
+use crate::errors::{ImageError, OpenError, chain};
+use crate::image_file::{read_depth_png, read_image};
+use crate::images::Images;
 
 pub(crate) struct ImageFolder {
     entries: Vec<Entry>,
@@ -22,7 +23,7 @@ struct Entry {
 }
 
 impl ImageFolder {
-    /// The list of files is fixed here, and the first frame read as a check.
+    /// Lists the files once and for all, and reads the first frame as a check.
     pub(crate) fn open(config: &ImageFolderConfig) -> Result<ImageFolder, OpenError> {
         if config.frame_interval.is_zero() {
             return Err(OpenError::FrameInterval);
@@ -59,14 +60,10 @@ impl Reader for ImageFolder {
 impl Entry {
     fn read(&self) -> Result<Images, ImageError> {
         let color = read_image(&self.color)?;
-        let Some(path) = &self.depth else { return Ok(Images { color, depth: None }) };
+        let Some(path) = &self.depth else { return Ok(Images::from(color)) };
         let depth = read_depth_png(path)?;
-        check_aligned(&color, &depth).map_err(|source| ImageError {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Images { color, depth: Some(depth) })
+        let images = Images::new(color, Some(depth));
+        images.map_err(|source| ImageError { action: "read", path: path.clone(), source })
     }
 }
 
