@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use magpie_perception::{SharedClock, StampNs};
-use magpie_recording::{RecordingError, Ring, RingLimits, WriteOptions};
+use magpie_recording::{RecordingError, Ring, RingLimits, StoredFile, WriteOptions};
 use magpie_wire::{self as wire, Reason};
 
-use super::messages;
 use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, Shared, TROUBLE_NS};
 use super::tap::Tap;
 use super::writer::{FileOutput, Output, Writer};
@@ -196,7 +195,7 @@ fn open_ring(
         kept_bytes_max: ring.kept_bytes_max,
         free_bytes_min,
     };
-    let attachments = messages::config_file(&origin.config).into_iter().collect();
+    let attachments = StoredFile::config(&origin.config).into_iter().collect();
     Ring::open(folder, &origin.cell, origin.info.clone(), options, limits, attachments)
 }
 
@@ -314,7 +313,7 @@ mod tests {
         recorder.finish().unwrap();
         assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
         let [kept] = <[PathBuf; 1]>::try_from(recordings(&folder.path().join("kept"))).unwrap();
-        let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
+        let mut reader = MessageReader::statuses(&kept).unwrap();
         let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
         assert_eq!(statuses, 3, "every change is recorded");
     }

@@ -1,19 +1,18 @@
-//! What was found in a frame, as viewers draw it in three dimensions: where each package ends at
-//! the height of its top, how the tool comes to it, and its name.
+//! The packages of a frame as viewers draw them in three dimensions: the outline at the height of
+//! the top, the way of the tool, and a label.
 
 use std::f64::consts::{FRAC_PI_2, TAU};
 
 use foxglove::messages::line_primitive::Type as LineType;
 use foxglove::messages::scene_entity_deletion::Type as DeletionType;
 use foxglove::messages::{
-    ArrowPrimitive, Color, LinePrimitive, Point3, Pose, Quaternion, SceneEntity,
+    ArrowPrimitive, Color, LinePrimitive, Point3, Pose, PosesInFrame, Quaternion, SceneEntity,
     SceneEntityDeletion, SceneUpdate, TextPrimitive, Vector3 as FoxgloveVector3,
 };
 use magpie_perception::{Grasp, Package, Packages, Plane, Scene, outlines};
 use nalgebra::{Isometry3, Point3 as Point, Translation3, UnitQuaternion, Vector3};
 
-use crate::results::{color, name, reference_frame_id};
-use crate::schema::timestamp;
+use super::common::{color, timestamp, type_name};
 
 const OUTLINE_DEVIATION_PX_MAX: f64 = 2.0;
 const LINE_M: f64 = 0.004;
@@ -22,16 +21,31 @@ const SHAFT_M: f64 = 0.008;
 const HEAD_M: f64 = 0.03;
 const FONT_M: f64 = 0.03;
 
-/// Everything that was drawn before goes.
-pub(crate) fn scene_update(found: &Packages, class_names: &[String], scene: &Scene) -> SceneUpdate {
-    let stamp = timestamp(found.stamp);
+/// The best grasp of each package, in pick order. `frame_id` names the reference frame of the poses.
+pub(crate) fn grasp_poses(packages: &Packages, frame_id: &str) -> PosesInFrame {
+    let best = packages.packages.iter().filter_map(|package| package.best_grasp());
+    PosesInFrame {
+        timestamp: Some(timestamp(packages.stamp)),
+        frame_id: frame_id.to_owned(),
+        poses: best.map(|grasp| pose(&grasp.reference_from_grasp)).collect(),
+    }
+}
+
+/// The entities of one frame, in the reference frame that `frame_id` names. They replace everything
+/// that was drawn before.
+pub(crate) fn scene_update(
+    packages: &Packages,
+    class_names: &[String],
+    scene: &Scene,
+    frame_id: &str,
+) -> SceneUpdate {
+    let stamp = timestamp(packages.stamp);
     let everything = SceneEntityDeletion {
         timestamp: Some(stamp),
         r#type: DeletionType::All.into(),
         ..SceneEntityDeletion::default()
     };
-    let frame_id = reference_frame_id(found, &scene.camera_info.frame_id);
-    let entities = found.packages.iter().map(|package| {
+    let entities = packages.packages.iter().map(|package| {
         let [r, g, b] = color(package.track_id);
         let color = Color { r, g, b, a: 1.0 };
         let best = package.best_grasp();
@@ -55,7 +69,7 @@ fn outline_lines(package: &Package, scene: &Scene, color: Color) -> Vec<LinePrim
     let height_m = package.height_m.unwrap_or(0.0);
     let top = Plane { normal: support.normal, offset_m: support.offset_m + height_m };
     let reference_from_camera = scene.reference_from_camera();
-    // Corners of pixels, whose centres are at whole numbers.
+    // The points are corners of pixels, and the centres of pixels are at whole numbers.
     let on_top = |&[x, y]: &[i32; 2]| {
         let ray = scene.camera_info.ray(f64::from(x) - 0.5, f64::from(y) - 0.5);
         top.intersect_ray(&ray).map(|point| point3(&(reference_from_camera * point)))
@@ -84,7 +98,8 @@ fn cups<'a>(
     })
 }
 
-/// The way of the tool, ending at the contact. Arrows point along x, tools approach along z.
+/// An arrow along the tool's way that ends at the contact. Arrows point along x, tools approach along
+/// z.
 fn approach(grasp: &Grasp, scene: &Scene, color: Color) -> ArrowPrimitive {
     let length_m = scene.tool.approach_length_m;
     let start = Translation3::new(0.0, 0.0, -length_m);
@@ -103,10 +118,12 @@ fn approach(grasp: &Grasp, scene: &Scene, color: Color) -> ArrowPrimitive {
 
 fn label(package: &Package, class_names: &[String], color: Color) -> Option<TextPrimitive> {
     let at = package.position_in_reference?;
-    let kind = name(package, class_names);
+    let package_type = type_name(package, class_names);
     let text = match package.best_grasp() {
-        Some(grasp) => format!("{} {kind} {:.2}", package.track_id, grasp.quality.product()),
-        None => format!("{} {kind}: no grasp", package.track_id),
+        Some(grasp) => {
+            format!("{} {package_type} {:.2}", package.track_id, grasp.quality.product())
+        }
+        None => format!("{} {package_type}: no grasp", package.track_id),
     };
     Some(TextPrimitive {
         pose: Some(pose(&Isometry3::from_parts(at.into(), UnitQuaternion::identity()))),
@@ -133,7 +150,7 @@ fn point3(point: &Point<f64>) -> Point3 {
     Point3 { x: point.x, y: point.y, z: point.z }
 }
 
-pub(crate) fn pose(reference_from_body: &Isometry3<f64>) -> Pose {
+fn pose(reference_from_body: &Isometry3<f64>) -> Pose {
     let (p, q) = (&reference_from_body.translation.vector, &reference_from_body.rotation.coords);
     Pose {
         position: Some(FoxgloveVector3 { x: p.x, y: p.y, z: p.z }),
