@@ -184,7 +184,7 @@ fn threads_and_spinning_do_not_change_what_is_computed() {
         let options = SessionOptions { threads, spinning, ..SessionOptions::default() };
         let mut session = OnnxSession::load(&model("tiny_bgr8.onnx"), &options).unwrap();
         fill(&mut session, 7);
-        outputs.push(session.run().unwrap().predictions.to_vec());
+        outputs.push(session.run().unwrap().predictions.to_owned());
     }
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }
