@@ -288,7 +288,9 @@ fn without_a_calibration_poses_are_in_the_camera() {
     let path = folder.path().join("belt.mcap");
     let info = RecordingInfo { scene: None, ..info() };
     let mut writer = FrameWriter::create(&path, info, WriteOptions::default()).unwrap();
-    write_processed(&mut writer, 3);
+    let packages = Packages { reference_frame: ReferenceFrame::Camera, ..packages(3) };
+    let results = Results { message: &message(3), packages: &packages, class_names: &[] };
+    writer.write_processed(&frame(3), &results).unwrap();
     writer.finish().unwrap();
     let poses: PosesInFrame = drawn(&folder, "/grasps");
     assert_eq!(poses.frame_id, "camera_optical_frame");
