@@ -10,7 +10,6 @@ use magpie_perception::{
 };
 use magpie_recording::{FrameReader, Pace, Playback};
 
-use super::cell;
 use crate::pictures::read_frame;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::Failure;
@@ -53,11 +52,6 @@ impl BenchFrames {
             )));
         }
         Ok(loaded)
-    }
-
-    /// A heap in a simulated cell, in the first of whose frames about this many packages are seen.
-    pub fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
-        cell::simulate(size_px, packages)
     }
 
     /// Why no grasp is planned in these frames.

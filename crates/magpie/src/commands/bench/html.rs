@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::report::{Report, Run};
+use super::report::Report;
+use super::stages::{Run, Stage, stage_ms};
 
 const SIZE_PX: (u32, u32) = (900, 340);
 /// Told apart by most eyes (Okabe and Ito).
@@ -16,6 +17,15 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
+const STAGES_BESIDE_THE_MODEL: [Stage; 6] = [
+    Stage::Preprocess,
+    Stage::Decode,
+    Stage::Plan,
+    Stage::Publish,
+    Stage::Arrival,
+    Stage::Overhead,
+];
+
 /// A line of a plot: x, and milliseconds.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
@@ -25,12 +35,14 @@ pub(super) struct Series<'a> {
 /// Everything a browser needs, plots as inline SVG.
 pub(super) fn page(report: &Report, run: &Run) -> String {
     let lines = |shape: fn(&[f64]) -> Vec<(f64, f64)>| {
-        [("end to end", "end_to_end"), ("bare session.run", "bare_run")]
-            .map(|(name, stage)| Series { name, points: shape(&run.stage_ms(stage)) })
+        [("end to end", Stage::EndToEnd), ("bare session.run", Stage::BareRun)]
+            .map(|(name, stage)| Series { name, points: shape(&stage_ms(&run.rounds, stage)) })
     };
     let share = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
-    let stages = ["preprocess", "decode", "plan", "publish", "arrival", "overhead"]
-        .map(|name| Series { name, points: percentiles(&run.stage_ms(name)) });
+    let stages = STAGES_BESIDE_THE_MODEL.map(|stage| Series {
+        name: stage.name(),
+        points: percentiles(&stage_ms(&run.rounds, stage)),
+    });
     let body = format!(
         "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Stage by stage, without the model</h2>\n{}\n\
          <h2>Frame by frame</h2>\n{}\n",

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Round;
-use super::report::{STAGES, ms, stage_ns};
+use super::stages::{Round, Stage, ms, stage_ms};
 
 /// This many consecutive parts of a run, each measured alone, tell how far the run can be trusted.
 const BLOCKS: usize = 10;
@@ -39,17 +38,17 @@ pub(super) fn metrics() -> Vec<Metric> {
         part_min: 1,
         of,
     };
-    let times =
-        STAGES.into_iter().filter(|(stage, _)| *stage != "bare_run").flat_map(|(stage, _)| {
-            // The p99 of less than a hundred frames is the worst of them.
-            [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
-                let of = move |rounds: &[Round]| {
-                    quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
-                };
-                let metric = metric(&format!("{stage} {name}, bare runs"), false, Box::new(of));
-                Metric { part_min, ..metric }
-            })
-        });
+    let times = Stage::ALL.into_iter().filter(|stage| *stage != Stage::BareRun).flat_map(|stage| {
+        // The p99 of less than a hundred frames is the worst of them.
+        [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
+            let of = move |rounds: &[Round]| {
+                quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
+            };
+            let metric =
+                metric(&format!("{} {name}, bare runs", stage.name()), false, Box::new(of));
+            Metric { part_min, ..metric }
+        })
+    });
     let cpu = |rounds: &[Round]| mean(rounds, |round| ms(round.cpu_ns)) / bare_run_ms(rounds);
     let frames = |rounds: &[Round]| bare_run_ms(rounds) / mean(rounds, |r| ms(r.published_ns));
     let allocations = |rounds: &[Round]| middle(rounds, |round| round.allocations as f64);
@@ -64,12 +63,8 @@ pub(super) fn metrics() -> Vec<Metric> {
         .collect()
 }
 
-pub(super) fn stage_ms(rounds: &[Round], name: &str) -> Vec<f64> {
-    rounds.iter().filter_map(|round| stage_ns(round, name)).map(ms).collect()
-}
-
-pub(super) fn bare_run_ms(rounds: &[Round]) -> f64 {
-    median(&stage_ms(rounds, "bare_run"))
+fn bare_run_ms(rounds: &[Round]) -> f64 {
+    median(&stage_ms(rounds, Stage::BareRun))
 }
 
 pub(super) fn mean(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
@@ -115,7 +110,7 @@ impl fmt::Display for Measure {
 }
 
 /// `NaN` of nothing.
-pub(super) fn median(values: &[f64]) -> f64 {
+fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 

@@ -10,11 +10,11 @@ use hdrhistogram::Histogram;
 use magpie_perception::ModelSpec;
 use serde::{Deserialize, Serialize};
 
-use super::Round;
 use super::frames::BenchFrames;
 use super::measures::{
-    Measure, RSS_ERROR_SHARE, deviation, mean, measure, metrics, middle, stage_ms, verdict,
+    Measure, RSS_ERROR_SHARE, deviation, mean, measure, metrics, middle, verdict,
 };
+use super::stages::{Run, Stage, ms, stage_ms};
 use crate::present::table;
 use magpie_daemon::failure::Failure;
 
@@ -25,59 +25,6 @@ const TICKS_PER_HALF: u32 = 4;
 
 /// Ten minutes: anything longer is no latency any more.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
-
-/// Stages in the order of the frame's way, and what they mean.
-pub(super) const STAGES: [(&str, &str); 9] = [
-    ("preprocess", "letterbox into the model's input"),
-    ("inference", "session.run within the frame"),
-    ("decode", "boxes, NMS, masks"),
-    ("plan", "tracks and grasps"),
-    ("publish", "hand-over to the publisher"),
-    ("arrival", "encoding, zenoh, decoding by a subscriber"),
-    ("end_to_end", "frame in memory to a subscriber's hands"),
-    ("overhead", "end_to_end without inference"),
-    ("bare_run", "session.run alone, between the frames"),
-];
-
-/// Everything that was measured.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Run {
-    pub rounds: Vec<Round>,
-    pub provider: String,
-    /// Of the model.
-    pub threads: usize,
-    pub rss_start_bytes: Option<u64>,
-    pub rss_end_bytes: Option<u64>,
-}
-
-impl Run {
-    /// Milliseconds of one stage, round by round.
-    pub(super) fn stage_ms(&self, name: &str) -> Vec<f64> {
-        stage_ms(&self.rounds, name)
-    }
-}
-
-pub(super) fn ms(ns: u64) -> f64 {
-    ns as f64 / 1e6
-}
-
-/// `None`: the result never arrived.
-pub(super) fn stage_ns(round: &Round, name: &str) -> Option<u64> {
-    let stages = &round.stages;
-    let publish_ns = round.published_ns.saturating_sub(stages.total_ns);
-    Some(match name {
-        "preprocess" => stages.preprocess_ns,
-        "inference" => stages.inference_ns,
-        "decode" => stages.decode_ns,
-        "plan" => stages.plan_ns,
-        "publish" => publish_ns,
-        "arrival" => round.received_ns?.saturating_sub(round.published_ns),
-        "end_to_end" => round.received_ns?,
-        "overhead" => round.received_ns?.saturating_sub(stages.inference_ns),
-        "bare_run" => round.bare_run_ns,
-        _ => unreachable!("a stage of STAGES"),
-    })
-}
 
 /// Latencies of one stage in milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,7 +41,7 @@ pub(super) struct StageReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub schema_version: u32,
-    /// Of the program.
+    /// The program's version.
     pub version: String,
     /// Where the pictures come from.
     pub frames: String,
@@ -103,7 +50,7 @@ pub(super) struct Report {
     pub model: String,
     pub model_sha256: String,
     pub provider: String,
-    /// Of the model.
+    /// Threads of the model.
     pub threads: usize,
     pub has_scene: bool,
     pub has_depth: bool,
@@ -128,7 +75,7 @@ pub(super) struct Report {
     pub allocated_kib_per_frame: f64,
     pub rss_start_mib: Option<f64>,
     pub rss_end_mib: Option<f64>,
-    pub stages: BTreeMap<String, StageReport>,
+    pub stages: BTreeMap<Stage, StageReport>,
     /// What `--against` compares.
     pub measures: BTreeMap<String, Measure>,
 }
@@ -136,10 +83,10 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(run: &Run, model: &ModelSpec, frames: &BenchFrames) -> Report {
         let mut stages = BTreeMap::new();
-        for (name, _) in STAGES {
-            stages.insert(name.to_owned(), stage_report(&run.stage_ms(name)));
-        }
         let rounds = &run.rounds;
+        for stage in Stage::ALL {
+            stages.insert(stage, stage_report(&stage_ms(rounds, stage)));
+        }
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let color = &frames.frames[0].color;
         let measures = metrics().into_iter().map(|metric| {
@@ -162,9 +109,10 @@ impl Report {
             rounds: rounds.len(),
             packages_median: middle(rounds, |round| round.packages as f64),
             packages_visible: frames.packages_visible,
-            end_to_end_over_run_ratio: stages["end_to_end"].p50_ms / stages["bare_run"].p50_ms,
+            end_to_end_over_run_ratio: stages[&Stage::EndToEnd].p50_ms
+                / stages[&Stage::BareRun].p50_ms,
             throughput_fps: 1e3 / mean(rounds, |round| ms(round.published_ns)),
-            jitter_ms: deviation(&run.stage_ms("end_to_end")),
+            jitter_ms: deviation(&stage_ms(rounds, Stage::EndToEnd)),
             lost: rounds.iter().filter(|round| round.received_ns.is_none()).count(),
             cpu_ms_per_frame: mean(rounds, |round| ms(round.cpu_ns)),
             allocations_per_frame: middle(rounds, |round| round.allocations as f64),
@@ -195,17 +143,17 @@ impl Report {
     /// The headline, the stages, and the rest.
     pub(super) fn table(&self) -> String {
         let mut table = table::new(&["ms", "p50", "p90", "p99", "p99.9", "max", ""]);
-        for (name, meaning) in STAGES {
-            let stage = &self.stages[name];
+        for stage in Stage::ALL {
+            let report = &self.stages[&stage];
             let number = |value: f64| table::number(format!("{value:.3}"));
             table.add_row([
-                Cell::new(name),
-                number(stage.p50_ms),
-                number(stage.p90_ms),
-                number(stage.p99_ms),
-                number(stage.p999_ms),
-                number(stage.max_ms),
-                Cell::new(meaning),
+                Cell::new(stage.name()),
+                number(report.p50_ms),
+                number(report.p90_ms),
+                number(report.p99_ms),
+                number(report.p999_ms),
+                number(report.max_ms),
+                Cell::new(stage.meaning()),
             ]);
         }
         format!("{}\n\n{table}\n\n{}", self.headline(), self.rest())
@@ -279,7 +227,7 @@ impl Report {
             let measure = |mib: f64| Measure { value: mib, error: Some(RSS_ERROR_SHARE * mib) };
             row("memory at the end, MiB", measure(before), measure(now), false);
         }
-        let bare_ms = |report: &Report| report.stages["bare_run"].p50_ms;
+        let bare_ms = |report: &Report| report.stages[&Stage::BareRun].p50_ms;
         let _ = write!(
             text,
             "bare session.run: {:.3} ms before, {:.3} ms now; results lost: {} before, {} now\n\n\
@@ -345,6 +293,7 @@ fn nanoseconds(value_ms: f64) -> u64 {
 mod tests {
     use magpie_perception::StageLatencies;
 
+    use super::super::stages::Round;
     use super::*;
 
     /// Rounds whose model takes `inference_ms` and everything else one millisecond a stage.
@@ -414,8 +363,8 @@ mod tests {
     fn the_ratio_is_of_medians_and_overhead_is_what_the_model_does_not_take() {
         let report = report(&[20; 40]);
         assert!(near(report.end_to_end_over_run_ratio, 25.0 / 20.0), "{report:?}");
-        assert!(near(report.stages["overhead"].p50_ms, 5.0), "{report:?}");
-        assert!(near(report.stages["arrival"].p50_ms, 1.0), "{report:?}");
+        assert!(near(report.stages[&Stage::Overhead].p50_ms, 5.0), "{report:?}");
+        assert!(near(report.stages[&Stage::Arrival].p50_ms, 1.0), "{report:?}");
         assert_eq!((report.lost, report.rounds), (0, 40));
     }
 
@@ -426,7 +375,7 @@ mod tests {
         (run.rss_start_bytes, run.rss_end_bytes) = (Some(3 << 20), Some(5 << 20));
         let report = report_of(&run);
         // From 6 to 1004 ms.
-        let found = &report.stages["end_to_end"];
+        let found = &report.stages[&Stage::EndToEnd];
         for (found_ms, ms) in [
             (found.p50_ms, 505.0),
             (found.p90_ms, 905.0),
@@ -525,7 +474,7 @@ mod tests {
     #[test]
     fn the_histogram_holds_every_percentile() {
         let histogram =
-            report(&(1..=1000).collect::<Vec<_>>()).stages["end_to_end"].histogram.clone();
+            report(&(1..=1000).collect::<Vec<_>>()).stages[&Stage::EndToEnd].histogram.clone();
         assert!(histogram.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{histogram:?}");
         let (percent, ms) = *histogram.iter().find(|(percent, _)| *percent >= 75.0).unwrap();
         assert!((ms - 10.0 * percent).abs() < 15.0, "{ms} ms at {percent} %");

@@ -3,8 +3,9 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::process;
 use super::report::{StageReport, stage_report};
-use super::{Bench, process};
+use super::system::SystemUnderTest;
 use crate::present::{progress, table};
 use magpie_daemon::failure::{Failure, Outcome};
 
@@ -44,7 +45,7 @@ impl Soak {
         Soak { frames: frames.max(PARTS) / PARTS * PARTS, parts: Vec::new() }
     }
 
-    pub(super) fn run(&mut self, bench: &mut Bench<'_>) -> Outcome {
+    pub(super) fn run(&mut self, system: &mut SystemUnderTest<'_>) -> Outcome {
         let length = self.frames / PARTS;
         // Filled again and again: what a soak keeps must not look like a leak.
         let length = usize::try_from(length).expect("a count");
@@ -54,7 +55,7 @@ impl Soak {
             latencies_ms.clear();
             let mut packages = 0;
             for _ in 0..length {
-                let round = bench.frame()?;
+                let round = system.frame()?;
                 latencies_ms.extend(round.received_ns.map(|ns| ns as f64 / 1e6));
                 packages += round.packages;
                 bar.inc(1);

@@ -14,11 +14,12 @@ use magpie_perception::CameraInfo;
 use nalgebra::Isometry3;
 use serde_json::{Value, json};
 
+use super::arguments::{AngleUnit, LengthUnit, units};
+use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::pairs::{self, Line, Pairs, Reading};
-use super::write_whole;
 use crate::present::{output, table};
-use magpie_daemon::calibration_files::pose::{Units, rows};
+use magpie_daemon::calibration_files::pose::rows;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_network::SystemClock;
@@ -29,18 +30,6 @@ enum SetupArg {
     EyeInHand,
     /// The camera is fixed in the cell, the arm holds the board.
     EyeToHand,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum LengthUnit {
-    M,
-    Mm,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum AngleUnit {
-    Rad,
-    Deg,
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,19 +123,6 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     }
 }
 
-pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
-    Units {
-        length_m: match length {
-            LengthUnit::M => 1.0,
-            LengthUnit::Mm => 0.001,
-        },
-        angle_rad: match angle {
-            AngleUnit::Rad => 1.0,
-            AngleUnit::Deg => 1.0_f64.to_radians(),
-        },
-    }
-}
-
 /// With every picture looked at.
 fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Failure> {
     let unit_of = |side: Option<LengthUnit>| units(side.unwrap_or(args.unit), args.angle_unit);
@@ -225,7 +201,7 @@ fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -
     file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
     file.camera_info_id = info.map(camera_info_id);
     let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
-    write_whole(&args.out, yaml.as_bytes())
+    write_atomically(&args.out, yaml.as_bytes())
 }
 
 /// What the camera's pose is called, and the board's.

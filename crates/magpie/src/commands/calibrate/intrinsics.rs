@@ -12,9 +12,9 @@ use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
 use serde_json::{Value, json};
 
+use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::live::Live;
-use super::write_whole;
 use crate::present::{output, table};
 use magpie_daemon::failure::{Failure, Outcome, one_line};
 
@@ -81,7 +81,7 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         Failure::config(error)
     })?;
     let yaml = format_camera_info(&report.info).context("form the camera_info")?;
-    write_whole(&args.out, yaml.as_bytes())?;
+    write_atomically(&args.out, yaml.as_bytes())?;
     if args.json {
         output::line(&to_json(&report, &gathered, &args.out).to_string())
     } else {

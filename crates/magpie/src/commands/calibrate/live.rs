@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use magpie_perception::{BgrImage, CameraInfo, Counters, Frame};
 
-use super::verify::check_size;
+use super::same_lens::check_size;
 use magpie_daemon::config::{Config, Source};
 use magpie_daemon::failure::Failure;
 use magpie_daemon::source::{self, OpenSource, SourceWatch};
@@ -87,7 +87,7 @@ impl PictureArgs {
             Some(path) => magpie_camera::read_sensor_image(path).map_err(Failure::config)?,
             None => Live::open(self.config.as_deref(), None)?.frame()?.color,
         };
-        check_size(&picture, info)?;
+        check_size("the picture", (picture.width_px(), picture.height_px()), info)?;
         Ok(picture)
     }
 }

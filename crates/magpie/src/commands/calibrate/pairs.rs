@@ -10,6 +10,7 @@ use magpie_perception::CameraInfo;
 use nalgebra::Isometry3;
 use serde_json::{Map, Value};
 
+use super::same_lens::check_size;
 use magpie_daemon::calibration_files::pose::{self, Units};
 use magpie_daemon::failure::{Failure, one_line};
 
@@ -169,17 +170,8 @@ fn see(
         Err(error) => return Ok(Err(describe(error.into()))),
     };
     let info = reading.info;
-    if (image.width_px(), image.height_px()) != (info.width_px, info.height_px) {
-        return Err(format!(
-            "{} is {}x{} px, the calibration of {} is for {}x{} px",
-            path.display(),
-            image.width_px(),
-            image.height_px(),
-            info.camera_name,
-            info.width_px,
-            info.height_px
-        ));
-    }
+    let size_px = (image.width_px(), image.height_px());
+    check_size(&path.display().to_string(), size_px, info).map_err(|failure| failure.message())?;
     let Some(view) = detect(&image, reading.board).map_err(|error| describe(error.into()))? else {
         return Ok(Err("no board found".into()));
     };

@@ -9,10 +9,10 @@ use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
 
+use super::arguments::list;
 use super::board_args::BoardArgs;
-use super::list;
 use super::live::Live;
-use super::verify::{check_same_lens, check_size};
+use super::same_lens::{check_same_lens, check_size};
 use crate::present::output;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
@@ -108,16 +108,7 @@ fn from_depth(
     info: &CameraInfo,
     depth: &DepthImage,
 ) -> Result<(Plane, String), Failure> {
-    if (depth.width_px(), depth.height_px()) != (info.width_px, info.height_px) {
-        return Err(Failure::Config(anyhow!(
-            "the depth image is {}x{} px, the calibration of {} is for {}x{} px",
-            depth.width_px(),
-            depth.height_px(),
-            info.camera_name,
-            info.width_px,
-            info.height_px
-        )));
-    }
+    check_size("the depth image", (depth.width_px(), depth.height_px()), info)?;
     let fit = fit_plane(depth, info, args.region, CLEARED_SHARE_MIN).map_err(Failure::config)?;
     let how = format!(
         "{:.0} % of {} depth pixels lie on one plane, within {:.2} mm rms",
@@ -134,7 +125,7 @@ fn from_board(
     picture: &BgrImage,
 ) -> Result<(Plane, String), Failure> {
     let board = args.board.board_to_scale()?;
-    check_size(picture, info)?;
+    check_size("the picture", (picture.width_px(), picture.height_px()), info)?;
     let view = view_of(picture, &board).map_err(Failure::config)?;
     let pose = board_pose(&view.points, info).map_err(Failure::config)?;
     let normal = pose.camera_from_board.rotation * Vector3::z_axis();

@@ -1,6 +1,6 @@
 //! `magpie calibrate verify`: touch a corner of the board with the tool, and see how far off it was.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use magpie_camera::calibrate::{board_pose, view_of};
@@ -9,10 +9,10 @@ use magpie_perception::CameraPlace;
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::json;
 
+use super::arguments::{AngleUnit, LengthUnit, list, units};
 use super::board_args::BoardArgs;
-use super::hand_eye::{AngleUnit, LengthUnit, units};
-use super::list;
 use super::live::PictureArgs;
+use super::same_lens::check_same_lens;
 use crate::present::output;
 use magpie_daemon::calibration_files::pose::{self, rows};
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
@@ -147,34 +147,4 @@ fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, 
             Ok(arm.pose * gripper_from_camera)
         }
     }
-}
-
-/// A hand-eye calibration holds for the lens that it was made with.
-pub(super) fn check_same_lens(path: &Path, file: &HandEyeFile, info_id: &str) -> Outcome {
-    match &file.camera_info_id {
-        Some(id) if id != info_id => Err(Failure::Config(anyhow!(
-            "{} was made with the camera_info {id}, this one is {info_id}: run `magpie calibrate \
-             hand-eye` again",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn check_size(
-    picture: &magpie_perception::BgrImage,
-    info: &magpie_perception::CameraInfo,
-) -> Outcome {
-    let found = (picture.width_px(), picture.height_px());
-    if found == (info.width_px, info.height_px) {
-        return Ok(());
-    }
-    Err(Failure::Config(anyhow!(
-        "the picture is {}x{} px, the calibration of {} is for {}x{} px",
-        found.0,
-        found.1,
-        info.camera_name,
-        info.width_px,
-        info.height_px
-    )))
 }

@@ -14,10 +14,11 @@ use magpie_perception::{
 use magpie_workcell::{Judge, Solids, TruePackage, Verdict};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
+use super::args::{EvalArgs, Masks};
+use super::folder::create_empty;
+use super::grasp_pictures;
 use super::grasp_report::{Report, Sizes, Trial};
-use super::scorecard::create_folder;
 use super::truth::{self, TrueFrame};
-use super::{EvalArgs, grasp_pictures};
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
 use magpie_daemon::config::Config;
@@ -34,20 +35,11 @@ const OCCLUDED_SHARE_MAX: f32 = 0.08;
 /// Patches that the baseline compares, across a mask.
 const FLATTEST_ACROSS: f32 = 14.0;
 
-/// Whose masks the planner is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Masks {
-    /// The true ones: what is judged is the planner alone.
-    True,
-    /// The model's, as in service.
-    Model,
-}
-
 pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let frames = truth::read(folder, &config.tool).map_err(Failure::Fault)?;
     let limits = config.limits(None);
     if let Some(pictures) = &args.pictures {
-        create_folder(pictures)?;
+        create_empty(pictures)?;
     }
     let mut detector = match args.masks {
         Masks::True => None,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::Cell;
 
-use super::scorecard::{Calibration, Scorecard, Section};
+use super::card::{Calibration, Scorecard, Section};
 use crate::present::table::{self, decimal, number};
 
 pub(super) fn scorecard(card: &Scorecard<'_>) -> String {

@@ -2,8 +2,8 @@
 
 use hotcoco::COCOeval;
 
-use super::Prediction;
 use super::dataset::LabelledDataset;
+use super::prediction::Prediction;
 
 pub(super) struct Matches {
     /// Like the predictions, one for one.

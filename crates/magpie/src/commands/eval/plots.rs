@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::scorecard::{Calibration, CurvePoint};
+use super::card::{Calibration, CurvePoint};
 
 const SIZE_PX: (u32, u32) = (620, 640);
 const RELIABILITY_HEIGHT_PX: u32 = 450;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hotcoco::{Annotation, COCO, COCOeval, Dataset, IouType, Segmentation};
 use serde::Serialize;
 
-use super::Prediction;
 use super::dataset::{LabelledDataset, is_outlined};
+use super::prediction::Prediction;
 use magpie_daemon::failure::Failure;
 
 /// COCO's averages; `None` where nothing is labelled.

@@ -10,8 +10,8 @@ use hotcoco::Image;
 use magpie_camera::{Canvas, encode_jpeg, read_image};
 use magpie_perception::{BgrImage, Mask};
 
+use super::card::Section;
 use super::matches::Verdict;
-use super::scorecard::Section;
 use crate::present::overlay::tint;
 use magpie_daemon::failure::{Failure, Outcome};
 

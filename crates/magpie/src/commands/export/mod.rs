@@ -7,6 +7,7 @@
 mod documents;
 mod folder;
 mod polygons;
+mod prelabel;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Pipeline};
 use magpie_recording::{FrameReader, Playback};
 
 use self::folder::LabelFolder;
+use self::prelabel::{Prelabel, PrelabelledPicture};
 use crate::pictures;
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
@@ -62,29 +64,6 @@ pub struct ExportArgs {
 /// Findings below this are noise; between it and the lowest score outlined they are doubts.
 const DOUBT_SCORE_MIN: f32 = 0.1;
 
-/// A picture and what was found in it.
-struct Prelabelled {
-    /// For people: a file's path, or a recording's and the frame's number in it.
-    origin: String,
-    /// Where the picture is now.
-    path: PathBuf,
-    /// Its name in the labels, but for the number before it.
-    name: String,
-    width_px: u32,
-    height_px: u32,
-    /// Best first.
-    found: Vec<Found>,
-    /// 0 (sure) to 1.
-    unsure: f64,
-}
-
-struct Found {
-    class_id: usize,
-    score: f32,
-    /// Largest piece first; see [`magpie_perception::Outline`] for the pixels' corners.
-    polygons: Vec<Vec<[i32; 2]>>,
-}
-
 pub fn export(args: &ExportArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     config.score_min = args.score_min.or(config.score_min);
@@ -115,8 +94,13 @@ pub fn export(args: &ExportArgs) -> Outcome {
     report(args, &done, seen, unreadable)
 }
 
-fn report(args: &ExportArgs, done: &[Prelabelled], seen: usize, unreadable: usize) -> Outcome {
-    let packages: usize = done.iter().map(|picture| picture.found.len()).sum();
+fn report(
+    args: &ExportArgs,
+    done: &[PrelabelledPicture],
+    seen: usize,
+    unreadable: usize,
+) -> Outcome {
+    let packages: usize = done.iter().map(|picture| picture.labels.len()).sum();
     let of_all = if done.len() < seen { format!(" (of {seen})") } else { String::new() };
     output::line(&format!(
         "{}{of_all} with {} in {}, the least sure first",
@@ -156,7 +140,7 @@ struct Labeller<'a> {
     clock: SharedClock,
     limits: Limits,
     tolerance_share: f64,
-    done: Vec<Prelabelled>,
+    done: Vec<PrelabelledPicture>,
     unreadable: usize,
 }
 
@@ -240,19 +224,27 @@ impl Labeller<'_> {
         let mut instances: Vec<_> = packages.packages.iter().map(|p| &p.instance).collect();
         instances.sort_by(|a, b| b.score.total_cmp(&a.score));
         let scores: Vec<f32> = instances.iter().map(|instance| instance.score).collect();
-        let found = instances
+        let labels = instances
             .iter()
             .filter(|instance| instance.score >= outlined_score_min)
-            .map(|instance| Found {
+            .map(|instance| Prelabel {
                 class_id: instance.class_id,
                 score: instance.score,
                 polygons: polygons::polygons(&instance.mask, self.tolerance_share),
             })
-            .filter(|found| !found.polygons.is_empty())
+            .filter(|label| !label.polygons.is_empty())
             .collect();
         let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
         let unsure = unsure(&scores);
-        self.done.push(Prelabelled { origin, path, name, width_px, height_px, found, unsure });
+        self.done.push(PrelabelledPicture {
+            origin,
+            path,
+            name,
+            width_px,
+            height_px,
+            labels,
+            unsure,
+        });
         Ok(())
     }
 }
