@@ -3,7 +3,8 @@
 use plotters::prelude::*;
 
 use super::report::Report;
-use super::stages::{Run, Stage, stage_ms};
+use super::stages::{RESOLUTION_MS, Run, Stage, stage_ms};
+use crate::distribution::Distribution;
 
 const SIZE_PX: (u32, u32) = (900, 340);
 /// Told apart by most eyes (Okabe and Ito).
@@ -71,12 +72,10 @@ fn escape(text: &str) -> String {
 
 /// Latency over the share of frames that were quicker; the axis stretches towards the slow end.
 fn percentiles(values_ms: &[f64]) -> Vec<(f64, f64)> {
-    let mut sorted = values_ms.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
-    // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9.
-    let decade = |i: usize| -(1.0 - i as f64 / n).log10();
-    sorted.into_iter().enumerate().map(|(i, value)| (decade(i), value)).collect()
+    let curve = Distribution::new(values_ms.iter().copied(), RESOLUTION_MS).curve();
+    // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9; the slowest frame has no end of them.
+    let within = curve.into_iter().filter(|(percent, _)| *percent < 100.0);
+    within.map(|(percent, ms)| (-(1.0 - percent / 100.0).log10(), ms)).collect()
 }
 
 fn in_time(values_ms: &[f64]) -> Vec<(f64, f64)> {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::stages::{Round, Stage, ms, stage_ms};
+use super::stages::{RESOLUTION_MS, Round, Stage, ms, stage_ms};
+use crate::distribution::Distribution;
 
 /// This many consecutive parts of a run, each measured alone, tell how far the run can be trusted.
 const BLOCKS: usize = 10;
@@ -41,9 +42,8 @@ pub(super) fn metrics() -> Vec<Metric> {
     let times = Stage::ALL.into_iter().filter(|stage| *stage != Stage::BareRun).flat_map(|stage| {
         // The p99 of less than a hundred frames is the worst of them.
         [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
-            let of = move |rounds: &[Round]| {
-                quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
-            };
+            let of =
+                move |rounds: &[Round]| quantile_ms(rounds, stage, share) / bare_run_ms(rounds);
             let metric =
                 metric(&format!("{} {name}, bare runs", stage.name()), false, Box::new(of));
             Metric { part_min, ..metric }
@@ -51,8 +51,8 @@ pub(super) fn metrics() -> Vec<Metric> {
     });
     let cpu = |rounds: &[Round]| mean(rounds, |round| ms(round.cpu_ns)) / bare_run_ms(rounds);
     let frames = |rounds: &[Round]| bare_run_ms(rounds) / mean(rounds, |r| ms(r.published_ns));
-    let allocations = |rounds: &[Round]| middle(rounds, |round| round.allocations as f64);
-    let kib = |rounds: &[Round]| middle(rounds, |round| round.allocated_bytes as f64 / 1024.0);
+    let allocations = |rounds: &[Round]| median(rounds, |round| round.allocations);
+    let kib = |rounds: &[Round]| median(rounds, |round| round.allocated_bytes) / 1024.0;
     times
         .chain([
             metric("throughput, frames in a bare run", true, Box::new(frames)),
@@ -64,15 +64,22 @@ pub(super) fn metrics() -> Vec<Metric> {
 }
 
 fn bare_run_ms(rounds: &[Round]) -> f64 {
-    median(&stage_ms(rounds, Stage::BareRun))
+    quantile_ms(rounds, Stage::BareRun, 0.5)
+}
+
+/// `NaN` where no result arrived.
+fn quantile_ms(rounds: &[Round], stage: Stage, share: f64) -> f64 {
+    Distribution::new(stage_ms(rounds, stage), RESOLUTION_MS).quantile(share).unwrap_or(f64::NAN)
 }
 
 pub(super) fn mean(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
     rounds.iter().map(value).sum::<f64>() / rounds.len() as f64
 }
 
-pub(super) fn middle(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
-    median(&rounds.iter().map(value).collect::<Vec<_>>())
+/// The median of a whole number of each round; `NaN` without rounds.
+pub(super) fn median(rounds: &[Round], value: impl Fn(&Round) -> u64) -> f64 {
+    let values = rounds.iter().map(|round| value(round) as f64);
+    Distribution::new(values, 1.0).median().unwrap_or(f64::NAN)
 }
 
 pub(super) fn measure(rounds: &[Round], metric: &Metric) -> Measure {
@@ -107,19 +114,6 @@ impl fmt::Display for Measure {
             None => write!(f, "{:.4}", self.value),
         }
     }
-}
-
-/// `NaN` of nothing.
-fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (share * sorted.len() as f64) as usize;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
 pub(super) fn deviation(values: &[f64]) -> f64 {

@@ -6,26 +6,20 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use comfy_table::Cell;
-use hdrhistogram::Histogram;
 use magpie_perception::ModelSpec;
 use serde::{Deserialize, Serialize};
 
 use super::frames::BenchFrames;
 use super::measures::{
-    Measure, RSS_ERROR_SHARE, deviation, mean, measure, metrics, middle, verdict,
+    Measure, RSS_ERROR_SHARE, deviation, mean, measure, median, metrics, verdict,
 };
-use super::stages::{Run, Stage, ms, stage_ms};
+use super::stages::{RESOLUTION_MS, Run, Stage, ms, stage_ms};
+use crate::distribution::Distribution;
 use crate::present::table;
 use magpie_daemon::failure::Failure;
 
 /// Since 2, `--packages` is a number of packages and no longer of candidates.
 const SCHEMA_VERSION: u32 = 2;
-/// Lines of the histogram for each halving of the frames that are left.
-const TICKS_PER_HALF: u32 = 4;
-
-/// Ten minutes: anything longer is no latency any more.
-const LATENCY_NS_MAX: u64 = 600_000_000_000;
-
 /// Latencies of one stage in milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StageReport {
@@ -107,7 +101,7 @@ impl Report {
             has_depth: frames.frames.iter().any(|frame| frame.depth.is_some()),
             why_no_grasps: frames.why_no_grasps().map(str::to_owned),
             rounds: rounds.len(),
-            packages_median: middle(rounds, |round| round.packages as f64),
+            packages_median: median(rounds, |round| round.packages as u64),
             packages_visible: frames.packages_visible,
             end_to_end_over_run_ratio: stages[&Stage::EndToEnd].p50_ms
                 / stages[&Stage::BareRun].p50_ms,
@@ -115,8 +109,8 @@ impl Report {
             jitter_ms: deviation(&stage_ms(rounds, Stage::EndToEnd)),
             lost: rounds.iter().filter(|round| round.received_ns.is_none()).count(),
             cpu_ms_per_frame: mean(rounds, |round| ms(round.cpu_ns)),
-            allocations_per_frame: middle(rounds, |round| round.allocations as f64),
-            allocated_kib_per_frame: middle(rounds, |r| r.allocated_bytes as f64 / 1024.0),
+            allocations_per_frame: median(rounds, |round| round.allocations),
+            allocated_kib_per_frame: median(rounds, |round| round.allocated_bytes) / 1024.0,
             rss_start_mib: mib(run.rss_start_bytes),
             rss_end_mib: mib(run.rss_end_bytes),
             stages,
@@ -264,29 +258,18 @@ fn yes_no(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
+/// All zero where no result arrived.
 pub(super) fn stage_report(values_ms: &[f64]) -> StageReport {
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, LATENCY_NS_MAX, 3)
-        .expect("bounds in order and three digits are allowed");
-    for value_ms in values_ms {
-        histogram.saturating_record(nanoseconds(*value_ms));
-    }
-    let at = |quantile: f64| ms(histogram.value_at_quantile(quantile));
+    let distribution = Distribution::new(values_ms.iter().copied(), RESOLUTION_MS);
+    let at = |share: f64| distribution.quantile(share).unwrap_or_default();
     StageReport {
         p50_ms: at(0.5),
         p90_ms: at(0.9),
         p99_ms: at(0.99),
         p999_ms: at(0.999),
-        max_ms: ms(histogram.max()),
-        histogram: histogram
-            .iter_quantiles(TICKS_PER_HALF)
-            .map(|step| (100.0 * step.quantile(), ms(step.value_iterated_to())))
-            .collect(),
+        max_ms: distribution.max().unwrap_or_default(),
+        histogram: distribution.curve(),
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "latencies fit u64")]
-fn nanoseconds(value_ms: f64) -> u64 {
-    (value_ms * 1e6).round() as u64
 }
 
 #[cfg(test)]

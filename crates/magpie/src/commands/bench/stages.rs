@@ -113,6 +113,9 @@ pub(super) fn stage_ms(rounds: &[Round], stage: Stage) -> Vec<f64> {
     rounds.iter().filter_map(|round| round.stage_ns(stage)).map(ms).collect()
 }
 
+/// Of a distribution of milliseconds: nanoseconds.
+pub(super) const RESOLUTION_MS: f64 = 1e-6;
+
 pub(super) fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }

@@ -18,6 +18,7 @@ use super::arguments::{AngleUnit, LengthUnit, units};
 use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::pairs::{self, Line, Pairs, Reading};
+use crate::distribution::Distribution;
 use crate::present::{output, table};
 use magpie_daemon::calibration_files::pose::rows;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
@@ -214,11 +215,12 @@ fn names(setup: Setup) -> (&'static str, &'static str) {
 
 /// A pair that is this many times worse than the median is worth a look.
 const OUTLIER_FACTOR: f64 = 3.0;
+const RESOLUTION_MM: f64 = 1e-6;
 
 fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
-    let mut errors: Vec<f64> = report.pair_errors.iter().map(|error| error[0]).collect();
-    errors.sort_by(f64::total_cmp);
-    let limit_mm = OUTLIER_FACTOR * errors[errors.len() / 2];
+    let errors_mm = report.pair_errors.iter().map(|error| error[0]);
+    let median_mm = Distribution::new(errors_mm, RESOLUTION_MM).median().unwrap_or_default();
+    let limit_mm = OUTLIER_FACTOR * median_mm;
     let far = report.pair_errors.iter().zip(lines).filter(|(error, _)| error[0] > limit_mm);
     far.map(|(_, line)| line.number).collect()
 }

@@ -5,7 +5,11 @@ use magpie_perception::{GraspRefusal, PackageType, SizeM};
 use magpie_workcell::Verdict;
 use serde_json::{Value, json};
 
+use crate::distribution::Distribution;
 use crate::present::table;
+
+/// Of errors in millimetres, degrees and percent.
+const RESOLUTION: f64 = 1e-6;
 
 /// Sizes of one package: the measured one, and the true length, width and height.
 pub(super) struct Sizes {
@@ -245,24 +249,23 @@ fn summary(name: String, trials: Vec<&Trial>) -> Summary {
     };
     let sizes = |axis: usize| {
         let errors = trials.iter().filter_map(|t| Some(100.0 * t.sizes.as_ref()?.errors()[axis]));
-        middle_and_p95(errors.collect())
+        median_and_p95(errors.collect())
     };
     Summary {
         name,
         packages: trials.len(),
         proposed: verdicts().count(),
-        position_error_mm: middle_and_p95(
+        position_error_mm: median_and_p95(
             verdicts().filter_map(|v| Some(1000.0 * v.position_error_m?)).collect(),
         ),
-        angle_error_deg: middle_and_p95(verdicts().filter_map(|v| v.angle_error_deg).collect()),
+        angle_error_deg: median_and_p95(verdicts().filter_map(|v| v.angle_error_deg).collect()),
         size_error_percent: [sizes(0), sizes(1), sizes(2)],
         accepted: [share(|t| t.ours), share(|t| t.centroid), share(|t| t.flattest)],
         buried: trials.iter().filter(|trial| trial.buried).count(),
     }
 }
 
-fn middle_and_p95(mut values: Vec<f64>) -> Option<[f64; 2]> {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    Some([values[last / 2], values[(last * 95).div_ceil(100)]])
+fn median_and_p95(values: Vec<f64>) -> Option<[f64; 2]> {
+    let distribution = Distribution::new(values, RESOLUTION);
+    Some([distribution.median()?, distribution.quantile(0.95)?])
 }
