@@ -18,7 +18,7 @@ use magpie_daemon::model;
 
 const PACKAGES: [usize; 5] = [1, 10, 40, 100, 200];
 const SIZES_PX: [(u32, u32); 4] = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
-/// What stays the same while the other is varied.
+/// The number of packages while something else is varied.
 const PACKAGES_USUAL: usize = 40;
 /// A frame of 4K with depth is 41 MB.
 const FRAMES_MAX: usize = 8;
@@ -116,7 +116,7 @@ impl Curves {
         self.points.iter().filter(move |point| point.axis == axis)
     }
 
-    /// Medians.
+    /// One line a point, with the medians of the stages.
     pub(super) fn table(&self) -> String {
         let mut header = vec!["", "p50 ms"];
         header.extend(Stage::ALL.map(Stage::name));

@@ -7,7 +7,7 @@ use super::stages::{RESOLUTION_MS, Run, Stage, stage_ms};
 use crate::distribution::Distribution;
 
 const SIZE_PX: (u32, u32) = (900, 340);
-/// Told apart by most eyes (Okabe and Ito).
+/// Colours that most eyes can distinguish (Okabe and Ito).
 const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

@@ -1,4 +1,4 @@
-//! What two runs of a bench are compared by, and how far such numbers can be trusted.
+//! The metrics by which two runs of a bench are compared, and their standard errors.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 use super::stages::{RESOLUTION_MS, Round, Stage, ms, stage_ms};
 use crate::distribution::Distribution;
 
-/// This many consecutive parts of a run, each measured alone, tell how far the run can be trusted.
+/// The standard error of a run comes from this many consecutive parts, each measured alone.
 const BLOCKS: usize = 10;
 /// Standard errors beyond which a change is taken for real.
 const NOISE_SIGMAS: f64 = 3.0;
 
-/// A number of a run, and how far it can be trusted.
+/// A number of a run with its standard error.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Measure {
     pub value: f64,
-    /// Standard error, from consecutive parts of the run; `None`: there is too little to tell.
+    /// Standard error, from consecutive parts of the run; `None`: the parts are too short.
     pub error: Option<f64>,
 }
 
 type OfRounds = Box<dyn Fn(&[Round]) -> f64>;
 
-/// What two runs are compared by. Machines change their speed, so times are told as multiples of
+/// A number that two runs are compared by. Machines change their speed, so times are multiples of
 /// the median bare run that was measured between the same frames.
 pub(super) struct Metric {
     pub name: String,
     pub more_is_better: bool,
-    /// A part of the run must have so many rounds to tell anything.
+    /// A part of the run must have so many rounds to give the metric.
     pub part_min: usize,
     pub of: OfRounds,
 }
@@ -88,7 +88,7 @@ pub(super) fn measure(rounds: &[Round], metric: &Metric) -> Measure {
         let parts: Vec<f64> = rounds.chunks_exact(length).take(BLOCKS).map(&metric.of).collect();
         deviation(&parts) / (BLOCKS as f64).sqrt()
     });
-    // A part of which nothing arrived measures nothing.
+    // A part without any arrival measures nothing.
     Measure { value: (metric.of)(rounds), error: error.filter(|error| error.is_finite()) }
 }
 

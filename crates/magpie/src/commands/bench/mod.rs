@@ -19,7 +19,7 @@ mod system;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use magpie_wire::CellName;
 
 pub use self::cell::simulate;
@@ -118,7 +118,7 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     let report = Report::new(&run, file.spec(), &frames);
     if report.lost == report.rounds {
         return Err(Failure::Fault(anyhow!(
-            "no result reached the subscriber: nothing was measured"
+            "measure frames: no result reached the subscriber; see the warnings above"
         )));
     }
     output::line(&report.table())?;
@@ -131,6 +131,6 @@ pub fn bench(args: &BenchArgs) -> Outcome {
 
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {
     let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, content())
-        .map_err(|error| Failure::fault(anyhow!("write {}: {error}", path.display())))
+    std::fs::write(path, content()).with_context(|| format!("write {}", path.display()))?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a bench found: as JSON for the next comparison, as a table for people.
+//! The report of a bench: as JSON for the next comparison, as a table for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use crate::distribution::Distribution;
 use crate::present::table;
 use magpie_daemon::failure::Failure;
 
-/// Since 2, `--packages` is a number of packages and no longer of candidates.
+/// Raised whenever numbers of an earlier report can no longer be compared with new ones.
 const SCHEMA_VERSION: u32 = 2;
 /// Latencies of one stage in milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub(super) struct Report {
     pub schema_version: u32,
     /// The program's version.
     pub version: String,
-    /// Where the pictures come from.
+    /// Names the recording, folder or cell that the pictures come from.
     pub frames: String,
     pub image_width_px: u32,
     pub image_height_px: u32,
@@ -51,9 +51,9 @@ pub(super) struct Report {
     /// Why no grasp was planned: `plan` measures tracks alone.
     pub why_no_grasps: Option<String>,
     pub rounds: usize,
-    /// What the pipeline made of a frame.
+    /// Packages that the pipeline found in a frame.
     pub packages_median: f64,
-    /// What there really was to see, where that is known.
+    /// Packages that were really in view, where that is known.
     pub packages_visible: Option<usize>,
     /// Median `end_to_end` over median `bare_run`.
     pub end_to_end_over_run_ratio: f64,
@@ -61,16 +61,16 @@ pub(super) struct Report {
     pub throughput_fps: f64,
     /// Standard deviation of `end_to_end`.
     pub jitter_ms: f64,
-    /// Results that no subscriber received: dropped on the way.
+    /// Results that no subscriber received.
     pub lost: usize,
     pub cpu_ms_per_frame: f64,
-    /// Medians: what other threads allocate now and then is not the frame's.
+    /// The median, since what other threads allocate now and then is not the frame's.
     pub allocations_per_frame: f64,
     pub allocated_kib_per_frame: f64,
     pub rss_start_mib: Option<f64>,
     pub rss_end_mib: Option<f64>,
     pub stages: BTreeMap<Stage, StageReport>,
-    /// What `--against` compares.
+    /// The metrics that `--against` compares.
     pub measures: BTreeMap<String, Measure>,
 }
 
@@ -124,7 +124,10 @@ impl Report {
             if report.schema_version == SCHEMA_VERSION {
                 return Ok(report);
             }
-            Err(anyhow!("schema version {} is not known here", report.schema_version))
+            Err(anyhow!(
+                "it has schema version {}, this program compares with {SCHEMA_VERSION}: measure it again",
+                report.schema_version
+            ))
         };
         let context = || format!("read {}, which should be a bench's --json", path.display());
         read().with_context(context).map_err(Failure::fault)
@@ -195,7 +198,7 @@ impl Report {
         )
     }
 
-    /// What changed since `earlier` by more than both runs' noise.
+    /// Compares with `earlier`: what changed by more than the noise of both runs.
     pub(super) fn against(&self, earlier: &Report) -> String {
         let mut text = String::new();
         for difference in self.other_conditions(earlier) {
@@ -357,7 +360,7 @@ mod tests {
         run.rounds[999].received_ns = None;
         (run.rss_start_bytes, run.rss_end_bytes) = (Some(3 << 20), Some(5 << 20));
         let report = report_of(&run);
-        // From 6 to 1004 ms.
+        // Latencies go from 6 to 1004 ms.
         let found = &report.stages[&Stage::EndToEnd];
         for (found_ms, ms) in [
             (found.p50_ms, 505.0),
@@ -368,7 +371,7 @@ mod tests {
         ] {
             assert!((found_ms - ms).abs() < 3.0, "{found_ms} for {ms}");
         }
-        // Of a uniform distribution: its width over the square root of twelve.
+        // The deviation of a uniform distribution is its width over the square root of twelve.
         assert!((report.jitter_ms - 288.5).abs() < 1.0, "{}", report.jitter_ms);
         assert_eq!((report.lost, report.rounds), (1, 1000));
         assert_eq!((report.cpu_ms_per_frame, report.allocations_per_frame), (7.0, 3.0));
@@ -376,7 +379,7 @@ mod tests {
         assert_eq!(memory, (2.0, Some(3.0), Some(5.0)));
     }
 
-    /// What the comparison says of one metric.
+    /// The verdict on one metric of the comparison.
     fn said(before: &Run, now: &Run, name: &str) -> String {
         let text = report_of(now).against(&report_of(before));
         let line = text.lines().find(|line| line.contains(name));

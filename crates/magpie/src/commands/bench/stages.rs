@@ -65,9 +65,9 @@ impl Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     pub stages: StageLatencies,
-    /// From the frame in memory to the publisher having taken the result.
+    /// Time from the frame in memory to the publisher having taken the result.
     pub published_ns: u64,
-    /// From the frame in memory to a subscriber's hands; `None`: it never came.
+    /// Time from the frame in memory to a subscriber's hands; `None`: it never came.
     pub received_ns: Option<u64>,
     pub bare_run_ns: u64,
     /// Processor time of the whole process for the frame, without the bare run.
@@ -113,7 +113,7 @@ pub(super) fn stage_ms(rounds: &[Round], stage: Stage) -> Vec<f64> {
     rounds.iter().filter_map(|round| round.stage_ns(stage)).map(ms).collect()
 }
 
-/// Of a distribution of milliseconds: nanoseconds.
+/// Distributions of milliseconds are counted in nanoseconds.
 pub(super) const RESOLUTION_MS: f64 = 1e-6;
 
 pub(super) fn ms(ns: u64) -> f64 {

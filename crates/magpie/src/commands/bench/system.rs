@@ -41,20 +41,20 @@ pub fn take_exactly(limits: &mut Limits, packages: usize) {
     limits.decode.instances_max = packages;
 }
 
-/// One for each core, where the configuration does not say.
+/// Threads of the model: one for each core where the configuration does not say.
 fn threads(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     config.session.threads.map_or_else(cores, NonZeroUsize::get)
 }
 
-/// Beside a daemon that may be running on the shipped endpoint.
+/// An endpoint beside that of a daemon which may be running on the shipped one.
 fn free_endpoint() -> Result<String, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::fault)?;
     let address = listener.local_addr().map_err(Failure::fault)?;
     Ok(format!("tcp/{address}"))
 }
 
-/// Everything that a frame passes, warm.
+/// Opens everything that a frame passes, warms it up, and measures.
 pub(super) fn with_system(
     config: &Config,
     model: &ModelFile,
@@ -69,7 +69,7 @@ pub(super) fn with_system(
         .map_err(Failure::fault)?;
     let endpoints = vec![free_endpoint()?];
     let mut config = config.clone();
-    // As the operator's file says about shared memory and queues, but on a port of our own.
+    // The operator's file decides about shared memory and queues, but not about the port.
     let (zenoh, reader_zenoh) = match config.zenoh {
         ZenohConfig::File(path) => (
             ZenohConfig::FileListening { path: path.clone(), endpoints: endpoints.clone() },
@@ -113,8 +113,8 @@ pub(super) fn with_system(
     drop(system);
     reader.stop();
     drop(transport);
-    if let Some(trouble) = recorder.as_ref().and_then(Recorder::trouble) {
-        tracing::warn!("{trouble}: not every frame was measured with a recording");
+    if let Some(reason) = recorder.as_ref().and_then(Recorder::reason) {
+        tracing::warn!("{reason}: not every frame was measured with a recording");
     }
     outcome.and(recorder.map_or(Ok(()), Recorder::finish))
 }

@@ -30,7 +30,7 @@ enum Command {
     Intrinsics(intrinsics::IntrinsicsArgs),
     /// Find where the camera is, from poses of the arm and views of a board.
     HandEye(hand_eye::HandEyeArgs),
-    /// Name a point to touch with the tool, and tell how far off it was.
+    /// Name a point to touch with the tool, and say how far off it was.
     Verify(verify::VerifyArgs),
     /// Find the plane that packages rest on.
     Plane(plane::PlaneArgs),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::arguments::list;
 use super::board_args::BoardArgs;
-use super::live::Live;
+use super::live::LiveCamera;
 use super::same_lens::{check_same_lens, check_size};
 use crate::present::output;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
@@ -31,7 +31,7 @@ pub(super) struct PlaneArgs {
     /// Look at this part of the depth image only: x,y,width,height in pixels.
     #[arg(long, value_parser = list::<u32, 4>)]
     region: Option<[u32; 4]>,
-    /// What `magpie calibrate hand-eye` wrote: gives the plane's height in base.
+    /// The file that `magpie calibrate hand-eye` wrote: it gives the plane's height in base.
     #[arg(long)]
     hand_eye: Option<PathBuf>,
     #[arg(long)]
@@ -96,7 +96,7 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
     if let Some(path) = &args.from.image {
         return from_board(args, info, &read_sensor_image(path).map_err(Failure::config)?);
     }
-    let frame = Live::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
+    let frame = LiveCamera::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
     match &frame.depth {
         Some(depth) => from_depth(args, info, depth),
         None => from_board(args, info, &frame.color),

@@ -13,7 +13,8 @@ pub(super) fn check_size(what: &str, size_px: (u32, u32), info: &CameraInfo) -> 
         return Ok(());
     }
     Err(Failure::Config(anyhow!(
-        "{what} is {}x{} px, the calibration of {} is for {}x{} px",
+        "{what} is {}x{} px, the calibration of {} is for {}x{} px: use pictures of that size, or \
+         calibrate the lens at this one",
         size_px.0,
         size_px.1,
         info.camera_name,

@@ -1,4 +1,4 @@
-//! What a scorecard says.
+//! The contents of a scorecard.
 
 use hotcoco::metrics::calibration::CalibrationBin;
 use magpie_daemon::failure::Failure;
@@ -34,7 +34,7 @@ pub(super) struct Section<'a> {
     pub(super) types: Vec<TypeScores>,
     /// `None` where no picture is labelled throughout.
     pub(super) calibration: Option<Calibration>,
-    /// What the model calls things, by class.
+    /// The model's names of its classes.
     pub(super) class_names: Vec<String>,
     #[serde(skip)]
     pub(super) dataset: &'a LabelledDataset,
@@ -44,7 +44,7 @@ pub(super) struct Section<'a> {
     pub(super) matches: Matches,
 }
 
-/// Types ignored.
+/// The scores of a group of pictures, types ignored.
 #[derive(Serialize)]
 pub(super) struct GroupScores {
     pub(super) kind: &'static str,
@@ -60,15 +60,15 @@ pub(super) struct GroupScores {
 pub(super) struct TypeScores {
     pub(super) name: String,
     pub(super) instances_outlined: usize,
-    /// With types: a right outline of the wrong type is wrong.
+    /// Computed with types: a right outline of the wrong type is wrong.
     pub(super) ap: Option<f64>,
     pub(super) ap50: Option<f64>,
     pub(super) found: Option<f64>,
-    /// What those that were found were called, by the model's classes in their order.
+    /// How many of the found ones the model gave each of its classes, in their order.
     pub(super) called: Vec<usize>,
 }
 
-/// Of findings in pictures that are labelled throughout, types ignored.
+/// Calibration of the scores of findings in pictures that are labelled throughout, types ignored.
 #[derive(Serialize)]
 pub(super) struct Calibration {
     pub(super) findings: usize,

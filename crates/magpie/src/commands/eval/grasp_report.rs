@@ -1,4 +1,4 @@
-//! What the judge said, as tables.
+//! The judge's verdicts, as tables.
 
 use comfy_table::Cell;
 use magpie_perception::{GraspRefusal, PackageType, SizeM};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::distribution::Distribution;
 use crate::present::table;
 
-/// Of errors in millimetres, degrees and percent.
+/// The resolution of errors, in millimetres, degrees and percent.
 const RESOLUTION: f64 = 1e-6;
 
 /// Sizes of one package: the measured one, and the true length, width and height.
@@ -37,7 +37,7 @@ pub(super) struct Trial {
     pub(super) tilt_deg: f64,
     pub(super) depth_sigma_m: f64,
     pub(super) buried: bool,
-    /// As the planner sees it: neither behind another package nor cut by the image's border.
+    /// Neither behind another package nor cut by the image's border, as the planner sees it.
     pub(super) is_whole: bool,
     /// First in its frame's pick order.
     pub(super) first: bool,
@@ -52,7 +52,7 @@ pub(super) struct Trial {
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) trials: Vec<Trial>,
-    /// True ones, found or not.
+    /// Number of true packages, found or not.
     pub(super) packages: usize,
 }
 
@@ -94,7 +94,7 @@ fn groups() -> Vec<Group> {
     groups
 }
 
-/// What is told of one group.
+/// The numbers of one group.
 struct Summary {
     name: String,
     packages: usize,
@@ -103,7 +103,7 @@ struct Summary {
     position_error_mm: Option<[f64; 2]>,
     angle_error_deg: Option<[f64; 2]>,
     size_error_percent: [Option<[f64; 2]>; 3],
-    /// Accepted, of those proposed.
+    /// Share of accepted grasps among those proposed: planned, at the centroid, at the flattest patch.
     accepted: [Option<f64>; 3],
     buried: usize,
 }

@@ -1,6 +1,6 @@
 //! `magpie eval --grasps`: planned grasps before a judge who knows the true surfaces.
 //!
-//! Beside the planner's, two simple ways to choose a contact are judged: the centroid of the mask,
+//! The judge also judges two simple ways to choose a contact: the centroid of the mask,
 //! and the flattest patch in it.
 
 use std::path::Path;
@@ -30,7 +30,7 @@ use magpie_perception::SharedClock;
 
 /// A found package is a true one if their masks overlap by this much.
 const IOU_MIN: f32 = 0.5;
-/// As in the planner's pick order.
+/// The planner's pick order uses the same limit.
 const OCCLUDED_SHARE_MAX: f32 = 0.08;
 /// Patches that the baseline compares, across a mask.
 const FLATTEST_ACROSS: f32 = 14.0;
@@ -69,7 +69,10 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     }
     bar.finish_and_clear();
     if report.is_empty() {
-        return Err(Failure::fault(anyhow!("{}: no package was seen", folder.display())));
+        return Err(Failure::fault(anyhow!(
+            "judge grasps in {}: no package was found in any frame; try --masks true",
+            folder.display()
+        )));
     }
     if args.json {
         output::line(&report.to_json().to_string())

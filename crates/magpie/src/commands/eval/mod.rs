@@ -56,7 +56,7 @@ pub fn eval(args: &EvalArgs) -> Outcome {
         create_empty(folder)?;
     }
     let mut session = model::load(&model, &config.session)?;
-    // What a robot would act on.
+    // The limits that a robot would act on.
     let deployed = config.limits(model.spec().score_min);
     let mut limits = deployed.clone();
     limits.decode.score_min = SCORE_MIN;

@@ -2,7 +2,7 @@
 //! scores can be believed.
 //!
 //! # Conventions
-//! Masks throughout. "Found" is the share of outlined labels, "right" the share of findings, that
+//! All scores are of masks. "Found" is the share of outlined labels, "right" the share of findings, that
 //! have a counterpart at IoU 0.5, types ignored, among findings at or above the score that a robot
 //! would act on. "Right", and calibration with it, is known only in pictures that are labelled
 //! throughout. A finding on a crowd or on a mere rectangle counts neither way.
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_curve_counts_from_the_highest_score_down() {
         let points = curve(&[(0.9, true), (0.8, false), (0.7, true)], 4);
-        let told: Vec<(f64, f64)> = points.iter().map(|p| (p.recall, p.precision)).collect();
-        assert_eq!(told, [(0.25, 1.0), (0.25, 0.5), (0.5, 2.0 / 3.0)]);
+        let found: Vec<(f64, f64)> = points.iter().map(|p| (p.recall, p.precision)).collect();
+        assert_eq!(found, [(0.25, 1.0), (0.25, 0.5), (0.5, 2.0 / 3.0)]);
     }
 }

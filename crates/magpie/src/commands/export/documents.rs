@@ -63,7 +63,7 @@ fn annotation(id: usize, image_id: usize, label: &Prelabel) -> Value {
     })
 }
 
-/// What a polygon encloses, by the shoelace formula.
+/// The area that a polygon encloses, by the shoelace formula.
 fn area_px(points: &[[i32; 2]]) -> f64 {
     let next = points.iter().cycle().skip(1);
     let products = points.iter().zip(next).map(|(a, b)| {
@@ -176,7 +176,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// For a URL (RFC 3986): all but letters, digits and `-._~`.
+/// Encodes for a URL (RFC 3986) all but letters, digits and `-._~`.
 fn percent_encoded(name: &str) -> String {
     let code = |byte: u8| match byte {
         b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

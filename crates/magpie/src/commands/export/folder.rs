@@ -38,7 +38,7 @@ impl LabelFolder {
         Ok(LabelFolder { out: out.to_owned() })
     }
 
-    /// Where a picture that is no file yet waits for its number.
+    /// The path where a frame of a recording waits for its number.
     pub(super) fn provisional(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.out.join("images");
         make(&folder)?;

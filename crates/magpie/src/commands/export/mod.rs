@@ -61,8 +61,9 @@ pub struct ExportArgs {
     config: Option<PathBuf>,
 }
 
-/// Findings below this are noise; between it and the lowest score outlined they are doubts.
-const DOUBT_SCORE_MIN: f32 = 0.1;
+/// Findings with a lower score are noise; between this and the lowest score outlined they are
+/// uncertain.
+const UNCERTAIN_SCORE_MIN: f32 = 0.1;
 
 pub fn export(args: &ExportArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
@@ -84,7 +85,9 @@ pub fn export(args: &ExportArgs) -> Outcome {
 
     let Labeller { mut done, unreadable, .. } = labeller;
     if done.is_empty() {
-        return Err(Failure::Fault(anyhow::anyhow!("no picture could be read; nothing to label")));
+        return Err(Failure::Fault(anyhow::anyhow!(
+            "label pictures: none of them could be read; see the errors above"
+        )));
     }
     done.sort_by(|a, b| b.unsure.total_cmp(&a.unsure).then_with(|| a.origin.cmp(&b.origin)));
     let seen = done.len();
@@ -110,7 +113,7 @@ fn report(
     ))?;
     if unreadable > 0 {
         return Err(Failure::Fault(anyhow::anyhow!(
-            "{unreadable} of {} pictures could not be read and have no labels",
+            "{unreadable} of {} pictures could not be read and have no labels; see the errors above",
             seen + unreadable
         )));
     }
@@ -216,7 +219,7 @@ impl Labeller<'_> {
     ) -> Outcome {
         let outlined_score_min = self.limits.decode.score_min;
         let mut limits = self.limits.clone();
-        limits.decode.score_min = outlined_score_min.min(DOUBT_SCORE_MIN);
+        limits.decode.score_min = outlined_score_min.min(UNCERTAIN_SCORE_MIN);
         // A fresh pipeline: pictures are no stream.
         let (packages, _) = Pipeline::new(self.session.spec().clone())
             .process(frame, self.session, self.clock.as_ref(), None, &limits)
@@ -249,12 +252,15 @@ impl Labeller<'_> {
     }
 }
 
-/// 1 less the mean score of everything found, doubts too; 1 where nothing is found.
+/// 1 minus the mean score of all findings, uncertain ones too; 1 where nothing is found.
 ///
-/// Of eight such rules this one told best, on simulated frames, where most work was left.
+/// On simulated frames this rule predicted best, of eight, which pictures need most correction.
 fn unsure(scores: &[f32]) -> f64 {
-    let counted: Vec<f64> =
-        scores.iter().filter(|score| **score >= DOUBT_SCORE_MIN).map(|s| f64::from(*s)).collect();
+    let counted: Vec<f64> = scores
+        .iter()
+        .filter(|score| **score >= UNCERTAIN_SCORE_MIN)
+        .map(|s| f64::from(*s))
+        .collect();
     if counted.is_empty() { 1.0 } else { 1.0 - counted.iter().sum::<f64>() / counted.len() as f64 }
 }
 

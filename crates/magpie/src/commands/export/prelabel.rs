@@ -1,12 +1,12 @@
-//! What the model labels a picture with, before a person corrects it.
+//! The model's labels of a picture, before a person corrects them.
 
 use std::path::PathBuf;
 
 /// A picture and what was found in it.
 pub(super) struct PrelabelledPicture {
-    /// For people: a file's path, or a recording's and the frame's number in it.
+    /// Names the source to people: a file's path, or a recording's with the number of the frame.
     pub(super) origin: String,
-    /// Where the picture is now.
+    /// The file that holds the picture now.
     pub(super) path: PathBuf,
     /// Its name in the labels, but for the number before it.
     pub(super) name: String,
