@@ -47,7 +47,10 @@ impl Bench {
         let letterbox = Letterbox::new(SIZE_PX, (spec.width_px, spec.height_px));
         preprocess(&frame.color, &letterbox, session.input(), &mut PreprocessScratch::default());
         let outputs = session.run().expect("the model runs");
-        let (predictions, prototypes) = (outputs.predictions.to_vec(), outputs.prototypes.to_vec());
+        let (predictions, prototypes) = (
+            outputs.predictions.iter().copied().collect(),
+            outputs.prototypes.iter().copied().collect(),
+        );
         let mut limits = config.limits(spec.score_min);
         take_exactly(&mut limits, PACKAGES);
         let scene = frames.scene.expect("a simulated cell is calibrated");
@@ -55,10 +58,8 @@ impl Bench {
     }
 
     fn instances(&self, scratch: &mut DecodeScratch) -> Vec<Instance> {
-        let outputs = magpie_perception::Outputs {
-            predictions: &self.predictions,
-            prototypes: &self.prototypes,
-        };
+        let outputs =
+            magpie_perception::Outputs::new(&self.spec, &self.predictions, &self.prototypes);
         decode(outputs, &self.spec, &self.letterbox, &self.limits.decode, scratch)
     }
 }

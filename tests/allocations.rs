@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use magpie_perception::{
     BboxPx, BgrImage, CameraInfo, Clock, CountersSnapshot, DecodeLimits, DepthImage, Distortion,
     Frame, FrameReport, GraspLimits, InferenceError, InferenceSession, InputForm, InputMut,
-    Intrinsics, Letterbox, Limits, ModelSpec, Outputs, Pipeline, Plane, Provider, Scene, StampNs,
-    StampSource, Tool,
+    Intrinsics, Letterbox, Limits, ModelSpec, OutputLayout, Outputs, Pipeline, Plane, Provider,
+    Scene, StampNs, StampSource, Tool,
 };
 use magpie_wire::{self as wire, Identities};
 use nalgebra::Vector3;
@@ -60,8 +60,9 @@ fn spec() -> ModelSpec {
         width_px: INPUT_PX,
         height_px: INPUT_PX,
         class_names: vec!["box".into()],
+        output_layout: OutputLayout::YoloSeg,
+        predictions_shape: [5 + COEFFICIENTS, ANCHORS],
         coefficients: COEFFICIENTS,
-        anchors: ANCHORS,
         prototype_width_px: INPUT_PX / 4,
         prototype_height_px: INPUT_PX / 4,
         score_min: None,
@@ -178,7 +179,7 @@ impl InferenceSession for MadeUp {
     }
 
     fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
-        Ok(Outputs { predictions: &self.predictions[self.frame], prototypes: &self.prototypes })
+        Ok(Outputs::new(&self.spec, &self.predictions[self.frame], &self.prototypes))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use magpie_perception::{
     BboxPx, BgrImage, DecodeLimits, DecodeScratch, InputForm, InputMut, Instance, Letterbox, Mask,
-    ModelSpec, Outputs, PreprocessScratch, decode, preprocess,
+    ModelSpec, OutputLayout, Outputs, PreprocessScratch, decode, preprocess,
 };
 use serde_json::Value;
 
@@ -50,6 +50,7 @@ fn per_256(value: &Value) -> Vec<f32> {
 fn decoded(case: &Value) -> Vec<Instance> {
     let (width_px, height_px) = size(&case["input_size_px"]);
     let classes = case["classes"].as_u64().unwrap();
+    let predictions = list(&case["predictions_per_256"]);
     let model = ModelSpec {
         name: "golden".into(),
         sha256: String::new(),
@@ -57,8 +58,9 @@ fn decoded(case: &Value) -> Vec<Instance> {
         width_px,
         height_px,
         class_names: (0..classes).map(|id| id.to_string()).collect(),
+        output_layout: OutputLayout::YoloSeg,
+        predictions_shape: [predictions.len(), list(&predictions[0]).len()],
         coefficients: list(&case["prototypes_per_256"]).len(),
-        anchors: list(&case["predictions_per_256"][0]).len(),
         prototype_width_px: width_px / 4,
         prototype_height_px: height_px / 4,
         score_min: None,
@@ -71,7 +73,7 @@ fn decoded(case: &Value) -> Vec<Instance> {
     };
     let predictions = per_256(&case["predictions_per_256"]);
     let prototypes = per_256(&case["prototypes_per_256"]);
-    let outputs = Outputs { predictions: &predictions, prototypes: &prototypes };
+    let outputs = Outputs::new(&model, &predictions, &prototypes);
     let letterbox = Letterbox::new(size(&case["image_size_px"]), (width_px, height_px));
     decode(outputs, &model, &letterbox, &limits, &mut DecodeScratch::default())
 }

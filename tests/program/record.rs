@@ -91,9 +91,7 @@ impl Drop for Daemon {
 
 fn messages<T: Message + Default>(path: &Path, topic: &str) -> Vec<T> {
     let mut reader = MessageReader::open(path, topic).unwrap();
-    std::iter::from_fn(|| reader.next_message().unwrap())
-        .map(|message| T::decode(&message.data[..]).unwrap())
-        .collect()
+    std::iter::from_fn(|| reader.next_message().unwrap()).map(|recorded| recorded.message).collect()
 }
 
 fn sequences(path: &Path) -> (Vec<u64>, FrameReader) {

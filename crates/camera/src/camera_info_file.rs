@@ -1,8 +1,9 @@
 //! The calibration file of ROS's `camera_calibration`, read and written.
 //!
-//! Only what this program computes with is accepted: a `plumb_bob` or `rational_polynomial` lens at
-//! full resolution, with a ray for every pixel. Anything else is refused by name, since a
-//! calibration that is half understood puts every grasp in the wrong place.
+//! Only the lenses that this program computes with are accepted: a `plumb_bob` or
+//! `rational_polynomial` lens at full resolution, with a ray for every pixel. Anything else is
+//! refused by name, since a calibration that is half understood puts every grasp in the wrong
+//! place.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,8 @@ pub enum CameraInfoProblem {
     Io(std::io::Error),
     #[error("parse the YAML")]
     Yaml(#[source] Box<serde_saphyr::Error>),
-    #[error("form the YAML")]
-    Form(#[source] Box<serde_saphyr::ser::Error>),
+    #[error("write the YAML")]
+    Format(#[source] Box<serde_saphyr::ser::Error>),
     #[error("image_width and image_height must not be 0, they are {width_px} and {height_px}")]
     ImageSize { width_px: u32, height_px: u32 },
     #[error("{key} must be {expected_rows}x{expected_cols} values, found {rows}x{cols} with {len}")]
@@ -40,9 +41,12 @@ pub enum CameraInfoProblem {
         cols: usize,
         len: usize,
     },
-    #[error("{key} holds a value that is not finite")]
+    #[error("{key} holds a value that is not finite; calibrate again")]
     NotFinite { key: &'static str },
-    #[error("camera_matrix says fx = {fx_px}, fy = {fy_px}: the camera is not calibrated")]
+    #[error(
+        "camera_matrix says fx = {fx_px}, fy = {fy_px}: the camera is not calibrated; run \
+         `magpie calibrate intrinsics`"
+    )]
     NotCalibrated { fx_px: f64, fy_px: f64 },
     #[error("camera_matrix must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]")]
     NotPinhole,
@@ -94,7 +98,7 @@ struct File {
     roi: Roi,
 }
 
-/// Row-major.
+/// A matrix with its values row by row.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Matrix {
@@ -139,7 +143,7 @@ pub fn write_camera_info(path: &Path, info: &CameraInfo) -> Result<(), CameraInf
     write().map_err(|source| CameraInfoError { action: "write", path: path.to_owned(), source })
 }
 
-/// [`read_camera_info`] of a text.
+/// Reads the text of a calibration, as [`read_camera_info`] does its file.
 pub fn parse_camera_info(
     yaml: &str,
     frame_id: Option<&str>,
@@ -170,7 +174,7 @@ pub fn parse_camera_info(
     }
 }
 
-/// [`write_camera_info`] to a text.
+/// Writes the text of a calibration, as [`write_camera_info`] does its file.
 pub fn format_camera_info(info: &CameraInfo) -> Result<String, CameraInfoProblem> {
     let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
     let matrix = |rows, cols, data: &[f64]| Matrix { rows, cols, data: FlowSeq(data.to_vec()) };
@@ -192,7 +196,7 @@ pub fn format_camera_info(info: &CameraInfo) -> Result<String, CameraInfoProblem
         binning_y: 0,
         roi: Roi::default(),
     };
-    serde_saphyr::to_string(&file).map_err(|source| CameraInfoProblem::Form(Box::new(source)))
+    serde_saphyr::to_string(&file).map_err(|source| CameraInfoProblem::Format(Box::new(source)))
 }
 
 impl Matrix {
@@ -225,7 +229,7 @@ impl Matrix {
     }
 }
 
-/// ROS counts binning 0 as 1 and an all-zero region as the full frame.
+/// Refuses partial frames. ROS counts binning 0 as 1 and an all-zero region as the full frame.
 fn check_frame(file: &File) -> Result<(), CameraInfoProblem> {
     let (width_px, height_px) = (file.image_width, file.image_height);
     if width_px == 0 || height_px == 0 {
@@ -278,6 +282,7 @@ fn distortion(file: &File) -> Result<Distortion, CameraInfoProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::chain;
 
     const FILE: &str = "\
 image_width: 640
@@ -289,10 +294,6 @@ distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]
 rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
 projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0, 0, 0, 1, 0]}
 ";
-
-    fn chain(problem: &dyn std::error::Error) -> String {
-        crate::chain(problem)
-    }
 
     /// The file with `from` replaced by `to` must be refused with a message that holds `expected`.
     fn check_refused(from: &str, to: &str, expected: &str) {

@@ -1,11 +1,11 @@
 //! Walks JPEG and PNG files from their first to their last byte, to see that they are complete.
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_SIGNATURE: &[u8] = &[0xFF, 0xD8, 0xFF];
 
-/// A complete image file.
+/// The format of a complete image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
     Jpeg,
@@ -15,7 +15,7 @@ pub(crate) enum Container {
 /// What a PNG says of its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PngHeader {
-    /// Per channel.
+    /// Bits of each channel.
     pub(crate) bits: u8,
     pub(crate) channels: &'static str,
 }

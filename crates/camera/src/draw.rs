@@ -5,7 +5,7 @@ use opencv::core::{Mat, Point, Scalar};
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 use crate::image_file::mat_from_bgr;
 use crate::pixels::bgr_from_mat;
 
@@ -19,7 +19,7 @@ impl Canvas {
         Ok(Canvas { mat: mat_from_bgr(image)?.try_clone()? })
     }
 
-    /// A ring with a dot in its middle.
+    /// Draws a ring with a dot in its centre.
     pub fn target(&mut self, at_px: [f32; 2], color: [u8; 3]) -> Result<(), ImageProblem> {
         let (center, black) = (point(at_px), scalar([0; 3]));
         for (radius, thickness, color) in
@@ -30,7 +30,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// Through all points, with a dark rim.
+    /// Draws a line through all points, with a dark rim.
     pub fn line(&mut self, points_px: &[[f32; 2]], color: [u8; 3]) -> Result<(), ImageProblem> {
         for (thickness, color) in [(3, scalar([0; 3])), (1, scalar(color))] {
             for ends in points_px.windows(2) {
@@ -41,7 +41,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// Letters with a dark rim; `at_px` is the middle of the line of text.
+    /// Writes letters with a dark rim; `at_px` is the centre of the line of text.
     pub fn text(
         &mut self,
         text: &str,
@@ -52,8 +52,8 @@ impl Canvas {
         const SCALE: f64 = 0.42;
         let mut baseline = 0;
         let size = imgproc::get_text_size(text, FONT, SCALE, 1, &mut baseline)?;
-        let middle = point(at_px);
-        let origin = Point::new((middle.x - size.width / 2).max(1), middle.y + size.height / 2);
+        let center = point(at_px);
+        let origin = Point::new((center.x - size.width / 2).max(1), center.y + size.height / 2);
         for (thickness, color) in [(3, scalar([0; 3])), (1, scalar(color))] {
             let line = imgproc::LINE_AA;
             imgproc::put_text(

@@ -1,8 +1,6 @@
-//! Why a source could not be opened.
+//! Why a source could not be opened, why it ended, and what is wrong with an image.
 
 use std::path::PathBuf;
-
-use crate::ImageError;
 
 /// The configuration or the files do not allow this source.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +25,14 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    #[error("folder {path:?} holds no .jpg, .jpeg or .png image")]
+    #[error("folder {path:?} holds no .jpg, .jpeg or .png image; name the folder with the images")]
     Empty { path: PathBuf },
-    #[error("no depth image {depth:?} for the colour image {color:?}")]
+    #[error(
+        "there is no depth image {depth:?} for the colour image {color:?}; add it, or leave the \
+         folder of depth images out"
+    )]
     NoDepth { color: PathBuf, depth: PathBuf },
-    #[error("{source_name} gives no depth beside colour; it must be a V4L2 or GStreamer stream")]
-    DepthSource { source_name: String },
-    #[error("frame interval must be longer than zero")]
+    #[error("the frame interval must be longer than zero")]
     FrameInterval,
     #[error("open the first frame of the folder")]
     FirstFrame(#[from] ImageError),
@@ -56,12 +55,86 @@ pub enum OpenError {
 pub enum VideoFileError {
     #[error("read it")]
     Io(#[source] std::io::Error),
-    #[error("it is not a video that FFmpeg can decode")]
+    #[error("it is not a video that FFmpeg can decode; convert it, for example to MP4 with H.264")]
     NotAVideo,
-    #[error("it names no usable frame rate ({fps} frames a second)")]
+    #[error("it names no usable frame rate ({fps} frames a second); convert it to another format")]
     FrameRate { fps: f64 },
-    #[error("it holds no decodable frame")]
+    #[error("it holds no frame that FFmpeg can decode; is it complete?")]
     NoFrame,
     #[error("call OpenCV")]
     OpenCv(#[source] opencv::Error),
+}
+
+/// Why a live camera ended without being asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LiveFault {
+    #[error(
+        "it delivers {new_width_px}x{new_height_px} px instead of {width_px}x{height_px} px, so \
+         the calibration no longer fits; restore its resolution, or calibrate anew, and restart"
+    )]
+    Resized { width_px: u32, height_px: u32, new_width_px: u32, new_height_px: u32 },
+    #[error("{0}; correct the configuration")]
+    Misconfigured(String),
+    #[error("{threads} attempts to read it hang in its driver; restart the program")]
+    Hung { threads: usize },
+}
+
+/// An image file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} the image {path:?}")]
+pub struct ImageError {
+    /// "read" or "write".
+    pub action: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: ImageProblem,
+}
+
+/// What is wrong with an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageProblem {
+    #[error(transparent)]
+    Io(std::io::Error),
+    #[error("it is neither a JPEG nor a PNG file; convert it to PNG")]
+    NotAnImage,
+    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file; save it as one of them")]
+    NotASensorImage,
+    #[error(
+        "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it \
+         again"
+    )]
+    Truncated { format: &'static str, bytes: usize },
+    #[error("the {format} file is damaged and cannot be decoded; copy it again")]
+    Undecodable { format: &'static str },
+    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
+    SixteenBitColor,
+    #[error(
+        "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
+         this is {found}"
+    )]
+    NotDepth { found: String },
+    #[error(
+        "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \
+         depth must be aligned with colour, pixel for pixel"
+    )]
+    DepthSize { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
+    #[error("the image has no pixels; is the camera or the file whole?")]
+    Empty,
+    #[error(
+        "pixels of type {found} where 8-bit BGR or grey is needed; set the camera's pixel format, \
+         or convert in the pipeline with `videoconvert`"
+    )]
+    PixelType { found: String },
+    #[error(
+        "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"
+    )]
+    DepthPixelType { found: String },
+    #[error("call OpenCV")]
+    OpenCv(#[from] opencv::Error),
+}
+
+/// Writes an error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

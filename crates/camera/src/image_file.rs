@@ -7,11 +7,11 @@
 //!
 //! # Conventions
 //!
-//! Colour images follow their EXIF orientation, as every viewer shows them; but not those that a
-//! calibration is made from or used on ([`read_sensor_image`]): a lens is known by the pixels of its
-//! sensor, however the camera was held.
+//! Colour images follow their EXIF orientation, as every viewer shows them. Images that a
+//! calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the pixels
+//! of its sensor, however the camera was held.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use magpie_perception::{BgrImage, DepthImage};
 use opencv::core::{CV_8U, Mat, ToInputArray, Vec3b, Vector};
@@ -19,75 +19,28 @@ use opencv::imgcodecs;
 use opencv::prelude::*;
 
 use crate::container::{Container, PngHeader};
+use crate::errors::{ImageError, ImageProblem};
 use crate::pixels::bgr_from_mat;
 
-/// An image file that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{action} the image {path:?}")]
-pub struct ImageError {
-    /// "read" or "write".
-    pub action: &'static str,
-    pub path: PathBuf,
-    #[source]
-    pub source: ImageProblem,
-}
-
-/// What is wrong with an image.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageProblem {
-    #[error(transparent)]
-    Io(std::io::Error),
-    #[error("it is neither a JPEG nor a PNG file")]
-    NotAnImage,
-    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file")]
-    NotASensorImage,
-    #[error("the {format} file is truncated: its end marker is missing after {bytes} bytes")]
-    Truncated { format: &'static str, bytes: usize },
-    #[error("the {format} file is damaged and cannot be decoded")]
-    Undecodable { format: &'static str },
-    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
-    SixteenBitColor,
-    #[error(
-        "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
-         this is {found}"
-    )]
-    NotDepth { found: String },
-    #[error(
-        "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \
-         depth must be aligned with colour, pixel for pixel"
-    )]
-    DepthSize { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
-    #[error("the image is empty")]
-    Empty,
-    #[error("pixels of type {found} where 8-bit BGR or grey is needed")]
-    PixelType { found: String },
-    #[error(
-        "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"
-    )]
-    DepthPixelType { found: String },
-    #[error("call OpenCV")]
-    OpenCv(#[from] opencv::Error),
-}
-
-/// A colour or grey image file, JPEG or PNG.
+/// Reads a colour or grey image file, JPEG or PNG.
 pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
     let read = || decode_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
-/// A colour or grey image file as the sensor took it: JPEG, PNG, BMP, TIFF or PGM.
+/// Reads a colour or grey image file as the sensor took it: JPEG, PNG, BMP, TIFF or PGM.
 pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     let read = || decode_sensor_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
-/// A depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
+/// Reads a depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
 pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
     let read = || decode_depth(&std::fs::read(path).map_err(ImageProblem::Io)?);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
-/// Lossless.
+/// Writes an image file without loss.
 pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
     let write = || {
         let bytes = encode(".png", &mat_from_bgr(image)?, &Vector::new())?;
@@ -96,7 +49,7 @@ pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
 
-/// The file that [`read_depth_png`] reads.
+/// Writes the file that [`read_depth_png`] reads.
 pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError> {
     let write = || {
         let (rows, cols) = (side(depth.height_px()), side(depth.width_px()));
@@ -107,14 +60,14 @@ pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
 
-/// `quality_percent` runs from 0 (smallest) to 100 (best).
+/// Encodes an image with loss; `quality_percent` runs from 0 (smallest) to 100 (best).
 pub fn encode_jpeg(image: &BgrImage, quality_percent: u8) -> Result<Vec<u8>, ImageProblem> {
     let quality = i32::from(quality_percent.min(100));
     let settings = Vector::from_slice(&[imgcodecs::IMWRITE_JPEG_QUALITY, quality]);
     encode(".jpg", &mat_from_bgr(image)?, &settings)
 }
 
-/// Depth must lie on the colour image, pixel for pixel.
+/// Refuses depth that does not lie on the colour image, pixel for pixel.
 pub fn check_aligned(color: &BgrImage, depth: &DepthImage) -> Result<(), ImageProblem> {
     let (width_px, height_px) = (color.width_px(), color.height_px());
     let (depth_width_px, depth_height_px) = (depth.width_px(), depth.height_px());
@@ -124,7 +77,7 @@ pub fn check_aligned(color: &BgrImage, depth: &DepthImage) -> Result<(), ImagePr
     Err(ImageProblem::DepthSize { width_px, height_px, depth_width_px, depth_height_px })
 }
 
-/// A colour or grey image, JPEG or PNG, from its file's bytes.
+/// Decodes the bytes of a colour or grey image file, JPEG or PNG.
 pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
     let container = Container::of(bytes)?;
     if let Container::Png(PngHeader { bits: 16, .. }) = container {
@@ -150,7 +103,7 @@ fn decode_sensor_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
     bgr_from_mat(&mat)
 }
 
-/// Of files whose decoders notice by themselves when something is missing.
+/// Names the formats whose decoders notice by themselves when something is missing.
 fn plain_format(bytes: &[u8]) -> Option<&'static str> {
     let starts: [(&[u8], _); 7] = [
         (b"BM", "BMP"),

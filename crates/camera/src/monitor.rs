@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{Counters, StampNs};
+use magpie_perception::{Counters, SharedClock, StampNs};
 
-use crate::{LatestFrame, SharedClock};
+use crate::live::attempt::{Attempt, End};
 
 /// What a source is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub enum CameraState {
     /// No frame has come yet.
     Opening,
     Streaming {
-        /// Mean over the last ten frames or so; 0 until the second frame.
+        /// The mean over the last ten frames or so; 0 until the second frame.
         fps: f64,
         width_px: u32,
         height_px: u32,
@@ -43,26 +43,26 @@ impl CameraHandle {
     }
 
     pub fn state(&self) -> CameraState {
-        self.monitor.lock().state.clone()
+        self.monitor.lock().camera.clone()
     }
 
-    /// Grows with every frame and every round of reopening: food for a watchdog.
+    /// Returns a count that grows with every frame and every round of reopening, for a watchdog.
     pub fn progress(&self) -> u64 {
         self.monitor.progress.load(Ordering::Relaxed)
     }
 
-    /// Why the newest corrupt frame was dropped.
+    /// Says why the newest corrupt frame was dropped.
     pub fn last_corrupt(&self) -> Option<String> {
         self.monitor.lock().last_corrupt.clone()
     }
 
     /// Waits until the source has shown its first frame, was lost or has ended, at most `time_max`.
     pub fn wait_while_opening(&self, time_max: Duration) -> CameraState {
-        let opening = |inner: &mut Inner| inner.state == CameraState::Opening;
+        let opening = |state: &mut State| state.camera == CameraState::Opening;
         let waited =
             self.monitor.changed.wait_timeout_while(self.monitor.lock(), time_max, opening);
-        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        inner.state.clone()
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.camera.clone()
     }
 
     /// Ends the stream: `next_frame` returns `Ok(None)` at once, also while the camera is lost.
@@ -75,58 +75,50 @@ impl CameraHandle {
 pub(crate) struct Monitor {
     pub(crate) clock: SharedClock,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) latest: LatestFrame,
     pub(crate) changed: Condvar,
-    pub(crate) frame_age_max: Duration,
     progress: AtomicU64,
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
 }
 
 /// What the lock guards.
-pub(crate) struct Inner {
-    pub(crate) state: CameraState,
+pub(crate) struct State {
+    pub(crate) camera: CameraState,
     pub(crate) stopped: bool,
     pub(crate) last_corrupt: Option<String>,
     pub(crate) frame_rate: FrameRate,
-    /// Of the next frame.
+    /// The number of the next frame.
     pub(crate) sequence: u64,
     /// Width and height of the first frame: every other frame must have them.
     pub(crate) size_px: Option<(u32, u32)>,
-    pub(crate) attempt: crate::capture::Attempt,
-    /// Capture threads that have not returned, abandoned ones included.
+    pub(crate) attempt: Attempt,
+    /// How many capture threads have not returned, abandoned ones included.
     pub(crate) capture_threads: usize,
 }
 
 impl Monitor {
-    pub(crate) fn new(
-        clock: SharedClock,
-        counters: Arc<Counters>,
-        frame_age_max: Duration,
-    ) -> Monitor {
-        let inner = Inner {
-            state: CameraState::Opening,
+    pub(crate) fn new(clock: SharedClock, counters: Arc<Counters>) -> Monitor {
+        let state = State {
+            camera: CameraState::Opening,
             stopped: false,
             last_corrupt: None,
             frame_rate: FrameRate::default(),
             sequence: 0,
             size_px: None,
-            attempt: crate::capture::Attempt::default(),
+            attempt: Attempt::default(),
             capture_threads: 0,
         };
         Monitor {
             clock,
             counters,
-            latest: LatestFrame::default(),
             changed: Condvar::new(),
-            frame_age_max,
             progress: AtomicU64::new(0),
-            inner: Mutex::new(inner),
+            state: Mutex::new(state),
         }
     }
 
     /// Every change below is a single assignment, so the value behind a poisoned lock is usable.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add_progress(&self) {
@@ -134,47 +126,61 @@ impl Monitor {
     }
 
     pub(crate) fn stop(&self) {
-        let mut inner = self.lock();
-        inner.stopped = true;
-        inner.end("stopped");
-        self.latest.close();
+        let mut state = self.lock();
+        state.stopped = true;
+        state.end("stopped");
         self.changed.notify_all();
+    }
+
+    /// Whether attempt `number` has not been abandoned.
+    pub(crate) fn is_current(&self, number: u64) -> bool {
+        let state = self.lock();
+        state.attempt.number == number && !state.stopped
+    }
+
+    /// Says how attempt `number` ended, unless it was abandoned before.
+    pub(crate) fn end_attempt(&self, number: u64, end: End) {
+        let mut state = self.lock();
+        if state.attempt.number == number {
+            state.attempt.end.get_or_insert(end);
+            self.changed.notify_all();
+        }
     }
 
     /// Sleeps for `time`, or until stopped; returns whether stopped.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), time, |inner| !inner.stopped);
-        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        inner.stopped
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |state| !state.stopped);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.stopped
     }
 
     /// Drops a frame that cannot be used.
-    pub(crate) fn count_corrupt(&self, inner: &mut Inner, reason: String) {
+    pub(crate) fn count_corrupt(&self, state: &mut State, reason: String) {
         self.counters.frames_corrupt.fetch_add(1, Ordering::Relaxed);
-        inner.last_corrupt = Some(reason);
+        state.last_corrupt = Some(reason);
     }
 
     /// Counts a good frame and returns its sequence number.
-    pub(crate) fn count_frame(&self, inner: &mut Inner, stamp: StampNs) -> u64 {
-        let (width_px, height_px) = inner.size_px.expect("set by the first good frame");
-        let fps = inner.frame_rate.add(stamp);
-        if !inner.stopped {
-            inner.state = CameraState::Streaming { fps, width_px, height_px };
+    pub(crate) fn count_frame(&self, state: &mut State, stamp: StampNs) -> u64 {
+        let (width_px, height_px) = state.size_px.expect("set by the first good frame");
+        let fps = state.frame_rate.add(stamp);
+        if !state.stopped {
+            state.camera = CameraState::Streaming { fps, width_px, height_px };
         }
-        if inner.sequence == 0 {
+        if state.sequence == 0 {
             self.changed.notify_all();
         }
         self.add_progress();
-        inner.sequence += 1;
-        inner.sequence - 1
+        state.sequence += 1;
+        state.sequence - 1
     }
 }
 
-impl Inner {
-    /// The first end is the one that counts.
+impl State {
+    /// Ends the source, unless it has ended already.
     pub(crate) fn end(&mut self, reason: &str) {
-        if !matches!(self.state, CameraState::Ended { .. }) {
-            self.state = CameraState::Ended { reason: reason.to_owned() };
+        if !matches!(self.camera, CameraState::Ended { .. }) {
+            self.camera = CameraState::Ended { reason: reason.to_owned() };
         }
     }
 }
@@ -187,7 +193,7 @@ pub(crate) struct FrameRate {
 }
 
 impl FrameRate {
-    /// Returns frames a second, 0 for the first frame.
+    /// Returns the frames a second, 0 for the first frame.
     fn add(&mut self, stamp: StampNs) -> f64 {
         if let Some(newest) = self.newest.replace(stamp) {
             let interval_ns = stamp.since_ns(newest) as f64;

@@ -1,11 +1,11 @@
 //! OpenCV's matrices to our images.
 
-use magpie_perception::BgrImage;
-use opencv::core::{CV_8UC1, CV_8UC3, Mat};
+use magpie_perception::{BgrImage, DepthImage};
+use opencv::core::{CV_8UC1, CV_8UC2, CV_8UC3, CV_16UC1, Mat};
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
 /// Copies 8-bit BGR, converts 8-bit grey, refuses everything else.
 pub(crate) fn bgr_from_mat(mat: &Mat) -> Result<BgrImage, ImageProblem> {
@@ -34,9 +34,46 @@ fn copy_bgr(mat: &Mat) -> Result<BgrImage, ImageProblem> {
     BgrImage::new(width_px, height_px, data).map_err(|_| ImageProblem::Empty)
 }
 
+/// Turns 16-bit values, one step of which is `unit_m`, into millimetres; what is farther than 16
+/// bits of millimetres can say becomes a hole.
+///
+/// A driver may hand over bare bytes, low byte first: `size_px` is the size that it named.
+pub(crate) fn depth_from_mat(
+    mat: &Mat,
+    size_px: (u32, u32),
+    unit_m: f64,
+) -> Result<DepthImage, ImageProblem> {
+    if mat.empty() {
+        return Err(ImageProblem::Empty);
+    }
+    let mat = mat.try_clone()?;
+    let (size, bytes) = (mat.size()?, mat.data_bytes()?);
+    let (width_px, height_px) = match mat.typ() {
+        CV_16UC1 => (size.width.unsigned_abs(), size.height.unsigned_abs()),
+        CV_8UC1 | CV_8UC2 if bytes.len() == 2 * size_px.0 as usize * size_px.1 as usize => size_px,
+        other => {
+            let found = opencv::core::type_to_string(other)?;
+            return Err(ImageProblem::DepthPixelType { found });
+        }
+    };
+    let data_mm = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&value| millimetres(u16::from_le_bytes(value), unit_m))
+        .collect();
+    DepthImage::new(width_px, height_px, data_mm).map_err(|_| ImageProblem::Empty)
+}
+
+fn millimetres(value: u16, unit_m: f64) -> u16 {
+    let mm = f64::from(value) * unit_m * 1000.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    if mm < 65_535.5 { mm.round() as u16 } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
-    use opencv::core::{CV_8UC4, CV_16UC1, Rect, Scalar};
+    use opencv::core::{CV_8UC4, Rect, Scalar};
 
     use super::*;
 
@@ -66,5 +103,27 @@ mod tests {
             let message = bgr_from_mat(&mat(kind)).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
         }
+    }
+
+    #[test]
+    fn sixteen_bits_come_through_in_their_unit() {
+        let mat = Mat::from_slice_2d(&[[0_u16, 1000, 4001], [65_535, 2, 3]]).unwrap();
+        let check = |unit_m: f64, expected: [u16; 6]| {
+            let depth = depth_from_mat(&mat, (3, 2), unit_m).unwrap();
+            assert_eq!((depth.width_px(), depth.height_px()), (3, 2));
+            assert_eq!(depth.data_mm(), expected);
+        };
+        check(0.001, [0, 1000, 4001, 65_535, 2, 3]);
+        check(0.000_25, [0, 250, 1000, 16_384, 1, 1]);
+        check(0.01, [0, 10_000, 40_010, 0, 20, 30]);
+    }
+
+    #[test]
+    fn bare_bytes_are_taken_by_the_drivers_size_and_pictures_refused() {
+        let bytes = Mat::from_slice_2d(&[[0_u8, 0, 232, 3]]).unwrap();
+        let depth = depth_from_mat(&bytes, (2, 1), 0.001).unwrap();
+        assert_eq!((depth.width_px(), depth.data_mm()), (2, [0, 1000].as_slice()));
+        let message = depth_from_mat(&bytes, (640, 480), 0.001).unwrap_err().to_string();
+        assert!(message.contains("Z16"), "{message}");
     }
 }

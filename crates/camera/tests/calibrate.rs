@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use board_scene::{BoardScene, Noise, lens, look_at};
 use magpie_camera::calibrate::{
     Board, BoardPoint, HandEyePair, Rejection, Setup, View, board_pose, calibrate_hand_eye,
-    calibrate_intrinsics, detect, select_views, settle_readings,
+    calibrate_intrinsics, detect, resolve_orientations, select_views,
 };
 use magpie_perception::{BgrImage, CameraInfo, Distortion};
 use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
@@ -35,14 +35,14 @@ fn charuco() -> Board {
 
 /// Where a person holds a board: all over the picture, near and far, tilted each way.
 fn poses(count: usize, noise: &mut Noise) -> Vec<Isometry3<f64>> {
-    let middle = Point3::new(0.105, 0.075, 0.0);
+    let center = Point3::new(0.105, 0.075, 0.0);
     (0..count)
         .map(|index| {
             let aside = Vector3::new(0.07 * noise.uniform(), 0.05 * noise.uniform(), 0.0);
             let distance_m = 0.32 + 0.08 * noise.uniform();
             let tilt_deg = if index % 5 == 0 { 4.0 } else { 27.0 + 10.0 * noise.uniform() };
             let azimuth_deg = 137.5 * index as f64;
-            look_at(middle + aside, distance_m, tilt_deg, azimuth_deg, 25.0 * noise.uniform())
+            look_at(center + aside, distance_m, tilt_deg, azimuth_deg, 25.0 * noise.uniform())
         })
         .collect()
 }
@@ -265,7 +265,13 @@ fn a_lens_that_turns_back_within_the_picture_is_not_handed_out() {
                 }
             });
             let (width_px, height_px) = (info.width_px, info.height_px);
-            View { width_px, height_px, points: points.collect(), edge_width_px: None, doubt: None }
+            View {
+                width_px,
+                height_px,
+                points: points.collect(),
+                edge_width_px: None,
+                mismatch: None,
+            }
         })
         .collect();
     let message = calibrate_intrinsics(&views, &mut vec![None; 12], "x").unwrap_err().to_string();
@@ -287,22 +293,22 @@ fn a_board_of_another_size_than_said_is_noticed() {
         marker_length_m,
         dictionary: "DICT_4X4_50".parse().unwrap(),
     };
-    let doubt = |board: Board| view_of(&charuco(), &board).unwrap().doubt;
-    assert_eq!(doubt(described(7, 5, 0.021)), None);
-    let turned = doubt(described(5, 7, 0.021)).unwrap();
+    let mismatch = |board: Board| view_of(&charuco(), &board).unwrap().mismatch;
+    assert_eq!(mismatch(described(7, 5, 0.021)), None);
+    let turned = mismatch(described(5, 7, 0.021)).unwrap();
     assert!(turned.contains("7x5 squares: columns come first"), "{turned}");
-    let small = doubt(described(5, 4, 0.021)).unwrap();
+    let small = mismatch(described(5, 4, 0.021)).unwrap();
     assert!(small.contains("count its squares again"), "{small}");
-    let wide = doubt(described(8, 5, 0.021)).unwrap();
+    let wide = mismatch(described(8, 5, 0.021)).unwrap();
     assert!(wide.contains("count its squares again"), "{wide}");
-    let thick = doubt(described(7, 5, 0.027)).unwrap();
+    let thick = mismatch(described(7, 5, 0.027)).unwrap();
     assert!(thick.contains("but 90 % were said"), "{thick}");
 }
 
 #[test]
 fn a_chessboard_is_read_from_the_same_end_however_it_is_turned() {
     let board = Board::Chessboard { corners_x: 8, corners_y: 5, square_length_m: 0.02 };
-    assert!(board.has_one_reading());
+    assert!(board.has_unique_orientation());
     let scene = BoardScene::new(&board, lens(640, 480));
     for roll_deg in [0.0, 90.0, 180.0, 270.0] {
         let pose = look_at(Point3::new(0.07, 0.04, 0.0), 0.3, 18.0, 40.0, roll_deg);
@@ -315,9 +321,9 @@ fn a_chessboard_is_read_from_the_same_end_however_it_is_turned() {
 }
 
 #[test]
-fn a_chessboard_with_two_readings_is_read_from_one_end_in_all_pictures() {
+fn an_ambiguous_chessboard_is_oriented_alike_in_all_pictures() {
     let board = Board::Chessboard { corners_x: 8, corners_y: 6, square_length_m: 0.02 };
-    assert!(!board.has_one_reading());
+    assert!(!board.has_unique_orientation());
     let mut noise = Noise(6);
     let base_from_camera =
         Isometry3::new(Vector3::new(0.6, 0.1, 1.1), Vector3::new(3.0, 0.1, -0.2));
@@ -342,7 +348,7 @@ fn a_chessboard_with_two_readings_is_read_from_one_end_in_all_pictures() {
         (1000.0 * off_m, report.leave_one_out.rms_deg)
     };
     assert!(off(&pairs).1 > 30.0, "the detector begins at either end");
-    settle_readings(&board, &mut pairs).unwrap();
+    resolve_orientations(&board, &mut pairs).unwrap();
     let (off_mm, spread_deg) = off(&pairs);
     assert!(off_mm < 1.0 && spread_deg < 0.5, "{off_mm} mm, {spread_deg} degrees");
     // Arm poses that do not belong to the pictures tell nothing.
@@ -350,7 +356,7 @@ fn a_chessboard_with_two_readings_is_read_from_one_end_in_all_pictures() {
         pair.base_from_gripper.rotation =
             UnitQuaternion::new(Vector3::new(0.5 * index as f64, 1.0, 0.3));
     });
-    let message = settle_readings(&board, &mut pairs).unwrap_err().to_string();
+    let message = resolve_orientations(&board, &mut pairs).unwrap_err().to_string();
     assert!(message.contains("half a turn"), "{message}");
 }
 

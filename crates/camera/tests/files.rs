@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use common::{MachineClock, open};
 use magpie_camera::{
-    Camera, CameraConfig, CameraState, ImageFolderConfig, ImageProblem, LiveLimits, OpenError,
-    SourceKind, encode_jpeg, read_depth_png, read_image, read_sensor_image, write_depth_png,
+    Camera, CameraConfig, CameraState, FileSource, FilesConfig, ImageFolderConfig, ImageProblem,
+    OpenError, encode_jpeg, read_depth_png, read_image, read_sensor_image, write_depth_png,
     write_png,
 };
 use magpie_perception::{BgrImage, Counters, DepthImage, Frame, StampSource};
@@ -44,7 +44,6 @@ fn folder(path: &Path) -> ImageFolderConfig {
     ImageFolderConfig {
         path: path.to_owned(),
         depth_path: None,
-        loop_: false,
         frame_interval: Duration::from_millis(20),
     }
 }
@@ -76,8 +75,21 @@ fn next(camera: &mut Camera) -> Option<Frame> {
     camera.source.next_frame().unwrap()
 }
 
-fn open_error(source: SourceKind) -> OpenError {
-    let config = CameraConfig { source, paced: false, limits: LiveLimits::default() };
+/// Every frame, once, as fast as frames are taken.
+fn once(source: FileSource) -> CameraConfig {
+    CameraConfig::Files(FilesConfig { source, looped: false, paced: false })
+}
+
+fn looped(source: FileSource) -> CameraConfig {
+    CameraConfig::Files(FilesConfig { source, looped: true, paced: false })
+}
+
+fn paced(source: FileSource) -> CameraConfig {
+    CameraConfig::Files(FilesConfig { source, looped: false, paced: true })
+}
+
+fn open_error(source: FileSource) -> OpenError {
+    let config = once(source);
     let clock = Arc::new(MachineClock::new());
     magpie_camera::open(&config, clock, Arc::new(Counters::default())).err().expect("an error")
 }
@@ -87,7 +99,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn check_refused(source: SourceKind, expected: &[&str]) {
+fn check_refused(source: FileSource, expected: &[&str]) {
     let message = chain(&open_error(source));
     for part in expected {
         assert!(message.contains(part), "{message}");
@@ -97,7 +109,7 @@ fn check_refused(source: SourceKind, expected: &[&str]) {
 #[test]
 fn a_folder_is_played_in_the_order_of_its_names_with_its_depth() {
     let (_dir, config) = write_folder(3);
-    let (mut camera, _) = open(SourceKind::ImageFolder(config));
+    let (mut camera, _) = open(&once(FileSource::ImageFolder(config)));
     for i in 0..3u8 {
         let frame = next(&mut camera).unwrap();
         assert_eq!((frame.sequence, frame.stamp_source), (i.into(), StampSource::Arrival));
@@ -116,7 +128,7 @@ fn jpeg_and_png_images_mix_and_other_files_are_passed_over() {
     fs::write(dir.path().join("b.JPG"), encode_jpeg(&color(1), 100).unwrap()).unwrap();
     write_png(&dir.path().join("a.png"), &color(0)).unwrap();
     fs::write(dir.path().join("notes.txt"), "cell 7").unwrap();
-    let (mut camera, _) = open(SourceKind::ImageFolder(folder(dir.path())));
+    let (mut camera, _) = open(&once(FileSource::ImageFolder(folder(dir.path()))));
     assert_eq!(next(&mut camera).unwrap().color, color(0));
     let jpeg = next(&mut camera).unwrap();
     assert_eq!((jpeg.color.width_px(), jpeg.color.height_px(), jpeg.depth), (32, 24, None));
@@ -126,8 +138,7 @@ fn jpeg_and_png_images_mix_and_other_files_are_passed_over() {
 #[test]
 fn a_loop_goes_on_with_rising_sequence_numbers() {
     let (_dir, config) = write_folder(2);
-    let (mut camera, _) =
-        open(SourceKind::ImageFolder(ImageFolderConfig { loop_: true, ..config }));
+    let (mut camera, _) = open(&looped(FileSource::ImageFolder(config)));
     for i in 0..7u8 {
         let frame = next(&mut camera).unwrap();
         assert_eq!((frame.sequence, frame.color), (i.into(), color(i % 2)));
@@ -137,8 +148,7 @@ fn a_loop_goes_on_with_rising_sequence_numbers() {
 #[test]
 fn stop_ends_a_loop() {
     let (_dir, config) = write_folder(2);
-    let (mut camera, _) =
-        open(SourceKind::ImageFolder(ImageFolderConfig { loop_: true, ..config }));
+    let (mut camera, _) = open(&looped(FileSource::ImageFolder(config)));
     assert!(next(&mut camera).is_some());
     camera.handle.stop();
     assert!(next(&mut camera).is_none());
@@ -150,8 +160,8 @@ fn a_paced_source_keeps_its_interval_and_stop_interrupts_the_wait() {
     let (_dir, config) = write_folder(3);
     let open_paced = |frame_interval| {
         let source =
-            SourceKind::ImageFolder(ImageFolderConfig { frame_interval, ..config.clone() });
-        let config = CameraConfig { source, paced: true, limits: LiveLimits::default() };
+            FileSource::ImageFolder(ImageFolderConfig { frame_interval, ..config.clone() });
+        let config = paced(source);
         let clock = Arc::new(MachineClock::new());
         magpie_camera::open(&config, clock, Arc::new(Counters::default())).unwrap()
     };
@@ -178,7 +188,7 @@ fn corrupt_frames_in_the_middle_are_counted_and_skipped() {
     write_png(&color_path(&config, "2.png"), &sized_color((16, 24), 2)).unwrap();
     let wrong_depth = config.depth_path.as_ref().unwrap().join("3.png");
     write_depth_png(&wrong_depth, &depth((16, 12), 0)).unwrap();
-    let (mut camera, counters) = open(SourceKind::ImageFolder(config));
+    let (mut camera, counters) = open(&once(FileSource::ImageFolder(config)));
     assert_eq!(next(&mut camera).unwrap().color, color(0));
     let last = next(&mut camera).unwrap();
     assert_eq!((last.sequence, last.color), (1, color(4)));
@@ -193,7 +203,7 @@ fn a_frame_of_another_size_is_refused_with_both_sizes() {
     let (_dir, config) = write_folder(2);
     write_png(&color_path(&config, "1.png"), &sized_color((16, 8), 2)).unwrap();
     let config = ImageFolderConfig { depth_path: None, ..config };
-    let (mut camera, counters) = open(SourceKind::ImageFolder(config));
+    let (mut camera, counters) = open(&once(FileSource::ImageFolder(config)));
     assert!(next(&mut camera).is_some());
     assert!(next(&mut camera).is_none());
     assert_eq!(counters.snapshot().frames_corrupt, 1);
@@ -204,8 +214,7 @@ fn a_frame_of_another_size_is_refused_with_both_sizes() {
 #[test]
 fn a_loop_without_a_usable_frame_is_an_error_not_a_spin() {
     let (dir, config) = write_folder(2);
-    let config = ImageFolderConfig { loop_: true, ..config };
-    let (mut camera, _) = open(SourceKind::ImageFolder(config));
+    let (mut camera, _) = open(&looped(FileSource::ImageFolder(config)));
     for i in 0..2 {
         truncate(&dir.path().join(format!("color/{i}.png")));
     }
@@ -218,17 +227,17 @@ fn a_loop_without_a_usable_frame_is_an_error_not_a_spin() {
 fn a_folder_that_cannot_be_played_is_an_error_at_open() {
     let (dir, config) = write_folder(2);
     let missing = dir.path().join("nowhere");
-    check_refused(SourceKind::ImageFolder(folder(&missing)), &["nowhere", "No such file"]);
+    check_refused(FileSource::ImageFolder(folder(&missing)), &["nowhere", "No such file"]);
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    check_refused(SourceKind::ImageFolder(folder(&empty)), &["empty", "no .jpg"]);
+    check_refused(FileSource::ImageFolder(folder(&empty)), &["empty", "no .jpg"]);
     let still = ImageFolderConfig { frame_interval: Duration::ZERO, ..config.clone() };
-    check_refused(SourceKind::ImageFolder(still), &["frame interval"]);
+    check_refused(FileSource::ImageFolder(still), &["frame interval"]);
     fs::remove_file(dir.path().join("depth/1.png")).unwrap();
-    check_refused(SourceKind::ImageFolder(config.clone()), &["no depth image", "1.png"]);
+    check_refused(FileSource::ImageFolder(config.clone()), &["no depth image", "1.png"]);
     truncate(&color_path(&config, "0.png"));
     let colors = ImageFolderConfig { depth_path: None, ..config };
-    check_refused(SourceKind::ImageFolder(colors), &["0.png", "truncated"]);
+    check_refused(FileSource::ImageFolder(colors), &["0.png", "truncated"]);
 }
 
 fn problem(path: &Path) -> ImageProblem {
@@ -380,7 +389,7 @@ fn a_video_file_is_played_to_its_end() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("cell.avi");
     write_video(&path, 5);
-    let (mut camera, counters) = open(SourceKind::VideoFile { path, loop_: false });
+    let (mut camera, counters) = open(&once(FileSource::VideoFile { path }));
     for i in 0..5 {
         let frame = next(&mut camera).unwrap();
         assert_eq!((frame.color.width_px(), frame.color.height_px()), (64, 48));
@@ -396,7 +405,7 @@ fn a_looped_video_file_begins_anew() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("cell.avi");
     write_video(&path, 3);
-    let (mut camera, _) = open(SourceKind::VideoFile { path, loop_: true });
+    let (mut camera, _) = open(&looped(FileSource::VideoFile { path }));
     for i in 0..8 {
         let frame = next(&mut camera).unwrap();
         assert_eq!(brightness(&frame), i % 3);
@@ -409,8 +418,8 @@ fn a_paced_video_keeps_the_frame_rate_of_the_file() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("cell.avi");
     write_video(&path, 3);
-    let source = SourceKind::VideoFile { path, loop_: false };
-    let config = CameraConfig { source, paced: true, limits: LiveLimits::default() };
+    let source = FileSource::VideoFile { path };
+    let config = paced(source);
     let clock = Arc::new(MachineClock::new());
     let mut camera = magpie_camera::open(&config, clock, Arc::new(Counters::default())).unwrap();
     let first = next(&mut camera).unwrap().stamp;
@@ -420,7 +429,7 @@ fn a_paced_video_keeps_the_frame_rate_of_the_file() {
 #[test]
 fn a_video_file_that_cannot_be_played_is_an_error_at_open() {
     let dir = TempDir::new().unwrap();
-    let video = |name: &str| SourceKind::VideoFile { path: dir.path().join(name), loop_: false };
+    let video = |name: &str| FileSource::VideoFile { path: dir.path().join(name) };
     check_refused(video("nowhere.avi"), &["nowhere.avi", "No such file"]);
     fs::write(dir.path().join("text.avi"), "not a video").unwrap();
     check_refused(video("text.avi"), &["text.avi", "not a video"]);
@@ -437,7 +446,7 @@ fn a_truncated_video_is_played_as_far_as_it_goes_and_counted() {
     write_video(&path, 60);
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let (mut camera, counters) = open(SourceKind::VideoFile { path, loop_: false });
+    let (mut camera, counters) = open(&once(FileSource::VideoFile { path }));
     let frames = std::iter::from_fn(|| next(&mut camera)).count();
     assert!((10..50).contains(&frames), "{frames}");
     assert_eq!(counters.snapshot().frames_corrupt, 1);

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::open;
-use magpie_camera::SourceKind;
+use magpie_camera::{CameraConfig, GStreamerConfig, LiveConfig, LiveLimits, LiveSource};
 use peers::{Peer, check_loss_and_return};
 
 const PACKAGES: &str = "aravis-tools libaravis-0.8-0 gstreamer1.0-plugins-base";
@@ -34,18 +34,19 @@ fn start_camera() -> Peer {
     camera
 }
 
-fn source() -> SourceKind {
+fn source() -> CameraConfig {
     let pipeline = "aravissrc camera-name=127.0.0.1 \
         ! video/x-raw,format=RGB,width=640,height=480,framerate=30/1 ! videoconvert \
         ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false";
-    SourceKind::GStreamer { pipeline: pipeline.into() }
+    let source = LiveSource::GStreamer(GStreamerConfig { pipeline: pipeline.into() });
+    CameraConfig::Live(LiveConfig { source, limits: LiveLimits::default() })
 }
 
 #[test]
 fn a_gige_camera_that_is_killed_is_lost_and_comes_back() {
     let _port = lock_port();
     let peer = RefCell::new(Some(start_camera()));
-    let (camera, _) = open(source());
+    let (camera, _) = open(&source());
     let kill = || drop(peer.take());
     let restart = || *peer.borrow_mut() = Some(start_camera());
     check_loss_and_return(camera, kill, restart, (640, 480), PACKAGES);
@@ -55,7 +56,7 @@ fn a_gige_camera_that_is_killed_is_lost_and_comes_back() {
 fn a_gige_camera_that_freezes_is_lost_and_comes_back() {
     let _port = lock_port();
     let peer = start_camera();
-    let (camera, _) = open(source());
+    let (camera, _) = open(&source());
     check_loss_and_return(
         camera,
         || peer.signal("STOP"),

@@ -10,7 +10,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use common::open;
-use magpie_camera::SourceKind;
+use magpie_camera::{
+    CameraConfig, GStreamerConfig, LiveConfig, LiveLimits, LiveSource, RtspConfig,
+};
 use peers::{Peer, check_loss_and_return};
 
 const PACKAGES: &str = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
@@ -30,30 +32,34 @@ fn start_server(port: u16) -> (Peer, u16) {
     (server, port.unwrap_or_else(|_| panic!("no RTSP server; apt-get install {PACKAGES}")))
 }
 
-fn through_ffmpeg(port: u16) -> SourceKind {
-    SourceKind::Rtsp { url: format!("rtsp://127.0.0.1:{port}/cell") }
+fn through_ffmpeg(port: u16) -> LiveSource {
+    LiveSource::Rtsp(RtspConfig { url: format!("rtsp://127.0.0.1:{port}/cell") })
 }
 
-fn through_gstreamer(port: u16) -> SourceKind {
+fn through_gstreamer(port: u16) -> LiveSource {
     let pipeline = format!(
         "rtspsrc location=rtsp://127.0.0.1:{port}/cell latency=50 protocols=tcp ! decodebin \
          ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
     );
-    SourceKind::GStreamer { pipeline }
+    LiveSource::GStreamer(GStreamerConfig { pipeline })
 }
 
-fn check_killed(source: fn(u16) -> SourceKind) {
+fn live(source: LiveSource) -> CameraConfig {
+    CameraConfig::Live(LiveConfig { source, limits: LiveLimits::default() })
+}
+
+fn check_killed(source: fn(u16) -> LiveSource) {
     let (server, port) = start_server(0);
     let server = RefCell::new(Some(server));
-    let (camera, _) = open(source(port));
+    let (camera, _) = open(&live(source(port)));
     let kill = || drop(server.take());
     let restart = || *server.borrow_mut() = Some(start_server(port).0);
     check_loss_and_return(camera, kill, restart, (320, 240), PACKAGES);
 }
 
-fn check_frozen(source: fn(u16) -> SourceKind) {
+fn check_frozen(source: fn(u16) -> LiveSource) {
     let (server, port) = start_server(0);
-    let (camera, _) = open(source(port));
+    let (camera, _) = open(&live(source(port)));
     check_loss_and_return(
         camera,
         || server.signal("STOP"),

@@ -54,5 +54,6 @@ pub fn recording_info(
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );
-    RecordingInfo { scene: scene.cloned(), identity }
+    let base_frame_id = identities.base_frame_id.clone();
+    RecordingInfo { scene: scene.cloned(), base_frame_id, identity }
 }

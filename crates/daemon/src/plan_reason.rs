@@ -24,7 +24,7 @@ fn reason(packages: &Packages) -> Option<Reason> {
     let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
     let packages = &packages.packages;
     let too_large = Some(GraspRefusal::ToolTooLarge);
-    let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal == too_large);
+    let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal() == too_large);
     depth.or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
 }
 
@@ -40,8 +40,7 @@ mod tests {
         let package = |refusal: &Option<GraspRefusal>| Package {
             track_id: 1,
             instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
-            grasps: Vec::new(),
-            refusal: *refusal,
+            grasps: Err(refusal.unwrap_or(GraspRefusal::NoSeal)),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: None,

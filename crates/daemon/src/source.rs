@@ -69,7 +69,9 @@ impl SourceWatch {
     /// Why frames come without the depth that the configuration names; `None` while it comes.
     pub fn depth_lost(&self) -> Option<String> {
         match self {
-            SourceWatch::Camera { depth, .. } => depth.as_ref().and_then(DepthHandle::trouble),
+            SourceWatch::Camera { depth, .. } => {
+                depth.as_ref().and_then(DepthHandle::trouble).map(|trouble| trouble.to_string())
+            }
             SourceWatch::Recording { .. } => None,
         }
     }

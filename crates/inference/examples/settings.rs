@@ -54,7 +54,7 @@ fn main() -> Outcome<()> {
 
     let folder = tempfile::tempdir()?;
     let optimised = folder.path().join("optimised.onnx");
-    let usual = || -> ort::Result<SessionBuilder> {
+    let baseline = || -> ort::Result<SessionBuilder> {
         Ok(Session::builder(&environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(std::thread::available_parallelism().map_or(1, usize::from))?
@@ -62,29 +62,34 @@ fn main() -> Outcome<()> {
             .with_memory_pattern(true)?
             .with_deterministic_compute(true)?)
     };
-    usual()?.with_optimized_model_path(&optimised)?.commit_from_file(&path)?;
+    baseline()?.with_optimized_model_path(&optimised)?.commit_from_file(&path)?;
     let no_arena = [ep::CPU::default().with_arena_allocator(false).build()];
     let settings: Vec<(&'static str, SessionBuilder, &Path, bool)> = vec![
-        ("as magpie runs it", usual()?, Path::new(&path), true),
-        ("one thread", usual()?.with_intra_threads(1)?, Path::new(&path), true),
-        ("spinning", usual()?.with_intra_op_spinning(true)?, Path::new(&path), true),
-        ("no binding", usual()?, Path::new(&path), false),
-        ("no arena", usual()?.with_execution_providers(no_arena)?, Path::new(&path), true),
-        ("no memory pattern", usual()?.with_memory_pattern(false)?, Path::new(&path), true),
+        ("as magpie runs it", baseline()?, Path::new(&path), true),
+        ("one thread", baseline()?.with_intra_threads(1)?, Path::new(&path), true),
+        ("spinning", baseline()?.with_intra_op_spinning(true)?, Path::new(&path), true),
+        ("no binding", baseline()?, Path::new(&path), false),
+        ("no arena", baseline()?.with_execution_providers(no_arena)?, Path::new(&path), true),
+        ("no memory pattern", baseline()?.with_memory_pattern(false)?, Path::new(&path), true),
         (
             "graph optimised to level 1 only",
-            usual()?.with_optimization_level(GraphOptimizationLevel::Level1)?,
+            baseline()?.with_optimization_level(GraphOptimizationLevel::Level1)?,
             Path::new(&path),
             true,
         ),
         (
             "graph optimised before, not when loaded",
-            usual()?.with_optimization_level(GraphOptimizationLevel::Disable)?,
+            baseline()?.with_optimization_level(GraphOptimizationLevel::Disable)?,
             &optimised,
             true,
         ),
-        ("not deterministic", usual()?.with_deterministic_compute(false)?, Path::new(&path), true),
-        ("denormals are zero", usual()?.with_flush_to_zero()?, Path::new(&path), true),
+        (
+            "not deterministic",
+            baseline()?.with_deterministic_compute(false)?,
+            Path::new(&path),
+            true,
+        ),
+        ("denormals are zero", baseline()?.with_flush_to_zero()?, Path::new(&path), true),
     ];
     let mut candidates = Vec::new();
     for (name, mut builder, path, bound) in settings {
@@ -146,15 +151,15 @@ impl Candidate {
 
 fn print(candidates: Vec<Candidate>) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "| setting | p50 ms | p90 ms | least ms | p50 of the usual |")?;
+    writeln!(out, "| setting | p50 ms | p90 ms | least ms | p50 / p50 of the first |")?;
     writeln!(out, "|---|---|---|---|---|")?;
-    let mut usual_ms = None;
+    let mut baseline_ms = None;
     for Candidate { name, mut times_ms, .. } in candidates {
         times_ms.sort_by(f64::total_cmp);
         let at = |percent: usize| times_ms[(times_ms.len() - 1) * percent / 100];
-        let usual = *usual_ms.get_or_insert_with(|| at(50));
+        let baseline = *baseline_ms.get_or_insert_with(|| at(50));
         let (p50, p90, least) = (at(50), at(90), at(0));
-        writeln!(out, "| {name} | {p50:.2} | {p90:.2} | {least:.2} | {:.3} |", p50 / usual)?;
+        writeln!(out, "| {name} | {p50:.2} | {p90:.2} | {least:.2} | {:.3} |", p50 / baseline)?;
     }
     Ok(())
 }

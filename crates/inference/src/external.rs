@@ -1,8 +1,8 @@
 //! Finds what a model would fetch from outside its one file: weights in other files, operators in
-//! other libraries. Looks wherever ONNX can put a tensor or a node.
+//! other libraries. It looks wherever ONNX can put a tensor or a node.
 
-use crate::Refusal;
 use crate::onnx::{Attribute, GraphProto, Model, Node, SparseTensor, Tensor};
+use crate::refusal::Refusal;
 
 /// Operators of these domains come with ONNX Runtime.
 const KNOWN_DOMAINS: [&str; 5] =

@@ -11,24 +11,19 @@
 //!
 //! # Conventions
 //!
-//! Tensors are those of [`ModelSpec`](magpie_perception::ModelSpec); sizes are height before
-//! width in shapes, width before height in names.
+//! Tensors are those of [`ModelSpec`](magpie_perception::ModelSpec); shapes have height before
+//! width.
 
 mod external;
 mod library;
 mod literal;
 mod model_file;
+mod onnx;
 mod placement;
 mod provider;
 mod refusal;
 mod session;
 mod shape;
-
-/// The part of ONNX that is read here.
-#[allow(unreachable_pub, reason = "generated")]
-mod onnx {
-    include!(concat!(env!("OUT_DIR"), "/onnx_subset.rs"));
-}
 
 pub use library::LibraryError;
 pub use literal::LiteralError;

@@ -25,7 +25,7 @@ pub struct LibraryError {
     pub source: BoxError,
 }
 
-/// The process's environment; the library is looked for when the first session asks.
+/// Returns the process's environment; the library is looked for when the first session asks.
 pub(crate) fn environment() -> Result<Environment, LibraryError> {
     static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
     let mut slot = ENVIRONMENT.lock().expect("nobody panics while holding it");
@@ -49,7 +49,8 @@ fn start(library: &Path) -> Result<Environment, BoxError> {
     Ok(environment)
 }
 
-/// The variable's library, a development tree's, the installed one, or the loader's.
+/// Looks for the variable's library, then for a development tree's, the installed one, and the
+/// loader's.
 fn find_library() -> PathBuf {
     if let Some(path) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         return path.into();
@@ -59,7 +60,7 @@ fn find_library() -> PathBuf {
     developed.or(installed).unwrap_or_else(|| PathBuf::from(FILE_NAME))
 }
 
-/// `.cache/onnxruntime/libonnxruntime.so*` beside the `target` folder that holds the program.
+/// Finds `.cache/onnxruntime/libonnxruntime.so*` beside the `target` folder that holds the program.
 fn beside_target(program: &Path) -> Option<PathBuf> {
     let target = program.ancestors().find(|folder| folder.ends_with("target"))?;
     let folder = target.parent()?.join(".cache/onnxruntime");

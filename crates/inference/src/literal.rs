@@ -4,7 +4,7 @@
 //! {0: 'person', 1: "driver's parcel"}      ['person', 'parcel']      [640, 640]
 //! ```
 
-/// Why a literal is refused: what stood where.
+/// Why a literal is refused: what should have stood where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{expected} expected at byte {at}")]
 pub struct LiteralError {
@@ -12,7 +12,7 @@ pub struct LiteralError {
     pub at: usize,
 }
 
-/// Class names by class id, from a dict with the keys `0..n` in any order or from a list.
+/// Reads class names by class id, from a dict with the keys `0..n` in any order or from a list.
 pub(crate) fn class_names(text: &str) -> Result<Vec<String>, LiteralError> {
     let mut reader = Reader { text, at: 0 };
     let names = if reader.take("[") {
@@ -37,7 +37,7 @@ pub(crate) fn class_names(text: &str) -> Result<Vec<String>, LiteralError> {
     Ok(names)
 }
 
-/// `[height, width]`, or one number for both.
+/// Reads `[height, width]`, or one number for both.
 pub(crate) fn height_and_width(text: &str) -> Result<(u32, u32), LiteralError> {
     let mut reader = Reader { text, at: 0 };
     let sizes = if reader.take("[") || reader.take("(") {
@@ -89,7 +89,7 @@ impl Reader<'_> {
         if self.rest().is_empty() { Ok(()) } else { self.refuse("the end of the literal") }
     }
 
-    /// What stands between commas up to `close`; a comma may follow the last.
+    /// Reads what stands between commas up to `close`; a comma may follow the last.
     fn items<T>(
         &mut self,
         close: &str,
@@ -138,7 +138,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What `repr` escapes in a string.
+    /// Reads what `repr` escapes in a string.
     fn escape(&mut self) -> Result<char, LiteralError> {
         let Some(kind) = self.rest().chars().next() else {
             return self.refuse("an escape sequence");

@@ -9,17 +9,17 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use magpie_perception::{InputForm, ModelSpec};
+use magpie_perception::{InputForm, ModelSpec, OutputLayout};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::external::check_self_contained;
-use crate::literal::{class_names, height_and_width};
+use crate::literal::{LiteralError, class_names, height_and_width};
 use crate::onnx::{GraphProto, Model};
+use crate::refusal::{ModelError, Refusal};
 use crate::shape::{FLOAT32, Port, Ports, UINT8};
-use crate::{LiteralError, ModelError, Refusal};
 
-/// A larger file is refused unread. The largest YOLO-seg models have about 250 MB.
+/// A larger file is refused unread; the largest YOLO-seg models have about 250 MB.
 pub const MODEL_BYTES_MAX: u64 = 1 << 30;
 
 /// A file that keeps the model contract, as far as that shows without running it.
@@ -61,7 +61,7 @@ impl ModelFile {
         &self.spec
     }
 
-    /// Everything the file says about itself, key by key.
+    /// Returns everything the file says about itself, key by key.
     pub fn metadata(&self) -> &[(String, String)] {
         &self.metadata
     }
@@ -137,8 +137,9 @@ fn read_spec(
     let anchors = anchor_counts(size, stride as usize);
     let channels = 4 + class_names.len() + coefficients;
     let anchors = check_predictions(&ports.predictions, channels, &anchors)?;
-    if ports.predictions.shape[1] != channels {
-        let (channels, names) = (ports.predictions.shape[1], class_names.len());
+    let [_, found_channels, _] = ports.predictions.shape;
+    if found_channels != channels {
+        let (channels, names) = (found_channels, class_names.len());
         return Err(Refusal::ClassCount { channels, names, coefficients });
     }
     let spec = ModelSpec {
@@ -148,8 +149,9 @@ fn read_spec(
         width_px,
         height_px,
         class_names,
+        output_layout: OutputLayout::YoloSeg,
+        predictions_shape: [channels, anchors],
         coefficients,
-        anchors,
         prototype_width_px: width_px / 4,
         prototype_height_px: height_px / 4,
         score_min,
@@ -174,7 +176,7 @@ fn literal<T>(
     read(text).map_err(|source| Refusal::BadLiteral { key, found: abbreviated(text), source })
 }
 
-/// Enough of a value to recognise it in a message.
+/// Keeps enough of a value to recognise it in a message.
 fn abbreviated(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     match text.char_indices().nth(CHARS_MAX) {
@@ -183,7 +185,7 @@ fn abbreviated(text: &str) -> String {
     }
 }
 
-/// The largest stride of the grids that make the anchors.
+/// Reads the largest stride of the grids that make the anchors.
 fn read_stride(model: &Model) -> Result<u32, Refusal> {
     let text = required(model, "stride")?;
     let stride: Option<u32> = text.trim().parse().ok();
@@ -208,7 +210,10 @@ fn read_score_min(model: &Model) -> Result<Option<f32>, Refusal> {
     }
 }
 
-fn read_input_form(image: &Port, (height, width): (usize, usize)) -> Result<InputForm, Refusal> {
+fn read_input_form(
+    image: &Port<Vec<usize>>,
+    (height, width): (usize, usize),
+) -> Result<InputForm, Refusal> {
     let (form, expected) = match image.element_type {
         UINT8 => (InputForm::Bgr8Nhwc, [1, height, width, 3]),
         _ => (InputForm::RgbF32Nchw, [1, 3, height, width]),
@@ -223,9 +228,12 @@ fn read_input_form(image: &Port, (height, width): (usize, usize)) -> Result<Inpu
 }
 
 /// Returns the number of mask coefficients.
-fn check_prototypes(prototypes: &Port, (height, width): (usize, usize)) -> Result<usize, Refusal> {
+fn check_prototypes(
+    prototypes: &Port<[usize; 4]>,
+    (height, width): (usize, usize),
+) -> Result<usize, Refusal> {
     prototypes.expect_type(FLOAT32, "float32")?;
-    let coefficients = prototypes.shape[1];
+    let [_, coefficients, _, _] = prototypes.shape;
     let expected = [1, coefficients, height / 4, width / 4];
     if prototypes.shape != expected {
         return Err(prototypes.wrong_shape(format!("{expected:?} by `imgsz`")));
@@ -233,14 +241,14 @@ fn check_prototypes(prototypes: &Port, (height, width): (usize, usize)) -> Resul
     Ok(coefficients)
 }
 
-/// Returns the number of anchors, one of `counts`.
+/// Returns the number of anchors, which is one of `counts`.
 fn check_predictions(
-    predictions: &Port,
+    predictions: &Port<[usize; 3]>,
     channels: usize,
     counts: &[usize],
 ) -> Result<usize, Refusal> {
     predictions.expect_type(FLOAT32, "float32")?;
-    let (batch, anchors) = (predictions.shape[0], predictions.shape[2]);
+    let [batch, _, anchors] = predictions.shape;
     if batch == 1 && counts.contains(&anchors) {
         return Ok(anchors);
     }
@@ -249,8 +257,8 @@ fn check_predictions(
     Err(predictions.wrong_shape(expected))
 }
 
-/// Cells of all grids from the finest to the one of `stride`, for every finest stride from 4 up:
-/// YOLO-seg has 8, its P2 variants 4.
+/// Counts the cells of all grids from the finest to the one of `stride`, for every finest stride
+/// from 4 up: YOLO-seg has 8, its P2 variants 4.
 fn anchor_counts((height, width): (usize, usize), stride: usize) -> Vec<usize> {
     let doubled = |finest: usize| {
         std::iter::successors(Some(finest), |s| Some(2 * s)).take_while(move |s| *s <= stride)

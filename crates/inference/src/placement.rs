@@ -11,14 +11,14 @@ use crate::provider::runtime_name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     pub provider: Provider,
-    /// Nodes that ran in one run, after ONNX Runtime's optimisations.
+    /// How many nodes ran in one run, after ONNX Runtime's optimisations.
     pub nodes: usize,
     pub nodes_on_provider: usize,
     pub nodes_on_cpu: usize,
 }
 
 impl Placement {
-    /// Share of the nodes that ran on the provider, `0.0..=1.0`.
+    /// Returns the share of the nodes that ran on the provider, `0.0..=1.0`.
     pub fn share(&self) -> f64 {
         self.nodes_on_provider as f64 / self.nodes.max(1) as f64
     }
@@ -37,7 +37,10 @@ pub enum ProfileError {
     Folder { folder: PathBuf, source: std::io::Error },
     #[error("read the profile of the warm-up run from {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("read the profile of the warm-up run, whose layout is not the known one")]
+    #[error(
+        "read the profile of the warm-up run, whose layout is not the known one; use \
+         ONNX Runtime 1.31"
+    )]
     Parse(#[source] serde_json::Error),
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn read_placement(path: &Path, asked: Provider) -> Result<Placement, 
     })
 }
 
-/// Nodes by ONNX Runtime's name of the provider that ran them.
+/// Counts nodes by ONNX Runtime's name of the provider that ran them.
 fn count_nodes(profile: &str) -> Result<BTreeMap<String, usize>, ProfileError> {
     let events: Vec<serde_json::Value> =
         serde_json::from_str(profile).map_err(ProfileError::Parse)?;

@@ -7,7 +7,7 @@ use magpie_perception::Provider;
 use ort::ep::{self, ExecutionProviderDispatch};
 use sha2::{Digest, Sha256};
 
-/// ONNX Runtime's own name.
+/// Returns ONNX Runtime's own name.
 pub(crate) fn runtime_name(provider: Provider) -> &'static str {
     match provider {
         Provider::Cpu => "CPUExecutionProvider",
@@ -17,7 +17,7 @@ pub(crate) fn runtime_name(provider: Provider) -> &'static str {
     }
 }
 
-/// What to register for `provider`; each fails loudly. The CPU is always there.
+/// Lists what to register for `provider`; each fails loudly. The CPU is always there.
 pub(crate) fn registrations(
     provider: Provider,
     engine_cache: Option<&Path>,
@@ -44,15 +44,15 @@ fn tensorrt(engine_cache: Option<&Path>) -> ep::TensorRT {
     }
 }
 
-/// Engines are built for one model by one build of ONNX Runtime; within the folder, ONNX Runtime
-/// names them by the GPU's architecture.
+/// Names the folder for the engines of one model and one build of ONNX Runtime; within it, ONNX
+/// Runtime names them by the GPU's architecture.
 pub(crate) fn engine_cache_folder(root: &Path, model_sha256: &str, runtime_build: &str) -> PathBuf {
     let build: String =
         Sha256::digest(runtime_build).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     root.join(format!("{}-{build}", &model_sha256[..16]))
 }
 
-/// What would make the provider available, by ONNX Runtime's complaint.
+/// Says what would make the provider available, by ONNX Runtime's complaint.
 pub(crate) fn remedy(provider: Provider, complaint: &str) -> &'static str {
     let says = |part: &str| complaint.contains(part);
     if says("in this build") {

@@ -1,6 +1,6 @@
 //! Every reason why a model file is refused before ONNX Runtime sees it.
 
-use crate::LiteralError;
+use crate::literal::LiteralError;
 
 /// A model file that was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -12,25 +12,24 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use crate::library::environment;
+use crate::library::{LibraryError, environment};
+use crate::model_file::ModelFile;
 use crate::placement::{Placement, ProfileError, read_placement};
 use crate::provider::{engine_cache_folder, registrations, remedy};
-use crate::shape::Port;
-use crate::{LibraryError, ModelFile};
 
 /// How a model is to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// In the order in which they are wanted.
+    /// The providers in the order in which they are wanted.
     pub providers: Vec<Provider>,
-    /// `false`: the first provider or none.
+    /// Whether a later provider of the list may run the model when an earlier one cannot.
     pub allow_fallback: bool,
-    /// Threads that share one operator, the caller's among them; `None`: one per core.
+    /// How many threads share one operator, the caller's among them; `None` is one per core.
     pub threads: Option<NonZeroUsize>,
-    /// Idle threads wait busily for the next operator, and for a while after the last one: what
-    /// follows a run then finds its core taken.
+    /// Whether idle threads wait busily for the next operator, and for a while after the last one:
+    /// what follows a run then finds its core taken.
     pub spinning: bool,
-    /// Runs on noise before the session is handed out; at least one is made.
+    /// How many runs on noise come before the session is handed out; at least one is made.
     pub warm_up_runs: usize,
     /// Where TensorRT keeps its engines; building one takes minutes.
     pub engine_cache: Option<PathBuf>,
@@ -52,7 +51,7 @@ impl Default for SessionOptions {
 /// Why no session came about.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    #[error("no execution provider is asked for; name at least cpu")]
+    #[error("no execution provider is named to run the model on; name at least cpu")]
     NoProviderAsked,
     #[error(transparent)]
     Library(#[from] LibraryError),
@@ -67,19 +66,19 @@ pub enum SessionError {
     Unused { model: String, provider: Provider, nodes: usize, on_provider: usize, on_cpu: usize },
     #[error("start {model}, which ONNX Runtime refuses; export it again")]
     Refused { model: String, source: ort::Error },
-    #[error("warm up")]
+    #[error("run the model on noise, to warm it up")]
     WarmUp(#[from] InferenceError),
     #[error("{model} on {provider} gives {output} that are not finite; its weights are broken")]
     NotFinite { model: String, provider: Provider, output: &'static str },
     #[error("prepare the engine cache in {folder}; make it writable or choose another")]
     EngineCache { folder: PathBuf, source: std::io::Error },
-    #[error("find out where {model} runs")]
+    #[error("find out on which provider {model} runs")]
     Profile { model: String, source: ProfileError },
 }
 
 impl SessionError {
     /// Whether another provider might do better.
-    fn is_the_providers(&self) -> bool {
+    fn is_provider_fault(&self) -> bool {
         matches!(
             self,
             SessionError::Provider { .. }
@@ -123,7 +122,7 @@ impl OnnxSession {
                     session.fallback_reason = (!reasons.is_empty()).then(|| reasons.join("; "));
                     return Ok(session);
                 }
-                Err(err) if options.allow_fallback && err.is_the_providers() => {
+                Err(err) if options.allow_fallback && err.is_provider_fault() => {
                     reasons.push(in_one_line(&err));
                     if reasons.len() == 1 {
                         first_error = err;
@@ -135,17 +134,18 @@ impl OnnxSession {
         Err(first_error)
     }
 
-    /// The provider that really runs the model.
+    /// Returns the provider that really runs the model.
     pub fn provider(&self) -> Provider {
         self.provider
     }
 
-    /// How much of the model it runs, measured in a run on noise.
+    /// Returns how much of the model the provider runs, measured in a run on noise.
     pub fn placement(&self) -> &Placement {
         &self.placement
     }
 
-    /// Why an earlier provider of the list does not run the model; `None` if the first one does.
+    /// Says why an earlier provider of the list does not run the model; `None` if the first one
+    /// does.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
@@ -186,15 +186,13 @@ impl OnnxSession {
     fn bind(session: Session, model: &ModelFile, provider: Provider) -> ort::Result<OnnxSession> {
         let ports = model.ports();
         let allocator = Allocator::default();
-        let tensor = |port: &Port| Tensor::<f32>::new(&allocator, port.shape.as_slice());
+        let image_shape = ports.image.shape.as_slice();
         let input = match model.spec().input_form {
-            InputForm::Bgr8Nhwc => {
-                Input::Bgr8Nhwc(Tensor::new(&allocator, ports.image.shape.as_slice())?)
-            }
-            InputForm::RgbF32Nchw => Input::RgbF32Nchw(tensor(&ports.image)?),
+            InputForm::Bgr8Nhwc => Input::Bgr8Nhwc(Tensor::new(&allocator, image_shape)?),
+            InputForm::RgbF32Nchw => Input::RgbF32Nchw(Tensor::new(&allocator, image_shape)?),
         };
-        let mut predictions = tensor(&ports.predictions)?;
-        let mut prototypes = tensor(&ports.prototypes)?;
+        let mut predictions = Tensor::<f32>::new(&allocator, ports.predictions.shape)?;
+        let mut prototypes = Tensor::<f32>::new(&allocator, ports.prototypes.shape)?;
         let mut binding = session.create_binding()?;
         // Shared, not moved: ONNX Runtime writes into the tensors that are read here.
         binding.bind_output(&ports.predictions.name, &mut predictions)?;
@@ -257,7 +255,8 @@ impl OnnxSession {
         Ok(())
     }
 
-    /// The same noise every time: a linear congruential generator (Numerical Recipes' constants).
+    /// Fills the input with the same noise every time, by a linear congruential generator
+    /// (Numerical Recipes' constants).
     fn fill_with_noise(&mut self) {
         let mut state = 1u32;
         let mut noise = || {
@@ -305,15 +304,14 @@ impl InferenceSession for OnnxSession {
 
     fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
         self.run_bound().map_err(|err| self.inference_error(err))?;
-        Ok(Outputs {
-            predictions: self.predictions.extract_tensor().1,
-            prototypes: self.prototypes.extract_tensor().1,
-        })
+        let (predictions, prototypes) = (&self.predictions, &self.prototypes);
+        Ok(Outputs::new(&self.spec, predictions.extract_tensor().1, prototypes.extract_tensor().1))
     }
 }
 
 impl Input {
-    /// On the CPU, later changes to the tensor are seen without binding again.
+    /// Binds the tensor as the model's input. On the CPU, later changes to it are seen without
+    /// binding again.
     fn bind(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
         match self {
             Input::Bgr8Nhwc(tensor) => binding.bind_input(name, tensor),
@@ -347,8 +345,8 @@ fn build(
     build().map_err(|source| refused(model, provider, source))
 }
 
-/// The folder for this model's engines, made if need be. Without a lasting one it is in `scratch`:
-/// the engine is asked for twice, and building it takes minutes.
+/// Makes the folder for this model's engines. Without a lasting one it is in `scratch`: the engine
+/// is asked for twice, and building it takes minutes.
 fn engine_cache(
     model: &ModelFile,
     provider: Provider,
@@ -377,7 +375,7 @@ fn refused(model: &ModelFile, provider: Provider, source: ort::Error) -> Session
     }
 }
 
-/// The error and its causes, as status shows them.
+/// Writes the error and its causes on one line, as status shows them.
 fn in_one_line(err: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(err), |err| err.source());
     let lines = causes.map(|err| err.to_string().replace('\n', " "));

@@ -1,22 +1,24 @@
 //! Inputs and outputs of the graph, as the file declares them.
 
-use crate::Refusal;
+use std::fmt::Debug;
+
 use crate::onnx::{GraphProto, Shape, TensorType, ValueInfo, dimension::Value};
+use crate::refusal::Refusal;
 
 /// `TensorProto.DataType`.
 pub(crate) const FLOAT32: i32 = 1;
 pub(crate) const UINT8: i32 = 2;
 
-/// One input or output with a concrete shape.
+/// One input or output with a concrete shape, such as `Vec<usize>` or, of known rank, `[usize; 4]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Port {
+pub(crate) struct Port<S> {
     pub(crate) name: String,
     pub(crate) element_type: i32,
-    pub(crate) shape: Vec<usize>,
+    pub(crate) shape: S,
 }
 
-impl Port {
-    fn new(info: &ValueInfo) -> Result<Port, Refusal> {
+impl Port<Vec<usize>> {
+    fn new(info: &ValueInfo) -> Result<Port<Vec<usize>>, Refusal> {
         let tensor = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
         let Some(TensorType { elem_type, shape: Some(shape) }) = tensor else {
             let found = format!("{:?} is not a tensor of a known rank", info.name);
@@ -33,6 +35,14 @@ impl Port {
         Ok(Port { name: info.name.clone(), element_type: *elem_type, shape })
     }
 
+    /// Returns `None` if the port has another rank.
+    pub(crate) fn of_rank<const RANK: usize>(&self) -> Option<Port<[usize; RANK]>> {
+        let shape = self.shape.as_slice().try_into().ok()?;
+        Some(Port { name: self.name.clone(), element_type: self.element_type, shape })
+    }
+}
+
+impl<S: Debug> Port<S> {
     pub(crate) fn expect_type(&self, code: i32, expected: &'static str) -> Result<(), Refusal> {
         if self.element_type == code {
             return Ok(());
@@ -79,12 +89,15 @@ pub(crate) fn element_name(code: i32) -> String {
 
 /// The graph's ports in their roles; outputs are told apart by rank, never by order.
 pub(crate) struct Ports {
-    pub(crate) image: Port,
-    pub(crate) predictions: Port,
-    pub(crate) prototypes: Port,
+    pub(crate) image: Port<Vec<usize>>,
+    /// `[batch, channels, anchors]`
+    pub(crate) predictions: Port<[usize; 3]>,
+    /// `[batch, coefficients, height, width]`
+    pub(crate) prototypes: Port<[usize; 4]>,
 }
 
 impl Ports {
+    /// Refuses a graph that has not one input, and one output of each rank.
     pub(crate) fn of(graph: &GraphProto) -> Result<Ports, Refusal> {
         // Old exporters list weights among the inputs as well.
         let weight = |info: &&ValueInfo| graph.initializer.iter().any(|t| t.name == info.name);
@@ -95,13 +108,12 @@ impl Ports {
         };
         let image = Port::new(image)?;
         let outputs = graph.output.iter().map(Port::new).collect::<Result<Vec<_>, _>>()?;
-        let by_rank = |rank: usize| outputs.iter().find(|port| port.shape.len() == rank);
-        match (outputs.len(), by_rank(3), by_rank(4)) {
-            (2, Some(predictions), Some(prototypes)) => Ok(Ports {
-                image,
-                predictions: predictions.clone(),
-                prototypes: prototypes.clone(),
-            }),
+        let predictions = outputs.iter().find_map(Port::of_rank);
+        let prototypes = outputs.iter().find_map(Port::of_rank);
+        match (outputs.len(), predictions, prototypes) {
+            (2, Some(predictions), Some(prototypes)) => {
+                Ok(Ports { image, predictions, prototypes })
+            }
             _ => {
                 let shapes: Vec<String> =
                     outputs.iter().map(|port| format!("{:?}", port.shape)).collect();

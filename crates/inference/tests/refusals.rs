@@ -83,14 +83,14 @@ fn a_file_that_keeps_the_contract_says_what_it_is() {
     assert_eq!((spec.name.as_str(), spec.input_form), ("tiny", InputForm::Bgr8Nhwc));
     assert_eq!((spec.width_px, spec.height_px), (64, 32));
     assert_eq!((spec.prototype_width_px, spec.prototype_height_px), (16, 8));
-    assert_eq!((spec.coefficients, spec.anchors), (32, 32 + 8 + 2));
+    assert_eq!((spec.coefficients, spec.predictions_shape[1]), (32, 32 + 8 + 2));
     assert_eq!(spec.class_names, ["box", "driver's parcel"]);
     assert_eq!(spec.score_min, Some(0.3));
     assert!(model.metadata().contains(&("stride".to_owned(), "32".to_owned())));
 
     let float = ModelFile::from_bytes("tiny", TINY_FLOAT.to_vec(), None).unwrap();
     assert_eq!(float.spec().input_form, InputForm::RgbF32Nchw);
-    assert_eq!((float.spec().anchors, float.spec().coefficients), (42, 32));
+    assert_eq!((float.spec().predictions_shape[1], float.spec().coefficients), (42, 32));
     assert_ne!(float.spec().sha256, spec.sha256);
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
 use magpie_perception::{InferenceSession, InputMut, Provider};
+use ndarray::{Array2, ArrayView2, ArrayViewMut3, Axis, concatenate};
 
 const WIDTH_PX: usize = 64;
 const HEIGHT_PX: usize = 32;
@@ -38,42 +39,38 @@ fn value(seed: usize, x: usize, y: usize, channel: usize) -> u8 {
 fn fill(session: &mut OnnxSession, seed: usize) {
     match session.input() {
         InputMut::Bgr8Nhwc(values) => {
-            assert_eq!(values.len(), WIDTH_PX * HEIGHT_PX * 3);
-            for (i, target) in values.iter_mut().enumerate() {
-                let (x, y) = (i / 3 % WIDTH_PX, i / 3 / WIDTH_PX);
-                *target = value(seed, x, y, 2 - i % 3);
+            let mut image = ArrayViewMut3::from_shape((HEIGHT_PX, WIDTH_PX, 3), values).unwrap();
+            for ((y, x, bgr), target) in image.indexed_iter_mut() {
+                *target = value(seed, x, y, 2 - bgr);
             }
         }
         InputMut::RgbF32Nchw(values) => {
-            assert_eq!(values.len(), WIDTH_PX * HEIGHT_PX * 3);
-            for (i, target) in values.iter_mut().enumerate() {
-                let (x, y) = (i % WIDTH_PX, i / WIDTH_PX % HEIGHT_PX);
-                let channel = i / WIDTH_PX / HEIGHT_PX;
-                *target = f32::from(value(seed, x, y, channel)) / 255.0;
+            let mut image = ArrayViewMut3::from_shape((3, HEIGHT_PX, WIDTH_PX), values).unwrap();
+            for ((rgb, y, x), target) in image.indexed_iter_mut() {
+                *target = f32::from(value(seed, x, y, rgb)) / 255.0;
             }
         }
     }
 }
 
-/// Output `k` of all cells of `stride` px, row by row.
-fn cells(seed: usize, k: usize, stride: usize) -> Vec<f32> {
-    let mut found = Vec::new();
-    for top in (0..HEIGHT_PX).step_by(stride) {
-        for left in (0..WIDTH_PX).step_by(stride) {
-            let pixels = (0..stride * stride).map(|i| {
-                f32::from(value(seed, left + i % stride, top + i / stride, k % 3)) / 255.0
-            });
-            found.push((k + 1) as f32 * pixels.sum::<f32>() / (stride * stride) as f32);
-        }
-    }
-    found
+/// The outputs `[channel, cell]` for cells of `stride` px, row by row: each is a multiple of the
+/// mean of its pixels in one colour.
+fn cells(seed: usize, channels: usize, stride: usize) -> Array2<f32> {
+    let (rows, columns) = (HEIGHT_PX / stride, WIDTH_PX / stride);
+    Array2::from_shape_fn((channels, rows * columns), |(channel, cell)| {
+        let (top, left) = (cell / columns * stride, cell % columns * stride);
+        let pixels = Array2::from_shape_fn((stride, stride), |(y, x)| {
+            f32::from(value(seed, left + x, top + y, channel % 3)) / 255.0
+        });
+        (channel + 1) as f32 * pixels.mean().unwrap()
+    })
 }
 
-fn check_close(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+fn check_close(found: &[f32], expected: &Array2<f32>, what: &str) {
+    let found = ArrayView2::from_shape(expected.dim(), found).unwrap();
+    for (at, (found, expected)) in expected.indexed_iter().map(|(at, e)| (at, (found[at], e))) {
         let error = (found - expected).abs();
-        assert!(error <= 1e-4 * expected.abs().max(1.0), "{what} {i}: {found}, not {expected}");
+        assert!(error <= 1e-4 * expected.abs().max(1.0), "{what} {at:?}: {found}, not {expected}");
     }
 }
 
@@ -83,12 +80,11 @@ fn check_arithmetic(name: &str) {
     for seed in [0, 100] {
         fill(&mut session, seed);
         let outputs = session.run().unwrap();
-        let predictions: Vec<f32> = (0..38)
-            .flat_map(|k| [8, 16, 32].map(|stride| cells(seed, k, stride)).concat())
-            .collect();
-        check_close(outputs.predictions, &predictions, "prediction");
-        let prototypes: Vec<f32> = (0..32).flat_map(|k| cells(seed, k, 4)).collect();
-        check_close(outputs.prototypes, &prototypes, "prototype");
+        let grids = [8, 16, 32].map(|stride| cells(seed, 38, stride));
+        let grids: Vec<_> = grids.iter().map(|grid| grid.view()).collect();
+        let predictions = concatenate(Axis(1), &grids).unwrap();
+        check_close(outputs.predictions.as_slice().unwrap(), &predictions, "prediction");
+        check_close(outputs.prototypes.as_slice().unwrap(), &cells(seed, 32, 4), "prototype");
     }
 }
 
@@ -184,7 +180,7 @@ fn threads_and_spinning_do_not_change_what_is_computed() {
         let options = SessionOptions { threads, spinning, ..SessionOptions::default() };
         let mut session = OnnxSession::load(&model("tiny_bgr8.onnx"), &options).unwrap();
         fill(&mut session, 7);
-        outputs.push(session.run().unwrap().predictions.to_vec());
+        outputs.push(session.run().unwrap().predictions.to_owned());
     }
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }

@@ -5,8 +5,8 @@
 
 use magpie_perception::{
     BgrImage, CameraInfo, DecodeLimits, DecodeScratch, DepthImage, Distortion, GraspLimits,
-    InputForm, InputMut, Instance, Intrinsics, Letterbox, ModelSpec, Outputs, Plan, PlanState,
-    Plane, PreprocessScratch, Scene, StampNs, Tool, Tracks, decode, plan, preprocess,
+    InputForm, InputMut, Instance, Intrinsics, Letterbox, ModelSpec, OutputLayout, Outputs, Plan,
+    PlanState, Plane, PreprocessScratch, Scene, StampNs, Tool, Tracks, decode, plan, preprocess,
 };
 use nalgebra::Vector3;
 
@@ -41,13 +41,13 @@ fn frames() {
     for frame in 0..FRAMES {
         letterbox_bgr8(&image, &letterbox, &mut input, &mut preprocessing);
         letterbox_rgb_f32(&image, &letterbox, &mut input_f32, &mut preprocessing);
-        let outputs = Outputs { predictions: &predictions, prototypes: &prototypes };
+        let outputs = Outputs::new(&spec, &predictions, &prototypes);
         let instances = decode_masks(outputs, &spec, &letterbox, &mut decoding);
         assert_eq!(instances.len(), PACKAGES);
         let ids = assign_tracks(&mut tracks, &instances, StampNs(frame as u64 * 50_000_000));
         assert_eq!(ids.last(), Some(&(PACKAGES as u64)));
         let planned = plan_grasps(instances, ids, &depth, &scene, &mut planning);
-        assert!(planned.packages.iter().all(|package| !package.grasps.is_empty()));
+        assert!(planned.packages.iter().all(|package| package.grasps.is_ok()));
         decoding.recycle(planning.recycle(planned.packages));
     }
 }
@@ -134,8 +134,9 @@ fn spec() -> ModelSpec {
         width_px: INPUT_PX,
         height_px: INPUT_PX,
         class_names: vec![String::new(); CLASSES],
+        output_layout: OutputLayout::YoloSeg,
+        predictions_shape: [4 + CLASSES + COEFFICIENTS, ANCHORS],
         coefficients: COEFFICIENTS,
-        anchors: ANCHORS,
         prototype_width_px: INPUT_PX / 4,
         prototype_height_px: INPUT_PX / 4,
         score_min: None,

@@ -33,6 +33,12 @@ pub struct CameraInfo {
     pub distortion: Distortion,
 }
 
+/// Polynomials of a lens are smooth: what they do shows at so many steps along a side, or a ray.
+const STEPS: u8 = 32;
+/// Usual lenses need four rounds of Newton's method to a tenth of a nanometre at a metre, and 20
+/// suffice up to where a lens turns back.
+const NEWTON_ROUNDS_MAX: u32 = 20;
+const NEWTON_STEP_MIN: f64 = 1e-10;
 /// A ray is found when it comes back to its pixel this closely.
 const RAY_OFF_PX_MAX: f64 = 0.01;
 
@@ -61,9 +67,8 @@ impl CameraInfo {
     /// turned back. `None` for a lens that can be used.
     pub fn pixel_without_ray(&self) -> Option<Point2<f64>> {
         let (right, bottom) = (f64::from(self.width_px) - 1.0, f64::from(self.height_px) - 1.0);
-        // Polynomials of a lens are smooth: what they do shows at 33 places along each side.
-        let along = |step: u8| f64::from(step) / 32.0;
-        let border = (0..=32).map(along).flat_map(|at| {
+        let along = |step: u8| f64::from(step) / f64::from(STEPS);
+        let border = (0..=STEPS).map(along).flat_map(|at| {
             [(at * right, 0.0), (at * right, bottom), (0.0, at * bottom), (right, at * bottom)]
         });
         border.map(|(x, y)| Point2::new(x, y)).find(|pixel| !self.has_ray(pixel))
@@ -73,7 +78,7 @@ impl CameraInfo {
         let ray = self.ray(pixel.x, pixel.y);
         let back = self.project(&Point3::from(ray));
         // On the way out from the middle the picture must never turn back.
-        let grows = (1..=32_u8).map(|step| f64::from(step) / 32.0).all(|share| {
+        let grows = (1..=STEPS).map(|step| f64::from(step) / f64::from(STEPS)).all(|share| {
             let (_, slope) = self.distortion.with_slope(share * ray.x, share * ray.y);
             slope.determinant() > 0.0 && slope.trace() > 0.0
         });
@@ -152,9 +157,8 @@ impl Distortion {
         }
         let wanted = Vector2::new(xd, yd);
         let mut at = wanted;
-        // Barrel and pincushion alike are approached from one side: usual lenses need four rounds
-        // to 1e-10, a tenth of a nanometre at a metre, and 20 suffice up to where a lens turns back.
-        for _ in 0..20 {
+        // Barrel and pincushion alike are approached from one side.
+        for _ in 0..NEWTON_ROUNDS_MAX {
             let (found, slope) = self.with_slope(at.x, at.y);
             let Some(step) = slope.try_inverse().map(|inverse| inverse * (wanted - found)) else {
                 break;
@@ -164,7 +168,7 @@ impl Distortion {
                 break;
             }
             at = next;
-            if step.norm() < 1e-10 {
+            if step.norm() < NEWTON_STEP_MIN {
                 break;
             }
         }
@@ -172,7 +176,7 @@ impl Distortion {
     }
 }
 
-/// As `d` was before there were eight: ids of calibrations are made from this text.
+/// Ids of calibrations are made from this text: it lists five coefficients where five are enough.
 impl fmt::Debug for Distortion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Distortion").field("d", &self.coefficients()).finish()

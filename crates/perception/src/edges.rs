@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayView2, ArrayView3};
+
 use crate::{Frame, FrameReport, ModelSpec, StampNs};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,11 +31,30 @@ pub enum InputMut<'a> {
     RgbF32Nchw(&'a mut [f32]),
 }
 
-/// The model's outputs, shapes as in [`ModelSpec`].
+/// The model's outputs, without the batch axis.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
-    pub predictions: &'a [f32],
-    pub prototypes: &'a [f32],
+    /// As [`ModelSpec::output_layout`] says.
+    pub predictions: ArrayView2<'a, f32>,
+    /// `[coefficient, y, x]`.
+    pub prototypes: ArrayView3<'a, f32>,
+}
+
+impl<'a> Outputs<'a> {
+    /// Views of the tensors as they lie in memory, in the shapes that the model states.
+    ///
+    /// # Panics
+    /// Where a tensor has another size: a session checks that when it loads the model.
+    pub fn new(model: &ModelSpec, predictions: &'a [f32], prototypes: &'a [f32]) -> Outputs<'a> {
+        let size = (model.prototype_height_px as usize, model.prototype_width_px as usize);
+        let prototypes_shape = (model.coefficients, size.0, size.1);
+        Outputs {
+            predictions: ArrayView2::from_shape(model.predictions_shape, predictions)
+                .expect("predictions of the shape that the model states"),
+            prototypes: ArrayView3::from_shape(prototypes_shape, prototypes)
+                .expect("prototypes of the shape that the model states"),
+        }
+    }
 }
 
 /// One loaded model, its buffers bound once.

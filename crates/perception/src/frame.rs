@@ -3,6 +3,8 @@
 use std::ops::Add;
 use std::time::Duration;
 
+use ndarray::{Array2, ArrayView2};
+
 /// Nanoseconds since the Unix epoch: Unix time at start plus monotonic time since, so it never
 /// steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -93,22 +95,26 @@ impl BgrImage {
     }
 }
 
-/// u16 `[height_px, width_px]`, millimetres along the optical axis, `0` where nothing was measured.
+/// u16 `[y, x]`, millimetres along the optical axis, `0` where nothing was measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepthImage {
     width_px: u32,
     height_px: u32,
-    data_mm: Vec<u16>,
+    /// Row by row, without gaps.
+    mm: Array2<u16>,
 }
 
 impl DepthImage {
+    /// `data_mm` is row-major.
     pub fn new(
         width_px: u32,
         height_px: u32,
         data_mm: Vec<u16>,
     ) -> Result<DepthImage, ImageSizeError> {
         check_size(width_px, height_px, 1, data_mm.len())?;
-        Ok(DepthImage { width_px, height_px, data_mm })
+        let shape = [height_px as usize, width_px as usize];
+        let mm = Array2::from_shape_vec(shape, data_mm).expect("the size was checked");
+        Ok(DepthImage { width_px, height_px, mm })
     }
 
     pub fn width_px(&self) -> u32 {
@@ -119,20 +125,26 @@ impl DepthImage {
         self.height_px
     }
 
+    /// `[y, x]`.
+    pub fn view_mm(&self) -> ArrayView2<'_, u16> {
+        self.mm.view()
+    }
+
+    /// Row-major.
     pub fn data_mm(&self) -> &[u16] {
-        &self.data_mm
+        self.mm.as_slice().expect("rows lie in memory without gaps")
     }
 
     /// One row of millimetres.
+    #[inline]
     pub(crate) fn row_mm(&self, y_px: u32) -> &[u16] {
-        let width = self.width_px as usize;
-        &self.data_mm[y_px as usize * width..][..width]
+        self.mm.row(y_px as usize).to_slice().expect("rows lie along memory")
     }
 
     /// Millimetres along the optical axis, `0` in a hole.
     #[inline]
     pub fn mm(&self, x_px: u32, y_px: u32) -> u16 {
-        self.data_mm[y_px as usize * self.width_px as usize + x_px as usize]
+        self.mm[[y_px as usize, x_px as usize]]
     }
 
     /// Depth along the optical axis; `None` in a hole.

@@ -8,12 +8,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod pair;
 
+use self::pair::pair_at;
 use crate::number::{floor_px, round_even_px, to_byte, to_f32, to_i16, to_u16, to_u32};
 use crate::{BboxPx, BgrImage, InputMut};
 
 /// Value of the padding in each channel (Ultralytics' choice).
 pub const PAD_VALUE: u8 = 114;
+
+/// OpenCV's weights are shares of this (`INTER_RESIZE_COEF_SCALE`): eleven bits.
+const WEIGHT_ONE: f32 = 2048.0;
 
 /// How an image of one size sits in the model's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +95,7 @@ fn axis_map(content_px: u32, image_px: u32, pad_px: u32, stride: f32) -> (f32, f
     (slope, 0.5 * slope + pad_px as f32 / stride - 0.5)
 }
 
-/// Buffers of [`preprocess`], kept from frame to frame: of each half of the content.
+/// Buffers of [`preprocess`], kept from frame to frame: one for each half of the content.
 #[derive(Debug, Default)]
 pub struct PreprocessScratch([RowScratch; 2]);
 
@@ -117,7 +122,7 @@ struct Columns {
     /// For each content column, where its left neighbour begins in a source row; the right one
     /// follows it.
     offsets: Vec<u32>,
-    /// `[content_width_px, 3]`, of 2048. Signed, so that the compiler sees 16-bit products.
+    /// `[content_width_px, 3]`, in parts of [`WEIGHT_ONE`]. Signed, so that the compiler sees 16-bit products.
     first_weights: Vec<i16>,
     second_weights: Vec<i16>,
     /// `[content_width_px, 3]`: the neighbours of one source row, gathered.
@@ -127,7 +132,7 @@ struct Columns {
     taps: avx2::Taps,
 }
 
-/// Two neighbours and their weights, of 2048.
+/// Two neighbours and their weights, in parts of [`WEIGHT_ONE`].
 #[derive(Clone, Copy, Debug)]
 struct Tap {
     first: u32,
@@ -177,7 +182,7 @@ pub fn preprocess(
     }
 }
 
-/// Rows of the content from `first_y` on, as many as `values` holds. Compiled for several
+/// Fills rows of the content from `first_y` on, as many as `values` holds. Compiled for several
 /// instruction sets, of which the processor's best is taken: what it calls has to be inlined.
 struct FillBgr8<'a> {
     image: &'a BgrImage,
@@ -205,7 +210,7 @@ impl pulp::WithSimd for FillBgr8<'_> {
     }
 }
 
-/// The whole input. As [`FillBgr8`].
+/// Fills the whole input; compiled as [`FillBgr8`] is.
 struct FillRgbF32<'a> {
     image: &'a BgrImage,
     letterbox: &'a Letterbox,
@@ -259,7 +264,7 @@ impl RowScratch {
         }
     }
 
-    /// Content row `y`. Of its two source rows, one that the row before had is used again.
+    /// Writes content row `y`. A source row that the row before had is used again.
     #[inline(always)]
     fn write_row(&mut self, image: &BgrImage, letterbox: &Letterbox, y: u32, bytes: &mut [u8]) {
         let tap = row_tap(y, letterbox.image_height_px, letterbox.content_height_px);
@@ -278,7 +283,7 @@ impl RowScratch {
     }
 }
 
-/// Along y, rounded as OpenCV's `VResizeLinear` rounds.
+/// Mixes two rows along y, rounded as OpenCV's `VResizeLinear` rounds.
 #[inline(always)]
 fn interpolate(first: &[u16], second: &[u16], tap: Tap, bytes: &mut [u8]) {
     // As u16, so that the compiler sees the high half of a 16-bit product.
@@ -316,7 +321,7 @@ impl Columns {
         self.first.len()
     }
 
-    /// One source row to `u16 [content_width_px, 3]`, 8.7 fixed point. `source` goes on behind the
+    /// Shrinks one source row to `u16 [content_width_px, 3]`, 8.7 fixed point. `source` goes on behind the
     /// row, up to the end of the image.
     #[inline(always)]
     fn shrink(&mut self, source: &[u8], values: &mut [u16]) {
@@ -345,22 +350,6 @@ impl Columns {
     }
 }
 
-/// Two pixels side by side in one read, the first byte lowest; zeros behind the end of the image.
-#[inline(always)]
-fn pair_at(source: &[u8], offset: u32) -> u64 {
-    let at = offset as usize;
-    match source.get(at..at + 8) {
-        Some(pair) => u64::from_le_bytes(pair.try_into().expect("eight bytes")),
-        None => last_pair(&source[at..]),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn last_pair(rest: &[u8]) -> u64 {
-    u64::from_le_bytes(std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0)))
-}
-
 /// The columns around a content column's centre, as offsets of their first bytes. What is right of
 /// the last column has no weight.
 fn column_tap(target: u32, source_size: u32, target_size: u32) -> Tap {
@@ -386,7 +375,7 @@ fn source_position(target: u32, source_size: u32, target_size: u32) -> f32 {
 
 /// Both weights are rounded on their own, to even, as OpenCV's `saturate_cast` does.
 fn weights(share: f32) -> Tap {
-    let weight = |share: f32| round_even_px(share * 2048.0);
+    let weight = |share: f32| round_even_px(share * WEIGHT_ONE);
     Tap { first: 0, second: 0, first_weight: weight(1.0 - share), second_weight: weight(share) }
 }
 

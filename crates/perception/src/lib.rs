@@ -11,7 +11,9 @@
 //! - Colour images are BGR8, row-major; depth images are u16 millimetres along the optical axis,
 //!   aligned with the colour image, `0` where nothing was measured.
 
+mod bbox;
 mod camera_info;
+mod counters;
 mod decode;
 mod edges;
 mod frame;
@@ -22,29 +24,34 @@ mod model;
 mod motion;
 mod number;
 mod outline;
-mod package;
 mod pipeline;
+mod result;
 mod rotation;
+mod scene;
+mod tool;
 mod track;
 
+pub use bbox::BboxPx;
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
+pub use counters::{Counters, CountersSnapshot, StageLatencies};
 pub use decode::{DecodeLimits, DecodeScratch, decode};
 pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
     PublishError, Publisher, SharedClock, SourceError,
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
-pub use grasp::{Cup, CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, Tool, plan};
+pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
-pub use model::{InputForm, ModelSpec, Provider};
-pub use motion::{Motion, Velocity};
+pub use model::{InputForm, ModelSpec, OutputLayout, Provider};
+pub use motion::Motion;
 pub use outline::{Outline, outlines};
-pub use package::{
-    BboxPx, CameraPlace, Counters, CountersSnapshot, CupSet, DepthProblem, FrameReport, Grasp,
-    GraspRefusal, Instance, Package, PackageType, Packages, Plane, PoseSource, ReferenceFrame,
-    Scene, SizeM, StageLatencies,
-};
 pub use pipeline::{Edges, Fault, Limits, Pipeline, check_image_size, run};
+pub use result::{
+    DepthProblem, FrameReport, Grasp, GraspRefusal, Grasps, Instance, Package, PackageType,
+    Packages, PoseSource, Quality, SizeM, Velocity,
+};
 pub use rotation::nearest_rotation;
+pub use scene::{CameraPlace, Plane, ReferenceFrame, Scene};
+pub use tool::{Cup, CupSet, Tool};
 pub use track::Tracks;

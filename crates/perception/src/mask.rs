@@ -8,6 +8,14 @@
 
 use crate::BboxPx;
 
+/// COCO's code: groups of five bits with a sixth that says that more follow, offset into ASCII.
+const GROUP_BITS: u32 = 5;
+const GROUP: u8 = 0x1f;
+const SIGN: u8 = 0x10;
+const MORE: u8 = 0x20;
+const ASCII_OFFSET: u8 = 48;
+const CODES: u8 = 64;
+
 /// The visible part of an object at the camera's resolution, holes kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -39,7 +47,7 @@ impl Mask {
         Mask { width_px, height_px, counts: vec![width_px * height_px] }
     }
 
-    /// From a row-major bitmap; any value but zero is foreground.
+    /// `bitmap` is row-major; any value but zero is foreground.
     pub fn from_bitmap(width_px: u32, height_px: u32, bitmap: &[u8]) -> Mask {
         assert_eq!(bitmap.len(), width_px as usize * height_px as usize);
         let mut counts = Vec::new();
@@ -225,10 +233,10 @@ impl Mask {
 
 fn push_varint(coded: &mut Vec<u8>, mut value: i64) {
     loop {
-        let group = value.to_le_bytes()[0] & 0x1f;
-        value >>= 5;
-        let done = if group & 0x10 == 0 { value == 0 } else { value == -1 };
-        coded.push(48 + if done { group } else { group | 0x20 });
+        let group = value.to_le_bytes()[0] & GROUP;
+        value >>= GROUP_BITS;
+        let done = if group & SIGN == 0 { value == 0 } else { value == -1 };
+        coded.push(ASCII_OFFSET + if done { group } else { group | MORE });
         if done {
             return;
         }
@@ -239,17 +247,17 @@ fn push_varint(coded: &mut Vec<u8>, mut value: i64) {
 fn read_varint(bytes: &[u8], mut at: usize) -> Option<(i64, usize)> {
     let (mut value, mut shift) = (0i64, 0);
     loop {
-        let group = bytes.get(at)?.checked_sub(48).filter(|group| *group < 64)?;
-        value |= i64::from(group & 0x1f) << shift;
-        (shift, at) = (shift + 5, at + 1);
-        if group & 0x20 == 0 {
-            if group & 0x10 != 0 {
+        let group = bytes.get(at)?.checked_sub(ASCII_OFFSET).filter(|group| *group < CODES)?;
+        value |= i64::from(group & GROUP) << shift;
+        (shift, at) = (shift + GROUP_BITS, at + 1);
+        if group & MORE == 0 {
+            if group & SIGN != 0 {
                 value |= -1 << shift;
             }
             return Some((value, at));
         }
         // A count fits in 32 bits, a difference in 33: seven groups.
-        if shift > 30 {
+        if shift > 6 * GROUP_BITS {
             return None;
         }
     }

@@ -11,10 +11,15 @@ pub enum InputForm {
     RgbF32Nchw,
 }
 
-/// A model of output layout `yolo-seg`:
-/// predictions f32 `[1, 4 + classes + coefficients, anchors]` (cx, cy, w, h in input pixels, class
-/// scores, mask coefficients) and prototypes f32
-/// `[1, coefficients, prototype_height_px, prototype_width_px]`.
+/// How a model's predictions are laid out. `decode` has a file for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputLayout {
+    /// f32 `[1, 4 + classes + coefficients, anchors]`: cx, cy, w, h in input pixels, class scores,
+    /// mask coefficients; with duplicates (Ultralytics).
+    YoloSeg,
+}
+
+/// What is known of a model before it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// File stem, for people.
@@ -25,8 +30,11 @@ pub struct ModelSpec {
     pub width_px: u32,
     pub height_px: u32,
     pub class_names: Vec<String>,
+    pub output_layout: OutputLayout,
+    /// The shape of the predictions without the batch axis; [`OutputLayout`] says what the axes are.
+    pub predictions_shape: [usize; 2],
+    /// Prototypes are f32 `[1, coefficients, prototype_height_px, prototype_width_px]`.
     pub coefficients: usize,
-    pub anchors: usize,
     pub prototype_width_px: u32,
     pub prototype_height_px: u32,
     /// Lowest score worth publishing, as the model's makers advise.

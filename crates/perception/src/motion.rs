@@ -3,32 +3,32 @@
 use arrayvec::ArrayVec;
 use nalgebra::{Point3, Vector3};
 
-use crate::{Package, StampNs};
+use crate::{Package, StampNs, Velocity};
 
-/// Places remembered of one package.
-const PLACES_MAX: usize = 8;
-/// Nearer places would fill the memory of a fast camera before they span enough time; the newest is
+/// Positions remembered of one package.
+const POSITIONS_MAX: usize = 8;
+/// Positions closer in time would fill the memory of a fast camera before they span enough time; the newest is
 /// kept whatever came before it.
 const APART_NS_MIN: u64 = 35_000_000;
 /// A package must have been seen this often, over this time, before its speed counts.
-const PLACES_MIN: usize = 3;
+const POSITIONS_MIN: usize = 3;
 const SPAN_S_MIN: f64 = 0.12;
 /// Out of sight for longer, a package starts anew.
 const OCCLUDED_NS_MAX: u64 = 1_000_000_000;
-/// The line through the last places lags itself behind what just changed: by half.
+/// The line through the last positions itself lags behind what just changed: by half.
 const LAG_GAIN: f64 = 2.0;
+/// The scatter of one or two packages says nothing: then a speed is known to this share of it, and this.
+const PACKAGES_MIN: usize = 3;
+const FEW_SPEED_SHARE: f64 = 0.05;
+const FEW_SIGMA_M_S: f64 = 0.01;
+/// A normal distribution's standard deviation, in medians of its absolute deviations.
+const SIGMA_PER_MEDIAN_DEVIATION: f64 = 1.4826;
+/// A median of many scatters by a quarter more than their mean.
+const MEDIAN_SCATTER: f64 = 1.25;
 /// No measured speed is surer than this, a millimetre in a fifth of a second.
 const SIGMA_M_S_MIN: f64 = 0.005;
 
-/// A velocity in the reference frame of the poses.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Velocity {
-    pub linear_m_s: Vector3<f64>,
-    /// Standard deviation along each axis.
-    pub sigma_m_s: f64,
-}
-
-/// Where packages were lately.
+/// Where packages were in the last frames.
 #[derive(Debug, Default)]
 pub struct Motion {
     tracks: Vec<Track>,
@@ -42,7 +42,7 @@ pub struct Motion {
 struct Track {
     id: u64,
     /// Oldest first.
-    places: ArrayVec<(StampNs, Point3<f64>), PLACES_MAX>,
+    positions: ArrayVec<(StampNs, Point3<f64>), POSITIONS_MAX>,
 }
 
 impl Motion {
@@ -50,20 +50,20 @@ impl Motion {
     /// that rolls or is taken away does not count. `None` until one was seen long enough.
     pub fn follow(&mut self, packages: &[Package], stamp: StampNs) -> Option<Velocity> {
         self.tracks.retain(|track| {
-            track.places.last().is_some_and(|(seen, _)| stamp.since_ns(*seen) <= OCCLUDED_NS_MAX)
+            track.positions.last().is_some_and(|(seen, _)| stamp.since_ns(*seen) <= OCCLUDED_NS_MAX)
         });
         for package in packages {
-            if let Some(place) = package.position_in_reference {
-                self.place(package.track_id, stamp, place);
+            if let Some(position) = package.position_in_reference {
+                self.add(package.track_id, stamp, position);
             }
         }
         let Motion { tracks, speeds, lags, values } = self;
         speeds.clear();
         lags.clear();
-        let seen = |track: &&Track| track.places.last().is_some_and(|(seen, _)| *seen == stamp);
+        let seen = |track: &&Track| track.positions.last().is_some_and(|(seen, _)| *seen == stamp);
         for track in tracks.iter().filter(seen) {
             let Some(speed) = track.speed() else { continue };
-            let late = slope(&track.places[track.places.len() - PLACES_MIN..]);
+            let late = slope(&track.positions[track.positions.len() - POSITIONS_MIN..]);
             speeds.push(speed);
             lags.push(late - speed);
         }
@@ -71,53 +71,55 @@ impl Motion {
             return None;
         }
         let linear_m_s = median_of_each_axis(speeds, values);
-        // 1.4826 median deviations are a normal distribution's sigma; a median of n scatters by a
-        // quarter more than a mean.
         let off = median(speeds.iter().map(|speed| (speed - linear_m_s).amax()), values);
-        let sigma_m_s = 1.25 * 1.4826 * off / (speeds.len() as f64).sqrt();
-        // Of one or two packages, scatter says nothing.
-        let few = if speeds.len() < 3 { 0.05 * linear_m_s.norm() + 0.01 } else { 0.0 };
-        // A belt that starts or stops is ahead of the line through all places, for all packages alike.
+        let sigma_m_s =
+            MEDIAN_SCATTER * SIGMA_PER_MEDIAN_DEVIATION * off / (speeds.len() as f64).sqrt();
+        let few = if speeds.len() < PACKAGES_MIN {
+            FEW_SPEED_SHARE * linear_m_s.norm() + FEW_SIGMA_M_S
+        } else {
+            0.0
+        };
+        // A belt that starts or stops is ahead of the line through all positions, for all packages alike.
         let lag = LAG_GAIN * median_of_each_axis(lags, values).norm();
         Some(Velocity { linear_m_s, sigma_m_s: sigma_m_s.max(SIGMA_M_S_MIN).max(few).max(lag) })
     }
 
-    fn place(&mut self, id: u64, stamp: StampNs, place: Point3<f64>) {
+    fn add(&mut self, id: u64, stamp: StampNs, position: Point3<f64>) {
         let known = self.tracks.iter().position(|track| track.id == id);
         let at = known.unwrap_or_else(|| {
-            self.tracks.push(Track { id, places: ArrayVec::new() });
+            self.tracks.push(Track { id, positions: ArrayVec::new() });
             self.tracks.len() - 1
         });
-        let places = &mut self.tracks[at].places;
-        if let [.., (before, _), (newest, _)] = places[..]
+        let positions = &mut self.tracks[at].positions;
+        if let [.., (before, _), (newest, _)] = positions[..]
             && newest.since_ns(before) < APART_NS_MIN
         {
-            places.pop();
+            positions.pop();
         }
-        if places.len() == PLACES_MAX {
-            places.remove(0);
+        if positions.len() == POSITIONS_MAX {
+            positions.remove(0);
         }
-        places.push((stamp, place));
+        positions.push((stamp, position));
     }
 }
 
 impl Track {
     fn speed(&self) -> Option<Vector3<f64>> {
-        let (first, last) = (self.places.first()?.0, self.places.last()?.0);
+        let (first, last) = (self.positions.first()?.0, self.positions.last()?.0);
         let is_long = last.since_ns(first) as f64 / 1e9 >= SPAN_S_MIN;
-        (self.places.len() >= PLACES_MIN && is_long).then(|| slope(&self.places))
+        (self.positions.len() >= POSITIONS_MIN && is_long).then(|| slope(&self.positions))
     }
 }
 
-/// Of a least-squares line through two places or more.
-fn slope(places: &[(StampNs, Point3<f64>)]) -> Vector3<f64> {
-    let seconds = |stamp: StampNs| stamp.since_ns(places[0].0) as f64 / 1e9;
-    let n = places.len() as f64;
-    let mean_s = places.iter().map(|(stamp, _)| seconds(*stamp)).sum::<f64>() / n;
+/// The slope of a least-squares line through two positions or more.
+fn slope(positions: &[(StampNs, Point3<f64>)]) -> Vector3<f64> {
+    let seconds = |stamp: StampNs| stamp.since_ns(positions[0].0) as f64 / 1e9;
+    let n = positions.len() as f64;
+    let mean_s = positions.iter().map(|(stamp, _)| seconds(*stamp)).sum::<f64>() / n;
     let (mut products, mut squares) = (Vector3::zeros(), 0.0);
-    for (stamp, place) in places {
+    for (stamp, position) in positions {
         let from_mean_s = seconds(*stamp) - mean_s;
-        products += place.coords * from_mean_s;
+        products += position.coords * from_mean_s;
         squares += from_mean_s * from_mean_s;
     }
     if squares > 0.0 { products / squares } else { Vector3::zeros() }
@@ -132,22 +134,21 @@ fn median(values: impl Iterator<Item = f64>, buffer: &mut Vec<f64>) -> f64 {
     buffer.clear();
     buffer.extend(values);
     let values = buffer;
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+    let median_at = values.len() / 2;
+    *values.select_nth_unstable_by(median_at, f64::total_cmp).1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BboxPx, Instance, Mask};
+    use crate::{BboxPx, GraspRefusal, Instance, Mask};
 
     fn package(track_id: u64, x_m: f64, y_m: f64) -> Package {
         let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
         Package {
             track_id,
             instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
-            grasps: Vec::new(),
-            refusal: None,
+            grasps: Err(GraspRefusal::NoSurface),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: Some(Point3::new(x_m, y_m, 0.1)),

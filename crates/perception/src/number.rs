@@ -12,14 +12,14 @@ pub(crate) fn to_f32(value: f64) -> f32 {
     value as f32
 }
 
-/// Towards zero; negative numbers and NaN become zero.
+/// Rounds towards zero; negative numbers and NaN become zero.
 #[inline(always)]
 pub(crate) fn to_u32(value: f64) -> u32 {
     value as u32
 }
 
-/// The nearest pixel; negative numbers become zero. Without `f32::round`, which is a call where the
-/// processor is not known to round.
+/// The nearest pixel; negative numbers become zero. It does without `f32::round`, which is a call
+/// where the processor is not known to round.
 #[inline(always)]
 pub(crate) fn round_px(value: f32) -> u32 {
     let whole = value as u32;
@@ -32,14 +32,14 @@ pub(crate) fn ceil_px(value: f32) -> u32 {
     value.ceil() as u32
 }
 
-/// Towards zero; negative numbers become zero, and none is beyond an `u32`, which takes half of the
-/// instructions.
+/// Rounds towards zero; negative numbers become zero. No index is beyond an `u32`, and so it takes half
+/// of the instructions.
 #[inline(always)]
 pub(crate) fn floor_index(value: f32) -> usize {
     value as u32 as usize
 }
 
-/// Towards zero; negative numbers become zero.
+/// Rounds towards zero; negative numbers become zero.
 #[inline(always)]
 pub(crate) fn floor_px(value: f32) -> u32 {
     value as u32
@@ -51,19 +51,19 @@ pub(crate) fn round_even_px(value: f32) -> u32 {
     value.round_ties_even() as u32
 }
 
-/// Of a value that fits.
+/// For a value that fits; bits above the sixteenth are lost.
 #[inline(always)]
 pub(crate) fn to_u16(value: u32) -> u16 {
     value as u16
 }
 
-/// Of a value that fits.
+/// For a value that fits; bits above the sixteenth are lost.
 #[inline(always)]
 pub(crate) fn to_i16(value: u32) -> i16 {
     value as i16
 }
 
-/// Of a value that fits.
+/// For a value that fits; bits above the eighth are lost.
 #[inline(always)]
 pub(crate) fn to_byte(value: u32) -> u8 {
     value as u8

@@ -9,6 +9,9 @@
 
 use crate::Mask;
 
+/// Below this deviation a line follows each corner of the pixels.
+const DEVIATION_PX_MIN: f64 = 0.1;
+
 /// A closed line; the last point joins the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outline {
@@ -168,7 +171,7 @@ fn simplify(points: &[[i32; 2]], deviation_px_max: f64) -> Vec<[i32; 2]> {
     let bends = bends(points, deviation_px_max);
     // A line that would be left without an inside is drawn more exactly.
     match bends.len() {
-        0..3 if deviation_px_max > 0.1 => simplify(points, 0.5 * deviation_px_max),
+        0..3 if deviation_px_max > DEVIATION_PX_MIN => simplify(points, 0.5 * deviation_px_max),
         0..3 => points.to_vec(),
         _ => bends,
     }

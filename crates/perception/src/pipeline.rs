@@ -9,7 +9,7 @@ use crate::{
     Tracks, Velocity, decode, plan, preprocess,
 };
 
-/// What the loop may spend and keep.
+/// What the loop may take and keep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// An older frame is dropped and counted, never published.
@@ -20,7 +20,7 @@ pub struct Limits {
     pub result_valid_ns: u64,
     pub decode: DecodeLimits,
     pub grasps: GraspLimits,
-    /// Of the belt, if it is known; else it is measured.
+    /// The belt's velocity, if it is known; else it is measured.
     pub belt_velocity: Option<Velocity>,
 }
 
@@ -32,7 +32,7 @@ pub struct Edges<'a> {
     pub clock: &'a dyn Clock,
 }
 
-/// Ends the process.
+/// What ends the process.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error(transparent)]
@@ -134,7 +134,7 @@ impl Pipeline {
         let reference_frame = scene.map_or(ReferenceFrame::Camera, Scene::reference_frame);
         let measured = self.motion.follow(&packages, frame.stamp);
         let velocity = limits.belt_velocity.or(measured);
-        // Of a camera on the arm, what seems to move may be the arm.
+        // What a camera on the arm sees moving may be the arm.
         let velocity = velocity.filter(|_| reference_frame != ReferenceFrame::Gripper);
         let planned = clock.now();
 

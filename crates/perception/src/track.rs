@@ -36,7 +36,7 @@ struct Track {
     id: u64,
     bbox: BboxPx,
     seen: StampNs,
-    /// Pixels a nanosecond, x and y.
+    /// x and y, in pixels a nanosecond.
     speed: [f32; 2],
 }
 
@@ -64,7 +64,7 @@ impl Tracks {
 }
 
 impl Matching {
-    /// Of each instance the pair that it makes with its track.
+    /// For each instance the pair that it makes with its track.
     fn partners(
         &mut self,
         tracks: &[Track],
@@ -189,7 +189,7 @@ impl Track {
     fn update(&mut self, bbox: BboxPx, stamp: StampNs) {
         let elapsed_ns = stamp.since_ns(self.seen);
         if elapsed_ns > 0 {
-            let (old, new) = (center(&self.bbox), center(&bbox));
+            let (old, new) = (self.bbox.center_px(), bbox.center_px());
             for axis in 0..2 {
                 let measured = (new[axis] - old[axis]) / elapsed_ns as f32;
                 self.speed[axis] += SPEED_GAIN * (measured - self.speed[axis]);
@@ -197,10 +197,6 @@ impl Track {
         }
         (self.bbox, self.seen) = (bbox, stamp);
     }
-}
-
-fn center(bbox: &BboxPx) -> [f32; 2] {
-    [0.5 * (bbox.x_min_px + bbox.x_max_px), 0.5 * (bbox.y_min_px + bbox.y_max_px)]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Images to Foxglove messages and back.
+//! Converts images to Foxglove messages and back.
 
 use std::io::Cursor;
 
@@ -15,20 +15,20 @@ pub enum ColorCoding {
     /// Lossless.
     #[default]
     Png,
-    /// Lossy, and the channel's metadata says so. `quality` is `1..=100`.
+    /// Lossy; the channel's metadata says so. `quality` is `1..=100`.
     Jpeg { quality: u8 },
-    /// Lossless and cheap to write; large.
+    /// Lossless and quick to write, but large.
     Raw,
 }
 
 /// How depth images are stored. Both are lossless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DepthCoding {
-    /// `16UC1`, made smaller by the chunk's compression: what Foxglove and Rerun colour by depth.
+    /// `16UC1`, which Foxglove and Rerun colour by depth. The chunk's compression makes it smaller.
     #[default]
     Raw,
-    /// 16-bit grey PNG, for tools that know no `16UC1`: about as large, and shown dark by viewers
-    /// that reduce it to eight bits.
+    /// 16-bit grey PNG, for tools that do not know `16UC1`. It is about as large, and viewers that
+    /// reduce it to eight bits show it dark.
     Png,
 }
 

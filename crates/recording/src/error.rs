@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use magpie_perception::BoxError;
 
-/// Errors about the whole file name it; errors about one frame leave that to the
-/// [`SourceError`](magpie_perception::SourceError) around them.
+/// Why a recording could not be written or read.
+///
+/// An error about the whole file names the file. An error about one frame leaves that to the
+/// [`SourceError`](magpie_perception::SourceError) around it.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     #[error("recording {} is there already: choose another name or remove it", path.display())]
@@ -37,7 +39,7 @@ pub enum RecordingError {
         "{name} holds none of Magpie's frames, its channels are: {topics}; \
          give a recording made by `magpie record`"
     )]
-    Foreign { name: String, topics: String },
+    NotMagpie { name: String, topics: String },
     #[error(
         "{name} has recording schema {found}, and this program reads up to {supported}: \
          update Magpie"
@@ -68,6 +70,11 @@ pub enum RecordingError {
          cut the frame out with `mcap filter` or record it again"
     )]
     Undecodable { what: &'static str, sequence: u64, source: BoxError },
+    #[error(
+        "decode the message on {topic} of frame {sequence}: \
+         cut the frame out with `mcap filter` or record it again"
+    )]
+    UndecodableMessage { topic: String, sequence: u32, source: prost::DecodeError },
     #[error(
         "the {what} image of frame {sequence} has {width_px}x{height_px} px, \
          its {other} {other_width_px}x{other_height_px} px: record them at one size"

@@ -11,11 +11,11 @@ use crate::RecordingError;
 use crate::mcap_file::{ChunkError, McapFile, StoredMessage};
 use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC};
 
-/// Frames whose second image has not come yet. Our own files need one; a sorted or merged one may
-/// put other messages between.
-const HALVES_MAX: usize = 16;
+/// So many frames may wait for their second image. Our own files need one; a sorted or merged file
+/// may put other messages between the two.
+const PARTIAL_FRAMES_MAX: usize = 16;
 
-/// What of a recording could not be read. Grows while the frames are read for the first time.
+/// What could not be read of a recording. It grows while the frames are read for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Losses {
     /// The writer was stopped before it closed the file; the chunk it was filling is lost.
@@ -23,12 +23,11 @@ pub struct Losses {
     /// Bytes after the last whole record: a chunk cut in two.
     pub bytes_lost: u64,
     /// Chunks whose checksum is wrong; also chunks, and records about the whole file, that the
-    /// summary counts and that cannot be told for such any more.
+    /// summary counts and that are too damaged to be recognised.
     pub chunks_damaged: u64,
     /// Frames of which only the color or only the depth is there.
     pub frames_incomplete: u64,
-    /// Frames that were processed while the recorder was behind: it wrote down that they are
-    /// missing.
+    /// Frames that the recorder could not write in time. It wrote down that they are missing.
     pub frames_unrecorded: u64,
 }
 
@@ -78,15 +77,15 @@ pub(crate) struct StoredFrame {
     pub(crate) depth: Option<StoredImage>,
 }
 
-/// A frame that may lack an image.
-struct Half {
+/// A frame of which an image may still be missing.
+struct PartialFrame {
     sequence: u32,
     stamp_ns: u64,
     color: Option<StoredImage>,
     depth: Option<StoredImage>,
 }
 
-impl Half {
+impl PartialFrame {
     fn is_whole(&self) -> bool {
         let with_depth = |color: &StoredImage| {
             color.channel.metadata.get("depth").is_some_and(|t| t == DEPTH_TOPIC)
@@ -99,7 +98,7 @@ impl Half {
 pub(crate) struct StoredFrames {
     file: McapFile,
     chunk_next: usize,
-    halves: VecDeque<Half>,
+    partial: VecDeque<PartialFrame>,
     whole: VecDeque<StoredFrame>,
     losses: Losses,
     /// How color was coded, if that changed it.
@@ -119,7 +118,7 @@ impl StoredFrames {
         StoredFrames {
             file,
             chunk_next: 0,
-            halves: VecDeque::new(),
+            partial: VecDeque::new(),
             whole: VecDeque::new(),
             losses,
             lossy_coding: None,
@@ -146,7 +145,7 @@ impl StoredFrames {
                 return Ok(Some(frame));
             }
             if self.chunk_next == self.file.chunks() {
-                self.give_up_halves(self.halves.len());
+                self.give_up_partial(self.partial.len());
                 return Ok(None);
             }
             let messages = self.file.messages(self.chunk_next);
@@ -170,38 +169,38 @@ impl StoredFrames {
             return;
         }
         let (sequence, stamp_ns) = (header.sequence, header.log_time);
-        let same = |half: &Half| (half.sequence, half.stamp_ns) == (sequence, stamp_ns);
-        let at = self.halves.iter().position(same).unwrap_or_else(|| {
-            self.halves.push_back(Half { sequence, stamp_ns, color: None, depth: None });
-            self.halves.len() - 1
+        let same = |frame: &PartialFrame| (frame.sequence, frame.stamp_ns) == (sequence, stamp_ns);
+        let at = self.partial.iter().position(same).unwrap_or_else(|| {
+            self.partial.push_back(PartialFrame { sequence, stamp_ns, color: None, depth: None });
+            self.partial.len() - 1
         });
         if is_color && channel.metadata.get("lossless").is_some_and(|value| value == "false") {
             self.lossy_coding = channel.metadata.get("coding").cloned();
         }
         let image = Some(StoredImage { channel, data });
-        let half = &mut self.halves[at];
+        let frame = &mut self.partial[at];
         if is_color {
-            half.color = image
+            frame.color = image
         } else {
-            half.depth = image
+            frame.depth = image
         }
-        if half.is_whole() {
-            // Order is kept: what came before this frame and is not whole stays behind.
-            self.give_up_halves(at);
-            self.whole.extend(self.halves.pop_front().and_then(into_whole));
-        } else if self.halves.len() > HALVES_MAX {
-            self.give_up_halves(1);
+        if frame.is_whole() {
+            // Frames stay in order: those before this one that are not whole are given up.
+            self.give_up_partial(at);
+            self.whole.extend(self.partial.pop_front().and_then(into_whole));
+        } else if self.partial.len() > PARTIAL_FRAMES_MAX {
+            self.give_up_partial(1);
         }
     }
 
-    fn give_up_halves(&mut self, count: usize) {
-        let lost = self.halves.drain(..count).len();
+    fn give_up_partial(&mut self, count: usize) {
+        let lost = self.partial.drain(..count).len();
         self.losses.frames_incomplete += if self.is_first_pass { lost as u64 } else { 0 };
     }
 }
 
-fn into_whole(half: Half) -> Option<StoredFrame> {
-    let Half { sequence, stamp_ns, color, depth } = half;
+fn into_whole(partial: PartialFrame) -> Option<StoredFrame> {
+    let PartialFrame { sequence, stamp_ns, color, depth } = partial;
     let (sequence, stamp) = (u64::from(sequence), StampNs(stamp_ns));
     color.map(|color| StoredFrame { sequence, stamp, color, depth })
 }

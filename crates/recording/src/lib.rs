@@ -1,9 +1,10 @@
-//! Writes and reads frames, and what was found in them, as MCAP files that Foxglove and Rerun open.
+//! Writes and reads frames and their results as MCAP files that Foxglove and Rerun open.
 //!
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
-//! it hands out what is whole, in order, and tells what is not ([`Losses`]). [`MessageReader`]
-//! reads the messages of one topic. [`Ring`] keeps the last minutes in files that each stand alone.
+//! it hands out whole frames, in order, and counts what it could not read ([`Losses`]).
+//! [`MessageReader`] reads the messages of one topic. [`Ring`] holds the last minutes in files that
+//! each stand alone.
 //!
 //! # Conventions
 //!
@@ -12,19 +13,23 @@
 //! | `/camera/color` | `CompressedImage` or `RawImage` | PNG, JPEG or `bgr8`, as the channel's metadata says |
 //! | `/camera/depth` | `RawImage` or `CompressedImage` | `16UC1` or 16-bit grey PNG: millimetres, `0` where nothing was measured |
 //! | `/camera/camera_info` | `CameraCalibration` | once, before the first frame |
-//! | `/tf` | `FrameTransform` | `base` to the optical frame, once, before the first frame |
+//! | `/tf` | `FrameTransform` | from the base or the gripper to the optical frame, once, before the first frame |
 //! | `/camera/annotations` | `ImageAnnotations` | outlines of masks, labels, contact points |
 //! | `/grasps` | `PosesInFrame` | the best grasp of each package, in pick order |
 //! | `/scene` | `SceneUpdate` | in three dimensions: outlines at the height of the top, cups, approaches, labels; in a calibrated cell |
 //! | `/log` | `Log` | each gap: how many frames are missing, and why |
 //!
-//! Messages in other formats come from the caller ([`ForeignMessage`]).
+//! | topic | message of `magpie.v1` | content |
+//! |---|---|---|
+//! | `/magpie/packages` | `Packages` | the result of each processed frame, as it was published |
+//! | `/magpie/status` | `Status` | what the daemon said about itself |
 //!
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.
 //! The metadata records `magpie.recording`, `magpie.scene` and `magpie.identity` hold the schema
-//! version, the cell and what made the recording; `magpie.gaps` the sum of all gaps, if any. Fields are only ever added; the version rises
-//! when an older reader would misunderstand a newer file.
+//! version, the cell and what made the recording; `magpie.gaps` holds the sum of all gaps, if any.
+//! Fields are only ever added; the version rises when an older reader would misunderstand a newer
+//! file.
 
 mod coding;
 mod error;
@@ -35,9 +40,9 @@ mod playback;
 mod reader;
 mod results;
 mod ring;
-mod scene_update;
 mod schema;
 mod sink;
+mod views;
 mod writer;
 
 pub use coding::{ColorCoding, DepthCoding};
@@ -48,4 +53,4 @@ pub use playback::{Pace, Playback, SharedClock, StopHandle};
 pub use reader::FrameReader;
 pub use ring::{Kept, Ring, RingLimits, check_free_bytes};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
-pub use writer::{ForeignMessage, FrameWriter, Results, StoredFile, WriteOptions};
+pub use writer::{FrameWriter, Results, StoredFile, WriteOptions};

@@ -1,7 +1,7 @@
 //! An MCAP file as its whole chunks, finished or not.
 //!
-//! The file is scanned from the front, record head by record head, instead of by its summary: so a
-//! file whose end is missing reads like any other, up to its last whole record.
+//! The scan goes from the front, record head by record head, and does not use the summary. So a file
+//! whose end is missing reads like any other, up to its last whole record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,7 +16,7 @@ use crate::schema::Fields;
 
 /// Opcode and length.
 const RECORD_HEAD_BYTES: usize = 1 + 8;
-/// No record of ours comes near; a damaged length must not allocate all memory.
+/// Our records are far smaller. The limit keeps a damaged length from allocating all memory.
 const RECORD_BYTES_MAX: usize = 1 << 29;
 
 pub(crate) trait Input: Read + Seek + Send {}
@@ -30,14 +30,14 @@ pub(crate) struct McapFile {
     /// Metadata records by name; the last of a name counts.
     pub(crate) metadata: BTreeMap<String, Fields>,
     pub(crate) topics: BTreeSet<String>,
-    /// The end of the data was written: no chunk is missing.
+    /// The writer reached the end of the data, so no chunk is missing.
     pub(crate) is_finished: bool,
     /// Bytes after the last whole record of a file that is not finished.
     pub(crate) bytes_lost: u64,
-    /// As the summary counts them.
-    told_chunks: usize,
-    told_metadata: usize,
-    found_metadata: usize,
+    /// The summary says that there are so many chunks and metadata records.
+    chunks_in_summary: usize,
+    metadata_in_summary: usize,
+    metadata_read: usize,
 }
 
 /// Where a record lies, with its head.
@@ -66,7 +66,7 @@ pub(crate) enum ChunkError {
         offset: u64,
         source: io::Error,
     },
-    /// Its checksum, its compression or its records are wrong.
+    /// The chunk's checksum, compression or records are wrong.
     Damaged,
 }
 
@@ -92,9 +92,9 @@ impl McapFile {
             topics: BTreeSet::new(),
             is_finished: false,
             bytes_lost: 0,
-            told_chunks: 0,
-            told_metadata: 0,
-            found_metadata: 0,
+            chunks_in_summary: 0,
+            metadata_in_summary: 0,
+            metadata_read: 0,
         };
         let mut at = magic.len() as u64;
         while let Some(span) = file.record_at(at, end)? {
@@ -125,7 +125,7 @@ impl McapFile {
 
     fn note(&mut self, span: RecordSpan) -> io::Result<()> {
         match span.opcode {
-            // Nobody wrote that; what it should have said is missed where it is needed.
+            // The length is damaged. Whoever needs this record reports that it is missing.
             op::STATISTICS | op::METADATA | op::SCHEMA | op::CHANNEL if span.is_too_long() => {}
             op::CHUNK => self.chunks.push(span),
             op::ATTACHMENT => self.attachments.push(span),
@@ -133,9 +133,9 @@ impl McapFile {
             op::STATISTICS => {
                 let bytes = self.read(span)?;
                 let record = mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES..]);
-                if let Ok(Record::Statistics(told)) = record {
-                    self.told_chunks = told.chunk_count as usize;
-                    self.told_metadata = told.metadata_count as usize;
+                if let Ok(Record::Statistics(statistics)) = record {
+                    self.chunks_in_summary = statistics.chunk_count as usize;
+                    self.metadata_in_summary = statistics.metadata_count as usize;
                 }
             }
             // The summary repeats schemas and channels: they help should the first chunk be
@@ -144,10 +144,10 @@ impl McapFile {
                 let bytes = self.read(span)?;
                 match mcap::parse_record(span.opcode, &bytes[RECORD_HEAD_BYTES..]) {
                     Ok(Record::Metadata(record)) => {
-                        self.found_metadata += 1;
+                        self.metadata_read += 1;
                         self.metadata.insert(record.name, record.metadata);
                     }
-                    // What cannot be parsed or contradicts is missed where it is needed.
+                    // Whoever needs a record that cannot be used reports that it is missing.
                     Ok(record) => drop(self.note_channel(record)),
                     Err(_unreadable) => {}
                 }
@@ -171,7 +171,7 @@ impl McapFile {
     }
 
     fn read(&mut self, span: RecordSpan) -> io::Result<Vec<u8>> {
-        assert!(!span.is_too_long(), "asked before anything is allocated");
+        assert!(!span.is_too_long(), "the callers check before anything is allocated");
         let bytes = usize::try_from(span.bytes).map_err(io::Error::other)?;
         let mut record = vec![0; bytes];
         self.input.seek(SeekFrom::Start(span.offset))?;
@@ -183,11 +183,10 @@ impl McapFile {
         self.chunks.len()
     }
 
-    /// Chunks and records about the whole file which the summary counts and nobody can tell for
-    /// such any more.
+    /// How many chunks and metadata records the summary counts and the scan did not recognise.
     pub(crate) fn unrecognised(&self) -> usize {
-        self.told_chunks.saturating_sub(self.chunks.len())
-            + self.told_metadata.saturating_sub(self.found_metadata)
+        self.chunks_in_summary.saturating_sub(self.chunks.len())
+            + self.metadata_in_summary.saturating_sub(self.metadata_read)
     }
 
     /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.
@@ -206,7 +205,7 @@ impl McapFile {
             LinearReaderOptions::default()
                 .with_skip_start_magic(true)
                 .with_skip_end_magic(true)
-                // Checksum first: nothing of a damaged chunk is parsed.
+                // The checksum comes first, so that nothing of a damaged chunk is parsed.
                 .with_prevalidate_chunk_crcs(true)
                 .with_record_length_limit(RECORD_BYTES_MAX),
         );
@@ -258,7 +257,7 @@ impl McapFile {
     }
 }
 
-/// `None` unless the body holds all that the parser takes for granted.
+/// `None` if the body lacks a part that the parser does not check for.
 fn attachment_name(body: &[u8]) -> Option<&[u8]> {
     let (_times, rest) = body.split_at_checked(2 * 8)?;
     let (name, rest) = split_string(rest)?;

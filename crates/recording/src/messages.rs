@@ -1,4 +1,4 @@
-//! The messages of one topic of a recording, still encoded.
+//! Reads the messages of one topic of a recording.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -6,30 +6,33 @@ use std::io::BufReader;
 use std::path::Path;
 
 use magpie_perception::StampNs;
+use prost::Message;
 
-use crate::mcap_file::{ChunkError, McapFile};
+use crate::mcap_file::{ChunkError, McapFile, StoredMessage};
 use crate::{RecordingError, reader};
 
-/// One message as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedMessage {
-    /// The low 32 bits of the frame's sequence.
+/// One message, and which frame it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedMessage<T> {
+    /// The low 32 bits of the frame's sequence; 0 for a message that belongs to no frame.
     pub sequence: u32,
     pub stamp: StampNs,
-    pub data: Vec<u8>,
+    pub message: T,
 }
 
 /// Reads the messages of one topic in the order of the file. Damaged chunks are left out, as
 /// [`FrameReader`](crate::FrameReader) leaves them out and counts them.
-pub struct MessageReader {
+pub struct MessageReader<T> {
     topic: String,
     file: McapFile,
     chunk_next: usize,
-    read: VecDeque<RecordedMessage>,
+    read: VecDeque<Result<RecordedMessage<T>, RecordingError>>,
 }
 
-impl MessageReader {
-    pub fn open(path: &Path, topic: &str) -> Result<MessageReader, RecordingError> {
+impl<T: Message + Default> MessageReader<T> {
+    /// Reads the messages of any topic, the viewers' for example. `T` must be the type of that
+    /// topic's messages.
+    pub fn open(path: &Path, topic: &str) -> Result<MessageReader<T>, RecordingError> {
         let name = path.display().to_string();
         let input = match File::open(path) {
             Ok(file) => Box::new(BufReader::new(file)),
@@ -39,11 +42,11 @@ impl MessageReader {
         Ok(MessageReader { topic: topic.to_owned(), file, chunk_next: 0, read: VecDeque::new() })
     }
 
-    /// `Ok(None)` at the end.
-    pub fn next_message(&mut self) -> Result<Option<RecordedMessage>, RecordingError> {
+    /// The next message; `Ok(None)` at the end.
+    pub fn next_message(&mut self) -> Result<Option<RecordedMessage<T>>, RecordingError> {
         loop {
             if let Some(message) = self.read.pop_front() {
-                return Ok(Some(message));
+                return message.map(Some);
             }
             if self.chunk_next == self.file.chunks() {
                 return Ok(None);
@@ -57,11 +60,21 @@ impl MessageReader {
             };
             self.chunk_next += 1;
             let of_topic = messages.into_iter().filter(|m| m.channel.topic == self.topic);
-            self.read.extend(of_topic.map(|message| RecordedMessage {
-                sequence: message.header.sequence,
-                stamp: StampNs(message.header.log_time),
-                data: message.data,
-            }));
+            self.read.extend(of_topic.map(decode));
+        }
+    }
+}
+
+fn decode<T: Message + Default>(
+    stored: StoredMessage,
+) -> Result<RecordedMessage<T>, RecordingError> {
+    let StoredMessage { channel, header, data } = stored;
+    let (sequence, stamp) = (header.sequence, StampNs(header.log_time));
+    match T::decode(&data[..]) {
+        Ok(message) => Ok(RecordedMessage { sequence, stamp, message }),
+        Err(source) => {
+            let topic = channel.topic.clone();
+            Err(RecordingError::UndecodableMessage { topic, sequence, source })
         }
     }
 }

@@ -12,7 +12,7 @@ pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 /// How a recording is played.
 #[derive(Clone, Default)]
 pub struct Playback {
-    /// Starts again at the end. Stamps and sequences go on rising.
+    /// The recording starts again at its end. Stamps and sequences go on rising.
     pub looped: bool,
     pub pace: Pace,
 }
@@ -22,9 +22,9 @@ pub enum Pace {
     /// Every frame, as soon as it is asked for.
     #[default]
     AsAsked,
-    /// At the recorded intervals from the first call on, as a camera would: of the frames that
-    /// became due while nobody asked, only the newest is handed out, and `Frame::sequence` has a
-    /// gap.
+    /// The frames come at the recorded intervals from the first call on, as from a camera. Where
+    /// several became due between two calls, only the newest is handed out, and
+    /// `Frame::sequence` has a gap.
     AsRecorded {
         clock: SharedClock,
         /// Frames are stamped with the moment they became due, by `clock`, instead of with the
@@ -46,7 +46,7 @@ struct Stop {
 }
 
 impl StopHandle {
-    /// `next_frame` returns `Ok(None)` from now on, also where it is waiting.
+    /// Makes `next_frame` return `Ok(None)` from now on, even where it is waiting.
     pub fn stop(&self) {
         *self.shared.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.shared.changed.notify_all();
@@ -60,9 +60,9 @@ impl StopHandle {
     }
 }
 
-/// A recorded frame's place in the run.
+/// Where a recorded frame stands in the whole run, over all rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// Rises from round to round.
     pub(crate) sequence: u64,
     /// Time since the first frame of the first round.
@@ -70,23 +70,24 @@ pub(crate) struct Place {
 }
 
 #[derive(Clone, Copy)]
-struct Mark {
+struct FrameMark {
     sequence: u64,
     stamp: StampNs,
 }
 
-/// Puts the frames of all rounds on one line of time.
+/// Puts the frames of all rounds on one time axis.
 #[derive(Default)]
 pub(crate) struct Timeline {
-    first: Option<Mark>,
-    /// Of this round.
-    last: Option<Mark>,
+    first: Option<FrameMark>,
+    /// The newest frame of this round.
+    last: Option<FrameMark>,
     frames_in_round: u64,
     /// Where this round begins.
-    round: Option<Place>,
+    round: Option<Position>,
 }
 
-/// Between two rounds of a single frame: a camera of 30 frames a second.
+/// The interval between two rounds of a recording of one frame, as of a camera with 30 frames a
+/// second.
 const LONE_FRAME_INTERVAL_NS: u64 = 33_333_333;
 
 impl Timeline {
@@ -99,17 +100,22 @@ impl Timeline {
         self.frames_in_round == 0
     }
 
-    pub(crate) fn place(&mut self, sequence: u64, stamp: StampNs) -> Result<Place, RecordingError> {
+    /// The position of the next frame of this round.
+    pub(crate) fn position(
+        &mut self,
+        sequence: u64,
+        stamp: StampNs,
+    ) -> Result<Position, RecordingError> {
         if let Some(last) = self.last.filter(|last| stamp < last.stamp) {
             let (stamp_ns, previous_ns) = (stamp.0, last.stamp.0);
             return Err(RecordingError::Backwards { sequence, stamp_ns, previous_ns });
         }
-        let mark = Mark { sequence, stamp };
+        let mark = FrameMark { sequence, stamp };
         let first = *self.first.get_or_insert(mark);
-        let round = *self.round.get_or_insert(Place { sequence, elapsed_ns: 0 });
+        let round = *self.round.get_or_insert(Position { sequence, elapsed_ns: 0 });
         self.last = Some(mark);
         self.frames_in_round += 1;
-        Ok(Place {
+        Ok(Position {
             sequence: round.sequence + sequence.saturating_sub(first.sequence),
             elapsed_ns: round.elapsed_ns + stamp.since_ns(first.stamp),
         })
@@ -138,37 +144,37 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn place(timeline: &mut Timeline, sequence: u64, stamp_ns: u64) -> (u64, u64) {
-        let place = timeline.place(sequence, StampNs(stamp_ns)).unwrap();
-        (place.sequence, place.elapsed_ns)
+    fn position(timeline: &mut Timeline, sequence: u64, stamp_ns: u64) -> (u64, u64) {
+        let position = timeline.position(sequence, StampNs(stamp_ns)).unwrap();
+        (position.sequence, position.elapsed_ns)
     }
 
     #[test]
     fn a_round_follows_the_last_at_the_mean_interval_and_sequences_go_on() {
         let mut timeline = Timeline::default();
-        assert_eq!(place(&mut timeline, 7, 1000), (7, 0));
-        assert_eq!(place(&mut timeline, 9, 1200), (9, 200));
+        assert_eq!(position(&mut timeline, 7, 1000), (7, 0));
+        assert_eq!(position(&mut timeline, 9, 1200), (9, 200));
         timeline.next_round(200);
         assert!(timeline.is_round_empty());
-        assert_eq!(place(&mut timeline, 7, 1000), (10, 400));
-        assert_eq!(place(&mut timeline, 9, 1200), (12, 600));
+        assert_eq!(position(&mut timeline, 7, 1000), (10, 400));
+        assert_eq!(position(&mut timeline, 9, 1200), (12, 600));
     }
 
     #[test]
     fn rounds_slept_through_are_left_out_but_counted() {
         let mut timeline = Timeline::default();
-        place(&mut timeline, 0, 0);
-        place(&mut timeline, 1, 100);
+        position(&mut timeline, 0, 0);
+        position(&mut timeline, 1, 100);
         // Period 200: at 1350, the round that began at 1200 runs.
         timeline.next_round(1350);
-        assert_eq!(place(&mut timeline, 0, 0), (12, 1200));
+        assert_eq!(position(&mut timeline, 0, 0), (12, 1200));
     }
 
     #[test]
     fn a_stamp_before_the_one_ahead_of_it_is_refused() {
         let mut timeline = Timeline::default();
-        place(&mut timeline, 3, 500);
-        let error = timeline.place(4, StampNs(499)).unwrap_err().to_string();
+        position(&mut timeline, 3, 500);
+        let error = timeline.position(4, StampNs(499)).unwrap_err().to_string();
         assert!(error.contains("frame 4 is stamped 499 ns"), "{error}");
         assert!(error.contains("mcap sort"), "{error}");
     }

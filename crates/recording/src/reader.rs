@@ -1,4 +1,4 @@
-//! Frames out of an MCAP file.
+//! Reads frames from an MCAP file.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor};
@@ -12,11 +12,11 @@ use magpie_perception::{
 use crate::coding::{decode_color, decode_depth};
 use crate::frames::{Losses, StoredFrame, StoredFrames};
 use crate::mcap_file::{Input, McapFile};
-use crate::playback::{Pace, Place, Playback, SharedClock, StopHandle, Timeline};
+use crate::playback::{Pace, Playback, Position, SharedClock, StopHandle, Timeline};
 use crate::schema::read_gaps;
 use crate::{RecordingError, RecordingInfo};
 
-/// Plays one recording: a [`FrameSource`].
+/// Plays one recording, as a [`FrameSource`].
 pub struct FrameReader {
     name: String,
     info: RecordingInfo,
@@ -26,12 +26,12 @@ pub struct FrameReader {
     timeline: Timeline,
     /// When the first frame became due.
     started: Option<StampNs>,
-    /// Read ahead, to know whether it is due already.
-    following: Option<Placed>,
+    /// The frame after the last one, read ahead to learn whether it is due already.
+    ahead: Option<TimedFrame>,
 }
 
-struct Placed {
-    place: Place,
+struct TimedFrame {
+    position: Position,
     stored: StoredFrame,
 }
 
@@ -68,7 +68,7 @@ impl FrameReader {
             stop: StopHandle::default(),
             timeline: Timeline::default(),
             started: None,
-            following: None,
+            ahead: None,
         })
     }
 
@@ -114,34 +114,34 @@ impl FrameReader {
         }
         match self.playback.pace.clone() {
             Pace::AsAsked => {
-                let Some(placed) = self.take_placed()? else { return Ok(None) };
-                self.decode(placed, self.timeline.first_stamp()).map(Some)
+                let Some(frame) = self.take_next()? else { return Ok(None) };
+                self.decode(frame, self.timeline.first_stamp()).map(Some)
             }
             Pace::AsRecorded { clock, restamp } => {
-                let Some(placed) = self.take_due(&clock)? else { return Ok(None) };
+                let Some(frame) = self.take_due(&clock)? else { return Ok(None) };
                 let recorded = self.timeline.first_stamp();
                 let started = self.started.filter(|_| restamp).unwrap_or(recorded);
-                self.decode(placed, started).map(Some)
+                self.decode(frame, started).map(Some)
             }
         }
     }
 
     /// The newest frame that is due; waits if none is. `Ok(None)` at the end or once stopped.
-    fn take_due(&mut self, clock: &SharedClock) -> Result<Option<Placed>, RecordingError> {
-        let Some(mut placed) = self.take_placed()? else { return Ok(None) };
+    fn take_due(&mut self, clock: &SharedClock) -> Result<Option<TimedFrame>, RecordingError> {
+        let Some(mut frame) = self.take_next()? else { return Ok(None) };
         let started = *self.started.get_or_insert_with(|| clock.now());
         let elapsed_ns = clock.now().since_ns(started);
-        while let Some(following) = self.take_placed()? {
-            if following.place.elapsed_ns > elapsed_ns {
-                self.following = Some(following);
+        while let Some(ahead) = self.take_next()? {
+            if ahead.position.elapsed_ns > elapsed_ns {
+                self.ahead = Some(ahead);
                 break;
             }
-            placed = following;
+            frame = ahead;
         }
         loop {
-            let wait_ns = placed.place.elapsed_ns.saturating_sub(clock.now().since_ns(started));
+            let wait_ns = frame.position.elapsed_ns.saturating_sub(clock.now().since_ns(started));
             if wait_ns == 0 {
-                return Ok(Some(placed));
+                return Ok(Some(frame));
             }
             if self.stop.wait(Duration::from_nanos(wait_ns)) {
                 return Ok(None);
@@ -149,15 +149,15 @@ impl FrameReader {
         }
     }
 
-    /// The next frame in order, with its place in the run; begins again at the end where asked to.
-    fn take_placed(&mut self) -> Result<Option<Placed>, RecordingError> {
-        if let Some(following) = self.following.take() {
-            return Ok(Some(following));
+    /// The next frame in order; the recording begins again at its end where `looped` asks for it.
+    fn take_next(&mut self) -> Result<Option<TimedFrame>, RecordingError> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
         }
         loop {
             if let Some(stored) = self.frames.next()? {
-                let place = self.timeline.place(stored.sequence, stored.stamp)?;
-                return Ok(Some(Placed { place, stored }));
+                let position = self.timeline.position(stored.sequence, stored.stamp)?;
+                return Ok(Some(TimedFrame { position, stored }));
             }
             if self.timeline.is_round_empty() {
                 return Err(RecordingError::NoFrames);
@@ -177,8 +177,8 @@ impl FrameReader {
         }
     }
 
-    fn decode(&self, placed: Placed, started: StampNs) -> Result<Frame, RecordingError> {
-        let Placed { place, stored } = placed;
+    fn decode(&self, frame: TimedFrame, started: StampNs) -> Result<Frame, RecordingError> {
+        let TimedFrame { position, stored } = frame;
         let sequence = stored.sequence;
         let undecodable =
             |what| move |source| RecordingError::Undecodable { what, sequence, source };
@@ -190,8 +190,8 @@ impl FrameReader {
             .transpose()
             .map_err(undecodable("depth"))?;
         let frame = Frame {
-            sequence: place.sequence,
-            stamp: started + Duration::from_nanos(place.elapsed_ns),
+            sequence: position.sequence,
+            stamp: started + Duration::from_nanos(position.elapsed_ns),
             stamp_source: StampSource::Recorded,
             color,
             depth,
@@ -208,7 +208,7 @@ impl FrameSource for FrameReader {
     }
 }
 
-/// Depth and calibration belong to the color image only if they have its size.
+/// Refuses a frame whose depth image or calibration is for another size than its color image.
 pub(crate) fn check_sizes(frame: &Frame, scene: Option<&Scene>) -> Result<(), RecordingError> {
     let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
     let depth = frame.depth.as_ref().map(|depth| ("depth", depth.width_px(), depth.height_px()));
@@ -231,7 +231,7 @@ pub(crate) fn check_sizes(frame: &Frame, scene: Option<&Scene>) -> Result<(), Re
     Ok(())
 }
 
-/// Scans a file and refuses what is not a recording of ours that we understand.
+/// Scans a file; refuses a file that is not a recording of Magpie's, or is newer than this program.
 pub(crate) fn open_own(
     name: &str,
     input: Box<dyn Input>,
@@ -244,11 +244,11 @@ pub(crate) fn open_own(
     };
     match RecordingInfo::from_records(&name, &file.metadata)? {
         Some(info) => Ok((file, info)),
-        None => Err(RecordingError::Foreign { topics: topics(file), name }),
+        None => Err(RecordingError::NotMagpie { topics: topics(file), name }),
     }
 }
 
-/// What a file that is not Magpie's holds instead.
+/// The topics of a file that is not a recording of Magpie's.
 fn topics(mut file: McapFile) -> String {
     // An unfinished file names its channels only inside its chunks.
     if file.topics.is_empty() && file.chunks() > 0 {

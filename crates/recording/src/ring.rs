@@ -7,8 +7,8 @@
 //! folder/kept/dock-7_2026-11-23T1241...mcap             moved there by `keep`: stays
 //! ```
 //!
-//! The number tells which is older, for the machine's clock may have been set back since. Whatever
-//! somebody else removes from the folder, or the folder itself, is gone, and the ring goes on.
+//! Files are ordered by their number, for the machine's clock may have been set back since. Another
+//! program may remove files or the folder: the ring goes on with what is left.
 
 use std::fs;
 use std::io;
@@ -24,25 +24,25 @@ use crate::{FrameWriter, RecordingError, RecordingInfo, StoredFile, WriteOptions
 pub struct RingLimits {
     /// A file is closed when it spans this much time.
     pub segment_ns_max: u64,
-    /// The file being written is one of them.
+    /// The ring has at most so many files, with the one being written.
     pub segments_max: usize,
-    /// Of all files together, without the kept ones.
+    /// All files together, without the kept ones, are at most so large.
     pub bytes_max: u64,
-    /// Nothing more is kept beyond this.
+    /// The kept files together are at most so large.
     pub kept_bytes_max: u64,
-    /// The disk is left this much for others.
+    /// So much of the disk stays free for others.
     pub free_bytes_min: u64,
 }
 
 /// Writes segments and removes the oldest.
 pub struct Ring {
     folder: PathBuf,
-    /// Files of other names in the folder are nobody's business here.
+    /// Files whose names do not begin with this are never touched.
     name: String,
     info: RecordingInfo,
     options: WriteOptions,
     limits: RingLimits,
-    /// In every segment.
+    /// Files that are stored in every segment.
     attachments: Vec<StoredFile>,
     number_next: u64,
     current: Option<Segment>,
@@ -60,7 +60,7 @@ const SEGMENTS_MIN: u64 = 4;
 const KEPT: &str = "kept";
 
 impl Ring {
-    /// Makes the folder where it is missing. What an earlier run left in it becomes part of the
+    /// Makes the folder if it is missing. Files that an earlier run left there become part of the
     /// ring.
     pub fn open(
         folder: &Path,
@@ -91,7 +91,7 @@ impl Ring {
         self.in_folder(|| fs::create_dir_all(self.folder.join(KEPT)))
     }
 
-    /// The segment for a frame of this stamp, a new one when the last has its length.
+    /// The segment for a frame of this stamp. It is a new one where the last segment is full.
     pub fn writer(&mut self, stamp: StampNs) -> Result<&mut FrameWriter, RecordingError> {
         let ends = |segment: &Segment| self.is_full(segment, stamp) || self.is_gone(segment);
         if self.current.as_ref().is_some_and(ends) {
@@ -106,9 +106,9 @@ impl Ring {
         Ok(&mut self.current.insert(segment).writer)
     }
 
-    /// Moves everything, the segment being written included, to where nothing is removed.
+    /// Moves all segments, with the one being written, to the folder from which nothing is removed.
     ///
-    /// Nothing moves while the present segment has been kept already.
+    /// Does nothing if the segment being written has been moved already.
     pub fn keep(&mut self) -> Result<Kept, RecordingError> {
         if self.current.as_ref().is_some_and(|segment| segment.is_kept) {
             return Ok(Kept::default());
@@ -120,7 +120,7 @@ impl Ring {
         let files = self.files_in(&folder)?;
         let count = files.len();
         let mut moved = 0;
-        // The newest matter most, should there be no room for all.
+        // The newest files go first, because they matter most if there is no room for all.
         for file in files.into_iter().rev() {
             kept_bytes += file.bytes;
             if kept_bytes > self.limits.kept_bytes_max {
@@ -142,7 +142,7 @@ impl Ring {
         self.current.as_mut().map(|segment| &mut segment.writer)
     }
 
-    /// What was written so far survives a kill.
+    /// Closes the open chunk: what was written so far survives a kill.
     pub fn flush(&mut self) -> Result<(), RecordingError> {
         self.current.as_mut().map_or(Ok(()), |segment| segment.writer.flush())
     }
@@ -164,7 +164,7 @@ impl Ring {
             || segment.writer.bytes() >= self.limits.bytes_max / SEGMENTS_MIN
     }
 
-    /// Nobody would ever read what is written to it.
+    /// Another program removed the file that is being written.
     fn is_gone(&self, segment: &Segment) -> bool {
         let folder = if segment.is_kept { self.folder.join(KEPT) } else { self.folder.clone() };
         !folder.join(&segment.name).exists()
@@ -172,7 +172,7 @@ impl Ring {
 
     fn begin(&mut self, stamp: StampNs) -> Result<Segment, RecordingError> {
         let time = UNIX_EPOCH + Duration::from_nanos(stamp.0);
-        // Colons are no part of file names elsewhere.
+        // Some file systems allow no colons in names.
         let time = humantime::format_rfc3339_millis(time).to_string().replace(':', "");
         let name = format!("{}_{time}-{:08}.mcap", self.name, self.number_next);
         self.number_next += 1;
@@ -232,13 +232,13 @@ impl Ring {
 /// What [`Ring::keep`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// Files that nothing will remove any more.
+    /// So many files are safe now: the ring does not remove them any more.
     pub moved: usize,
-    /// Files for which there was no room: the ring will overwrite them.
+    /// For so many files there was no room: the ring will remove them.
     pub left: usize,
 }
 
-/// In the order of their making.
+/// A file of the ring. Files compare by number, so the oldest is the least.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct RingFile {
     number: u64,
@@ -246,8 +246,8 @@ struct RingFile {
     bytes: u64,
 }
 
-/// The number of a file of this very cell, another of which may be called `dock-7_2`; 0 for one
-/// of the time when they had none.
+/// The number of a file of this cell; `None` for a file of another cell, which may be called
+/// `dock-7_2`. Files of the first versions have no number and count as 0.
 fn number_of(cell: &str, file: &str) -> Option<u64> {
     // Neither time nor number holds a `_`.
     let (of, rest) = file.strip_suffix(".mcap")?.rsplit_once('_')?;
@@ -257,7 +257,7 @@ fn number_of(cell: &str, file: &str) -> Option<u64> {
     (of == cell && is_time).then_some(number)
 }
 
-/// Somebody else tidied up: what should go or move is gone.
+/// A file that should be removed or moved and is gone already is no error.
 fn unless_gone<T: Default>(outcome: io::Result<T>) -> io::Result<T> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
@@ -265,7 +265,7 @@ fn unless_gone<T: Default>(outcome: io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// An error if the disk of `folder` has less than this much free.
+/// Refuses with [`RecordingError::Space`] where the disk of `folder` has less free than this.
 pub fn check_free_bytes(folder: &Path, free_bytes_min: u64) -> Result<(), RecordingError> {
     let path = folder.to_owned();
     match free_bytes(folder) {
@@ -279,7 +279,7 @@ pub fn check_free_bytes(folder: &Path, free_bytes_min: u64) -> Result<(), Record
     }
 }
 
-/// What the disk of `folder` has left for such as us.
+/// What the disk of `folder` has left for users without privileges.
 fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))

@@ -1,13 +1,9 @@
-//! What a recording says about itself and its cell, as MCAP metadata and as Foxglove messages.
+//! What a recording says about itself and its cell, as MCAP metadata.
 
 use std::collections::BTreeMap;
 
-use foxglove::messages::{
-    CameraCalibration, FrameTransform, Quaternion as FoxgloveQuaternion, Timestamp,
-    Vector3 as FoxgloveVector3,
-};
 use magpie_perception::{
-    CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, Scene, StampNs, Tool,
+    CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, ReferenceFrame, Scene, Tool,
 };
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
@@ -29,37 +25,67 @@ pub(crate) const SCENE_RECORD: &str = "magpie.scene";
 pub(crate) const IDENTITY_RECORD: &str = "magpie.identity";
 pub(crate) const GAPS_RECORD: &str = "magpie.gaps";
 
-pub(crate) const BASE_FRAME_ID: &str = "base";
-pub(crate) const GRIPPER_FRAME_ID: &str = "gripper";
+/// The base's name in recordings that do not give it one.
+const BASE_FRAME_ID_DEFAULT: &str = "base";
+const GRIPPER_FRAME_ID: &str = "gripper";
 
+const BASE_FRAME_ID: &str = "base_frame_id";
 const BASE_FROM_CAMERA: &str = "base_from_camera_xyz_m_quaternion_xyzw";
 const GRIPPER_FROM_CAMERA: &str = "gripper_from_camera_xyz_m_quaternion_xyzw";
-/// The camera's name in a recording without calibration.
+/// The camera's reference frame in a recording without calibration.
 pub(crate) const UNCALIBRATED_FRAME_ID: &str = "camera_optical_frame";
 
 /// Names and values of one MCAP metadata record.
 pub(crate) type Fields = BTreeMap<String, String>;
 
 /// What is constant about one recording.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RecordingInfo {
     /// `None` without a calibration: frames only.
     pub scene: Option<Scene>,
-    /// What made the recording, for people and comparisons: program, model and its SHA-256, and so
-    /// on.
+    /// Name of the robot's base as a reference frame, in transforms and views.
+    pub base_frame_id: String,
+    /// What made the recording, for people and comparisons: the program, the model, its SHA-256, and
+    /// so on.
     pub identity: BTreeMap<String, String>,
+}
+
+impl Default for RecordingInfo {
+    fn default() -> RecordingInfo {
+        RecordingInfo {
+            scene: None,
+            base_frame_id: BASE_FRAME_ID_DEFAULT.to_owned(),
+            identity: BTreeMap::new(),
+        }
+    }
 }
 
 impl RecordingInfo {
     pub(crate) fn frame_id(&self) -> &str {
-        self.scene.as_ref().map_or(UNCALIBRATED_FRAME_ID, |scene| &scene.camera_info.frame_id)
+        self.frame_id_of(ReferenceFrame::Camera)
+    }
+
+    /// The name of a reference frame.
+    pub(crate) fn frame_id_of(&self, frame: ReferenceFrame) -> &str {
+        match (frame, &self.scene) {
+            (ReferenceFrame::Base, _) => &self.base_frame_id,
+            (ReferenceFrame::Gripper, _) => GRIPPER_FRAME_ID,
+            (ReferenceFrame::Camera, Some(scene)) => &scene.camera_info.frame_id,
+            (ReferenceFrame::Camera, None) => UNCALIBRATED_FRAME_ID,
+        }
     }
 
     /// The metadata records that [`RecordingInfo::from_records`] reads.
     pub(crate) fn to_records(&self) -> Vec<(&'static str, Fields)> {
         let version = ("schema_version".to_owned(), SCHEMA_VERSION.to_string());
         let mut records = vec![(RECORDING_RECORD, Fields::from([version]))];
-        records.extend(self.scene.as_ref().map(|scene| (SCENE_RECORD, scene_fields(scene))));
+        if let Some(scene) = &self.scene {
+            let mut fields = scene_fields(scene);
+            if self.base_frame_id != BASE_FRAME_ID_DEFAULT {
+                fields.insert(BASE_FRAME_ID.to_owned(), self.base_frame_id.clone());
+            }
+            records.push((SCENE_RECORD, fields));
+        }
         if !self.identity.is_empty() {
             records.push((IDENTITY_RECORD, self.identity.clone()));
         }
@@ -74,22 +100,26 @@ impl RecordingInfo {
         let Some(fields) = records.get(RECORDING_RECORD) else {
             return Ok(None);
         };
-        let recording = Reading { name, record: RECORDING_RECORD, fields };
+        let recording = RecordReader { name, record: RECORDING_RECORD, fields };
         let found = recording.parse("schema_version", "a whole number")?;
         if found > SCHEMA_VERSION {
             let (name, supported) = (name.to_owned(), SCHEMA_VERSION);
             return Err(RecordingError::Newer { name, found, supported });
         }
-        let scene = records
-            .get(SCENE_RECORD)
-            .map(|fields| read_scene(&Reading { name, record: SCENE_RECORD, fields }))
-            .transpose()?;
-        let identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
-        Ok(Some(RecordingInfo { scene, identity }))
+        let mut info = RecordingInfo::default();
+        if let Some(fields) = records.get(SCENE_RECORD) {
+            let fields = RecordReader { name, record: SCENE_RECORD, fields };
+            info.scene = Some(read_scene(&fields)?);
+            if fields.has(BASE_FRAME_ID) {
+                info.base_frame_id = fields.text(BASE_FRAME_ID);
+            }
+        }
+        info.identity = records.get(IDENTITY_RECORD).cloned().unwrap_or_default();
+        Ok(Some(info))
     }
 }
 
-/// How many frames the recorder could not take; the last such record of a file counts.
+/// Says how many frames the recorder could not take. The last such record of a file counts.
 pub(crate) fn gaps_fields(frames_unrecorded: u64) -> Fields {
     Fields::from([("frames_unrecorded".to_owned(), frames_unrecorded.to_string())])
 }
@@ -99,7 +129,7 @@ pub(crate) fn read_gaps(
     records: &BTreeMap<String, Fields>,
 ) -> Result<u64, RecordingError> {
     let Some(fields) = records.get(GAPS_RECORD) else { return Ok(0) };
-    Reading { name, record: GAPS_RECORD, fields }.parse("frames_unrecorded", "a whole number")
+    RecordReader { name, record: GAPS_RECORD, fields }.parse("frames_unrecorded", "a whole number")
 }
 
 fn scene_fields(scene: &Scene) -> Fields {
@@ -137,7 +167,7 @@ fn scene_fields(scene: &Scene) -> Fields {
     fields
 }
 
-fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
+fn read_scene(fields: &RecordReader<'_>) -> Result<Scene, RecordingError> {
     let [fx_px, fy_px, cx_px, cy_px] = fields.numbers("fx_fy_cx_cy_px")?;
     Ok(Scene {
         camera_info: CameraInfo {
@@ -155,16 +185,16 @@ fn read_scene(fields: &Reading<'_>) -> Result<Scene, RecordingError> {
     })
 }
 
-fn read_distortion(fields: &Reading<'_>) -> Result<Distortion, RecordingError> {
+fn read_distortion(fields: &RecordReader<'_>) -> Result<Distortion, RecordingError> {
     let distortion = Distortion::from_coefficients(&fields.all_numbers("d")?);
     fields.check(distortion.is_some(), "d", "5 or 8 finite numbers")?;
     Ok(distortion.expect("checked above"))
 }
 
-fn read_tool(fields: &Reading<'_>) -> Result<Tool, RecordingError> {
+fn read_tool(fields: &RecordReader<'_>) -> Result<Tool, RecordingError> {
     let key = "tool_cups_xyz_radius_compliance_m";
     if !fields.has(key) {
-        // Recordings of the time when every tool was one cup.
+        // The first versions knew only tools of one cup.
         return Ok(Tool::single_cup(fields.parse("tool_cup_radius_m", "a number")?));
     }
     let numbers = fields.all_numbers(key)?;
@@ -178,7 +208,7 @@ fn read_tool(fields: &Reading<'_>) -> Result<Tool, RecordingError> {
     Ok(Tool { cups, approach_radius_m, approach_length_m })
 }
 
-fn read_camera_place(fields: &Reading<'_>) -> Result<Option<CameraPlace>, RecordingError> {
+fn read_camera_place(fields: &RecordReader<'_>) -> Result<Option<CameraPlace>, RecordingError> {
     if fields.has(BASE_FROM_CAMERA) {
         return read_pose(fields, BASE_FROM_CAMERA).map(CameraPlace::InBase).map(Some);
     }
@@ -188,7 +218,10 @@ fn read_camera_place(fields: &Reading<'_>) -> Result<Option<CameraPlace>, Record
     Ok(None)
 }
 
-fn read_pose(fields: &Reading<'_>, key: &'static str) -> Result<Isometry3<f64>, RecordingError> {
+fn read_pose(
+    fields: &RecordReader<'_>,
+    key: &'static str,
+) -> Result<Isometry3<f64>, RecordingError> {
     let [x, y, z, qx, qy, qz, qw] = fields.numbers(key)?;
     let quaternion = Quaternion::new(qw, qx, qy, qz);
     fields.check(is_one(quaternion.norm()), key, "a position and a unit quaternion")?;
@@ -197,7 +230,7 @@ fn read_pose(fields: &Reading<'_>, key: &'static str) -> Result<Isometry3<f64>, 
     Ok(Isometry3::from_parts(Translation3::new(x, y, z), rotation))
 }
 
-fn read_support_plane(fields: &Reading<'_>) -> Result<Option<Plane>, RecordingError> {
+fn read_support_plane(fields: &RecordReader<'_>) -> Result<Option<Plane>, RecordingError> {
     let key = "support_plane_in_camera_normal_offset_m";
     if !fields.has(key) {
         return Ok(None);
@@ -217,14 +250,14 @@ fn join(numbers: &[f64]) -> String {
     numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// One metadata record, with what an error message needs.
-struct Reading<'a> {
+/// Reads the fields of one metadata record, and names file and record where one is wrong.
+struct RecordReader<'a> {
     name: &'a str,
     record: &'static str,
     fields: &'a Fields,
 }
 
-impl Reading<'_> {
+impl RecordReader<'_> {
     fn has(&self, key: &str) -> bool {
         self.fields.contains_key(key)
     }
@@ -268,46 +301,5 @@ impl Reading<'_> {
         let finite = numbers.filter(|numbers| numbers.iter().all(|number| number.is_finite()));
         self.check(finite.is_some(), key, "as many finite numbers as its name says")?;
         Ok(finite.expect("checked above"))
-    }
-}
-
-pub(crate) fn timestamp(stamp: StampNs) -> Timestamp {
-    let sec = u32::try_from(stamp.0 / 1_000_000_000).unwrap_or(u32::MAX);
-    let nsec = u32::try_from(stamp.0 % 1_000_000_000).expect("under a billion");
-    Timestamp::new(sec, nsec)
-}
-
-pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCalibration {
-    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
-    CameraCalibration {
-        timestamp: Some(timestamp(stamp)),
-        frame_id: info.frame_id.clone(),
-        width: info.width_px,
-        height: info.height_px,
-        distortion_model: info.distortion.model().to_owned(),
-        d: info.distortion.coefficients().to_vec(),
-        k: vec![fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0],
-        r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p: vec![fx_px, 0.0, cx_px, 0.0, 0.0, fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],
-    }
-}
-
-/// Where the camera is in what it is fixed to.
-pub(crate) fn frame_transform(
-    place: &CameraPlace,
-    frame_id: &str,
-    stamp: StampNs,
-) -> FrameTransform {
-    let (parent_frame_id, pose) = match place {
-        CameraPlace::InBase(pose) => (BASE_FRAME_ID, pose),
-        CameraPlace::InGripper(pose) => (GRIPPER_FRAME_ID, pose),
-    };
-    let (t, q) = (pose.translation.vector, pose.rotation.coords);
-    FrameTransform {
-        timestamp: Some(timestamp(stamp)),
-        parent_frame_id: parent_frame_id.to_owned(),
-        child_frame_id: frame_id.to_owned(),
-        translation: Some(FoxgloveVector3 { x: t.x, y: t.y, z: t.z }),
-        rotation: Some(FoxgloveQuaternion { x: q.x, y: q.y, z: q.z, w: q.w }),
     }
 }

@@ -6,8 +6,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refuses everything after the first failure: what a full disk left of a chunk is the end of the
-/// file, so a reader sees a file that was cut, and nothing worse.
+/// Refuses everything after the first failure. So the part of a chunk that a full disk took is the
+/// end of the file, and a reader sees a file that was cut, not one that is damaged inside.
 #[derive(Debug)]
 pub(crate) struct Sink {
     file: File,
@@ -30,7 +30,7 @@ impl Sink {
     }
 
     fn note<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
-        // An interrupted call is made again by its caller.
+        // The caller repeats a call that was interrupted.
         self.failed |= outcome.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
         outcome
     }

@@ -1,4 +1,4 @@
-//! Frames, and what was found in them, into an MCAP file.
+//! Writes frames, and the results of processing them, into an MCAP file.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -10,20 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foxglove::Encode;
 use foxglove::messages::Log;
 use foxglove::messages::log::Level;
-use magpie_perception::{BoxError, Frame, Packages, Scene, StampNs, StampSource};
+use magpie_perception::{BoxError, Frame, Packages, StampNs, StampSource};
+use magpie_wire as wire;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::{Attachment, Compression, McapError};
 use prost::Message;
 
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
-use crate::results::{annotations, grasp_poses};
-use crate::scene_update::scene_update;
+use crate::results::{PACKAGES_CHANNEL, STATUS_CHANNEL, WireChannel};
 use crate::schema::{
     ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
-    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, camera_calibration,
-    frame_transform, gaps_fields, timestamp,
+    GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, gaps_fields,
 };
 use crate::sink::Sink;
+use crate::views::{
+    annotations, camera_calibration, frame_transform, grasp_poses, scene_update, timestamp,
+};
 use crate::{RecordingError, reader};
 
 /// What a recording costs, and what a kill may cost it.
@@ -31,9 +33,9 @@ use crate::{RecordingError, reader};
 pub struct WriteOptions {
     pub color: ColorCoding,
     pub depth: DepthCoding,
-    /// A chunk is closed when it spans this much time: what a kill can lose.
+    /// A chunk is closed when it spans this much time. A kill can lose one chunk.
     pub chunk_ns_max: u64,
-    /// A chunk is closed when it holds this much before compression, so memory is bounded too.
+    /// A chunk is closed when it holds this much before compression, which bounds the memory.
     pub chunk_bytes_max: usize,
 }
 
@@ -48,17 +50,6 @@ impl Default for WriteOptions {
     }
 }
 
-/// A protobuf message whose meaning is somebody else's.
-#[derive(Clone, Copy, Debug)]
-pub struct ForeignMessage<'a> {
-    pub topic: &'a str,
-    /// Fully qualified, for example `magpie.v1.Packages`.
-    pub schema_name: &'a str,
-    /// The schema and all it imports, as a serialised `google.protobuf.FileDescriptorSet`.
-    pub file_descriptor_set: &'a [u8],
-    pub data: &'a [u8],
-}
-
 /// A file to be stored beside the frames, for example the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
@@ -67,15 +58,26 @@ pub struct StoredFile {
     pub data: Vec<u8>,
 }
 
-/// What was found in a frame.
+impl StoredFile {
+    /// The configuration as the operator wrote it; `None` where there was none.
+    pub fn config(toml: &str) -> Option<StoredFile> {
+        (!toml.is_empty()).then(|| StoredFile {
+            name: "magpie.toml".to_owned(),
+            media_type: "application/toml".to_owned(),
+            data: toml.as_bytes().to_vec(),
+        })
+    }
+}
+
+/// The results of one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
-    /// What viewers shall draw.
+    /// The result as it was published.
+    pub message: &'a wire::Packages,
+    /// The same packages, from which the views are drawn.
     pub packages: &'a Packages,
-    /// By class id.
+    /// The name of each class id.
     pub class_names: &'a [String],
-    /// The same in full, as it was published.
-    pub message: ForeignMessage<'a>,
 }
 
 /// Writes one recording under its final name. Whatever ends the process, the chunks closed before
@@ -90,8 +92,8 @@ pub struct FrameWriter {
     chunk: OpenChunk,
     frames: u64,
     frames_unrecorded: u64,
-    /// As far as the file says so outside its chunks.
-    frames_unrecorded_told: u64,
+    /// So many of them are noted outside the chunks.
+    frames_unrecorded_noted: u64,
 }
 
 /// What [`FrameWriter`] has put into the chunk it is filling.
@@ -131,7 +133,7 @@ impl FrameWriter {
             chunk: OpenChunk::default(),
             frames: 0,
             frames_unrecorded: 0,
-            frames_unrecorded_told: 0,
+            frames_unrecorded_noted: 0,
         };
         writer.write_info().map_err(|source| write_error(&writer.path, source.into()))?;
         Ok(writer)
@@ -149,7 +151,7 @@ impl FrameWriter {
         self.write_whole(frame, None)
     }
 
-    /// Adds one frame with what was found in it.
+    /// Adds one frame with its results.
     pub fn write_processed(
         &mut self,
         frame: &Frame,
@@ -177,19 +179,19 @@ impl FrameWriter {
         if self.is_chunk_full(frame.stamp) { self.flush() } else { Ok(()) }
     }
 
-    /// Adds a message that belongs to no frame, for example a status.
-    pub fn write_message(
+    /// Adds what the daemon said about itself. A status belongs to no frame.
+    pub fn write_status(
         &mut self,
         stamp: StampNs,
-        message: &ForeignMessage<'_>,
+        status: &wire::Status,
     ) -> Result<(), RecordingError> {
-        let written = self.write_foreign(0, stamp, message);
+        let written = self.write_wire(&STATUS_CHANNEL, 0, stamp, status);
         written.map_err(|source| write_error(&self.path, source.into()))?;
         self.chunk.stamp_first.get_or_insert(stamp);
         if self.is_chunk_full(stamp) { self.flush() } else { Ok(()) }
     }
 
-    /// Writes down that `frames` frames are missing here, and why.
+    /// Notes that `frames` frames are missing here, and why.
     pub fn note_gap(
         &mut self,
         stamp: StampNs,
@@ -228,12 +230,12 @@ impl FrameWriter {
         self.flush_all().map_err(|source| write_error(&self.path, source.into()))
     }
 
-    /// The sum of all gaps goes beside the chunks, where a reader finds it at once.
+    /// The sum of all gaps goes beside the chunks, where a reader finds it without unpacking them.
     fn flush_all(&mut self) -> Result<(), McapError> {
-        if self.frames_unrecorded_told != self.frames_unrecorded {
+        if self.frames_unrecorded_noted != self.frames_unrecorded {
             let metadata = gaps_fields(self.frames_unrecorded);
             self.mcap.write_metadata(&Metadata { name: GAPS_RECORD.to_owned(), metadata })?;
-            self.frames_unrecorded_told = self.frames_unrecorded;
+            self.frames_unrecorded_noted = self.frames_unrecorded;
         }
         self.mcap.flush()
     }
@@ -254,7 +256,7 @@ impl FrameWriter {
         self.flush()
     }
 
-    /// Writes the summary and waits until the disk has it all.
+    /// Writes the summary and waits until everything is on the disk.
     pub fn finish(mut self) -> Result<(), RecordingError> {
         let finished = self.flush_all().and_then(|()| self.mcap.finish()).map_err(BoxError::from);
         let synced = finished.and_then(|_summary| {
@@ -290,25 +292,26 @@ impl FrameWriter {
     }
 
     fn write_results(&mut self, frame: &Frame, results: &Results<'_>) -> Result<(), McapError> {
-        let Results { packages, class_names, message } = results;
-        self.write_foreign(frame.sequence, frame.stamp, message)?;
+        let Results { message, packages, class_names } = results;
+        self.write_wire(&PACKAGES_CHANNEL, frame.sequence, frame.stamp, *message)?;
         let drawn = annotations(packages, class_names);
         self.write_message_of_frame(ANNOTATIONS_TOPIC, &Fields::new(), frame, &drawn)?;
-        let poses = grasp_poses(packages, self.info.frame_id());
+        let frame_id = self.info.frame_id_of(packages.reference_frame).to_owned();
+        let poses = grasp_poses(packages, &frame_id);
         self.write_message_of_frame(GRASPS_TOPIC, &Fields::new(), frame, &poses)?;
         let Some(scene) = &self.info.scene else { return Ok(()) };
-        let drawn = scene_update(packages, class_names, scene);
+        let drawn = scene_update(packages, class_names, scene, &frame_id);
         self.write_message_of_frame(SCENE_TOPIC, &Fields::new(), frame, &drawn)
     }
 
-    /// The calibration and where the camera hangs, for viewers, in a chunk of their own.
+    /// Writes the calibration and the camera's pose, for viewers, in a chunk of their own.
     fn write_cell(&mut self, first: &Frame) -> Result<(), McapError> {
-        if let Some(Scene { camera_info, camera_place, .. }) = self.info.scene.clone() {
-            let calibration = camera_calibration(&camera_info, first.stamp);
+        if let Some(scene) = self.info.scene.clone() {
+            let calibration = camera_calibration(&scene.camera_info, first.stamp);
             self.write_message_of_frame(CAMERA_INFO_TOPIC, &Fields::new(), first, &calibration)?;
-            if let Some(place) = &camera_place {
-                let tf = frame_transform(place, &camera_info.frame_id, first.stamp);
-                self.write_message_of_frame(TF_TOPIC, &Fields::new(), first, &tf)?;
+            let parent_frame_id = self.info.frame_id_of(scene.reference_frame());
+            if let Some(transform) = frame_transform(&scene, parent_frame_id, first.stamp) {
+                self.write_message_of_frame(TF_TOPIC, &Fields::new(), first, &transform)?;
             }
         }
         self.chunk = OpenChunk::default();
@@ -356,16 +359,18 @@ impl FrameWriter {
         self.put(channel_id, sequence, stamp, &message.encode_to_vec())
     }
 
-    fn write_foreign(
+    fn write_wire(
         &mut self,
+        channel: &WireChannel,
         sequence: u64,
         stamp: StampNs,
-        message: &ForeignMessage<'_>,
+        message: &impl Message,
     ) -> Result<(), McapError> {
-        let ForeignMessage { topic, schema_name, file_descriptor_set, data } = message;
-        let schema_id = self.mcap.add_schema(schema_name, "protobuf", file_descriptor_set)?;
+        let WireChannel { topic, schema_name } = channel;
+        let schema = wire::FILE_DESCRIPTOR_SET;
+        let schema_id = self.mcap.add_schema(schema_name, "protobuf", schema)?;
         let channel_id = self.mcap.add_channel(schema_id, topic, "protobuf", &Fields::new())?;
-        self.put(channel_id, sequence, stamp, data)
+        self.put(channel_id, sequence, stamp, &message.encode_to_vec())
     }
 
     fn put(
@@ -393,9 +398,9 @@ fn mcap_options() -> mcap::WriteOptions {
     mcap::WriteOptions::new()
         .library(concat!("magpie-recording ", env!("CARGO_PKG_VERSION")))
         .compression(Some(Compression::Zstd))
-        // A tenth larger than zstd's own choice, and half its time on depth.
+        // Files are a tenth larger than at zstd's default level, and depth takes half the time.
         .compression_level(1)
-        // In the calling thread: the machine's cores belong to the pipeline.
+        // The calling thread compresses, because the machine's cores belong to the pipeline.
         .compression_threads(0)
         // Chunks end between frames, where this crate says so.
         .chunk_size(None)

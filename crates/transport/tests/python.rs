@@ -22,7 +22,7 @@ fn python() -> PathBuf {
 }
 
 fn start(endpoint: &str, arguments: &[&str]) -> Child {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/subscriber.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client/examples/subscriber.py");
     Command::new(python())
         .arg(script)
         .args(["--cell", "dock", "--connect", endpoint])

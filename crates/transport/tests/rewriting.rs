@@ -4,7 +4,9 @@
 
 mod support;
 
-use magpie_perception::{CupSet, FrameReport, Grasp, GraspRefusal, ReferenceFrame, StampNs};
+use magpie_perception::{
+    CupSet, FrameReport, Grasp, GraspRefusal, Grasps, ReferenceFrame, StampNs,
+};
 use magpie_wire::{self as wire, Spare, rewritten, to_wire};
 
 /// Of every third package nothing more is known than its mask; every other one has more grasps.
@@ -14,12 +16,12 @@ fn report(sequence: u64, packages: u32) -> FrameReport {
     let shift = usize::try_from(sequence).unwrap();
     for (index, package) in report.packages.packages.iter_mut().enumerate() {
         if (index + shift).is_multiple_of(3) {
-            package.grasps.clear();
-            package.refusal = Some(GraspRefusal::NoSeal);
+            package.grasps = Err(GraspRefusal::NoSeal);
             (package.size, package.height_m, package.position_in_reference) = (None, None, None);
         } else if (index + shift).is_multiple_of(2) {
-            let more = package.grasps[0].clone();
-            package.grasps.push(Grasp { cups: CupSet::of(2).with(5), ..more });
+            let mut grasps = package.grasps().to_vec();
+            grasps.push(Grasp { cups: CupSet::of(2).with(5), ..grasps[0].clone() });
+            package.grasps = Ok(Grasps::new(grasps).unwrap());
         }
     }
     if packages == 0 {

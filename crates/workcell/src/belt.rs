@@ -10,24 +10,24 @@ use crate::arrange;
 use crate::depth::DepthSensor;
 use crate::light::Lighting;
 use crate::packages::random_package;
-use crate::random::{Dice, Stream};
+use crate::random::{Rng, Stream};
 use crate::recipe::Recipe;
 use crate::scene::Scene;
 use crate::sensor::Sensor;
-use crate::simulate::{Setup, Shot, SimulatedFrame, Simulator, render};
+use crate::simulate::{Exposure, PreparedScene, SimulatedFrame, Simulator, render};
 use crate::support::{Support, SupportKind};
 use crate::view::{View, looking_at};
 
-/// Over the belt, so that a few seconds bring new packages into view.
+/// Speed of the belt. A few seconds bring new packages into view.
 const SPEED_M_PER_S: f32 = 0.22;
-/// Of each type; all of them are on the belt at once.
+/// How many packages of each type lie on the belt; all of them are on it at once.
 const PACKAGES_PER_TYPE: [(PackageType, usize); 4] = [
     (PackageType::Box, 5),
     (PackageType::PaddedMailer, 4),
     (PackageType::PolyBag, 3),
     (PackageType::Item, 2),
 ];
-/// Packages are dropped one by one, this far from each other along the belt.
+/// Distance along the belt between packages when they are dropped, one by one.
 const PITCH_M: f32 = 0.15;
 const DISTANCE_M: f32 = 1.15;
 const TILT_DEG: f32 = 14.0;
@@ -43,9 +43,9 @@ pub fn belt_sequence(
     frame_interval: Duration,
 ) -> Result<BeltSequence, WorkcellError> {
     let simulator = Simulator::new(recipe.clone())?;
-    let mut dice = Dice::new(seed, Stream::Belt, 0);
-    let support = Support::random(&mut dice, SupportKind::Belt, &simulator.photos);
-    let packages = lay_out(&mut dice, &simulator, &support);
+    let mut rng = Rng::new(seed, Stream::Belt, 0);
+    let support = Support::random(&mut rng, SupportKind::Belt, &simulator.photos);
+    let packages = lay_out(&mut rng, &simulator, &support);
     let mut scene = Scene::empty(&support);
     for (model, pose) in packages {
         scene.add_package(&model, pose);
@@ -56,10 +56,10 @@ pub fn belt_sequence(
     scene.focus = Vec3::new(0.0, 0.0, 0.1);
     scene.focus_radius_m = 1.2;
     let travel_m = SPEED_M_PER_S * frame_interval.as_secs_f32() * frames as f32;
-    let view = fixed_view(&mut dice, recipe);
-    // The middle of the packages passes under the camera half-way through.
+    let view = fixed_view(&mut rng, recipe);
+    // The centre of the packages passes under the camera half-way through.
     let start_m = -0.5 * travel_m;
-    let light_seed = u64::from(dice.word());
+    let light_seed = u64::from(rng.word());
     Ok(BeltSequence {
         simulator,
         base: scene,
@@ -77,7 +77,7 @@ pub fn belt_sequence(
 }
 
 fn lay_out(
-    dice: &mut Dice,
+    rng: &mut Rng,
     simulator: &Simulator,
     support: &Support,
 ) -> Vec<(crate::packages::Model, Pose)> {
@@ -86,46 +86,46 @@ fn lay_out(
         .flat_map(|(package_type, count)| std::iter::repeat_n(*package_type, *count))
         .collect();
     for last in (1..types.len()).rev() {
-        types.swap(last, dice.below(last + 1));
+        types.swap(last, rng.below(last + 1));
     }
-    let middle = 0.5 * (types.len() - 1) as f32;
+    let center = 0.5 * (types.len() - 1) as f32;
     let half_width_m = support.half_m.y;
     let falling = types
         .into_iter()
         .enumerate()
         .map(|(index, package_type)| {
             let model = loop {
-                let model = random_package(dice, package_type, &simulator.photos);
+                let model = random_package(rng, package_type, &simulator.photos);
                 if model.size_m.x < 0.4 && model.size_m.z < 0.3 {
                     break model;
                 }
             };
-            let along_m = (index as f32 - middle) * PITCH_M;
-            let across_m = dice.around((half_width_m - 0.35 * model.size_m.x).max(0.02));
+            let along_m = (index as f32 - center) * PITCH_M;
+            let across_m = rng.around((half_width_m - 0.35 * model.size_m.x).max(0.02));
             let at = Vec3::new(
                 along_m,
                 across_m,
                 0.05 + 0.6 * model.size_m.z + 0.1 * (index % 3) as f32,
             );
-            (model, Pose::from_parts(at, dice.yaw()))
+            (model, Pose::from_parts(at, rng.yaw()))
         })
         .collect();
     arrange::let_fall(&support.fixed, falling)
 }
 
-fn fixed_view(dice: &mut Dice, recipe: &Recipe) -> View {
+fn fixed_view(rng: &mut Rng, recipe: &Recipe) -> View {
     let target = Vec3::new(0.0, 0.0, 0.05);
     let across = -std::f32::consts::FRAC_PI_2;
     let base_from_camera = looking_at(target, DISTANCE_M, TILT_DEG.to_radians(), across, 0.0);
-    let camera_info: CameraInfo = crate::view::lens(dice, recipe, 58.0);
+    let camera_info: CameraInfo = crate::view::lens(rng, recipe, 58.0);
     View { camera_info, base_from_camera, tilt_deg: TILT_DEG, distance_m: DISTANCE_M }
 }
 
-/// Made by [`belt_sequence`].
+/// The frames that [`belt_sequence`] makes.
 pub struct BeltSequence {
     simulator: Simulator,
     base: Scene,
-    /// This many of the scene's parts ride on the belt.
+    /// So many of the scene's parts, counted from the first, ride on the belt.
     carried: usize,
     view: View,
     sensor: Sensor,
@@ -139,7 +139,7 @@ pub struct BeltSequence {
 }
 
 impl BeltSequence {
-    /// The same for all frames.
+    /// The camera's calibration, which is the same for all frames.
     pub fn camera_info(&self) -> &CameraInfo {
         &self.view.camera_info
     }
@@ -157,11 +157,11 @@ impl Iterator for BeltSequence {
         let stamp = StampNs(0) + self.frame_interval * u32::try_from(index).ok()?;
         let travelled_m =
             self.start_m + SPEED_M_PER_S * (self.frame_interval.as_secs_f32() * index as f32);
-        let setup = Setup::new(self.base.shifted(self.carried, Vec3::X * travelled_m));
-        // The lamps stand still: the same dice for every frame.
-        let mut light_dice = Dice::new(self.seed, Stream::Belt, 1 + self.light_seed);
-        let lighting = Lighting::random(&mut light_dice, &setup.scene, &setup.soup);
-        let shot = Shot {
+        let prepared = PreparedScene::new(self.base.shifted(self.carried, Vec3::X * travelled_m));
+        // The lamps stand still: every frame draws the same random numbers for them.
+        let mut light_rng = Rng::new(self.seed, Stream::Belt, 1 + self.light_seed);
+        let lighting = Lighting::random(&mut light_rng, &prepared.scene, &prepared.soup);
+        let exposure = Exposure {
             view: &self.view,
             lighting: &lighting,
             sensor: &self.sensor,
@@ -170,6 +170,6 @@ impl Iterator for BeltSequence {
             sequence: index,
             stamp,
         };
-        Some(render(&self.simulator.recipe, &setup, &shot))
+        Some(render(&self.simulator.recipe, &prepared, &exposure))
     }
 }

@@ -3,18 +3,19 @@
 use magpie_perception::DepthImage;
 
 use crate::noise;
-use crate::random::{Dice, PixelDice};
+use crate::random::{PixelRng, Rng};
 use crate::recipe::Recipe;
 use rapier3d::math::Vec3;
 
-/// Exact depth and how doubtful it is, per pixel of the distorted picture.
+/// Exact depth, and how likely it is lost, for each pixel of the distorted picture.
 pub(crate) struct ExactDepth {
-    /// Along the optical axis; 0 where there is nothing.
+    /// Depth along the optical axis; 0 where there is nothing.
     pub(crate) depth_m: Vec<f32>,
-    pub(crate) doubt: Vec<u8>,
+    /// `0..=255`, as [`shade`](crate::shade) finds it.
+    pub(crate) hole_risk: Vec<u8>,
 }
 
-/// A camera measures between these.
+/// The camera measures only what lies in this range.
 const RANGE_M: std::ops::Range<f32> = 0.25..9.0;
 
 /// A stereo camera with its faults.
@@ -27,12 +28,12 @@ pub(crate) struct DepthSensor {
 }
 
 impl DepthSensor {
-    pub(crate) fn random(dice: &mut Dice, recipe: &Recipe) -> DepthSensor {
+    pub(crate) fn random(rng: &mut Rng, recipe: &Recipe) -> DepthSensor {
         let range = &recipe.sensor;
         DepthSensor {
-            noise_scale: dice.within(0.4..1.4) * range.depth_noise,
-            hole_scale: dice.within(0.5..1.3) * range.depth_holes,
-            shadow_px_m: dice.within(8.0..30.0) * range.depth_holes,
+            noise_scale: rng.within(0.4..1.4) * range.depth_noise,
+            hole_scale: rng.within(0.5..1.3) * range.depth_holes,
+            shadow_px_m: rng.within(8.0..30.0) * range.depth_holes,
         }
     }
 
@@ -61,9 +62,9 @@ impl DepthSensor {
 
     fn measure_row(&self, width: usize, y: usize, exact: &ExactDepth, seed: u32) -> Vec<u16> {
         let shadow_px_m = self.shadow_px_m * width as f32 / 640.0;
-        let mut dice = PixelDice::new(seed, y as u32);
+        let mut rng = PixelRng::new(seed, y as u32);
         let mut row = vec![0; width];
-        // Left of a near edge the second eye does not see; the shadow ends at this column.
+        // The second eye does not see what lies left of a near edge. The shadow ends at this column.
         let mut shadow_end = f32::MAX;
         for x in (0..width).rev() {
             let at = y * width + x;
@@ -78,13 +79,13 @@ impl DepthSensor {
             let edge =
                 neighbours(exact, x, y, width).any(|other| (other - z).abs() > 0.02 + 0.02 * z);
             let patch = noise::value(Vec3::new(x as f32 / 9.0, y as f32 / 9.0, z * 5.0), seed);
-            let doubt = f32::from(exact.doubt[at]) / 255.0;
+            let hole_risk = f32::from(exact.hole_risk[at]) / 255.0;
             let edge_risk = if edge { 0.45 } else { 0.0 };
             let risk =
-                self.hole_scale * (0.002 + edge_risk + doubt * (patch * 1.6 - 0.25).max(0.0));
-            let chance = dice.unit();
+                self.hole_scale * (0.002 + edge_risk + hole_risk * (patch * 1.6 - 0.25).max(0.0));
+            let chance = rng.unit();
             let sigma_m = self.sigma_m(z);
-            let measured_m = z + sigma_m * dice.normal();
+            let measured_m = z + sigma_m * rng.normal();
             if RANGE_M.contains(&z) && !shadowed && chance >= risk {
                 row[x] = (1000.0 * measured_m + 0.5) as u16;
             }

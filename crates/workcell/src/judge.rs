@@ -1,4 +1,4 @@
-//! Whether a grasp would hold, judged on the true surfaces.
+//! Judges on the true surfaces whether a grasp would hold.
 //!
 //! The judge knows nothing of pixels or depth. A cup seals where its lip, pressed on along the
 //! approach, meets the package all around, needs to follow no more than its compliance, and is not
@@ -32,12 +32,12 @@ const DENSITY_KG_M3: f64 = 100.0;
 /// The tool was chosen for the goods: it lifts three times the weight of the heaviest.
 const LIFT_RESERVE: f64 = 3.0;
 const GRAVITY_M_S2: f64 = 9.81;
-/// Nearer than this above a package's surface, another one rests on it.
+/// Another package that is nearer than this above a surface rests on it.
 const REST_M: f32 = 0.006;
-/// From here the tool comes, farther than any package is high.
+/// The tool starts so far from the contact, which is more than any package is high.
 const START_M: f64 = 0.4;
 
-/// The true surfaces, ready to be asked.
+/// The true surfaces, prepared for rays.
 pub struct Judge {
     mesh: TriMesh,
     package_ids: Vec<Option<u32>>,
@@ -45,7 +45,7 @@ pub struct Judge {
     upper: Vec<(u32, Vec3)>,
 }
 
-/// What the judge found; a grasp is good if nothing was.
+/// What is wrong with a grasp. A grasp is good if nothing is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// A lip reaches beyond the package, or meets something else.
@@ -62,7 +62,7 @@ pub struct Verdict {
     pub buried: bool,
     /// Distance of the tool's contact to the true surface, along the approach; `None` off the package.
     pub position_error_m: Option<f64>,
-    /// Between the approach and the true surface's normal under the cups.
+    /// Angle between the approach and the true surface's normal under the cups.
     pub angle_error_deg: Option<f64>,
 }
 
@@ -76,7 +76,7 @@ impl Verdict {
 /// How one lip lies on the surface.
 struct Lip {
     gap_mean_m: f64,
-    /// Highest against lowest place, a plane taken out.
+    /// Difference between the highest and the lowest point, after a plane was taken out.
     uneven_m: f64,
     normal: Vector3<f64>,
 }
@@ -139,18 +139,18 @@ impl Judge {
 
     fn lip(&self, base_from_cup: &Isometry3<f64>, radius_m: f64, package_id: u32) -> Option<Lip> {
         let approach = base_from_cup * Vector3::z();
-        let mut places = Vec::with_capacity(LIP_RAYS as usize);
+        let mut points = Vec::with_capacity(LIP_RAYS as usize);
         for ray in 0..LIP_RAYS {
             let angle = f64::from(ray) / f64::from(LIP_RAYS) * std::f64::consts::TAU;
-            let place = Point3::new(radius_m * angle.cos(), radius_m * angle.sin(), 0.0);
-            let (gap_m, owner) = self.first_hit(base_from_cup * place, &approach)?;
+            let point = Point3::new(radius_m * angle.cos(), radius_m * angle.sin(), 0.0);
+            let (gap_m, owner) = self.first_hit(base_from_cup * point, &approach)?;
             if owner != Some(package_id) {
                 return None;
             }
-            places.push(Point3::new(place.x, place.y, gap_m));
+            points.push(Point3::new(point.x, point.y, gap_m));
         }
-        let (normal_in_cup, uneven_m) = flatten(&places);
-        let gap_mean_m = places.iter().map(|place| place.z).sum::<f64>() / f64::from(LIP_RAYS);
+        let (normal_in_cup, uneven_m) = fit_plane(&points);
+        let gap_mean_m = points.iter().map(|point| point.z).sum::<f64>() / f64::from(LIP_RAYS);
         Some(Lip { gap_mean_m, uneven_m, normal: base_from_cup * normal_in_cup })
     }
 
@@ -160,15 +160,15 @@ impl Judge {
             (0..LIP_RAYS).any(|ray| {
                 let angle = f64::from(ray) / f64::from(LIP_RAYS) * std::f64::consts::TAU;
                 let radius_m = share * tool.approach_radius_m;
-                let place =
+                let point =
                     Point3::new(radius_m * angle.cos(), radius_m * angle.sin(), tool.lips_z_m());
-                self.first_hit(base_from_tool * place, &approach)
+                self.first_hit(base_from_tool * point, &approach)
                     .is_some_and(|(gap_m, _)| gap_m < -BUMP_M)
             })
         })
     }
 
-    /// Whether other packages lie on a package at several places.
+    /// Whether other packages lie on a package, at three points or more.
     pub fn is_buried(&self, package_id: u32) -> bool {
         let up = Vec3::Z;
         let rests = self.upper.iter().filter(|(id, _)| *id == package_id).filter(|(_, at)| {
@@ -183,23 +183,24 @@ impl Judge {
     }
 }
 
-/// The plane through the lip's places: its normal, against the approach, and what it leaves.
-fn flatten(places: &[Point3<f64>]) -> (Vector3<f64>, f64) {
+/// Fits a plane to the lip's points. Returns its normal, against the approach, and the range of the
+/// residuals in metres.
+fn fit_plane(points: &[Point3<f64>]) -> (Vector3<f64>, f64) {
     let (mut matrix, mut right) = (Matrix3::zeros(), Vector3::zeros());
-    for place in places {
-        let row = Vector3::new(place.x, place.y, 1.0);
+    for point in points {
+        let row = Vector3::new(point.x, point.y, 1.0);
         matrix += row * row.transpose();
-        right += row * place.z;
+        right += row * point.z;
     }
-    // A ring's places never lie on one line.
+    // The points of a ring never lie on one line.
     let plane = matrix.try_inverse().map_or_else(Vector3::zeros, |inverse| inverse * right);
-    let left = places.iter().map(|p| p.z - plane.x * p.x - plane.y * p.y - plane.z);
+    let left = points.iter().map(|p| p.z - plane.x * p.x - plane.y * p.y - plane.z);
     let (low, high) =
         left.fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
     (Vector3::new(plane.x, plane.y, -1.0).normalize(), high - low)
 }
 
-/// Weight against vacuum, and moment against the lip that would open first.
+/// Compares the weight with the vacuum, and its moment with the lip that would open first.
 fn drops(
     tool: &Tool,
     cups: CupSet,
@@ -211,15 +212,15 @@ fn drops(
     let force_n: f64 = chosen.iter().map(|cup| VACUUM_PA * area(cup.radius_m)).sum();
     let whole_n: f64 = tool.cups.iter().map(|cup| VACUUM_PA * area(cup.radius_m)).sum();
     let weight_n = weight_n(package).min(whole_n / LIFT_RESERVE);
-    let middle: Vector3<f64> =
+    let cups_center: Vector3<f64> =
         chosen.iter().map(|cup| Vector3::from(cup.position_m)).sum::<Vector3<f64>>()
             / (chosen.len().max(1) as f64);
     let reach_m = chosen
         .iter()
-        .map(|cup| (Vector3::from(cup.position_m) - middle).norm() + cup.radius_m)
+        .map(|cup| (Vector3::from(cup.position_m) - cups_center).norm() + cup.radius_m)
         .fold(0.0, f64::max);
-    let held_at = base_from_tool * Point3::from(middle);
-    let off = package.base_from_package.translation.vector - held_at.coords;
+    let cups_center_in_base = base_from_tool * Point3::from(cups_center);
+    let off = package.base_from_package.translation.vector - cups_center_in_base.coords;
     force_n <= weight_n || weight_n * off.x.hypot(off.y) > (force_n - weight_n) * reach_m
 }
 
@@ -342,7 +343,7 @@ mod tests {
         assert!(check(&alone, 0.09, 0.1, 0.0).off_package);
         assert!(check(&alone, 0.0, 0.12, 0.0).misplaced);
         assert!(check(&alone, 0.0, 0.1, 20.0).leaks);
-        // 400 g with its middle 70 mm away is held, 2.5 kg would not be.
+        // 400 g with its centre 70 mm away is held, 2.5 kg would not be.
         assert!(!check(&alone, 0.07, 0.1, 0.0).drops);
         let heavy = TruePackage { height_m: 0.8, ..package() };
         let down = UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);

@@ -27,6 +27,7 @@ mod material;
 mod mesh;
 mod noise;
 mod packages;
+mod part;
 mod physics;
 mod print;
 mod random;

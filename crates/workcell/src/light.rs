@@ -6,7 +6,7 @@
 
 use rapier3d::math::{Rotation, Vec3};
 
-use crate::random::Dice;
+use crate::random::Rng;
 use crate::raster::{ScreenSize, Soup, spans};
 use crate::scene::Scene;
 
@@ -23,7 +23,7 @@ pub(crate) struct Lighting {
 pub(crate) struct Ray {
     pub(crate) to_light: Vec3,
     pub(crate) color: Vec3,
-    /// Part of a lamp that makes highlights, not of the sky.
+    /// The ray belongs to a lamp, which makes highlights, and not to the sky.
     pub(crate) is_lamp: bool,
     shadow: ShadowMap,
 }
@@ -46,40 +46,40 @@ const LAMP_MAP_PX: u32 = 448;
 const SKY_MAP_PX: u32 = 192;
 
 impl Lighting {
-    pub(crate) fn random(dice: &mut Dice, scene: &Scene, soup: &Soup) -> Lighting {
+    pub(crate) fn random(rng: &mut Rng, scene: &Scene, soup: &Soup) -> Lighting {
         let mut rays = Vec::new();
         let mut lamps = Vec::new();
         // Share of the light that comes from the sky or ceiling: 1 is an overcast day.
-        let softness = dice.within(0.2..1.0);
-        let warmth = dice.around(0.18);
+        let softness = rng.within(0.2..1.0);
+        let warmth = rng.around(0.18);
         let tint = Vec3::new(1.0 + warmth, 1.0, 1.0 - warmth);
-        for lamp in 0..dice.count(1, LAMPS_MAX) {
+        for lamp in 0..rng.count(1, LAMPS_MAX) {
             let strength =
-                (1.0 - 0.85 * softness) * if lamp == 0 { 2.6 } else { dice.within(0.2..1.2) };
-            let size = dice.within_log(0.03..0.45);
-            let elevation = dice.within(0.45..1.5);
-            let to_lamp = direction(dice.within(0.0..std::f32::consts::TAU), elevation);
+                (1.0 - 0.85 * softness) * if lamp == 0 { 2.6 } else { rng.within(0.2..1.2) };
+            let size = rng.within_log(0.03..0.45);
+            let elevation = rng.within(0.45..1.5);
+            let to_lamp = direction(rng.within(0.0..std::f32::consts::TAU), elevation);
             let color = tint * strength;
             for _ in 0..LAMP_RAYS {
-                let to_light = (to_lamp + 0.7 * size * dice.direction()).normalize();
+                let to_light = (to_lamp + 0.7 * size * rng.direction()).normalize();
                 let shadow = ShadowMap::new(scene, soup, to_light, LAMP_MAP_PX);
                 rays.push(Ray { to_light, color: color / LAMP_RAYS as f32, is_lamp: true, shadow });
             }
             lamps.push(Lamp::new(to_lamp, size.max(0.08), size.max(0.08), color * 7.0));
         }
-        for _ in 0..dice.count(0, 4) {
-            let to_lamp = direction(dice.within(0.0..std::f32::consts::TAU), dice.within(0.3..1.5));
-            let strength = dice.within(1.0..5.0);
+        for _ in 0..rng.count(0, 4) {
+            let to_lamp = direction(rng.within(0.0..std::f32::consts::TAU), rng.within(0.3..1.5));
+            let strength = rng.within(1.0..5.0);
             lamps.push(Lamp::new(
                 to_lamp,
-                dice.within(0.08..0.7),
-                dice.within(0.05..0.2),
+                rng.within(0.08..0.7),
+                rng.within(0.05..0.2),
                 tint * strength,
             ));
         }
-        let cool = dice.around(0.12);
+        let cool = rng.around(0.12);
         let sky = Vec3::new(1.0 - cool, 1.0, 1.0 + cool) * (0.35 + 0.65 * softness);
-        let turn = dice.within(0.0..std::f32::consts::TAU);
+        let turn = rng.within(0.0..std::f32::consts::TAU);
         for index in 0..SKY_RAYS {
             // A spiral of equal solid angles over the upper hemisphere.
             let height = (index as f32 + 0.7) / SKY_RAYS as f32;
@@ -92,8 +92,8 @@ impl Lighting {
                 shadow,
             });
         }
-        let ambient = (sky + 0.2 * tint) * dice.within(0.1..0.3);
-        Lighting { rays, ambient, sky, ground: sky * dice.within(0.1..0.4), lamps }
+        let ambient = (sky + 0.2 * tint) * rng.within(0.1..0.3);
+        Lighting { rays, ambient, sky, ground: sky * rng.within(0.1..0.4), lamps }
     }
 
     /// What a mirror facing this way would show; `blur` in `0.0..1.0`.
@@ -185,7 +185,7 @@ impl ShadowMap {
 }
 
 impl Ray {
-    /// How much of the light arrives, `0.0..=1.0`: the share of four map pixels that are lit,
+    /// The share of the light that arrives, `0.0..=1.0`: the share of four map pixels that are lit,
     /// weighted by nearness.
     pub(crate) fn lit(&self, in_base: Vec3, normal: Vec3) -> f32 {
         let map = &self.shadow;

@@ -87,7 +87,7 @@ static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
     })
 });
 
-/// From the bytes an image editor shows.
+/// Linear RGB from the bytes that an image editor shows.
 pub(crate) fn srgb(r: u8, g: u8, b: u8) -> Vec3 {
     let linear = &*LINEAR;
     Vec3::new(linear[r as usize], linear[g as usize], linear[b as usize])

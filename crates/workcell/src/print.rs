@@ -1,8 +1,8 @@
 //! Printed matter: shipping labels, barcodes, logos, tape, artwork.
 //!
-//! All of it is invented on the spot; the letters belong to no alphabet.
+//! All of it is invented; the letters belong to no alphabet.
 
-use crate::random::Dice;
+use crate::random::Rng;
 
 /// RGBA, sRGB bytes, row 0 at the top.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Picture {
     }
 
     /// Letter-like strokes on a grid of two by two cells.
-    fn letter(&mut self, dice: &mut Dice, x: i32, y: i32, size: i32, ink: Ink) {
+    fn letter(&mut self, rng: &mut Rng, x: i32, y: i32, size: i32, ink: Ink) {
         let stroke = (size / 5).max(1);
         let (half, full) = (size / 3, size * 2 / 3);
         for (px, py, w, h) in [
@@ -61,48 +61,40 @@ impl Picture {
             (full - stroke, 0, stroke, size),
             (half - stroke / 2, 0, stroke, size),
         ] {
-            if dice.chance(0.48) {
+            if rng.chance(0.48) {
                 self.rectangle(x + px, y + py, w, h, ink);
             }
         }
     }
 
     /// A line of words; returns where it ended.
-    pub(crate) fn text(
-        &mut self,
-        dice: &mut Dice,
-        x: i32,
-        y: i32,
-        x_end: i32,
-        size: i32,
-        ink: Ink,
-    ) {
+    pub(crate) fn text(&mut self, rng: &mut Rng, x: i32, y: i32, x_end: i32, size: i32, ink: Ink) {
         let mut at = x;
-        let mut left = dice.count(2, 9);
+        let mut left = rng.count(2, 9);
         while at + size * 2 / 3 < x_end {
             if left == 0 {
-                left = dice.count(2, 9);
+                left = rng.count(2, 9);
             } else {
-                self.letter(dice, at, y, size, ink);
+                self.letter(rng, at, y, size, ink);
                 left -= 1;
             }
             at += (size * 4 / 5).max(2);
         }
     }
 
-    fn bars(&mut self, dice: &mut Dice, x: i32, y: i32, width: i32, height: i32) {
+    fn bars(&mut self, rng: &mut Rng, x: i32, y: i32, width: i32, height: i32) {
         let mut at = x;
         while at < x + width {
-            let bar = dice.count(1, 3) as i32;
+            let bar = rng.count(1, 3) as i32;
             self.rectangle(at, y, bar.min(x + width - at), height, BLACK);
-            at += bar + dice.count(1, 3) as i32;
+            at += bar + rng.count(1, 3) as i32;
         }
     }
 
-    fn matrix_code(&mut self, dice: &mut Dice, x: i32, y: i32, cells: i32, cell: i32) {
+    fn matrix_code(&mut self, rng: &mut Rng, x: i32, y: i32, cells: i32, cell: i32) {
         for row in 0..cells {
             for column in 0..cells {
-                if dice.chance(0.5) {
+                if rng.chance(0.5) {
                     self.rectangle(x + column * cell, y + row * cell, cell, cell, BLACK);
                 }
             }
@@ -110,9 +102,9 @@ impl Picture {
     }
 }
 
-fn random_ink(dice: &mut Dice) -> Ink {
-    let hue = dice.within(0.0..6.0);
-    let (saturation, brightness) = (dice.within(0.25..1.0), dice.within(0.25..1.0));
+fn random_ink(rng: &mut Rng) -> Ink {
+    let hue = rng.within(0.0..6.0);
+    let (saturation, brightness) = (rng.within(0.25..1.0), rng.within(0.25..1.0));
     let channel = |offset: f32| {
         let t = ((hue + offset).rem_euclid(6.0) - 3.0).abs() - 1.0;
         (255.0 * brightness * (1.0 - saturation * (1.0 - t.clamp(0.0, 1.0)))) as u8
@@ -121,35 +113,35 @@ fn random_ink(dice: &mut Dice) -> Ink {
 }
 
 /// A white label with address lines, rules and a large barcode, as couriers print it.
-pub(crate) fn shipping_label(dice: &mut Dice) -> Picture {
-    let (w, h) = (176_i32, *dice.pick(&[120_i32, 176, 250]));
-    let paper = if dice.chance(0.9) { WHITE } else { [236, 226, 160, 255] };
+pub(crate) fn shipping_label(rng: &mut Rng) -> Picture {
+    let (w, h) = (176_i32, *rng.pick(&[120_i32, 176, 250]));
+    let paper = if rng.chance(0.9) { WHITE } else { [236, 226, 160, 255] };
     let mut label = Picture::filled(w as u32, h as u32, paper);
     let mut y = 6;
-    if dice.chance(0.5) {
-        let ink = if dice.chance(0.6) { BLACK } else { random_ink(dice) };
+    if rng.chance(0.5) {
+        let ink = if rng.chance(0.6) { BLACK } else { random_ink(rng) };
         label.rectangle(0, 0, w, 22, ink);
-        label.text(dice, 8, 5, w - 60, 12, WHITE);
+        label.text(rng, 8, 5, w - 60, 12, WHITE);
         y = 28;
     }
-    for _ in 0..dice.count(2, 5) {
-        let end = (dice.within(0.4..0.9) * w as f32) as i32;
-        label.text(dice, 8, y, end, 7, BLACK);
+    for _ in 0..rng.count(2, 5) {
+        let end = (rng.within(0.4..0.9) * w as f32) as i32;
+        label.text(rng, 8, y, end, 7, BLACK);
         y += 10;
     }
-    if dice.chance(0.6) {
+    if rng.chance(0.6) {
         let cell = 2;
-        label.matrix_code(dice, w - 48, 30, 20, cell);
+        label.matrix_code(rng, w - 48, 30, 20, cell);
     }
     label.rectangle(0, y + 2, w, 2, BLACK);
-    if dice.chance(0.6) {
-        label.text(dice, 10, y + 8, w / 2, 20, BLACK);
+    if rng.chance(0.6) {
+        label.text(rng, 10, y + 8, w / 2, 20, BLACK);
         y += 26;
     }
     let bars = (h - y - 24).clamp(12, 90);
-    label.bars(dice, 14, y + 8, w - 28, bars);
-    label.text(dice, 30, y + 12 + bars, w - 30, 7, BLACK);
-    if dice.chance(0.3) {
+    label.bars(rng, 14, y + 8, w - 28, bars);
+    label.text(rng, 30, y + 12 + bars, w - 30, 7, BLACK);
+    if rng.chance(0.3) {
         label.rectangle(0, 0, w, 2, BLACK);
         label.rectangle(0, h - 2, w, 2, BLACK);
         label.rectangle(0, 0, 2, h, BLACK);
@@ -159,19 +151,19 @@ pub(crate) fn shipping_label(dice: &mut Dice) -> Picture {
 }
 
 /// A small sticker with a barcode.
-pub(crate) fn barcode_sticker(dice: &mut Dice) -> Picture {
+pub(crate) fn barcode_sticker(rng: &mut Rng) -> Picture {
     let mut sticker = Picture::filled(120, 64, WHITE);
-    sticker.text(dice, 6, 5, 110, 8, BLACK);
-    sticker.bars(dice, 8, 18, 104, 30);
-    sticker.text(dice, 20, 52, 100, 7, BLACK);
+    sticker.text(rng, 6, 5, 110, 8, BLACK);
+    sticker.bars(rng, 8, 18, 104, 30);
+    sticker.text(rng, 20, 52, 100, 7, BLACK);
     sticker
 }
 
 /// Words and a simple mark in one ink, printed straight on the package.
-pub(crate) fn logo(dice: &mut Dice, ink: Ink) -> Picture {
+pub(crate) fn logo(rng: &mut Rng, ink: Ink) -> Picture {
     let mut print = Picture::filled(160, 80, CLEAR);
-    let left = if dice.chance(0.6) {
-        match dice.below(3) {
+    let left = if rng.chance(0.6) {
+        match rng.below(3) {
             0 => print.disc(36.0, 40.0, 30.0, 30.0, ink),
             1 => print.rectangle(8, 12, 54, 54, ink),
             _ => {
@@ -185,22 +177,22 @@ pub(crate) fn logo(dice: &mut Dice, ink: Ink) -> Picture {
     } else {
         4
     };
-    let size = dice.count(14, 40) as i32;
-    print.text(dice, left, 40 - size / 2 - 8, 156, size, ink);
-    if dice.chance(0.7) {
-        print.text(dice, left, 62, 156, 8, ink);
+    let size = rng.count(14, 40) as i32;
+    print.text(rng, left, 40 - size / 2 - 8, 156, size, ink);
+    if rng.chance(0.7) {
+        print.text(rng, left, 62, 156, 8, ink);
     }
     print
 }
 
 /// Handling marks: a row of framed pictograms.
-pub(crate) fn handling_marks(dice: &mut Dice, ink: Ink) -> Picture {
+pub(crate) fn handling_marks(rng: &mut Rng, ink: Ink) -> Picture {
     let mut marks = Picture::filled(150, 50, CLEAR);
     for index in 0..3 {
         let x = index * 50;
         marks.rectangle(x + 4, 4, 42, 42, ink);
         marks.rectangle(x + 7, 7, 36, 36, CLEAR);
-        match dice.below(3) {
+        match rng.below(3) {
             0 => {
                 marks.rectangle(x + 22, 14, 6, 26, ink);
                 marks.rectangle(x + 16, 14, 18, 6, ink);
@@ -216,45 +208,45 @@ pub(crate) fn handling_marks(dice: &mut Dice, ink: Ink) -> Picture {
 }
 
 /// A strip of adhesive tape; `printed` repeats a text along it.
-pub(crate) fn tape(dice: &mut Dice, ink: Ink, printed: bool) -> Picture {
+pub(crate) fn tape(rng: &mut Rng, ink: Ink, printed: bool) -> Picture {
     let mut strip = Picture::filled(256, 24, ink);
     if printed {
         let print = if u32::from(ink[0]) + u32::from(ink[1]) > 300 { BLACK } else { WHITE };
-        let start = dice.count(0, 20) as i32;
-        strip.text(dice, start, 6, 256, 12, print);
+        let start = rng.count(0, 20) as i32;
+        strip.text(rng, start, 6, 256, 12, print);
     }
     strip
 }
 
 /// Colourful artwork, as on retail boxes, books and tins.
-pub(crate) fn artwork(dice: &mut Dice) -> Picture {
-    let ground = random_ink(dice);
+pub(crate) fn artwork(rng: &mut Rng) -> Picture {
+    let ground = random_ink(rng);
     let mut art = Picture::filled(160, 160, ground);
-    for _ in 0..dice.count(2, 7) {
-        let ink = random_ink(dice);
-        let (x, y) = (dice.within(0.0..160.0), dice.within(0.0..160.0));
-        let (w, h) = (dice.within(15.0..110.0), dice.within(8.0..80.0));
-        match dice.below(3) {
+    for _ in 0..rng.count(2, 7) {
+        let ink = random_ink(rng);
+        let (x, y) = (rng.within(0.0..160.0), rng.within(0.0..160.0));
+        let (w, h) = (rng.within(15.0..110.0), rng.within(8.0..80.0));
+        match rng.below(3) {
             0 => art.rectangle(x as i32 - 40, y as i32 - 20, w as i32, h as i32, ink),
             1 => art.rectangle(0, y as i32, 160, h as i32 / 2, ink),
             _ => art.disc(x, y, w * 0.5, h * 0.6, ink),
         }
     }
-    for _ in 0..dice.count(1, 5) {
-        let ink = if dice.chance(0.5) { WHITE } else { BLACK };
-        let size = dice.count(7, 30) as i32;
-        let (x, y) = (dice.count(4, 60) as i32, dice.count(4, 140) as i32);
-        art.text(dice, x, y, x + 90, size, ink);
+    for _ in 0..rng.count(1, 5) {
+        let ink = if rng.chance(0.5) { WHITE } else { BLACK };
+        let size = rng.count(7, 30) as i32;
+        let (x, y) = (rng.count(4, 60) as i32, rng.count(4, 140) as i32);
+        art.text(rng, x, y, x + 90, size, ink);
     }
     art
 }
 
 /// Lines of small print on clear ground.
-pub(crate) fn small_print(dice: &mut Dice, ink: Ink) -> Picture {
+pub(crate) fn small_print(rng: &mut Rng, ink: Ink) -> Picture {
     let mut print = Picture::filled(128, 96, CLEAR);
-    for row in 0..dice.count(2, 8) as i32 {
-        let end = dice.count(60, 124) as i32;
-        print.text(dice, 4, 4 + row * 11, end, 8, ink);
+    for row in 0..rng.count(2, 8) as i32 {
+        let end = rng.count(60, 124) as i32;
+        print.text(rng, 4, 4 + row * 11, end, 8, ink);
     }
     print
 }

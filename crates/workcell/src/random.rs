@@ -18,15 +18,15 @@ pub(crate) enum Stream {
     Belt = 4,
 }
 
-pub(crate) struct Dice(ChaCha8Rng);
+pub(crate) struct Rng(ChaCha8Rng);
 
-impl Dice {
-    pub(crate) fn new(seed: u64, stream: Stream, index: u64) -> Dice {
+impl Rng {
+    pub(crate) fn new(seed: u64, stream: Stream, index: u64) -> Rng {
         let mut key = [0_u8; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&index.to_le_bytes());
         key[16] = stream as u8;
-        Dice(ChaCha8Rng::from_seed(key))
+        Rng(ChaCha8Rng::from_seed(key))
     }
 
     /// Uniform in `0.0..1.0`.
@@ -106,12 +106,12 @@ impl Dice {
 
 /// A cheap generator for per-pixel noise: quality matters little there, speed does.
 #[derive(Clone, Copy)]
-pub(crate) struct PixelDice(u64);
+pub(crate) struct PixelRng(u64);
 
-impl PixelDice {
-    pub(crate) fn new(seed: u32, row: u32) -> PixelDice {
+impl PixelRng {
+    pub(crate) fn new(seed: u32, row: u32) -> PixelRng {
         let mixed = (u64::from(seed) << 32 | u64::from(row)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        PixelDice(mixed | 1)
+        PixelRng(mixed | 1)
     }
 
     /// Uniform in `0.0..1.0` (xorshift64*).

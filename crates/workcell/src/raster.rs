@@ -29,7 +29,7 @@ pub(crate) struct SoupTriangle {
     pub(crate) casts_shadow: bool,
 }
 
-/// All triangles of a scene in its base frame.
+/// A triangle soup: all triangles of a scene, in its base frame.
 pub(crate) struct Soup {
     pub(crate) vertices: Vec<SoupVertex>,
     pub(crate) triangles: Vec<SoupTriangle>,
@@ -54,6 +54,12 @@ impl Soup {
             }));
         }
         Soup { vertices, triangles }
+    }
+
+    /// The package that a triangle belongs to, as an index into `Scene::packages`.
+    pub(crate) fn owner(&self, scene: &Scene, triangle: u32) -> Option<u16> {
+        let triangle = self.triangles.get(triangle as usize)?;
+        scene.parts[triangle.part as usize].instance
     }
 }
 

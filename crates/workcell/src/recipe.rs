@@ -138,7 +138,7 @@ impl SupportMix {
 }
 
 impl TypeMix {
-    /// In the order of [`PackageType::ALL`](magpie_perception::PackageType::ALL).
+    /// Weights in the order of [`PackageType::ALL`](magpie_perception::PackageType::ALL).
     pub(crate) fn weights(&self) -> [f32; 4] {
         [self.boxes, self.padded_mailer, self.poly_bag, self.item]
     }

@@ -10,10 +10,9 @@ use rapier3d::math::{Pose, Vec3};
 
 use crate::arrange;
 use crate::distractors;
-use crate::mesh::Mesh;
 use crate::packages::{Model, Photos};
-use crate::random::{Dice, Stream};
-use crate::raster::Soup;
+use crate::part::Part;
+use crate::random::{Rng, Stream};
 use crate::recipe::Recipe;
 use crate::support::{Support, SupportKind};
 
@@ -22,24 +21,15 @@ pub(crate) struct Scene {
     pub(crate) kind: SupportKind,
     pub(crate) parts: Vec<Part>,
     pub(crate) packages: Vec<PlacedPackage>,
-    /// Where cameras look and shadows are computed.
+    /// Cameras look at this point, and shadows are computed around it.
     pub(crate) focus: Vec3,
     pub(crate) focus_radius_m: f32,
-    /// Seen where there is no surface at all; linear RGB.
+    /// The colour where there is no surface at all, in linear RGB.
     pub(crate) void_color: Vec3,
-    /// Seen from the side, like a stack on a pallet or a shelf.
+    /// Cameras look from the side, as at a stack on a pallet or at a shelf.
     pub(crate) is_stack: bool,
-    /// Yaw towards which the open side of a shelf or the front of a door faces.
+    /// The open side of a shelf, or the front of a door, faces this yaw.
     pub(crate) front_yaw: Option<f32>,
-}
-
-#[derive(Clone)]
-pub(crate) struct Part {
-    pub(crate) mesh: Arc<Mesh>,
-    pub(crate) pose: Pose,
-    /// Index into `Scene::packages`.
-    pub(crate) instance: Option<u16>,
-    pub(crate) casts_shadow: bool,
 }
 
 #[derive(Clone)]
@@ -51,18 +41,18 @@ pub(crate) struct PlacedPackage {
 
 impl Scene {
     pub(crate) fn random(recipe: &Recipe, photos: &Photos, seed: u64, index: u64) -> Scene {
-        let mut dice = Dice::new(seed, Stream::Scene, index);
-        let kind = SupportKind::ALL[dice.weighted(&recipe.supports.weights())];
-        let support = Support::random(&mut dice, kind, photos);
+        let mut rng = Rng::new(seed, Stream::Scene, index);
+        let kind = SupportKind::ALL[rng.weighted(&recipe.supports.weights())];
+        let support = Support::random(&mut rng, kind, photos);
         let mut scene = Scene::empty(&support);
-        let placed = arrange::packages(&mut dice, recipe, &support, photos);
+        let placed = arrange::packages(&mut rng, recipe, &support, photos);
         scene.is_stack = placed.is_stack;
         for (model, pose) in placed.models {
             scene.add_package(&model, pose);
         }
         scene.parts.extend(support.parts);
-        if dice.chance(recipe.distractor_share) {
-            scene.parts.extend(distractors::near(&mut dice, kind, support.half_m));
+        if rng.chance(recipe.distractor_share) {
+            scene.parts.extend(distractors::near(&mut rng, kind, support.half_m));
         }
         scene.aim();
         scene
@@ -111,13 +101,7 @@ impl Scene {
         scene
     }
 
-    /// The package that a triangle belongs to.
-    pub(crate) fn owner(&self, soup: &Soup, triangle: u32) -> Option<u16> {
-        let triangle = soup.triangles.get(triangle as usize)?;
-        self.parts[triangle.part as usize].instance
-    }
-
-    /// Points the cameras at the middle of the packages.
+    /// Points the cameras at the centre of the packages.
     pub(crate) fn aim(&mut self) {
         let centers: Vec<Vec3> =
             self.packages.iter().map(|package| package.base_from_package.translation).collect();

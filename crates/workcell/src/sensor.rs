@@ -1,11 +1,11 @@
-//! From light to bytes: exposure, colour, blur, noise, compression.
+//! Turns light into bytes: exposure, colour, blur, noise, compression.
 
 use image::ImageEncoder as _;
 use image::codecs::jpeg::JpegEncoder;
 use magpie_perception::BgrImage;
 use rapier3d::math::Vec3;
 
-use crate::random::{Dice, PixelDice};
+use crate::random::{PixelRng, Rng};
 use crate::recipe::Recipe;
 
 /// One camera with its settings.
@@ -25,27 +25,27 @@ pub(crate) struct Sensor {
 }
 
 impl Sensor {
-    pub(crate) fn random(dice: &mut Dice, recipe: &Recipe) -> Sensor {
+    pub(crate) fn random(rng: &mut Rng, recipe: &Recipe) -> Sensor {
         let range = &recipe.sensor;
         let color = range.color;
         let mut blur_px =
-            if dice.chance(0.6) { [range.blur * dice.within(0.2..1.3); 2] } else { [0.0; 2] };
-        if dice.chance(0.12) {
-            blur_px[dice.below(2)] += range.blur * dice.within(0.8..2.5);
+            if rng.chance(0.6) { [range.blur * rng.within(0.2..1.3); 2] } else { [0.0; 2] };
+        if rng.chance(0.12) {
+            blur_px[rng.below(2)] += range.blur * rng.within(0.8..2.5);
         }
-        let gray = dice.chance(0.03 * color.min(1.0));
-        let balance = Vec3::ONE
-            + 0.1 * color * Vec3::new(dice.around(1.0), dice.around(1.0), dice.around(1.0));
+        let gray = rng.chance(0.03 * color.min(1.0));
+        let balance =
+            Vec3::ONE + 0.1 * color * Vec3::new(rng.around(1.0), rng.around(1.0), rng.around(1.0));
         Sensor {
-            exposure_ev: color * (0.42 * dice.normal() + 0.05),
+            exposure_ev: color * (0.42 * rng.normal() + 0.05),
             balance,
-            white: dice.within(1.6..4.0),
-            contrast: 1.0 + color * dice.within(-0.2..0.2),
-            saturation: if gray { 0.0 } else { 1.0 + color * dice.within(-0.4..0.2) },
-            vignette: color * dice.within(0.0..0.45),
+            white: rng.within(1.6..4.0),
+            contrast: 1.0 + color * rng.within(-0.2..0.2),
+            saturation: if gray { 0.0 } else { 1.0 + color * rng.within(-0.4..0.2) },
+            vignette: color * rng.within(0.0..0.45),
             blur_px,
-            noise: range.noise * dice.within_log(0.002..0.03),
-            jpeg_quality: dice.chance(range.jpeg_share).then(|| dice.count(45, 95) as u8),
+            noise: range.noise * rng.within_log(0.002..0.03),
+            jpeg_quality: rng.chance(range.jpeg_share).then(|| rng.count(45, 95) as u8),
         }
     }
 
@@ -78,13 +78,13 @@ impl Sensor {
         blur(&mut light, width, height, along_x, along_y);
         let mut rgb = Vec::with_capacity(light.len() * 3);
         for (row, pixels) in (0_u32..).zip(light.chunks(width as usize)) {
-            let mut dice = PixelDice::new(seed, row);
+            let mut rng = PixelRng::new(seed, row);
             for pixel in pixels {
                 let developed = development.apply(*pixel);
                 // Noise is stronger where there is little light, once developed.
                 let grain = self.noise * (1.3 - 0.8 * developed.y);
                 for channel in developed.to_array() {
-                    let byte = 255.0 * (channel + grain * dice.normal()) + 0.5;
+                    let byte = 255.0 * (channel + grain * rng.normal()) + 0.5;
                     rgb.push(byte.clamp(0.0, 255.0) as u8);
                 }
             }
@@ -120,7 +120,7 @@ impl<'a> Development<'a> {
         self.gamma[(linear * (self.gamma.len() - 1) as f32) as usize]
     }
 
-    /// To display values, `0.0..=1.0`.
+    /// Converts light to display values, `0.0..=1.0`.
     fn apply(&self, light: Vec3) -> Vec3 {
         let Sensor { white, contrast, saturation, .. } = *self.sensor;
         let c = light * self.gain;

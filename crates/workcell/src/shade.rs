@@ -1,4 +1,4 @@
-//! From visible triangles to light: colour per pixel, linear and unbounded.
+//! Turns visible triangles into light: a colour for each pixel, linear and unbounded.
 
 use rapier3d::math::Vec3;
 
@@ -14,8 +14,8 @@ const GLOSS_MIN: f32 = 0.04;
 pub(crate) struct Shaded {
     /// Linear RGB.
     pub(crate) color: Vec<Vec3>,
-    /// How poorly a depth camera sees the point, `0..=255`: grazing or mirror-like surfaces.
-    pub(crate) depth_doubt: Vec<u8>,
+    /// How likely a depth camera misses the point, `0..=255`: grazing and mirror-like surfaces are lost.
+    pub(crate) hole_risk: Vec<u8>,
 }
 
 pub(crate) fn shade(
@@ -26,8 +26,7 @@ pub(crate) fn shade(
     seen: &Visibility,
 ) -> Shaded {
     let pixels = seen.triangle.len();
-    let mut shaded =
-        Shaded { color: vec![scene.void_color; pixels], depth_doubt: vec![255; pixels] };
+    let mut shaded = Shaded { color: vec![scene.void_color; pixels], hole_risk: vec![255; pixels] };
     let eye = camera.base_from_camera.translation;
     for top in (0..camera.height_px).step_by(2) {
         for left in (0..camera.width_px).step_by(2) {
@@ -41,16 +40,16 @@ pub(crate) fn shade(
                 let point = eye + ray / seen.inverse_depth[at];
                 let hit = Hit::new(scene, soup, seen.triangle[at], point, -ray);
                 let shadows = hit.shadows(&mut shadows, lighting);
-                let (color, doubt) = hit.color(lighting, shadows);
+                let (color, hole_risk) = hit.color(lighting, shadows);
                 shaded.color[at] = color;
-                shaded.depth_doubt[at] = doubt;
+                shaded.hole_risk[at] = hole_risk;
             }
         }
     }
     shaded
 }
 
-/// How much of each ray of the lighting arrives; good for neighbours on the same surface.
+/// The share of each ray of the lighting that arrives. Neighbours on the same surface share it.
 struct Shadows {
     part: u16,
     flat_normal: Vec3,
@@ -63,7 +62,7 @@ struct Hit<'a> {
     in_base: Vec3,
     part: u16,
     to_eye: Vec3,
-    /// Of the triangle, towards the eye.
+    /// The normal of the triangle, towards the eye.
     flat_normal: Vec3,
     normal: Vec3,
 }
@@ -95,7 +94,7 @@ impl<'a> Hit<'a> {
         Hit { material, surface, in_base, part: triangle.part, to_eye, flat_normal, normal }
     }
 
-    /// Those of a neighbour if it lies on the same surface, otherwise this point's own.
+    /// The shadows of a neighbour if it lies on the same surface, otherwise this point's own.
     fn shadows<'s>(
         &self,
         near: &'s mut Option<Shadows>,
@@ -151,7 +150,7 @@ impl<'a> Hit<'a> {
         let body = if self.material.metallic { 0.15 } else { 1.0 };
         let matt = self.surface.color * diffuse * body;
         if gloss <= GLOSS_MIN {
-            return (matt, self.doubt(flat.dot(to_eye), 0.0));
+            return (matt, self.hole_risk(flat.dot(to_eye), 0.0));
         }
         let open = 0.25 + 0.75 * sky_open / f32::max(sky_rays, 1.0);
         let facing = normal.dot(to_eye).clamp(0.0, 1.0);
@@ -161,10 +160,10 @@ impl<'a> Hit<'a> {
             base_reflectance + (Vec3::ONE - base_reflectance) * (1.0 - facing).powi(5) * gloss;
         let mirrored = lighting.reflected(way, 1.0 - gloss) * open;
         let shine = fresnel * (mirrored * gloss + highlight * (0.15 * gloss));
-        (matt + shine, self.doubt(flat.dot(to_eye), shine.max_element()))
+        (matt + shine, self.hole_risk(flat.dot(to_eye), shine.max_element()))
     }
 
-    fn doubt(&self, facing: f32, shine: f32) -> u8 {
+    fn hole_risk(&self, facing: f32, shine: f32) -> u8 {
         let grazing = ((0.28 - facing) / 0.2).clamp(0.0, 1.0);
         let glare = ((shine - 0.35) / 0.6).clamp(0.0, 1.0);
         let clear = 0.5 * self.material.translucency * self.surface.gloss;

@@ -1,4 +1,4 @@
-//! One frame from nothing but a recipe, a seed and a number.
+//! Makes one frame from a recipe, a seed and a number, and from nothing else.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rapier3d::math::Vec3;
 use crate::depth::{DepthSensor, ExactDepth};
 use crate::light::Lighting;
 use crate::print::Picture;
-use crate::random::{Dice, Stream};
+use crate::random::{Rng, Stream};
 use crate::raster::{self, Coverage, Soup};
 use crate::recipe::Recipe;
 use crate::scene::Scene;
@@ -55,58 +55,64 @@ impl Simulator {
 
     /// Frame `index` again and again, each time with other noise: what a camera that stands still
     /// sees of a heap at rest.
-    pub fn still(&self, seed: u64, index: u64, shots: u32) -> Vec<SimulatedFrame> {
-        let setup = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
-        (0..shots).map(|shot| self.shot(&setup, seed, index, shot)).collect()
+    pub fn still(&self, seed: u64, index: u64, exposures: u32) -> Vec<SimulatedFrame> {
+        let prepared = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
+        (0..exposures).map(|exposure| self.exposure(&prepared, seed, index, exposure)).collect()
     }
 
     /// The true surfaces of frame `index`; frames of one scene share them.
     pub fn solids(&self, seed: u64, index: u64) -> Solids {
-        let setup = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
-        Solids::new(&setup.scene, &setup.soup)
+        let prepared = self.scene(seed, index / u64::from(self.recipe.views_per_scene));
+        Solids::new(&prepared.scene, &prepared.soup)
     }
 
-    pub(crate) fn scene(&self, seed: u64, scene_index: u64) -> Setup {
-        Setup::new(Scene::random(&self.recipe, &self.photos, seed, scene_index))
+    pub(crate) fn scene(&self, seed: u64, scene_index: u64) -> PreparedScene {
+        PreparedScene::new(Scene::random(&self.recipe, &self.photos, seed, scene_index))
     }
 
-    pub(crate) fn view(&self, setup: &Setup, seed: u64, index: u64) -> SimulatedFrame {
-        self.shot(setup, seed, index, 0)
+    pub(crate) fn view(&self, prepared: &PreparedScene, seed: u64, index: u64) -> SimulatedFrame {
+        self.exposure(prepared, seed, index, 0)
     }
 
-    fn shot(&self, setup: &Setup, seed: u64, index: u64, shot: u32) -> SimulatedFrame {
-        let mut dice = Dice::new(seed, Stream::View, index);
-        let view = View::random(&mut dice, &self.recipe, &setup.scene, &setup.soup);
-        let lighting = Lighting::random(&mut dice, &setup.scene, &setup.soup);
-        let mut dice = Dice::new(seed, Stream::Sensor, index);
-        let shot = Shot {
+    fn exposure(
+        &self,
+        prepared: &PreparedScene,
+        seed: u64,
+        index: u64,
+        exposure: u32,
+    ) -> SimulatedFrame {
+        let mut rng = Rng::new(seed, Stream::View, index);
+        let view = View::random(&mut rng, &self.recipe, &prepared.scene, &prepared.soup);
+        let lighting = Lighting::random(&mut rng, &prepared.scene, &prepared.soup);
+        let mut rng = Rng::new(seed, Stream::Sensor, index);
+        let exposure = Exposure {
             view: &view,
             lighting: &lighting,
-            sensor: &Sensor::random(&mut dice, &self.recipe),
-            depth_sensor: &DepthSensor::random(&mut dice, &self.recipe),
-            noise_seed: dice.word().wrapping_add(shot),
+            sensor: &Sensor::random(&mut rng, &self.recipe),
+            depth_sensor: &DepthSensor::random(&mut rng, &self.recipe),
+            noise_seed: rng.word().wrapping_add(exposure),
             sequence: index,
             stamp: StampNs(index * FRAME_INTERVAL_NS),
         };
-        render(&self.recipe, setup, &shot)
+        render(&self.recipe, prepared, &exposure)
     }
 }
 
 /// A scene ready to be drawn.
-pub(crate) struct Setup {
+pub(crate) struct PreparedScene {
     pub(crate) scene: Scene,
     pub(crate) soup: Soup,
 }
 
-impl Setup {
-    pub(crate) fn new(scene: Scene) -> Setup {
+impl PreparedScene {
+    pub(crate) fn new(scene: Scene) -> PreparedScene {
         let soup = Soup::new(&scene);
-        Setup { scene, soup }
+        PreparedScene { scene, soup }
     }
 }
 
-/// One press of the shutter.
-pub(crate) struct Shot<'a> {
+/// How one frame is exposed.
+pub(crate) struct Exposure<'a> {
     pub(crate) view: &'a View,
     pub(crate) lighting: &'a Lighting,
     pub(crate) sensor: &'a Sensor,
@@ -116,16 +122,20 @@ pub(crate) struct Shot<'a> {
     pub(crate) stamp: StampNs,
 }
 
-pub(crate) fn render(recipe: &Recipe, setup: &Setup, shot: &Shot) -> SimulatedFrame {
-    let warp = Warp::new(shot.view);
-    let (seen, coverage) = raster::draw(&setup.scene, &setup.soup, &warp.pinhole);
-    let shaded = shade(&setup.scene, &setup.soup, shot.lighting, &warp.pinhole, &seen);
+pub(crate) fn render(
+    recipe: &Recipe,
+    prepared: &PreparedScene,
+    exposure: &Exposure,
+) -> SimulatedFrame {
+    let warp = Warp::new(exposure.view);
+    let (seen, coverage) = raster::draw(&prepared.scene, &prepared.soup, &warp.pinhole);
+    let shaded = shade(&prepared.scene, &prepared.soup, exposure.lighting, &warp.pinhole, &seen);
     let (width, height) = (recipe.width_px, recipe.height_px);
     let pixels = (width * height) as usize;
     let mut light = Vec::with_capacity(pixels);
     let mut owner = Vec::with_capacity(pixels);
     let mut exact =
-        ExactDepth { depth_m: Vec::with_capacity(pixels), doubt: Vec::with_capacity(pixels) };
+        ExactDepth { depth_m: Vec::with_capacity(pixels), hole_risk: Vec::with_capacity(pixels) };
     for y in 0..height {
         for x in 0..width {
             let (x, y) = (x as f32, y as f32);
@@ -138,23 +148,24 @@ pub(crate) fn render(recipe: &Recipe, setup: &Setup, shot: &Shot) -> SimulatedFr
             let at = warp.source(x, y);
             let key = seen.inverse_depth[at];
             exact.depth_m.push(if key > 0.0 { 1.0 / key } else { 0.0 });
-            exact.doubt.push(shaded.depth_doubt[at]);
-            owner.push(setup.scene.owner(&setup.soup, seen.triangle[at]));
+            exact.hole_risk.push(shaded.hole_risk[at]);
+            owner.push(prepared.soup.owner(&prepared.scene, seen.triangle[at]));
         }
     }
-    let mut seen_px = vec![0; setup.scene.packages.len()];
+    let mut seen_px = vec![0; prepared.scene.packages.len()];
     for triangle in &seen.triangle {
-        if let Some(instance) = setup.scene.owner(&setup.soup, *triangle) {
+        if let Some(instance) = prepared.soup.owner(&prepared.scene, *triangle) {
             seen_px[instance as usize] += 1;
         }
     }
-    let color: BgrImage = shot.sensor.expose(width, height, light, shot.noise_seed);
-    let depth: DepthImage = shot.depth_sensor.measure(width, height, &exact, shot.noise_seed);
-    let mut truth = truth(recipe, setup, shot.view, &owner, &seen_px, &coverage);
-    truth.depth_sigma_m = f64::from(shot.depth_sensor.sigma_m(1.0));
+    let color: BgrImage = exposure.sensor.expose(width, height, light, exposure.noise_seed);
+    let depth: DepthImage =
+        exposure.depth_sensor.measure(width, height, &exact, exposure.noise_seed);
+    let mut truth = truth(recipe, prepared, exposure.view, &owner, &seen_px, &coverage);
+    truth.depth_sigma_m = f64::from(exposure.depth_sensor.sigma_m(1.0));
     let frame = Frame {
-        sequence: shot.sequence,
-        stamp: shot.stamp,
+        sequence: exposure.sequence,
+        stamp: exposure.stamp,
         stamp_source: StampSource::Recorded,
         color,
         depth: Some(depth),
@@ -164,7 +175,7 @@ pub(crate) fn render(recipe: &Recipe, setup: &Setup, shot: &Shot) -> SimulatedFr
 
 fn truth(
     recipe: &Recipe,
-    setup: &Setup,
+    prepared: &PreparedScene,
     view: &View,
     owner: &[Option<u16>],
     seen_px: &[u32],
@@ -173,7 +184,7 @@ fn truth(
     let (width, height) = (recipe.width_px, recipe.height_px);
     let mut packages = Vec::new();
     let mut unannotated = vec![0_u8; owner.len()];
-    for (instance, placed) in (0_u16..).zip(&setup.scene.packages) {
+    for (instance, placed) in (0_u16..).zip(&prepared.scene.packages) {
         let bitmap: Vec<u8> = owner.iter().map(|own| u8::from(*own == Some(instance))).collect();
         let area_px = bitmap.iter().map(|inside| u32::from(*inside)).sum::<u32>();
         if area_px == 0 {
@@ -204,7 +215,7 @@ fn truth(
         support_plane_in_base: support_plane(),
         packages,
         unannotated: Mask::from_bitmap(width, height, &unannotated),
-        background: setup.scene.kind.name(),
+        background: prepared.scene.kind.name(),
         tilt_deg: f64::from(view.tilt_deg),
         distance_m: f64::from(view.distance_m),
         depth_sigma_m: 0.0,

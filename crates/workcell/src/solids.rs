@@ -16,7 +16,7 @@ use crate::scene::Scene;
 pub struct Solids {
     pub vertices_in_base: Vec<[f32; 3]>,
     pub triangles: Vec<[u32; 3]>,
-    /// For each triangle the package it belongs to.
+    /// The package that each triangle belongs to.
     pub package_ids: Vec<Option<u32>>,
 }
 
@@ -30,7 +30,7 @@ impl Solids {
             triangles: soup.triangles.iter().map(|triangle| triangle.corners).collect(),
             package_ids: (0_u32..)
                 .take(soup.triangles.len())
-                .map(|index| scene.owner(soup, index).map(u32::from))
+                .map(|index| soup.owner(scene, index).map(u32::from))
                 .collect(),
         }
     }

@@ -7,28 +7,28 @@ use rapier3d::math::Vec3;
 use crate::material::{Material, Pattern, Relief, srgb};
 use crate::packages::Photos;
 use crate::print;
-use crate::random::Dice;
+use crate::random::Rng;
 
 type Rgb = [u8; 3];
 
-fn tone(dice: &mut Dice, choices: &[Rgb]) -> Vec3 {
-    let [r, g, b] = *dice.pick(choices);
-    srgb(r, g, b) * dice.within(0.75..1.2)
+fn tone(rng: &mut Rng, choices: &[Rgb]) -> Vec3 {
+    let [r, g, b] = *rng.pick(choices);
+    srgb(r, g, b) * rng.within(0.75..1.2)
 }
 
 fn patterned(
-    dice: &mut Dice,
+    rng: &mut Rng,
     base: Vec3,
     accent: Vec3,
     pattern: Pattern,
     size_m: f32,
     gloss: f32,
 ) -> Material {
-    let mut material = Material::plain(base, gloss, dice.word());
+    let mut material = Material::plain(base, gloss, rng.word());
     material.accent = accent;
     material.pattern = pattern;
     material.pattern_size_m = size_m;
-    material.mottling = dice.within(0.05..0.25);
+    material.mottling = rng.within(0.05..0.25);
     material
 }
 
@@ -64,110 +64,109 @@ const CARPET: [Rgb; 7] = [
     [50, 52, 66],
 ];
 
-fn photo(dice: &mut Dice, photos: &Photos, probability: f32) -> Option<Material> {
-    if photos.is_empty() || !dice.chance(probability) {
+fn photo(rng: &mut Rng, photos: &Photos, probability: f32) -> Option<Material> {
+    if photos.is_empty() || !rng.chance(probability) {
         return None;
     }
-    let picture = Arc::clone(dice.pick(photos));
-    let base = Vec3::new(dice.within(0.5..1.1), dice.within(0.5..1.1), dice.within(0.5..1.1));
-    let size_m = dice.within_log(0.25..2.0);
-    Some(patterned(dice, base, base, Pattern::Photo(picture), size_m, 0.05))
+    let picture = Arc::clone(rng.pick(photos));
+    let base = Vec3::new(rng.within(0.5..1.1), rng.within(0.5..1.1), rng.within(0.5..1.1));
+    let size_m = rng.within_log(0.25..2.0);
+    Some(patterned(rng, base, base, Pattern::Photo(picture), size_m, 0.05))
 }
 
-fn woven(dice: &mut Dice) -> Material {
-    let base = tone(dice, &CARPET);
-    let accent = base * dice.within(0.4..1.6);
-    let size_m = dice.within_log(0.004..0.3);
-    let pattern = if dice.chance(0.6) { Pattern::Clouds } else { Pattern::Speckle };
-    let mut carpet = patterned(dice, base, accent, pattern, size_m, 0.0);
+fn woven(rng: &mut Rng) -> Material {
+    let base = tone(rng, &CARPET);
+    let accent = base * rng.within(0.4..1.6);
+    let size_m = rng.within_log(0.004..0.3);
+    let pattern = if rng.chance(0.6) { Pattern::Clouds } else { Pattern::Speckle };
+    let mut carpet = patterned(rng, base, accent, pattern, size_m, 0.0);
     carpet.relief = Relief::Grain;
-    carpet.relief_size_m = dice.within(0.003..0.01);
-    carpet.relief_strength = dice.within(0.1..0.5);
+    carpet.relief_size_m = rng.within(0.003..0.01);
+    carpet.relief_strength = rng.within(0.1..0.5);
     carpet
 }
 
-pub(crate) fn floor(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
-    if let Some(material) = photo(dice, photos, 0.08) {
+pub(crate) fn floor(rng: &mut Rng, photos: &Photos) -> Arc<Material> {
+    if let Some(material) = photo(rng, photos, 0.08) {
         return Arc::new(material);
     }
-    let gloss = dice.within(0.0..0.5);
-    let material = match dice.weighted(&[0.28, 0.18, 0.2, 0.14, 0.08, 0.12]) {
+    let gloss = rng.within(0.0..0.5);
+    let material = match rng.weighted(&[0.28, 0.18, 0.2, 0.14, 0.08, 0.12]) {
         0 => {
-            let base = tone(dice, &STONE);
-            let accent = base * dice.within(0.5..0.9);
-            let size_m = dice.within_log(0.02..1.2);
-            patterned(dice, base, accent, Pattern::Clouds, size_m, gloss * 0.7)
+            let base = tone(rng, &STONE);
+            let accent = base * rng.within(0.5..0.9);
+            let size_m = rng.within_log(0.02..1.2);
+            patterned(rng, base, accent, Pattern::Clouds, size_m, gloss * 0.7)
         }
         1 => {
-            let base = if dice.chance(0.5) { tone(dice, &STONE) } else { tone(dice, &PAINT) };
-            let accent = base * dice.within(0.3..1.4);
-            let size_m = dice.within_log(0.06..0.8);
-            patterned(dice, base, accent, Pattern::Tiles, size_m, gloss)
+            let base = if rng.chance(0.5) { tone(rng, &STONE) } else { tone(rng, &PAINT) };
+            let accent = base * rng.within(0.3..1.4);
+            let size_m = rng.within_log(0.06..0.8);
+            patterned(rng, base, accent, Pattern::Tiles, size_m, gloss)
         }
         2 => {
-            let base = tone(dice, &WOOD);
-            let accent = base * dice.within(0.55..0.9);
-            let size_m = dice.within(0.05..0.2);
-            patterned(dice, base, accent, Pattern::Planks, size_m, gloss)
+            let base = tone(rng, &WOOD);
+            let accent = base * rng.within(0.55..0.9);
+            let size_m = rng.within(0.05..0.2);
+            patterned(rng, base, accent, Pattern::Planks, size_m, gloss)
         }
-        3 => woven(dice),
+        3 => woven(rng),
         4 => {
-            let base =
-                tone(dice, &[[150, 84, 66], [130, 120, 110], [176, 130, 100], [120, 70, 60]]);
-            let accent = tone(dice, &STONE);
-            let size_m = dice.within(0.12..0.26);
-            patterned(dice, base, accent, Pattern::Bricks, size_m, 0.0)
+            let base = tone(rng, &[[150, 84, 66], [130, 120, 110], [176, 130, 100], [120, 70, 60]]);
+            let accent = tone(rng, &STONE);
+            let size_m = rng.within(0.12..0.26);
+            patterned(rng, base, accent, Pattern::Bricks, size_m, 0.0)
         }
         _ => {
             // Gravel, asphalt, terrazzo, grass.
-            let base = if dice.chance(0.25) { srgb(86, 110, 52) } else { tone(dice, &STONE) };
-            let accent = base * dice.within(0.4..1.9);
-            let size_m = dice.within_log(0.004..0.03);
-            let mut ground = patterned(dice, base, accent, Pattern::Speckle, size_m, 0.02);
+            let base = if rng.chance(0.25) { srgb(86, 110, 52) } else { tone(rng, &STONE) };
+            let accent = base * rng.within(0.4..1.9);
+            let size_m = rng.within_log(0.004..0.03);
+            let mut ground = patterned(rng, base, accent, Pattern::Speckle, size_m, 0.02);
             ground.relief = Relief::Grain;
-            ground.relief_size_m = dice.within(0.004..0.02);
-            ground.relief_strength = dice.within(0.1..0.6);
+            ground.relief_size_m = rng.within(0.004..0.02);
+            ground.relief_strength = rng.within(0.1..0.6);
             ground
         }
     };
     Arc::new(material)
 }
 
-pub(crate) fn wall(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
-    if let Some(material) = photo(dice, photos, 0.08) {
+pub(crate) fn wall(rng: &mut Rng, photos: &Photos) -> Arc<Material> {
+    if let Some(material) = photo(rng, photos, 0.08) {
         return Arc::new(material);
     }
-    let base = tone(dice, &PAINT);
-    let material = match dice.below(4) {
+    let base = tone(rng, &PAINT);
+    let material = match rng.below(4) {
         0 => {
             let brick =
-                tone(dice, &[[150, 84, 66], [190, 180, 166], [120, 110, 104], [226, 222, 216]]);
-            let joint = tone(dice, &STONE);
-            let size_m = dice.within(0.18..0.45);
-            patterned(dice, brick, joint, Pattern::Bricks, size_m, 0.0)
+                tone(rng, &[[150, 84, 66], [190, 180, 166], [120, 110, 104], [226, 222, 216]]);
+            let joint = tone(rng, &STONE);
+            let size_m = rng.within(0.18..0.45);
+            patterned(rng, brick, joint, Pattern::Bricks, size_m, 0.0)
         }
         1 => {
-            let accent = base * dice.within(0.6..0.92);
-            let size_m = dice.within(0.08..0.25);
-            patterned(dice, base, accent, Pattern::Planks, size_m, 0.1)
+            let accent = base * rng.within(0.6..0.92);
+            let size_m = rng.within(0.08..0.25);
+            patterned(rng, base, accent, Pattern::Planks, size_m, 0.1)
         }
         _ => {
-            let accent = base * dice.within(0.75..1.0);
-            let size_m = dice.within(0.1..1.0);
-            patterned(dice, base, accent, Pattern::Clouds, size_m, dice_gloss(base))
+            let accent = base * rng.within(0.75..1.0);
+            let size_m = rng.within(0.1..1.0);
+            patterned(rng, base, accent, Pattern::Clouds, size_m, gloss_of_paint(base))
         }
     };
     Arc::new(material)
 }
 
 /// Dark paint is usually the glossier one.
-fn dice_gloss(base: Vec3) -> f32 {
+fn gloss_of_paint(base: Vec3) -> f32 {
     (0.25 - 0.2 * base.y).clamp(0.02, 0.2)
 }
 
-pub(crate) fn belt(dice: &mut Dice) -> Arc<Material> {
+pub(crate) fn belt(rng: &mut Rng) -> Arc<Material> {
     let base = tone(
-        dice,
+        rng,
         &[
             [40, 42, 44],
             [58, 60, 62],
@@ -178,36 +177,36 @@ pub(crate) fn belt(dice: &mut Dice) -> Arc<Material> {
             [60, 110, 80],
         ],
     );
-    let gloss = dice.within(0.02..0.4);
-    let material = match dice.below(4) {
+    let gloss = rng.within(0.02..0.4);
+    let material = match rng.below(4) {
         0 => {
-            let accent = base * dice.within(0.5..0.85);
-            let size_m = dice.within(0.02..0.08);
-            patterned(dice, base, accent, Pattern::Stripes, size_m, gloss)
+            let accent = base * rng.within(0.5..0.85);
+            let size_m = rng.within(0.02..0.08);
+            patterned(rng, base, accent, Pattern::Stripes, size_m, gloss)
         }
         1 => {
             // Rollers.
-            let base = srgb(170, 172, 176) * dice.within(0.5..1.0);
-            let size_m = dice.within(0.06..0.12);
-            patterned(dice, base, base * 0.25, Pattern::Stripes, size_m, 0.5)
+            let base = srgb(170, 172, 176) * rng.within(0.5..1.0);
+            let size_m = rng.within(0.06..0.12);
+            patterned(rng, base, base * 0.25, Pattern::Stripes, size_m, 0.5)
         }
         2 => {
-            let accent = base * dice.within(0.4..1.4);
-            let size_m = dice.within_log(0.003..0.05);
-            patterned(dice, base, accent, Pattern::Checker, size_m, gloss)
+            let accent = base * rng.within(0.4..1.4);
+            let size_m = rng.within_log(0.003..0.05);
+            patterned(rng, base, accent, Pattern::Checker, size_m, gloss)
         }
         _ => {
-            let accent = base * dice.within(0.7..1.3);
-            let size_m = dice.within_log(0.01..0.5);
-            patterned(dice, base, accent, Pattern::Clouds, size_m, gloss)
+            let accent = base * rng.within(0.7..1.3);
+            let size_m = rng.within_log(0.01..0.5);
+            patterned(rng, base, accent, Pattern::Clouds, size_m, gloss)
         }
     };
     Arc::new(material)
 }
 
-pub(crate) fn tote(dice: &mut Dice) -> Arc<Material> {
+pub(crate) fn tote(rng: &mut Rng) -> Arc<Material> {
     let base = tone(
-        dice,
+        rng,
         &[
             [40, 80, 160],
             [44, 100, 190],
@@ -220,52 +219,52 @@ pub(crate) fn tote(dice: &mut Dice) -> Arc<Material> {
             [30, 32, 36],
         ],
     );
-    let mut material = Material::plain(base, dice.within(0.1..0.5), dice.word());
-    material.mottling = dice.within(0.03..0.12);
+    let mut material = Material::plain(base, rng.within(0.1..0.5), rng.word());
+    material.mottling = rng.within(0.03..0.12);
     Arc::new(material)
 }
 
-pub(crate) fn pallet_wood(dice: &mut Dice) -> Arc<Material> {
+pub(crate) fn pallet_wood(rng: &mut Rng) -> Arc<Material> {
     let base = tone(
-        dice,
+        rng,
         &[[196, 166, 120], [170, 140, 104], [150, 132, 112], [40, 66, 130], [120, 104, 88]],
     );
-    let accent = base * dice.within(0.5..0.8);
-    let size_m = dice.within(0.05..0.3);
-    let mut wood = patterned(dice, base, accent, Pattern::Clouds, size_m, 0.02);
+    let accent = base * rng.within(0.5..0.8);
+    let size_m = rng.within(0.05..0.3);
+    let mut wood = patterned(rng, base, accent, Pattern::Clouds, size_m, 0.02);
     wood.mottling = 0.3;
     Arc::new(wood)
 }
 
-pub(crate) fn table_top(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
-    if let Some(material) = photo(dice, photos, 0.1) {
+pub(crate) fn table_top(rng: &mut Rng, photos: &Photos) -> Arc<Material> {
+    if let Some(material) = photo(rng, photos, 0.1) {
         return Arc::new(material);
     }
-    let gloss = dice.within(0.0..0.6);
-    let material = match dice.below(5) {
+    let gloss = rng.within(0.0..0.6);
+    let material = match rng.below(5) {
         0 | 1 => {
-            let base = tone(dice, &WOOD);
-            let accent = base * dice.within(0.6..0.9);
-            let size_m = dice.within(0.04..0.16);
-            patterned(dice, base, accent, Pattern::Planks, size_m, gloss)
+            let base = tone(rng, &WOOD);
+            let accent = base * rng.within(0.6..0.9);
+            let size_m = rng.within(0.04..0.16);
+            patterned(rng, base, accent, Pattern::Planks, size_m, gloss)
         }
         2 => {
             let base =
-                tone(dice, &[[240, 238, 234], [220, 220, 220], [60, 60, 62], [200, 190, 170]]);
-            patterned(dice, base, base * 0.85, Pattern::Clouds, 0.4, gloss)
+                tone(rng, &[[240, 238, 234], [220, 220, 220], [60, 60, 62], [200, 190, 170]]);
+            patterned(rng, base, base * 0.85, Pattern::Clouds, 0.4, gloss)
         }
         3 => {
-            let base = tone(dice, &STONE);
-            let accent = base * dice.within(0.4..1.6);
-            let size_m = dice.within_log(0.005..0.2);
-            patterned(dice, base, accent, Pattern::Clouds, size_m, gloss)
+            let base = tone(rng, &STONE);
+            let accent = base * rng.within(0.4..1.6);
+            let size_m = rng.within_log(0.005..0.2);
+            patterned(rng, base, accent, Pattern::Clouds, size_m, gloss)
         }
         _ => {
-            let mut cloth = woven(dice);
-            cloth.base = tone(dice, &PAINT);
-            if dice.chance(0.5) {
+            let mut cloth = woven(rng);
+            cloth.base = tone(rng, &PAINT);
+            if rng.chance(0.5) {
                 cloth.pattern = Pattern::Checker;
-                cloth.pattern_size_m = dice.within(0.01..0.06);
+                cloth.pattern_size_m = rng.within(0.01..0.06);
             }
             cloth
         }
@@ -273,9 +272,9 @@ pub(crate) fn table_top(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
     Arc::new(material)
 }
 
-pub(crate) fn frame_metal(dice: &mut Dice) -> Arc<Material> {
+pub(crate) fn frame_metal(rng: &mut Rng) -> Arc<Material> {
     let base = tone(
-        dice,
+        rng,
         &[
             [150, 152, 156],
             [60, 62, 66],
@@ -285,14 +284,14 @@ pub(crate) fn frame_metal(dice: &mut Dice) -> Arc<Material> {
             [90, 110, 100],
         ],
     );
-    let mut metal = Material::plain(base, dice.within(0.2..0.7), dice.word());
-    metal.metallic = dice.chance(0.4);
+    let mut metal = Material::plain(base, rng.within(0.2..0.7), rng.word());
+    metal.metallic = rng.chance(0.4);
     Arc::new(metal)
 }
 
-pub(crate) fn rack_paint(dice: &mut Dice) -> Arc<Material> {
+pub(crate) fn rack_paint(rng: &mut Rng) -> Arc<Material> {
     let base = tone(
-        dice,
+        rng,
         &[
             [216, 96, 40],
             [40, 70, 140],
@@ -302,22 +301,22 @@ pub(crate) fn rack_paint(dice: &mut Dice) -> Arc<Material> {
             [180, 182, 184],
         ],
     );
-    Arc::new(Material::plain(base, dice.within(0.1..0.5), dice.word()))
+    Arc::new(Material::plain(base, rng.within(0.1..0.5), rng.word()))
 }
 
-pub(crate) fn mat(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
-    if let Some(material) = photo(dice, photos, 0.1) {
+pub(crate) fn mat(rng: &mut Rng, photos: &Photos) -> Arc<Material> {
+    if let Some(material) = photo(rng, photos, 0.1) {
         return Arc::new(material);
     }
-    let mut mat = woven(dice);
-    match dice.below(3) {
+    let mut mat = woven(rng);
+    match rng.below(3) {
         0 => {
-            mat.base = tone(dice, &[[150, 116, 72], [130, 96, 60]]);
+            mat.base = tone(rng, &[[150, 116, 72], [130, 96, 60]]);
             mat.accent = mat.base * 0.7;
         }
         1 => {
             mat.pattern = Pattern::Stripes;
-            mat.pattern_size_m = dice.within(0.02..0.2);
+            mat.pattern_size_m = rng.within(0.02..0.2);
         }
         _ => {}
     }
@@ -325,30 +324,30 @@ pub(crate) fn mat(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
 }
 
 /// Doors, cupboards, machines, posters: anything large in the background that is no package.
-pub(crate) fn furniture(dice: &mut Dice, photos: &Photos) -> Arc<Material> {
-    if let Some(material) = photo(dice, photos, 0.08) {
+pub(crate) fn furniture(rng: &mut Rng, photos: &Photos) -> Arc<Material> {
+    if let Some(material) = photo(rng, photos, 0.08) {
         return Arc::new(material);
     }
-    let gloss = dice.within(0.02..0.6);
-    let material = match dice.below(6) {
+    let gloss = rng.within(0.02..0.6);
+    let material = match rng.below(6) {
         0 | 1 => {
-            let base = tone(dice, &PAINT);
-            Material::plain(base, gloss, dice.word())
+            let base = tone(rng, &PAINT);
+            Material::plain(base, gloss, rng.word())
         }
         2 | 3 => {
-            let base = tone(dice, &WOOD);
-            let accent = base * dice.within(0.6..0.9);
-            let size_m = dice.within(0.05..0.4);
-            patterned(dice, base, accent, Pattern::Planks, size_m, gloss)
+            let base = tone(rng, &WOOD);
+            let accent = base * rng.within(0.6..0.9);
+            let size_m = rng.within(0.05..0.4);
+            patterned(rng, base, accent, Pattern::Planks, size_m, gloss)
         }
         4 => {
-            let picture = Arc::new(print::artwork(dice));
-            let size_m = dice.within(0.4..1.2);
-            patterned(dice, Vec3::ONE, Vec3::ONE, Pattern::Photo(picture), size_m, gloss)
+            let picture = Arc::new(print::artwork(rng));
+            let size_m = rng.within(0.4..1.2);
+            patterned(rng, Vec3::ONE, Vec3::ONE, Pattern::Photo(picture), size_m, gloss)
         }
         _ => {
-            let base = tone(dice, &[[30, 32, 36], [60, 60, 64], [150, 152, 156]]);
-            Material::plain(base, gloss, dice.word())
+            let base = tone(rng, &[[30, 32, 36], [60, 60, 64], [150, 152, 156]]);
+            Material::plain(base, gloss, rng.word())
         }
     };
     Arc::new(material)

@@ -1,4 +1,4 @@
-//! What is really there.
+//! The ground truth of a frame.
 
 use magpie_perception::{CameraInfo, Mask, PackageType, Plane};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
@@ -9,7 +9,7 @@ use rapier3d::math::Pose;
 pub struct Truth {
     pub camera_info: CameraInfo,
     pub base_from_camera: Isometry3<f64>,
-    /// In the base frame: z = 0, normal up.
+    /// The support plane in the base frame is z = 0, and its normal points up.
     pub support_plane_in_base: Plane,
     /// The packages that are visible enough to be annotated, by the recipe's limits.
     pub packages: Vec<TruePackage>,
@@ -17,9 +17,9 @@ pub struct Truth {
     pub unannotated: Mask,
     /// `belt`, `tote`, `pallet`, `floor`, `table` or `shelf`.
     pub background: &'static str,
-    /// Between the optical axis and straight down.
+    /// Angle between the optical axis and straight down.
     pub tilt_deg: f64,
-    /// From the camera to the middle of the picture's subject.
+    /// Distance from the camera to the point that it looks at.
     pub distance_m: f64,
     /// Standard deviation of single depth values at one metre.
     pub depth_sigma_m: f64,
@@ -34,9 +34,9 @@ pub struct TruePackage {
     pub mask: Mask,
     /// Visible part of the outline that lies within the field of view, `0.0..=1.0`.
     pub visible_fraction: f64,
-    /// Origin at the middle of the package.
+    /// The package's origin is its centre.
     pub base_from_package: Isometry3<f64>,
-    /// Along the package's own x, y and z.
+    /// Extents along the package's own x, y and z.
     pub length_m: f64,
     pub width_m: f64,
     pub height_m: f64,

@@ -3,7 +3,7 @@
 use magpie_perception::{CameraInfo, Distortion, Intrinsics};
 use rapier3d::math::{Mat3, Pose, Rotation, Vec2, Vec3};
 
-use crate::random::Dice;
+use crate::random::Rng;
 use crate::raster::{self, Pinhole, Soup};
 use crate::recipe::Recipe;
 use crate::scene::Scene;
@@ -12,33 +12,33 @@ use crate::scene::Scene;
 pub(crate) struct View {
     pub(crate) camera_info: CameraInfo,
     pub(crate) base_from_camera: Pose,
-    /// Between the optical axis and straight down.
+    /// Angle between the optical axis and straight down.
     pub(crate) tilt_deg: f32,
-    /// From the camera to the point it looks at.
+    /// Distance from the camera to the point it looks at.
     pub(crate) distance_m: f32,
 }
 
-/// Attempts at a view that shows something.
+/// So many views are tried until one shows packages.
 const ATTEMPTS: u32 = 8;
-/// Share of the picture that packages fill together, at least.
+/// Packages together fill at least this share of the picture.
 const SHARE_MIN: f32 = 0.015;
-/// Share of the picture that the largest package fills, at most.
+/// The largest package fills at most this share of the picture.
 const SHARE_MAX: f32 = 0.5;
 
 impl View {
-    /// A view that is not blocked by a wall or turned away, if one is found soon.
-    pub(crate) fn random(dice: &mut Dice, recipe: &Recipe, scene: &Scene, soup: &Soup) -> View {
-        let mut view = View::blind(dice, recipe, scene);
+    /// A view that is not blocked by a wall or turned away, unless all attempts fail.
+    pub(crate) fn random(rng: &mut Rng, recipe: &Recipe, scene: &Scene, soup: &Soup) -> View {
+        let mut view = View::unchecked(rng, recipe, scene);
         for _ in 1..ATTEMPTS {
             if scene.packages.is_empty() || view.shows_packages(scene, soup) {
                 break;
             }
-            view = View::blind(dice, recipe, scene);
+            view = View::unchecked(rng, recipe, scene);
         }
         view
     }
 
-    /// From a picture as large as a stamp.
+    /// Draws a picture as large as a stamp and counts in it.
     fn shows_packages(&self, scene: &Scene, soup: &Soup) -> bool {
         const SHRINK: f32 = 10.0;
         let k = &self.camera_info.intrinsics;
@@ -54,7 +54,7 @@ impl View {
         let (seen, _) = raster::draw(scene, soup, &camera);
         let mut seen_px = vec![0_u32; scene.packages.len()];
         for triangle in &seen.triangle {
-            if let Some(instance) = scene.owner(soup, *triangle) {
+            if let Some(instance) = soup.owner(scene, *triangle) {
                 seen_px[instance as usize] += 1;
             }
         }
@@ -63,35 +63,35 @@ impl View {
         share(seen_px.iter().sum()) > SHARE_MIN && largest < SHARE_MAX
     }
 
-    fn blind(dice: &mut Dice, recipe: &Recipe, scene: &Scene) -> View {
+    fn unchecked(rng: &mut Rng, recipe: &Recipe, scene: &Scene) -> View {
         let range = &recipe.camera;
         let tilt_deg = if scene.is_stack {
             let low: f32 = if scene.front_yaw.is_some() { 55.0 } else { 15.0 };
-            dice.within(low.max(range.tilt_deg_min)..range.tilt_deg_stack_max.max(low + 1.0))
-        } else if dice.chance(0.35) {
+            rng.within(low.max(range.tilt_deg_min)..range.tilt_deg_stack_max.max(low + 1.0))
+        } else if rng.chance(0.35) {
             // Cells look straight down more often than not.
-            dice.within(range.tilt_deg_min..(range.tilt_deg_min + 12.0).min(range.tilt_deg_max))
+            rng.within(range.tilt_deg_min..(range.tilt_deg_min + 12.0).min(range.tilt_deg_max))
         } else {
-            dice.within(range.tilt_deg_min..range.tilt_deg_max)
+            rng.within(range.tilt_deg_min..range.tilt_deg_max)
         };
-        let fov_deg = dice.within(range.fov_deg_min..range.fov_deg_max);
+        let fov_deg = rng.within(range.fov_deg_min..range.fov_deg_max);
         let fit_m = scene.focus_radius_m * 0.8 / (0.5 * fov_deg.to_radians()).tan();
         let distance_m =
-            (fit_m * dice.within_log(0.45..1.9)).clamp(range.distance_m_min, range.distance_m_max);
+            (fit_m * rng.within_log(0.45..1.9)).clamp(range.distance_m_min, range.distance_m_max);
         let yaw = match scene.front_yaw {
-            Some(front) => front + dice.around(0.8),
-            None => dice.within(0.0..std::f32::consts::TAU),
+            Some(front) => front + rng.around(0.8),
+            None => rng.within(0.0..std::f32::consts::TAU),
         };
         let roll = match tilt_deg {
-            tilt if tilt < 25.0 => dice.within(0.0..std::f32::consts::TAU),
-            _ if dice.chance(0.1) => dice.within(0.0..std::f32::consts::TAU),
-            _ => dice.around(0.12),
+            tilt if tilt < 25.0 => rng.within(0.0..std::f32::consts::TAU),
+            _ if rng.chance(0.1) => rng.within(0.0..std::f32::consts::TAU),
+            _ => rng.around(0.12),
         };
         let stray = 0.3 * scene.focus_radius_m;
-        let target = scene.focus
-            + Vec3::new(dice.around(stray), dice.around(stray), dice.around(0.3 * stray));
+        let target =
+            scene.focus + Vec3::new(rng.around(stray), rng.around(stray), rng.around(0.3 * stray));
         let base_from_camera = looking_at(target, distance_m, tilt_deg.to_radians(), yaw, roll);
-        let camera_info = lens(dice, recipe, fov_deg);
+        let camera_info = lens(rng, recipe, fov_deg);
         View { camera_info, base_from_camera, tilt_deg, distance_m }
     }
 }
@@ -108,11 +108,11 @@ pub(crate) fn looking_at(target: Vec3, distance_m: f32, tilt: f32, yaw: f32, rol
     Pose::from_parts(target + away * distance_m, turn * Rotation::from_rotation_z(roll))
 }
 
-pub(crate) fn lens(dice: &mut Dice, recipe: &Recipe, fov_deg: f32) -> CameraInfo {
+pub(crate) fn lens(rng: &mut Rng, recipe: &Recipe, fov_deg: f32) -> CameraInfo {
     let (width, height) = (recipe.width_px as f32, recipe.height_px as f32);
     let fx = 0.5 * width / (0.5 * fov_deg.to_radians()).tan();
-    let k1 = dice.around(recipe.camera.distortion_max);
-    let d = [k1, -0.3 * k1 * dice.unit(), dice.around(0.0015), dice.around(0.0015), 0.0];
+    let k1 = rng.around(recipe.camera.distortion_max);
+    let d = [k1, -0.3 * k1 * rng.unit(), rng.around(0.0015), rng.around(0.0015), 0.0];
     CameraInfo {
         camera_name: "workcell".to_owned(),
         frame_id: "camera_optical_frame".to_owned(),
@@ -120,9 +120,9 @@ pub(crate) fn lens(dice: &mut Dice, recipe: &Recipe, fov_deg: f32) -> CameraInfo
         height_px: recipe.height_px,
         intrinsics: Intrinsics {
             fx_px: f64::from(fx),
-            fy_px: f64::from(fx * dice.within(0.995..1.005)),
-            cx_px: f64::from(0.5 * width + dice.around(0.02) * width),
-            cy_px: f64::from(0.5 * height + dice.around(0.02) * height),
+            fy_px: f64::from(fx * rng.within(0.995..1.005)),
+            cx_px: f64::from(0.5 * width + rng.around(0.02) * width),
+            cy_px: f64::from(0.5 * height + rng.around(0.02) * height),
         },
         distortion: Distortion::plumb_bob(if recipe.camera.distortion_max > 0.0 {
             d.map(f64::from)
@@ -132,12 +132,12 @@ pub(crate) fn lens(dice: &mut Dice, recipe: &Recipe, fov_deg: f32) -> CameraInfo
     }
 }
 
-/// Finer than the sensor's pixels by this factor: edges become smooth.
+/// The ideal picture is finer than the sensor by this factor, which makes edges smooth.
 const OVERSAMPLING: f32 = 1.4;
 /// Distance of the points where the lens model is solved; between them it is interpolated.
 const STEP_PX: u32 = 8;
 
-/// For each place in the distorted picture the place in the ideal one, which is larger and finer.
+/// Maps points of the distorted picture to the ideal one, which is larger and finer.
 pub(crate) struct Warp {
     pub(crate) pinhole: Pinhole,
     columns: u32,

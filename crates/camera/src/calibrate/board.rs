@@ -4,12 +4,14 @@ use std::fmt;
 
 use nalgebra::{Point2, Point3};
 
-use super::{CalibrateError, Dictionary};
+use super::dictionary::Dictionary;
+use super::errors::CalibrateError;
 
 /// A flat pattern of known size.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Board {
-    /// A chessboard with a marker in each white square: may be partly hidden, has no two readings.
+    /// A chessboard with a marker in each white square. It may be partly hidden, and looks the same
+    /// in one orientation only.
     Charuco {
         squares_x: usize,
         squares_y: usize,
@@ -17,18 +19,18 @@ pub enum Board {
         marker_length_m: f64,
         dictionary: Dictionary,
     },
-    /// Counted by inner corners. Must be wholly in view.
+    /// A chessboard that is counted by its inner corners, all of which must be in view.
     Chessboard { corners_x: usize, corners_y: usize, square_length_m: f64 },
     /// Single markers that are fixed somewhere, each with its own reference frame: origin in its
-    /// middle, x right, y up, z out of the paper.
+    /// centre, x right, y up, z out of the paper.
     Markers { marker_length_m: f64, dictionary: Dictionary },
 }
 
 /// A point of the board that was found in a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BoardPoint {
-    /// Row by row for boards; four times the marker's number plus the corner, clockwise from the
-    /// upper left, for markers.
+    /// The corners of boards are numbered row by row. A corner of a marker is four times the
+    /// marker's number plus the corner, clockwise from the upper left.
     pub id: usize,
     pub in_board: Point3<f64>,
     pub px: Point2<f64>,
@@ -39,13 +41,13 @@ pub struct BoardPoint {
 pub struct View {
     pub width_px: u32,
     pub height_px: u32,
-    /// Ordered by id.
+    /// The points in the order of their ids.
     pub points: Vec<BoardPoint>,
-    /// Over how many pixels the edges of its squares go from dark to bright; 2 px is sharp. `None`
+    /// The width over which the edges of its squares go from dark to bright; 2 px is sharp. `None`
     /// where no edge could be measured.
     pub edge_width_px: Option<f64>,
-    /// What looks wrong with the board as it was described.
-    pub doubt: Option<String>,
+    /// How the board differs from its description, if it does.
+    pub mismatch: Option<String>,
 }
 
 impl Board {
@@ -98,8 +100,8 @@ impl Board {
     }
 
     /// Whether turning the sheet by half a turn gives another picture. A chessboard with an even
-    /// (or an odd) number of corners both ways has two readings, and a pose from it may flip.
-    pub fn has_one_reading(&self) -> bool {
+    /// (or an odd) number of corners both ways looks the same, and a pose from it may flip.
+    pub fn has_unique_orientation(&self) -> bool {
         match self {
             Board::Chessboard { corners_x, corners_y, .. } => (corners_x + corners_y) % 2 == 1,
             _ => true,
@@ -107,14 +109,14 @@ impl Board {
     }
 
     /// Refuses a board whose pose may flip.
-    pub fn check_one_reading(&self) -> Result<(), CalibrateError> {
-        if self.has_one_reading() {
+    pub fn check_unique_orientation(&self) -> Result<(), CalibrateError> {
+        if self.has_unique_orientation() {
             return Ok(());
         }
-        Err(CalibrateError::TwoReadings { board: self.to_string() })
+        Err(CalibrateError::AmbiguousOrientation { board: self.to_string() })
     }
 
-    /// Inner corners each way; `None` for single markers.
+    /// Returns the inner corners each way; `None` for single markers.
     pub fn corners(&self) -> Option<(usize, usize)> {
         match *self {
             Board::Charuco { squares_x, squares_y, .. } => Some((squares_x - 1, squares_y - 1)),
@@ -132,7 +134,7 @@ impl Board {
         }
     }
 
-    /// Where an inner corner lies.
+    /// Returns where an inner corner lies.
     pub(crate) fn corner_in_board(&self, id: usize) -> Point3<f64> {
         let (corners_x, _) = self.corners().expect("boards of squares have corners");
         let length_m = self.square_length_m().expect("boards of squares have squares");
@@ -172,13 +174,14 @@ impl fmt::Display for Board {
     }
 }
 
-/// Without the digits that only binary fractions have.
+/// Leaves out the digits that only binary fractions have.
 fn millimetres(length_m: f64) -> f64 {
     (length_m * 1e6).round() / 1e3
 }
 
 impl View {
-    /// Mean pixel distance of the points that both views show; `None` without common points.
+    /// Returns the mean pixel distance of the points that both views show; `None` without common
+    /// points.
     pub fn distance_px(&self, other: &View) -> Option<f64> {
         let mut there = other.points.iter().peekable();
         let (mut sum, mut count) = (0.0, 0_usize);

@@ -9,18 +9,24 @@ use opencv::core::{Mat, Point2f, Size, TermCriteria, TermCriteria_Type, Vector};
 use opencv::imgproc;
 use opencv::prelude::*;
 
+use super::board::{Board, BoardPoint};
+use super::dictionary::Dictionary;
+use super::errors::CalibrateError;
 use super::matrices::{CvResult, apply, homography, point2f};
-use super::{Board, BoardPoint, CalibrateError, Dictionary};
 
-/// What a detector hands over: the points, and what looks wrong with them.
-pub(crate) type Found = Option<(Vec<BoardPoint>, Option<String>)>;
+/// What a detector finds of a board.
+pub(crate) struct Detection {
+    pub(crate) points: Vec<BoardPoint>,
+    /// How the board differs from its description, if it does.
+    pub(crate) mismatch: Option<String>,
+}
 
-/// One marker is too easily imagined.
+/// A single marker is too easily imagined.
 const MARKERS_MIN: usize = 2;
 /// A lens bends a board away from a plane's picture by less than this share of its extent.
 const BENT_SHARE_MAX: f64 = 0.04;
-/// Of the markers, this share must lie where the board has them.
-const FITTING_SHARE_MIN: f64 = 0.7;
+/// This share of the markers must lie where the board has them.
+const INLIER_SHARE_MIN: f64 = 0.7;
 /// How far the ratio of marker to square may be off: corners of small markers are found a pixel
 /// further out.
 const RATIO_OFF_MAX: f64 = 0.12;
@@ -31,9 +37,9 @@ struct Marker {
     px: [Point2<f64>; 4],
 }
 
-/// The numbers of a ChArUco board, unpacked.
+/// Where a ChArUco board has its squares and markers.
 #[derive(Clone, Copy)]
-struct Sheet {
+pub(crate) struct Layout {
     squares_x: usize,
     squares_y: usize,
     square_m: f64,
@@ -43,18 +49,23 @@ struct Sheet {
     starts_white: bool,
 }
 
-impl Sheet {
+impl Layout {
+    /// Describes a board as OpenCV has them from 4.6 on.
+    pub(crate) fn new(squares_x: usize, squares_y: usize, square_m: f64, marker_m: f64) -> Layout {
+        Layout { squares_x, squares_y, square_m, marker_m, starts_white: false }
+    }
+
     fn has_marker(&self, column: usize, row: usize) -> bool {
         (column + row).is_multiple_of(2) == self.starts_white
     }
 
-    /// Upper left corners of the squares with markers, by the markers' numbers.
+    /// Lists column and row of the squares with markers, by the markers' numbers.
     fn marker_squares(&self) -> Vec<(usize, usize)> {
         let all = (0..self.squares_y).flat_map(|row| (0..self.squares_x).map(move |c| (c, row)));
         all.filter(|&(column, row)| self.has_marker(column, row)).collect()
     }
 
-    /// Clockwise from the upper left.
+    /// Lists the corners clockwise from the upper left.
     fn marker_corners(&self, (column, row): (usize, usize)) -> [Point2<f64>; 4] {
         let margin_m = (self.square_m - self.marker_m) / 2.0;
         let (x, y) =
@@ -65,42 +76,37 @@ impl Sheet {
     }
 }
 
-/// Which white squares carry markers, for those who print.
+/// Whether a square of a printed board carries a marker.
 pub(crate) fn has_marker(column: usize, row: usize) -> bool {
     !(column + row).is_multiple_of(2)
 }
 
-pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Found, CalibrateError> {
-    let &Board::Charuco { squares_x, squares_y, square_length_m, marker_length_m, dictionary } =
-        board
-    else {
-        unreachable!("asked for a ChArUco board")
-    };
-    let sheet = Sheet {
-        squares_x,
-        squares_y,
-        square_m: square_length_m,
-        marker_m: marker_length_m,
-        starts_white: false,
-    };
+/// Finds the inner corners of a ChArUco board, whichever colour its upper left square has.
+pub(crate) fn detect(
+    gray: &Mat,
+    board: &Board,
+    layout: Layout,
+    dictionary: Dictionary,
+) -> Result<Option<Detection>, CalibrateError> {
     let markers = find_markers(gray, dictionary)?;
-    let (mut best, mut known) = place(&markers, sheet)?;
-    let white = place(&markers, Sheet { starts_white: true, ..sheet })?;
-    if white.0.fitting.len() > best.fitting.len() {
+    let (mut best, mut known) = fit_layout(&markers, layout)?;
+    let white = fit_layout(&markers, Layout { starts_white: true, ..layout })?;
+    if white.0.inliers.len() > best.inliers.len() {
         (best, known) = white;
     }
     let count = best.squares.len();
     let beyond = markers.iter().filter(|marker| marker.id >= count).map(|marker| marker.id).max();
     if known < MARKERS_MIN {
-        return Ok(beyond.map(|id| (Vec::new(), Some(too_large(id, count)))));
+        let too_large = |id| Detection { points: Vec::new(), mismatch: Some(too_large(id, count)) };
+        return Ok(beyond.map(too_large));
     }
-    let doubt = match beyond {
+    let mismatch = match beyond {
         // Others may lie about; a board is larger than said when most of it is unknown.
         Some(id) if markers.len() - known > known => Some(too_large(id, count)),
-        _ => doubt(&markers, known, &best)?,
+        _ => find_mismatch(&markers, known, &best)?,
     };
     let points = interpolate(gray, board, &best)?;
-    Ok(Some((points, doubt)))
+    Ok(Some(Detection { points, mismatch }))
 }
 
 fn too_large(id: usize, count: usize) -> String {
@@ -111,11 +117,12 @@ fn too_large(id: usize, count: usize) -> String {
     )
 }
 
-/// Each marker's four corners, of markers that lie anywhere.
-pub(crate) fn detect_markers(gray: &Mat, board: &Board) -> Result<Found, CalibrateError> {
-    let &Board::Markers { marker_length_m, dictionary } = board else {
-        unreachable!("asked for markers")
-    };
+/// Finds the four corners of each marker, wherever the markers lie.
+pub(crate) fn detect_markers(
+    gray: &Mat,
+    marker_length_m: f64,
+    dictionary: Dictionary,
+) -> CvResult<Option<Detection>> {
     let half_m = marker_length_m / 2.0;
     let corners = [(-1.0, 1.0), (1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)]
         .map(|(x, y)| Point3::new(x * half_m, y * half_m, 0.0));
@@ -123,7 +130,7 @@ pub(crate) fn detect_markers(gray: &Mat, board: &Board) -> Result<Found, Calibra
     for mut marker in find_markers(gray, dictionary)? {
         let side_px = (marker.px[1] - marker.px[0]).norm();
         for px in &mut marker.px {
-            *px = refine(gray, *px, 0.1 * side_px)?.unwrap_or(*px);
+            *px = refine_corner(gray, *px, 0.1 * side_px)?.unwrap_or(*px);
         }
         points.extend((0..4).map(|corner| BoardPoint {
             id: 4 * marker.id + corner,
@@ -133,7 +140,7 @@ pub(crate) fn detect_markers(gray: &Mat, board: &Board) -> Result<Found, Calibra
     }
     points.sort_by_key(|point| point.id);
     points.dedup_by_key(|point| point.id);
-    Ok((!points.is_empty()).then_some((points, None)))
+    Ok((!points.is_empty()).then_some(Detection { points, mismatch: None }))
 }
 
 pub(crate) fn count_markers(gray: &Mat, dictionary: Dictionary) -> CvResult<usize> {
@@ -156,35 +163,35 @@ fn find_markers(gray: &Mat, dictionary: Dictionary) -> CvResult<Vec<Marker>> {
     ids.iter().zip(corners.iter()).map(marker).collect()
 }
 
-/// The markers that lie where the sheet has them.
-struct Placement<'a> {
-    sheet: Sheet,
-    fitting: Vec<&'a Marker>,
+/// A layout, and the markers that lie where it has them.
+struct LayoutFit<'a> {
+    layout: Layout,
+    inliers: Vec<&'a Marker>,
     squares: Vec<(usize, usize)>,
 }
 
-/// And how many of the markers the sheet has at all.
-fn place(markers: &[Marker], sheet: Sheet) -> CvResult<(Placement<'_>, usize)> {
-    let squares = sheet.marker_squares();
+/// Fits the layout to the markers. Returns, too, how many of the markers the layout has at all.
+fn fit_layout(markers: &[Marker], layout: Layout) -> CvResult<(LayoutFit<'_>, usize)> {
+    let squares = layout.marker_squares();
     let markers: Vec<_> = markers.iter().filter(|marker| marker.id < squares.len()).collect();
     if markers.is_empty() {
-        return Ok((Placement { sheet, fitting: Vec::new(), squares }, 0));
+        return Ok((LayoutFit { layout, inliers: Vec::new(), squares }, 0));
     }
     let printed: Vec<_> =
-        markers.iter().flat_map(|marker| sheet.marker_corners(squares[marker.id])).collect();
+        markers.iter().flat_map(|marker| layout.marker_corners(squares[marker.id])).collect();
     let seen: Vec<_> = markers.iter().flat_map(|marker| marker.px).collect();
     let tolerance_px = (BENT_SHARE_MAX * extent_px(&seen)).max(3.0);
-    let fits = holds_for(&printed, &seen, tolerance_px)?;
-    let fitting = (0..markers.len())
+    let fits = find_inliers(&printed, &seen, tolerance_px)?;
+    let inliers = (0..markers.len())
         .filter(|&index| fits[4 * index..4 * index + 4].iter().all(|&fits| fits))
         .map(|index| markers[index])
         .collect();
-    Ok((Placement { sheet, fitting, squares }, markers.len()))
+    Ok((LayoutFit { layout, inliers, squares }, markers.len()))
 }
 
-/// The points that one projective map takes from `from` to `to`. RANSAC is content with the first
-/// map that holds for most; fitting it to those again gathers the rest.
-fn holds_for(from: &[Point2<f64>], to: &[Point2<f64>], tolerance: f64) -> CvResult<Vec<bool>> {
+/// Finds the points that one projective map takes from `from` to `to`. RANSAC is content with the
+/// first map that holds for most; fitting it to those again gathers the rest.
+fn find_inliers(from: &[Point2<f64>], to: &[Point2<f64>], tolerance: f64) -> CvResult<Vec<bool>> {
     let Some((_, mut fits)) = homography(from, to, tolerance)? else {
         return Ok(vec![false; from.len()]);
     };
@@ -212,13 +219,17 @@ fn extent_px(points: &[Point2<f64>]) -> f64 {
     span(|point| point.x).max(span(|point| point.y))
 }
 
-/// What does not look like the board that was described.
-fn doubt(markers: &[Marker], known: usize, best: &Placement<'_>) -> CvResult<Option<String>> {
-    let Sheet { squares_x, squares_y, square_m, marker_m, .. } = best.sheet;
-    let fitting = best.fitting.len();
-    if (fitting as f64) < FITTING_SHARE_MIN * known as f64 {
-        let turned = Sheet { squares_x: squares_y, squares_y: squares_x, ..best.sheet };
-        let hint = if place(markers, turned)?.0.fitting.len() > fitting {
+/// Says how the markers differ from the board that was described, if they do.
+fn find_mismatch(
+    markers: &[Marker],
+    known: usize,
+    best: &LayoutFit<'_>,
+) -> CvResult<Option<String>> {
+    let Layout { squares_x, squares_y, square_m, marker_m, .. } = best.layout;
+    let fitting = best.inliers.len();
+    if (fitting as f64) < INLIER_SHARE_MIN * known as f64 {
+        let turned = Layout { squares_x: squares_y, squares_y: squares_x, ..best.layout };
+        let hint = if fit_layout(markers, turned)?.0.inliers.len() > fitting {
             format!("; they do on {squares_y}x{squares_x} squares: columns come first")
         } else {
             "; count its squares again".to_owned()
@@ -228,7 +239,7 @@ fn doubt(markers: &[Marker], known: usize, best: &Placement<'_>) -> CvResult<Opt
              has them{hint}"
         )));
     }
-    let Some(ratio) = seen_ratio(best)? else { return Ok(None) };
+    let Some(ratio) = measured_ratio(best)? else { return Ok(None) };
     let said = marker_m / square_m;
     if (ratio / said - 1.0).abs() <= RATIO_OFF_MAX {
         return Ok(None);
@@ -240,25 +251,26 @@ fn doubt(markers: &[Marker], known: usize, best: &Placement<'_>) -> CvResult<Opt
     )))
 }
 
-/// Marker side over square side, from where the markers' middles lie; `None` with few markers.
-fn seen_ratio(best: &Placement<'_>) -> CvResult<Option<f64>> {
-    if best.fitting.len() < 6 {
+/// Measures marker side over square side, from where the markers' centres lie; `None` with few
+/// markers.
+fn measured_ratio(best: &LayoutFit<'_>) -> CvResult<Option<f64>> {
+    if best.inliers.len() < 6 {
         return Ok(None);
     }
-    let middle = |corners: &[Point2<f64>; 4]| {
+    let center = |corners: &[Point2<f64>; 4]| {
         Point2::from(
             corners.iter().map(|corner| corner.coords).sum::<nalgebra::Vector2<f64>>() / 4.0,
         )
     };
-    let seen: Vec<_> = best.fitting.iter().map(|marker| middle(&marker.px)).collect();
+    let seen: Vec<_> = best.inliers.iter().map(|marker| center(&marker.px)).collect();
     let printed: Vec<_> = best
-        .fitting
+        .inliers
         .iter()
-        .map(|marker| middle(&best.sheet.marker_corners(best.squares[marker.id])))
+        .map(|marker| center(&best.layout.marker_corners(best.squares[marker.id])))
         .collect();
     let Some((board_from_px, _)) = homography(&seen, &printed, 0.0)? else { return Ok(None) };
     let mut sides: Vec<f64> = best
-        .fitting
+        .inliers
         .iter()
         .flat_map(|marker| {
             let corners = marker.px.map(|px| apply(&board_from_px, px));
@@ -266,15 +278,15 @@ fn seen_ratio(best: &Placement<'_>) -> CvResult<Option<f64>> {
         })
         .collect();
     sides.sort_by(f64::total_cmp);
-    Ok(Some(sides[sides.len() / 2] / best.sheet.square_m))
+    Ok(Some(sides[sides.len() / 2] / best.layout.square_m))
 }
 
-/// Corners whose two neighbouring markers were both found, predicted from the nearest markers and
-/// then found in the picture.
+/// Finds the corners whose two neighbouring markers were both found: each is predicted from the
+/// nearest markers and then searched for in the picture.
 fn interpolate(
     gray: &Mat,
     board: &Board,
-    best: &Placement<'_>,
+    best: &LayoutFit<'_>,
 ) -> Result<Vec<BoardPoint>, CalibrateError> {
     let (corners_x, corners_y) = board.corners().expect("a ChArUco board has corners");
     let mut points = Vec::new();
@@ -282,51 +294,57 @@ fn interpolate(
         let in_board = board.corner_in_board(id);
         let Some((predicted, square_px)) = predict(best, in_board.xy())? else { continue };
         // The window must not reach the markers' own corners.
-        let margin = (1.0 - best.sheet.marker_m / best.sheet.square_m) / 2.0;
-        if let Some(px) = refine(gray, predicted, margin * square_px)? {
+        let margin = (1.0 - best.layout.marker_m / best.layout.square_m) / 2.0;
+        if let Some(px) = refine_corner(gray, predicted, margin * square_px)? {
             points.push(BoardPoint { id, in_board, px });
         }
     }
     Ok(points)
 }
 
-/// Where a corner should be in the picture, and how long a square is there.
-fn predict(best: &Placement<'_>, corner: Point2<f64>) -> CvResult<Option<(Point2<f64>, f64)>> {
+/// Predicts where a corner is in the picture, and how long a square is there.
+fn predict(best: &LayoutFit<'_>, corner: Point2<f64>) -> CvResult<Option<(Point2<f64>, f64)>> {
     let distance = |marker: &Marker| {
-        let corners = best.sheet.marker_corners(best.squares[marker.id]);
-        let middle = nalgebra::center(&corners[0], &corners[2]);
-        (middle - corner).norm() / best.sheet.square_m
+        let corners = best.layout.marker_corners(best.squares[marker.id]);
+        let center = nalgebra::center(&corners[0], &corners[2]);
+        (center - corner).norm() / best.layout.square_m
     };
     let mut nearest: Vec<(f64, &Marker)> =
-        best.fitting.iter().map(|marker| (distance(marker), *marker)).collect();
+        best.inliers.iter().map(|marker| (distance(marker), *marker)).collect();
     nearest.sort_by(|a, b| a.0.total_cmp(&b.0));
     // The two squares with markers that meet in a corner are 0.71 squares away.
     if nearest.iter().take(2).filter(|(squares, _)| *squares < 0.8).count() < 2 {
         return Ok(None);
     }
     let near: Vec<&Marker> = nearest.iter().take(4).map(|(_, marker)| *marker).collect();
-    let printed: Vec<_> =
-        near.iter().flat_map(|marker| best.sheet.marker_corners(best.squares[marker.id])).collect();
+    let printed: Vec<_> = near
+        .iter()
+        .flat_map(|marker| best.layout.marker_corners(best.squares[marker.id]))
+        .collect();
     let seen: Vec<_> = near.iter().flat_map(|marker| marker.px).collect();
     let Some((px_from_board, _)) = homography(&printed, &seen, 0.0)? else { return Ok(None) };
     Ok(Some((apply(&px_from_board, corner), shortest_step_px(&px_from_board, corner, best))))
 }
 
-/// The shorter of a square's two directions, in the picture.
+/// Returns the length of a square in the picture, along its shorter direction.
 fn shortest_step_px(
     px_from_board: &Matrix3<f64>,
     corner: Point2<f64>,
-    best: &Placement<'_>,
+    best: &LayoutFit<'_>,
 ) -> f64 {
     let step = |dx: f64, dy: f64| {
         let to = Point2::new(corner.x + dx, corner.y + dy);
         (apply(px_from_board, to) - apply(px_from_board, corner)).norm()
     };
-    step(best.sheet.square_m, 0.0).min(step(0.0, best.sheet.square_m))
+    step(best.layout.square_m, 0.0).min(step(0.0, best.layout.square_m))
 }
 
-/// The saddle point near `at`; `None` if the picture has none within `reach_px`.
-pub(crate) fn refine(gray: &Mat, at: Point2<f64>, reach_px: f64) -> CvResult<Option<Point2<f64>>> {
+/// Finds the saddle point near `at`; `None` if the picture has none within `reach_px`.
+pub(crate) fn refine_corner(
+    gray: &Mat,
+    at: Point2<f64>,
+    reach_px: f64,
+) -> CvResult<Option<Point2<f64>>> {
     #[expect(clippy::cast_possible_truncation, reason = "clamped to a few pixels")]
     let half = reach_px.clamp(2.0, 10.0) as i32;
     let border = f64::from(half) + 2.0;
@@ -349,6 +367,16 @@ pub(crate) fn refine(gray: &Mat, at: Point2<f64>, reach_px: f64) -> CvResult<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn detect_board(gray: &Mat, board: &Board) -> Detection {
+        let Board::Charuco { squares_x, squares_y, square_length_m, marker_length_m, dictionary } =
+            *board
+        else {
+            panic!("{board} is no ChArUco board");
+        };
+        let layout = Layout::new(squares_x, squares_y, square_length_m, marker_length_m);
+        detect(gray, board, layout, dictionary).unwrap().unwrap()
+    }
 
     /// A board that OpenCV itself draws, with 100 px a square and a rim of 40 px.
     fn check_drawn_by_open_cv(squares_x: usize, squares_y: usize) {
@@ -374,8 +402,8 @@ mod tests {
             marker_length_m: 0.021,
             dictionary,
         };
-        let (points, doubt) = detect(&image, &board).unwrap().unwrap();
-        assert_eq!(doubt, None);
+        let Detection { points, mismatch } = detect_board(&image, &board);
+        assert_eq!(mismatch, None);
         assert_eq!(points.len(), (squares_x - 1) * (squares_y - 1));
         for point in points {
             let expected = point.in_board.xy() / 0.03 * 100.0;
@@ -395,10 +423,14 @@ mod tests {
     fn boards_that_begin_white_are_read_too() {
         for (squares_x, squares_y) in [(5, 6), (7, 5), (6, 5)] {
             for starts_white in [false, true] {
-                let (board, sheet) = described(squares_x, squares_y, starts_white);
-                let (points, doubt) = detect(&drawn(&sheet, &[]), &board).unwrap().unwrap();
+                let (board, layout) = described(squares_x, squares_y, starts_white);
+                let Detection { points, mismatch } = detect_board(&drawn(&layout, &[]), &board);
                 let corners = (squares_x - 1) * (squares_y - 1);
-                assert_eq!((points.len(), doubt), (corners, None), "{board}, white {starts_white}");
+                assert_eq!(
+                    (points.len(), mismatch),
+                    (corners, None),
+                    "{board}, white {starts_white}"
+                );
             }
         }
     }
@@ -406,17 +438,17 @@ mod tests {
     /// Parts and crates carry markers, too.
     #[test]
     fn stray_markers_beside_the_board_do_not_spoil_the_view() {
-        let (board, sheet) = described(7, 5, false);
+        let (board, layout) = described(7, 5, false);
         let stray = [(44, 0), (45, 1), (46, 2)];
-        let (points, doubt) = detect(&drawn(&sheet, &stray), &board).unwrap().unwrap();
-        assert_eq!((points.len(), doubt), (24, None));
+        let Detection { points, mismatch } = detect_board(&drawn(&layout, &stray), &board);
+        assert_eq!((points.len(), mismatch), (24, None));
         // With most of its markers unknown it is another board.
         let (small, _) = described(4, 3, false);
-        let (_, doubt) = detect(&drawn(&sheet, &stray), &small).unwrap().unwrap();
-        assert!(doubt.unwrap().contains("count its squares again"));
+        let mismatch = detect_board(&drawn(&layout, &stray), &small).mismatch;
+        assert!(mismatch.unwrap().contains("count its squares again"));
     }
 
-    fn described(squares_x: usize, squares_y: usize, starts_white: bool) -> (Board, Sheet) {
+    fn described(squares_x: usize, squares_y: usize, starts_white: bool) -> (Board, Layout) {
         let board = Board::Charuco {
             squares_x,
             squares_y,
@@ -424,19 +456,19 @@ mod tests {
             marker_length_m: 0.021,
             dictionary: "DICT_4X4_50".parse().unwrap(),
         };
-        (board, Sheet { squares_x, squares_y, square_m: 0.03, marker_m: 0.021, starts_white })
+        (board, Layout { squares_x, squares_y, square_m: 0.03, marker_m: 0.021, starts_white })
     }
 
     /// 60 px a square, with stray markers in the given rows to the right of it.
-    fn drawn(sheet: &Sheet, stray: &[(usize, usize)]) -> Mat {
+    fn drawn(layout: &Layout, stray: &[(usize, usize)]) -> Mat {
         let dictionary: Dictionary = "DICT_4X4_50".parse().unwrap();
-        let squares = sheet.marker_squares();
+        let squares = layout.marker_squares();
         let pixel = |x: usize, y: usize| -> u8 {
             let (Some(x), Some(y)) = (x.checked_sub(40), y.checked_sub(40)) else { return 230 };
             let (column, row) = (x / 60, y / 60);
             let beside =
-                || stray.iter().find(|(_, at)| (column, row) == (sheet.squares_x + 1, *at));
-            let id = if column < sheet.squares_x && row < sheet.squares_y {
+                || stray.iter().find(|(_, at)| (column, row) == (layout.squares_x + 1, *at));
+            let id = if column < layout.squares_x && row < layout.squares_y {
                 let Some(id) = squares.iter().position(|square| *square == (column, row)) else {
                     return 20;
                 };
@@ -453,7 +485,7 @@ mod tests {
                 _ => 230,
             }
         };
-        let (width, height) = (sheet.squares_x * 60 + 220, sheet.squares_y * 60 + 80);
+        let (width, height) = (layout.squares_x * 60 + 220, layout.squares_y * 60 + 80);
         let rows: Vec<Vec<u8>> =
             (0..height).map(|y| (0..width).map(|x| pixel(x, y)).collect()).collect();
         Mat::from_slice_2d(&rows).unwrap()

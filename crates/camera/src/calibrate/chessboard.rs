@@ -5,25 +5,28 @@ use opencv::calib3d;
 use opencv::core::{Mat, Point2f, Size, Vector};
 use opencv::prelude::*;
 
-use super::charuco::{Found, refine};
+use super::board::{Board, BoardPoint};
+use super::charuco::{Detection, refine_corner};
+use super::errors::CalibrateError;
 use super::matrices::CvResult;
-use super::{Board, BoardPoint, CalibrateError};
 
-pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Found, CalibrateError> {
+pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Option<Detection>, CalibrateError> {
     let (corners_x, corners_y) = board.corners().expect("a chessboard has corners");
     let Some(mut corners) = find(gray, corners_x, corners_y)? else {
         return Ok(None);
     };
-    if board.has_one_reading() && starts_bright(gray, &corners, corners_x)? {
+    if board.has_unique_orientation() && starts_bright(gray, &corners, corners_x)? {
         corners.reverse();
     }
     let point = |(id, px)| BoardPoint { id, in_board: board.corner_in_board(id), px };
-    Ok(Some((corners.into_iter().enumerate().map(point).collect(), None)))
+    let points = corners.into_iter().enumerate().map(point).collect();
+    Ok(Some(Detection { points, mismatch: None }))
 }
 
+/// Returns the inner corners each way of a chessboard of another size.
 pub(crate) fn other_size(gray: &Mat, board: &Board) -> CvResult<Option<(usize, usize)>> {
     let Some((x, y)) = board.corners() else { return Ok(None) };
-    // Squares counted for corners first, it is the usual slip.
+    // Squares are often counted for corners, so that is tried first.
     let others = [(x - 1, y - 1), (x + 1, y + 1), (x - 1, y), (x, y - 1), (x + 1, y), (x, y + 1)];
     for (corners_x, corners_y) in others.into_iter().filter(|&(x, y)| x.min(y) >= 3) {
         if find(gray, corners_x, corners_y)?.is_some() {
@@ -55,7 +58,7 @@ fn find(gray: &Mat, corners_x: usize, corners_y: usize) -> CvResult<Option<Vec<P
         let down =
             if index + corners_x < rough.len() { index + corners_x } else { index - corners_x };
         let square_px = (rough[right] - corner).norm().min((rough[down] - corner).norm());
-        fine.push(refine(gray, corner, 0.4 * square_px)?.unwrap_or(corner));
+        fine.push(refine_corner(gray, corner, 0.4 * square_px)?.unwrap_or(corner));
     }
     Ok(Some(fine))
 }
@@ -67,15 +70,15 @@ fn points(corners: &Vector<Point2f>) -> Vec<Point2<f64>> {
 /// Whether the first whole square inside the corners is brighter than its neighbour: the board is
 /// then read from its other end.
 fn starts_bright(gray: &Mat, corners: &[Point2<f64>], corners_x: usize) -> CvResult<bool> {
-    let middle = |column: usize| {
+    let center = |column: usize| {
         let at = |i: usize| corners[i].coords;
         let sum = at(column) + at(column + 1) + at(column + corners_x) + at(column + corners_x + 1);
         Point2::from(sum / 4.0)
     };
-    Ok(brightness(gray, middle(0))? > brightness(gray, middle(1))?)
+    Ok(brightness(gray, center(0))? > brightness(gray, center(1))?)
 }
 
-/// Of the pixel and its neighbours; 0 outside of the picture.
+/// Sums the pixel and its neighbours; outside of the picture they are 0.
 fn brightness(gray: &Mat, at: Point2<f64>) -> CvResult<f64> {
     #[expect(clippy::cast_possible_truncation, reason = "pixels of an image")]
     let (x, y) = (at.x.round() as i32, at.y.round() as i32);

@@ -2,7 +2,8 @@
 
 use magpie_perception::{CameraInfo, Distortion, Intrinsics};
 
-use super::{View, board_pose};
+use super::board::View;
+use super::pose::board_pose;
 
 /// Thirds of the picture, row by row.
 const REGIONS: [[&str; 3]; 3] = [
@@ -32,7 +33,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// `info` need not be exact.
+    /// Measures what the views cover. `info` need not be exact.
     pub fn of(views: &[&View], info: &CameraInfo) -> Coverage {
         let mut coverage = Coverage { views: views.len(), ..Coverage::default() };
         let mut normals = Vec::new();
@@ -74,7 +75,7 @@ impl Coverage {
         self.fill_share = self.fill_share.max(fill);
     }
 
-    /// What is still wanted, most important first; empty when nothing is.
+    /// Lists what is still wanted, most important first; empty when nothing is.
     pub fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         let [left, right, up, down] = self.tilts_deg;
@@ -107,7 +108,7 @@ impl Coverage {
         advice
     }
 
-    /// One line a row of the picture, for people.
+    /// Writes a line for each row of the picture, for people.
     pub fn map(&self) -> String {
         let row = |row: &[usize; 3]| {
             row.iter().map(|count| format!("{count:>6}")).collect::<Vec<_>>().concat()
@@ -116,7 +117,7 @@ impl Coverage {
     }
 }
 
-/// A lens as most are: enough to tell tilts apart before there is a calibration.
+/// Guesses a lens as most are: enough to tell tilts apart before there is a calibration.
 pub(crate) fn guess(width_px: u32, height_px: u32) -> CameraInfo {
     let (width, height) = (f64::from(width_px), f64::from(height_px));
     CameraInfo {
@@ -135,7 +136,7 @@ pub(crate) fn guess(width_px: u32, height_px: u32) -> CameraInfo {
 }
 
 impl Coverage {
-    /// Before there is a calibration.
+    /// Measures what the views cover before there is a calibration.
     pub fn so_far(views: &[&View]) -> Coverage {
         match views.first() {
             Some(view) => Coverage::of(views, &guess(view.width_px, view.height_px)),

@@ -4,36 +4,45 @@ use magpie_perception::BgrImage;
 use opencv::core::Mat;
 use opencv::imgproc;
 
+use super::board::{Board, View};
+use super::charuco::{Detection, Layout};
+use super::dictionary::Dictionary;
+use super::errors::CalibrateError;
 use super::matrices::CvResult;
-use super::{Board, CalibrateError, Dictionary, View, charuco, chessboard, sharpness};
+use super::{charuco, chessboard, sharpness};
 use crate::image_file::mat_from_bgr;
 
-/// `None` if too little of the board is there to say anything about it.
+/// Finds the board. Returns `None` if too little of it is there to say anything about it.
 pub fn detect(image: &BgrImage, board: &Board) -> Result<Option<View>, CalibrateError> {
     let gray = gray(image)?;
-    let found = match board {
-        Board::Charuco { .. } => charuco::detect(&gray, board)?,
+    let detection = match *board {
+        Board::Charuco { squares_x, squares_y, square_length_m, marker_length_m, dictionary } => {
+            let layout = Layout::new(squares_x, squares_y, square_length_m, marker_length_m);
+            charuco::detect(&gray, board, layout, dictionary)?
+        }
         Board::Chessboard { .. } => chessboard::detect(&gray, board)?,
-        Board::Markers { .. } => charuco::detect_markers(&gray, board)?,
+        Board::Markers { marker_length_m, dictionary } => {
+            charuco::detect_markers(&gray, marker_length_m, dictionary)?
+        }
     };
-    let Some((points, doubt)) = found else { return Ok(None) };
+    let Some(Detection { points, mismatch }) = detection else { return Ok(None) };
     let edge_width_px = sharpness::edge_width_px(&gray, board, &points)?;
     let (width_px, height_px) = (image.width_px(), image.height_px());
-    Ok(Some(View { width_px, height_px, points, edge_width_px, doubt }))
+    Ok(Some(View { width_px, height_px, points, edge_width_px, mismatch }))
 }
 
-/// The board, which has to be in the picture and as it was described.
+/// Finds the board, which has to be in the picture and as it was described.
 pub fn view_of(image: &BgrImage, board: &Board) -> Result<View, CalibrateError> {
     let view = detect(image, board)?;
     let view = view.ok_or_else(|| CalibrateError::NotInView { board: board.to_string() })?;
-    match view.doubt {
-        Some(doubt) => Err(CalibrateError::Doubtful { doubt }),
+    match view.mismatch {
+        Some(mismatch) => Err(CalibrateError::Mismatch { mismatch }),
         None => Ok(view),
     }
 }
 
-/// The inner corners each way of a chessboard that is in the picture, when the one that was described
-/// is not: usually squares were counted for corners. Slow.
+/// Returns the inner corners each way of a chessboard that is in the picture, when the one that was
+/// described is not: usually squares were counted for corners. This is slow.
 pub fn chessboard_of_other_size(
     image: &BgrImage,
     board: &Board,
@@ -41,8 +50,8 @@ pub fn chessboard_of_other_size(
     Ok(chessboard::other_size(&gray(image)?, board)?)
 }
 
-/// The dictionary whose markers are in view, when those that were described are not, and how many
-/// there are. Slow.
+/// Returns the dictionary whose markers are in view, when those that were described are not, and
+/// how many there are. This is slow.
 pub fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)>, CalibrateError> {
     let gray = gray(image)?;
     let mut best = None;

@@ -7,9 +7,9 @@ use opencv::aruco;
 use opencv::core::{Mat, Ptr};
 use opencv::prelude::*;
 
-use super::CalibrateError;
+use super::errors::CalibrateError;
 
-/// OpenCV's predefined dictionaries: name, number, count of markers.
+/// OpenCV's predefined dictionaries, each with its name, its number and its count of markers.
 const NAMES: [(&str, i32, usize); 21] = [
     ("DICT_4X4_50", 0, 50),
     ("DICT_4X4_100", 1, 100),
@@ -41,7 +41,7 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
-    /// The first `count` dictionaries of each marker size are parts of one another.
+    /// Lists all dictionaries; those of one marker size are parts of one another, smallest first.
     pub fn all() -> impl Iterator<Item = Dictionary> {
         (0..NAMES.len()).map(|index| Dictionary { index })
     }
@@ -50,7 +50,7 @@ impl Dictionary {
         NAMES[self.index].0
     }
 
-    /// How many markers there are.
+    /// Returns how many markers there are.
     pub fn markers(self) -> usize {
         NAMES[self.index].2
     }
@@ -59,7 +59,7 @@ impl Dictionary {
         aruco::Dictionary::get(NAMES[self.index].1)
     }
 
-    /// The modules of a marker with its black border, row by row; `true` is white.
+    /// Returns the modules of a marker with its black border, row by row; `true` is white.
     pub fn modules(self, id: usize) -> Result<Vec<Vec<bool>>, CalibrateError> {
         let dictionary = self.open_cv()?;
         let side = dictionary.marker_size() + 2;
@@ -76,7 +76,7 @@ impl Dictionary {
 impl FromStr for Dictionary {
     type Err = String;
 
-    /// Upper and lower case are the same, and `DICT_` may be left out.
+    /// Takes upper and lower case for the same; `DICT_` may be left out.
     fn from_str(text: &str) -> Result<Dictionary, String> {
         let wanted = text.to_ascii_uppercase();
         let matches = |name: &str| {

@@ -4,7 +4,10 @@
 use magpie_perception::{BgrImage, CameraInfo};
 use nalgebra::{Isometry3, Point3, Vector3};
 
-use super::{Board, BoardPoint, CalibrateError, board_pose, detect, view_of};
+use super::board::{Board, BoardPoint};
+use super::detect::{detect, view_of};
+use super::errors::CalibrateError;
+use super::pose::board_pose;
 
 /// Where a fiducial point was when the reference was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +39,7 @@ const POINTS_MIN: usize = 6;
 /// Points that do not lie as in the reference are something else.
 const RMS_PX_MAX: f64 = 3.0;
 
-/// The fiducials of one picture, in the optical frame.
+/// Returns the fiducials of one picture, in the optical frame.
 pub fn reference_points(
     image: &BgrImage,
     board: &Board,
@@ -54,7 +57,7 @@ pub fn reference_points(
     Ok(points)
 }
 
-/// A board is one rigid body, each single marker is one.
+/// Splits the points into rigid bodies: a board is one, and each single marker is one.
 fn bodies<'a>(board: &Board, points: &'a [BoardPoint]) -> Vec<&'a [BoardPoint]> {
     match board {
         Board::Markers { .. } => points.chunk_by(|a, b| a.id / 4 == b.id / 4).collect(),
@@ -62,7 +65,7 @@ fn bodies<'a>(board: &Board, points: &'a [BoardPoint]) -> Vec<&'a [BoardPoint]> 
     }
 }
 
-/// `None` while too little of the reference is in view.
+/// Measures drift. Returns `None` while too little of the reference is in view.
 pub fn measure_drift(
     image: &BgrImage,
     reference: &Reference,
@@ -81,7 +84,7 @@ pub fn measure_drift(
     if points.len() < POINTS_MIN {
         return Ok(None);
     }
-    // In their own plane, so that the solver may use that boards are flat.
+    // Points in their own plane let the solver use that boards are flat.
     let camera_from_plane = plane_frame(&points);
     let local: Vec<BoardPoint> = points
         .iter()
@@ -109,7 +112,7 @@ fn flat(point: &Point3<f64>) -> Point3<f64> {
     if point.z.abs() < 1e-6 { Point3::new(point.x, point.y, 0.0) } else { *point }
 }
 
-/// A frame in the middle of the points with z across their main plane.
+/// Returns a reference frame in the centroid of the points, z across their main plane.
 fn plane_frame(points: &[BoardPoint]) -> Isometry3<f64> {
     let center = points.iter().map(|point| point.in_board.coords).sum::<Vector3<f64>>()
         / points.len() as f64;

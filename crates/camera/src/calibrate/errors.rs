@@ -1,11 +1,11 @@
 //! Why something could not be calibrated.
 
-use crate::ImageProblem;
+use crate::errors::ImageProblem;
 
-/// What was attempted, and what to do.
+/// What was attempted, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    #[error("the board: {why}")]
+    #[error("the board cannot be used: {why}")]
     Board { why: String },
     #[error(
         "{views} usable views of the board where at least {needed} are needed; add pictures with \
@@ -21,9 +21,12 @@ pub enum CalibrateError {
          pixel {x_px:.0}, {y_px:.0}; add pictures with the board up to the corners of the picture"
     )]
     TurnsBack { x_px: f64, y_px: f64 },
-    #[error("no board pose explains the {points} points that were seen of it")]
+    #[error(
+        "no board pose explains the {points} points that were seen of it; take a picture that \
+         shows more of the board, and check that the calibration is of this camera"
+    )]
     NoPose { points: usize },
-    #[error("{pairs} pairs where at least {needed} are needed")]
+    #[error("{pairs} pairs where at least {needed} are needed; move the arm to more poses")]
     TooFewPairs { pairs: usize, needed: usize },
     #[error(
         "the arm turned by at most {turned_deg:.1} degrees between any two poses; turn the gripper \
@@ -39,23 +42,29 @@ pub enum CalibrateError {
         "no solver found a solution for these pairs; are poses and pictures in the same order?"
     )]
     NoSolution,
-    #[error("{points} depth pixels where at least {needed} are needed for a plane")]
+    #[error(
+        "{points} depth pixels where at least {needed} are needed for a plane; choose a larger \
+         region, or check what the depth camera sees there"
+    )]
     NoDepth { points: usize, needed: usize },
     #[error(
         "no plane holds half of the depth pixels (the best holds {share_percent:.0} % within \
          {tolerance_mm:.1} mm); clear the surface"
     )]
     NoPlane { share_percent: f64, tolerance_mm: f64 },
-    #[error("no {board} in the picture")]
+    #[error(
+        "no {board} in the picture; bring it wholly and sharply into view, and check its \
+         description"
+    )]
     NotInView { board: String },
     #[error(
         "a {board} looks the same when it is turned by half a turn, so its pose may flip; use a \
          ChArUco board, or a chessboard with an even and an odd number of inner corners"
     )]
-    TwoReadings { board: String },
-    #[error("the board is not as it was described: {doubt}")]
-    Doubtful { doubt: String },
-    #[error("use the image")]
+    AmbiguousOrientation { board: String },
+    #[error("the board is not as it was described: {mismatch}")]
+    Mismatch { mismatch: String },
+    #[error("the image cannot be used")]
     Image(#[from] ImageProblem),
     #[error("call OpenCV")]
     OpenCv(#[from] opencv::Error),

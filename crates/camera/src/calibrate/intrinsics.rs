@@ -5,23 +5,24 @@ use opencv::calib3d;
 use opencv::core::{Mat, Point2f, Point3f, Size, TermCriteria, TermCriteria_Type, Vector};
 use opencv::prelude::*;
 
-use super::coverage::guess;
+use super::board::View;
+use super::coverage::{Coverage, guess};
+use super::errors::CalibrateError;
 use super::matrices::{CvResult, objects, pixels};
-use super::pose::reprojection_rms_px;
+use super::pose::{board_pose, reprojection_rms_px};
 use super::select::Rejection;
-use super::{CalibrateError, Coverage, View, board_pose};
 
 /// A lens with everything that tells how good it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IntrinsicsReport {
     pub info: CameraInfo,
-    /// Over all corners of the views that were used.
+    /// The error over all corners of the views that were used.
     pub rms_px: f64,
-    /// Of views that the solution never saw, a fifth at a time.
+    /// The error over views that the solution never saw, a fifth at a time.
     pub held_out_rms_px: f64,
-    /// By view, as handed in: the error, or why it was left out.
+    /// The error of each view as handed in, or why it was left out.
     pub views: Vec<Result<f64, Rejection>>,
-    /// Standard deviations of fx, fy, cx, cy.
+    /// The standard deviations of fx, fy, cx, cy.
     pub std_px: [f64; 4],
     /// Whether the third radial coefficient earned its place on held-out views.
     pub uses_k3: bool,
@@ -60,10 +61,10 @@ pub fn calibrate_intrinsics(
     let first = solve(&pick(views, &used), false)?;
     let mut errors = first.per_view_px.clone();
     errors.sort_by(f64::total_cmp);
-    let usual_px = errors[errors.len() / 2];
+    let median_px = errors[errors.len() / 2];
     for (&index, &rms_px) in used.iter().zip(&first.per_view_px) {
-        if rms_px > MISFIT_FACTOR * usual_px && rms_px > usual_px + 0.3 {
-            rejected[index] = Some(Rejection::Misfit { rms_px, usual_px });
+        if rms_px > MISFIT_FACTOR * median_px && rms_px > median_px + 0.3 {
+            rejected[index] = Some(Rejection::Misfit { rms_px, median_px });
         }
     }
     used = usable(rejected);
@@ -181,7 +182,7 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
     })
 }
 
-/// Solves without a fifth of the views, then asks how well only their pose explains those.
+/// Solves without a fifth of the views, then asks how well their poses alone explain those.
 fn held_out_rms_px(views: &[&View], with_k3: bool) -> Result<f64, CalibrateError> {
     let folds = FOLDS.min(views.len());
     let (mut sum, mut count) = (0.0, 0_usize);

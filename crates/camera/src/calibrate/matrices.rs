@@ -5,17 +5,17 @@ use nalgebra::{Isometry3, Matrix3, Point2, Translation3, Vector3};
 use opencv::core::{CV_64F, Mat, Point2f, Point3d, Point3f, Vector};
 use opencv::prelude::*;
 
-use super::BoardPoint;
+use super::board::BoardPoint;
 
 pub(crate) type CvResult<T> = Result<T, opencv::Error>;
 
-/// f64 3x3.
+/// Returns f64 3x3.
 pub(crate) fn camera_matrix(info: &CameraInfo) -> CvResult<Mat> {
     let k = &info.intrinsics;
     Mat::from_slice_2d(&[[k.fx_px, 0.0, k.cx_px], [0.0, k.fy_px, k.cy_px], [0.0, 0.0, 1.0]])
 }
 
-/// f64 1x5 or 1x8.
+/// Returns f64 1x5 or 1x8.
 pub(crate) fn distortion(info: &CameraInfo) -> CvResult<Mat> {
     Mat::from_slice_2d(&[info.distortion.coefficients()])
 }
@@ -42,7 +42,7 @@ pub(crate) fn objects_f64(points: &[BoardPoint]) -> Vector<Point3d> {
     points.iter().map(|p| Point3d::new(p.in_board.x, p.in_board.y, p.in_board.z)).collect()
 }
 
-/// Any three numbers in a row or a column.
+/// Reads three numbers in a row or a column.
 pub(crate) fn vector3(mat: &impl MatTraitConst) -> CvResult<Vector3<f64>> {
     let mut wide = Mat::default();
     mat.convert_to(&mut wide, CV_64F, 1.0, 0.0)?;
@@ -51,25 +51,25 @@ pub(crate) fn vector3(mat: &impl MatTraitConst) -> CvResult<Vector3<f64>> {
     Ok(Vector3::new(values[0], values[1], values[2]))
 }
 
-/// From OpenCV's rotation vector and translation.
+/// Takes OpenCV's rotation vector and translation.
 pub(crate) fn isometry(rotation: &Vector3<f64>, translation: &Vector3<f64>) -> Isometry3<f64> {
     Isometry3::new(*translation, *rotation)
 }
 
-/// f64 3x3.
+/// Returns f64 3x3.
 pub(crate) fn rotation_mat(pose: &Isometry3<f64>) -> CvResult<Mat> {
     let r = pose.rotation.to_rotation_matrix();
     let row = |i: usize| [r[(i, 0)], r[(i, 1)], r[(i, 2)]];
     Mat::from_slice_2d(&[row(0), row(1), row(2)])
 }
 
-/// f64 3x1.
+/// Returns f64 3x1.
 pub(crate) fn translation_mat(pose: &Isometry3<f64>) -> CvResult<Mat> {
     let t = pose.translation.vector;
     Mat::from_slice_2d(&[[t.x], [t.y], [t.z]])
 }
 
-/// `None` if the rotation is none, as a solver leaves it that found nothing.
+/// Returns `None` if the rotation is none, as a solver leaves it that found nothing.
 pub(crate) fn pose_of(rotation: &Mat, translation: &Mat) -> CvResult<Option<Isometry3<f64>>> {
     if rotation.rows() != 3 || rotation.cols() != 3 || translation.total() != 3 {
         return Ok(None);
@@ -84,8 +84,8 @@ pub(crate) fn pose_of(rotation: &Mat, translation: &Mat) -> CvResult<Option<Isom
     Ok(rotation.map(|rotation| Isometry3::from_parts(Translation3::from(translation), rotation)))
 }
 
-/// The projective map that takes `from` to `to`, and which points it holds for. A tolerance of 0
-/// fits all points.
+/// Fits the projective map that takes `from` to `to`, and tells which points it holds for. With a
+/// tolerance of 0 it is fitted to all points.
 pub(crate) fn homography(
     from: &[Point2<f64>],
     to: &[Point2<f64>],

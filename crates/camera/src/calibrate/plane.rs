@@ -3,31 +3,33 @@
 use magpie_perception::{CameraInfo, DepthImage, Plane};
 use nalgebra::{Matrix3, Point3, Unit, Vector3};
 
-use super::CalibrateError;
+use super::errors::CalibrateError;
 
 /// A plane in the optical frame, its normal towards the camera.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlaneFit {
     pub plane: Plane,
-    /// Of the depth pixels that were looked at, this share lies on the plane.
+    /// The share of the depth pixels looked at that lies on the plane.
     pub inlier_share: f64,
-    /// Of those on the plane.
+    /// The distance from the plane of the pixels on it, root mean square.
     pub rms_mm: f64,
+    /// How many depth pixels were looked at.
     pub pixels: usize,
 }
 
 const PIXELS_MIN: usize = 100;
-/// Enough of a picture to find a plane in.
+/// More pixels than these do not make the plane better.
 const PIXELS_MAX: usize = 20_000;
 const TRIALS: usize = 400;
-/// The largest plane of a cleared cell is the support: least share of the pixels.
+/// The support of a cleared cell holds at least this share of the pixels.
 pub const CLEARED_SHARE_MIN: f64 = 0.5;
-/// Noise of a structured-light or time-of-flight camera: 2 mm and a few thousandths of the depth.
+/// The noise of a structured-light or time-of-flight camera is 2 mm and a few thousandths of the
+/// depth.
 const TOLERANCE_M: f64 = 0.002;
 const TOLERANCE_SHARE: f64 = 0.004;
 
-/// By RANSAC and then least squares over `region` (x, y, width, height in pixels; all if `None`); of
-/// the pixels that have depth, at least `share_min` must lie on it.
+/// Fits a plane by RANSAC and then by least squares over `region` (x, y, width, height in pixels;
+/// all if `None`). At least `share_min` of the pixels that have depth must lie on it.
 pub fn fit_plane(
     depth: &DepthImage,
     info: &CameraInfo,
@@ -97,13 +99,13 @@ fn points_in_camera(
         .collect()
 }
 
-/// `None` for three points on a line.
+/// Returns `None` for three points on a line.
 fn through(a: &Point3<f64>, b: &Point3<f64>, c: &Point3<f64>) -> Option<Plane> {
     let normal = Unit::try_new((b - a).cross(&(c - a)), 1e-9)?;
     Some(facing(normal, a))
 }
 
-/// Seen from the camera, its normal comes towards it.
+/// Turns the normal towards the camera.
 fn facing(normal: Unit<Vector3<f64>>, point: &Point3<f64>) -> Plane {
     let normal = if normal.dot(&point.coords) > 0.0 { -normal } else { normal };
     Plane { normal, offset_m: normal.dot(&point.coords) }

@@ -5,8 +5,9 @@ use nalgebra::Isometry3;
 use opencv::calib3d;
 use opencv::core::Mat;
 
+use super::board::BoardPoint;
+use super::errors::CalibrateError;
 use super::matrices::{camera_matrix, distortion, isometry, objects_f64, pixels, vector3};
-use super::{BoardPoint, CalibrateError};
 
 /// A board's pose and how well it explains what was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,7 +16,8 @@ pub struct BoardPose {
     pub rms_px: f64,
 }
 
-/// By OpenCV's `solvePnP`, refined by Levenberg-Marquardt. Needs six points, or four on a plane.
+/// Solves with OpenCV's `solvePnP` and refines with Levenberg-Marquardt. Six points are needed, or
+/// four on a plane.
 pub fn board_pose(points: &[BoardPoint], info: &CameraInfo) -> Result<BoardPose, CalibrateError> {
     let no_pose = || CalibrateError::NoPose { points: points.len() };
     let is_flat = points.iter().all(|point| point.in_board.z.abs() < 1e-9);
@@ -53,7 +55,8 @@ pub fn board_pose(points: &[BoardPoint], info: &CameraInfo) -> Result<BoardPose,
     Ok(BoardPose { camera_from_board, rms_px })
 }
 
-/// Root of the mean squared distance, per point; `None` if a point lies behind the camera.
+/// Returns the root of the mean squared distance, per point; `None` if a point lies behind the
+/// camera.
 pub(crate) fn reprojection_rms_px(
     points: &[BoardPoint],
     info: &CameraInfo,

@@ -1,11 +1,12 @@
-//! Boards to print, to scale: SVG or PDF, with a ruler to check the print by.
+//! Boards to print to scale, as SVG or PDF, with a ruler to check the print by.
 
 use std::fmt::Write;
 
+use super::board::Board;
 use super::charuco::has_marker;
-use super::{Board, CalibrateError};
+use super::errors::CalibrateError;
 
-/// A sheet of paper, larger side across.
+/// A sheet of paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFormat {
     A4,
@@ -19,6 +20,7 @@ impl PageFormat {
     pub const ALL: [PageFormat; 5] =
         [PageFormat::A4, PageFormat::Letter, PageFormat::A3, PageFormat::A2, PageFormat::A1];
 
+    /// Returns the larger side first.
     fn size_mm(self) -> (f64, f64) {
         match self {
             PageFormat::A4 => (297.0, 210.0),
@@ -30,8 +32,9 @@ impl PageFormat {
     }
 }
 
-/// Room for the ruler and the words below the board, and a white rim about it.
+/// A white rim about the board.
 const RIM_MM: f64 = 8.0;
+/// Room for the ruler and the words below the board.
 const FOOT_MM: f64 = 16.0;
 const RULER_MM: f64 = 100.0;
 
@@ -47,7 +50,7 @@ struct Sheet {
     items: Vec<Item>,
 }
 
-/// A drawing that prints to scale at 100 %.
+/// Draws a board that prints to scale at 100 %.
 pub fn board_svg(board: &Board, page: Option<PageFormat>) -> Result<String, CalibrateError> {
     let sheet = lay_out(board, page)?;
     let (width, height) = (sheet.width_mm, sheet.height_mm);
@@ -74,7 +77,7 @@ pub fn board_svg(board: &Board, page: Option<PageFormat>) -> Result<String, Cali
     Ok(svg)
 }
 
-/// A page that prints to scale at 100 % ("actual size").
+/// Draws a page that prints to scale at 100 % ("actual size").
 pub fn board_pdf(board: &Board, page: Option<PageFormat>) -> Result<Vec<u8>, CalibrateError> {
     let sheet = lay_out(board, page)?;
     let points = |mm: f64| mm * 72.0 / 25.4;
@@ -112,7 +115,7 @@ pub fn board_pdf(board: &Board, page: Option<PageFormat>) -> Result<Vec<u8>, Cal
     Ok(pdf_file(&objects).into_bytes())
 }
 
-/// Objects are numbered from 1; the first is the catalogue.
+/// Joins the objects to a file. Objects are numbered from 1; the first is the catalogue.
 fn pdf_file(objects: &[String]) -> String {
     let mut file = String::from("%PDF-1.4\n");
     let mut offsets = Vec::new();
@@ -171,7 +174,7 @@ fn lay_out(board: &Board, page: Option<PageFormat>) -> Result<Sheet, CalibrateEr
     Ok(sheet)
 }
 
-/// The smallest sheet that holds the board, unless one was asked for.
+/// Chooses the smallest sheet that holds the board, unless one was asked for.
 fn page_size(
     page: Option<PageFormat>,
     needed_w: f64,
@@ -193,7 +196,7 @@ fn page_size(
 }
 
 impl Sheet {
-    /// One rectangle for each run of black modules in a row.
+    /// Draws a rectangle for each run of black modules in a row.
     fn marker(&mut self, modules: &[Vec<bool>], [x_mm, y_mm]: [f64; 2], side_mm: f64) {
         let module_mm = side_mm / modules.len() as f64;
         for (row, whites) in modules.iter().enumerate() {

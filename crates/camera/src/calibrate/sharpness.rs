@@ -1,6 +1,6 @@
 //! How sharp a board is in a picture, from its own edges.
 //!
-//! Between two neighbouring corners runs an edge from black to white. Across the middle of it the
+//! Between two neighbouring corners runs an edge from black to white. Across its centre the
 //! brightness is read, and the distance over which it rises from a tenth to nine tenths is the
 //! edge's width. Unlike the variance of a Laplacian it does not depend on what else is in view.
 
@@ -8,14 +8,14 @@ use nalgebra::{Point2, Vector2};
 use opencv::core::Mat;
 use opencv::prelude::*;
 
+use super::board::{Board, BoardPoint};
 use super::matrices::CvResult;
-use super::{Board, BoardPoint};
 
 /// A weaker edge is noise.
 const CONTRAST_MIN: f64 = 20.0;
 const STEP_PX: f64 = 0.25;
 
-/// The width that one edge in five exceeds: motion blurs only the edges across it.
+/// Returns the 80th percentile of the widths of edges: motion blurs only the edges across it.
 pub(crate) fn edge_width_px(
     gray: &Mat,
     board: &Board,
@@ -42,7 +42,7 @@ pub(crate) fn edge_width_px(
     Ok(widths.get(widths.len() * 4 / 5).copied())
 }
 
-/// Across the middle of the edge from `a` to `b`, no further than `margin` of its length.
+/// Measures across the centre of the edge from `a` to `b`, no further than `margin` of its length.
 fn edge_width(gray: &Mat, a: Point2<f64>, b: Point2<f64>, margin: f64) -> CvResult<Option<f64>> {
     let along = b - a;
     let reach_px = (0.9 * margin * along.norm()).min(15.0);
@@ -50,12 +50,12 @@ fn edge_width(gray: &Mat, a: Point2<f64>, b: Point2<f64>, margin: f64) -> CvResu
         return Ok(None);
     }
     let across = Vector2::new(-along.y, along.x).normalize();
-    let middle = nalgebra::center(&a, &b);
+    let center = nalgebra::center(&a, &b);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 120")]
     let samples = (2.0 * reach_px / STEP_PX) as usize + 1;
     let mut profile = Vec::with_capacity(samples);
     for sample in 0..samples {
-        let at = middle + across * (sample as f64 * STEP_PX - reach_px);
+        let at = center + across * (sample as f64 * STEP_PX - reach_px);
         let Some(value) = bilinear(gray, at)? else { return Ok(None) };
         profile.push(value);
     }

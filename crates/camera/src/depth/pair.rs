@@ -5,16 +5,52 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{DepthImage, Frame, FrameSource, SourceError, StampNs};
+use magpie_perception::{
+    Counters, DepthImage, Frame, FrameSource, SharedClock, SourceError, StampNs,
+};
 
-use super::{Paired, Registration, units};
-use crate::live::LiveSource;
-use crate::{CameraHandle, CameraState, OpenError};
+use super::config::DepthConfig;
+use super::register::Registration;
+use crate::errors::OpenError;
+use crate::live::device::Open;
+use crate::live::stream::LiveStream;
+use crate::monitor::{CameraHandle, CameraState, Monitor};
 
-/// Enough for a depth camera that is faster than colour, or comes a little later.
+/// A depth camera that is faster than colour, or comes a little later, needs a few.
 const IMAGES_MAX: usize = 4;
 /// So many colour frames in a row without depth are no accident.
 const UNPAIRED_MAX: u64 = 10;
+
+/// A source whose frames have depth where there is any.
+pub struct Paired {
+    pub source: Box<dyn FrameSource + Send>,
+    pub handle: DepthHandle,
+}
+
+/// Why colour frames come without depth.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DepthTrouble {
+    #[error("depth lost: {reason}")]
+    Lost { reason: String },
+    #[error("depth ended: {reason}")]
+    Ended { reason: String },
+    /// The calibration of the depth camera is of another size.
+    #[error(
+        "depth is {depth_width_px}x{depth_height_px} px, another size than its camera_info has"
+    )]
+    Uncalibrated { depth_width_px: u32, depth_height_px: u32 },
+    /// The images can only be laid on each other with a registration.
+    #[error(
+        "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px: set \
+         depth.camera_info and depth.color_from_depth to register it"
+    )]
+    Unregistered { width_px: u32, height_px: u32, depth_width_px: u32, depth_height_px: u32 },
+    #[error(
+        "the last {frames} colour frames had no depth within {pairing_max:?}: see \
+         depth.pairing_ms_max"
+    )]
+    Unpaired { frames: u64, pairing_max: Duration },
+}
 
 /// Watches the depth stream from any thread.
 #[derive(Clone, Debug)]
@@ -24,34 +60,28 @@ pub struct DepthHandle {
     pairing_max: Duration,
 }
 
-/// Between the depth thread and whoever takes frames.
+/// What the depth thread and whoever takes frames share.
 #[derive(Debug, Default)]
 struct Shared {
     newest: Mutex<VecDeque<(StampNs, Arc<DepthImage>)>>,
     unpaired_in_a_row: AtomicU64,
     /// Why the last depth image could not be used.
-    unusable: Mutex<Option<String>>,
+    unusable: Mutex<Option<DepthTrouble>>,
 }
 
 impl DepthHandle {
-    /// Why frames come without depth, if they do.
-    pub fn trouble(&self) -> Option<String> {
+    /// Says why frames come without depth, if they do.
+    pub fn trouble(&self) -> Option<DepthTrouble> {
         match self.camera.state() {
-            CameraState::Lost { reason, .. } => return Some(format!("depth lost: {reason}")),
-            CameraState::Ended { reason } => return Some(format!("depth ended: {reason}")),
+            CameraState::Lost { reason, .. } => return Some(DepthTrouble::Lost { reason }),
+            CameraState::Ended { reason } => return Some(DepthTrouble::Ended { reason }),
             CameraState::Opening | CameraState::Streaming { .. } => {}
         }
         let unusable = self.shared.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        let unpaired = self.shared.unpaired_in_a_row.load(Ordering::Relaxed);
-        unusable.clone().or_else(|| {
-            (unpaired > UNPAIRED_MAX).then(|| {
-                format!(
-                    "the last {unpaired} colour frames had no depth within {:?}: see \
-                     depth.pairing_ms_max",
-                    self.pairing_max
-                )
-            })
-        })
+        let frames = self.shared.unpaired_in_a_row.load(Ordering::Relaxed);
+        let pairing_max = self.pairing_max;
+        let unpaired = || DepthTrouble::Unpaired { frames, pairing_max };
+        unusable.clone().or_else(|| (frames > UNPAIRED_MAX).then(unpaired))
     }
 
     pub fn stop(&self) {
@@ -64,55 +94,61 @@ struct PairedSource {
     handle: DepthHandle,
 }
 
-pub(super) fn start(
+/// Puts a depth stream beside a source of colour.
+pub fn pair_depth(
     color: Box<dyn FrameSource + Send>,
-    stream: LiveSource,
-    camera: CameraHandle,
-    registration: Option<Registration>,
-    unit_m: f64,
-    pairing_max: Duration,
+    config: DepthConfig,
+    clock: SharedClock,
 ) -> Result<Paired, OpenError> {
+    let DepthConfig { source, limits, unit_m, registration, pairing_max } = config;
+    source.check()?;
+    let from = format!("depth {}", source.describe());
+    // The loop's counters count colour frames alone.
+    let monitor = Arc::new(Monitor::new(clock, Arc::new(Counters::default())));
+    let camera = CameraHandle::new(Arc::clone(&monitor));
+    let open: Box<Open<DepthImage>> = Box::new(move || source.open(unit_m));
+    let stream = LiveStream::start(from, open, limits, monitor)?;
+    let registration = registration.as_ref().map(Registration::new);
+
     let shared = Arc::new(Shared::default());
     let handle = DepthHandle { camera, shared: Arc::clone(&shared), pairing_max };
     let name = "depth";
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || gather(stream, &shared, registration.as_ref(), unit_m))
+        .spawn(move || gather(stream, &shared, registration.as_ref()))
         .map_err(|source| OpenError::Thread { name, source })?;
     let source = Box::new(PairedSource { color, handle: handle.clone() });
     Ok(Paired { source, handle })
 }
 
-/// Ends with the stream.
+/// Keeps the newest images in the colour camera's view, until the stream ends.
 fn gather(
-    mut stream: LiveSource,
+    mut stream: LiveStream<DepthImage>,
     shared: &Shared,
     registration: Option<&Registration>,
-    unit_m: f64,
 ) {
-    // What ended it stands in the camera's state.
-    while let Ok(Some(frame)) = stream.next_frame() {
-        let raw = units::unpack(&frame.color, unit_m);
-        let (width_px, height_px) = (raw.width_px(), raw.height_px());
+    // An error that ends the stream stands in the camera's state.
+    while let Ok(Some(captured)) = stream.next() {
+        let raw = captured.image;
+        let (depth_width_px, depth_height_px) = (raw.width_px(), raw.height_px());
         let depth = match registration {
             Some(registration) => registration.apply(&raw),
             None => Some(raw),
         };
-        let unusable = depth.is_none().then(|| {
-            format!("depth is {width_px}x{height_px} px, another size than its camera_info has")
-        });
+        let uncalibrated = DepthTrouble::Uncalibrated { depth_width_px, depth_height_px };
+        let unusable = depth.is_none().then_some(uncalibrated);
         *shared.unusable.lock().unwrap_or_else(PoisonError::into_inner) = unusable;
         let Some(depth) = depth else { continue };
         let mut newest = shared.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.len() == IMAGES_MAX {
             newest.pop_front();
         }
-        newest.push_back((frame.stamp, Arc::new(depth)));
+        newest.push_back((captured.stamp, Arc::new(depth)));
     }
 }
 
 impl PairedSource {
-    /// Never waits.
+    /// Picks the depth image that is nearest in time; never waits for one.
     fn depth_of(&self, frame: &Frame) -> Option<DepthImage> {
         let shared = &self.handle.shared;
         let apart = |stamp: StampNs| stamp.since_ns(frame.stamp).max(frame.stamp.since_ns(stamp));
@@ -128,13 +164,14 @@ impl PairedSource {
         };
         let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
         if (depth.width_px(), depth.height_px()) != (width_px, height_px) {
-            let why = format!(
-                "depth is {}x{} px, colour {width_px}x{height_px} px: set depth.camera_info and \
-                 depth.color_from_depth to register it",
-                depth.width_px(),
-                depth.height_px()
-            );
-            *shared.unusable.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            let (depth_width_px, depth_height_px) = (depth.width_px(), depth.height_px());
+            *shared.unusable.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(DepthTrouble::Unregistered {
+                    width_px,
+                    height_px,
+                    depth_width_px,
+                    depth_height_px,
+                });
             return None;
         }
         shared.unpaired_in_a_row.store(0, Ordering::Relaxed);

@@ -3,15 +3,15 @@
 use magpie_perception::{CameraInfo, DepthImage};
 use nalgebra::{Isometry3, Point3, Vector3};
 
-use super::DepthCamera;
+use super::config::DepthCamera;
 
-/// What does not change from image to image.
+/// How to register depth, as far as that does not change from image to image.
 pub(crate) struct Registration {
     color_info: CameraInfo,
     color_from_depth: Isometry3<f64>,
     depth_width_px: u32,
     depth_height_px: u32,
-    /// Through each depth pixel, in the depth camera, with `z = 1`.
+    /// The rays through the depth pixels, in the depth camera, with `z = 1`.
     rays: Vec<Vector3<f64>>,
     /// How many colour pixels a depth pixel covers, each way.
     footprint_px: i64,
@@ -36,8 +36,9 @@ impl Registration {
         }
     }
 
-    /// Of two surfaces in one colour pixel the nearer is seen. A hole stays a hole, as does what only
-    /// the colour camera sees. `None` for an image of another size than the calibration's.
+    /// Brings an image into the colour camera's view. The nearer of two surfaces in one colour
+    /// pixel is seen. A hole stays a hole, as does what only the colour camera sees. Returns `None`
+    /// for an image of another size than the calibration's.
     pub(crate) fn apply(&self, depth: &DepthImage) -> Option<DepthImage> {
         if (depth.width_px(), depth.height_px()) != (self.depth_width_px, self.depth_height_px) {
             return None;
@@ -62,7 +63,8 @@ impl Registration {
         Some(registered.expect("as many values as the colour image has pixels"))
     }
 
-    /// Without this a depth image of lower resolution would leave a grid of holes.
+    /// Fills all colour pixels that a depth pixel covers: a depth image of lower resolution would
+    /// leave a grid of holes.
     fn splat(&self, registered: &mut [u16], x_px: f64, y_px: f64, mm: u16) {
         let half = (self.footprint_px - 1) as f64 / 2.0;
         #[expect(clippy::cast_possible_truncation, reason = "saturates outside of the image")]

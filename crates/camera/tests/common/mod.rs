@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use magpie_camera::{Camera, CameraConfig, LiveLimits, SourceKind};
+use magpie_camera::{Camera, CameraConfig};
 use magpie_perception::{Clock, Counters, StampNs};
 
 pub(crate) struct MachineClock(Instant);
@@ -25,10 +25,9 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-pub(crate) fn open(source: SourceKind) -> (Camera, Arc<Counters>) {
+pub(crate) fn open(config: &CameraConfig) -> (Camera, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    let config = CameraConfig { source, paced: false, limits: LiveLimits::default() };
     let clock = Arc::new(MachineClock::new());
-    let camera = magpie_camera::open(&config, clock, Arc::clone(&counters)).unwrap();
+    let camera = magpie_camera::open(config, clock, Arc::clone(&counters)).unwrap();
     (camera, counters)
 }

@@ -181,7 +181,7 @@ impl ReferenceFile {
             )));
         }
         let board = file.board.board().map_err(refuse)?;
-        board.check_one_reading().map_err(|error| refuse(error.to_string()))?;
+        board.check_unique_orientation().map_err(|error| refuse(error.to_string()))?;
         let points = file.points.iter().map(|row| match row.0[..] {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
             [id, x, y, z] if (0.0..1e6).contains(&id) => {

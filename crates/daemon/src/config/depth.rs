@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use magpie_camera::{DepthCamera, DepthConfig, SourceKind, read_camera_info};
+use magpie_camera::{CameraConfig, DepthCamera, DepthConfig, DepthSource, read_camera_info};
 use magpie_perception::Scene;
 use serde::Deserialize;
 
@@ -44,11 +44,11 @@ pub(super) fn check(
             let why = "and depth.v4l2 are two streams; remove one of them";
             return checker.refuse("depth.gstreamer", "...", why);
         }
-        (Some(stream), None) => stream.clone().source(),
-        (None, Some(stream)) => stream.clone().source(Some("Z16 ")),
+        (Some(stream), None) => DepthSource::GStreamer(stream.clone().source()),
+        (None, Some(stream)) => DepthSource::V4l2(stream.clone().source(Some("Z16 "))),
     };
     let limits = match source {
-        Source::Camera(camera) if is_live(&camera.source) => camera.limits,
+        Source::Camera(CameraConfig::Live(camera)) => camera.limits,
         _ => {
             let why = "needs a live colour camera beside it; files bring their own depth";
             return checker.refuse("depth", stream.describe(), why);
@@ -56,10 +56,6 @@ pub(super) fn check(
     };
     let registration = registration(checker, file, scene)?;
     Ok(Some(DepthConfig { source: stream, limits, unit_m, registration, pairing_max }))
-}
-
-fn is_live(source: &SourceKind) -> bool {
-    !matches!(source, SourceKind::ImageFolder(_) | SourceKind::VideoFile { .. })
 }
 
 /// `None` if depth is aligned with colour already.

@@ -141,7 +141,7 @@ impl Config {
     /// name exists.
     pub fn device_name(&self) -> Option<String> {
         let Source::Camera(camera) = &self.source else { return None };
-        camera.source.device_name()
+        camera.device_name()
     }
 
     /// Limits of the loop, for a model that advises `score_min`.

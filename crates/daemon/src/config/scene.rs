@@ -73,7 +73,7 @@ fn check_device(
 ) -> Result<(), ConfigError> {
     let Source::Camera(camera) = source else { return Ok(()) };
     let name = &camera_info.camera_name;
-    match camera.source.device_name() {
+    match camera.device_name() {
         Some(device) if name.starts_with("usb_") && *name != device => {
             let why = "is the calibration of another camera; calibrate this one, or set \
                        camera_name in the file to its name in /dev/v4l/by-id if it is the same";

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use magpie_camera::{CameraConfig, ImageFolderConfig, LiveLimits, SourceKind, V4l2Config};
+use magpie_camera::{
+    CameraConfig, FileSource, FilesConfig, GStreamerConfig, ImageFolderConfig, LiveConfig,
+    LiveLimits, LiveSource, RtspConfig, V4l2Config,
+};
 use serde::Deserialize;
 
 use super::checker::{Checker, ConfigError};
@@ -35,14 +38,14 @@ pub(super) struct V4l2File {
 
 impl V4l2File {
     /// `fourcc` is what the device is asked for where the file does not say.
-    pub(super) fn source(self, fourcc: Option<&str>) -> SourceKind {
-        SourceKind::V4l2(V4l2Config {
+    pub(super) fn source(self, fourcc: Option<&str>) -> V4l2Config {
+        V4l2Config {
             device: self.device,
             width_px: self.width_px,
             height_px: self.height_px,
             fps: self.fps,
             fourcc: self.fourcc.or_else(|| fourcc.map(str::to_owned)),
-        })
+        }
     }
 }
 
@@ -53,8 +56,8 @@ pub(super) struct GstreamerFile {
 }
 
 impl GstreamerFile {
-    pub(super) fn source(self) -> SourceKind {
-        SourceKind::GStreamer { pipeline: self.pipeline }
+    pub(super) fn source(self) -> GStreamerConfig {
+        GStreamerConfig { pipeline: self.pipeline }
     }
 }
 
@@ -95,23 +98,26 @@ pub(super) fn check(
     file: SourceFile,
     limits: LiveLimits,
 ) -> Result<Source, ConfigError> {
-    let live = |source| Source::Camera(CameraConfig { source, paced: true, limits });
+    let live = |source| Source::Camera(CameraConfig::Live(LiveConfig { source, limits }));
+    let files = |source, looped| {
+        Source::Camera(CameraConfig::Files(FilesConfig { source, looped, paced: true }))
+    };
     let mut sources = Vec::new();
     sources.extend(file.demo.map(|_| Source::Demo));
-    sources.extend(file.v4l2.map(|v4l2| live(v4l2.source(None))));
-    sources.extend(file.gstreamer.map(|gstreamer| live(gstreamer.source())));
-    sources.extend(file.rtsp.map(|source| live(SourceKind::Rtsp { url: source.url })));
+    sources.extend(file.v4l2.map(|v4l2| live(LiveSource::V4l2(v4l2.source(None)))));
+    sources.extend(file.gstreamer.map(|stream| live(LiveSource::GStreamer(stream.source()))));
+    sources.extend(file.rtsp.map(|rtsp| live(LiveSource::Rtsp(RtspConfig { url: rtsp.url }))));
     sources.extend(file.video_file.map(|video| {
-        live(SourceKind::VideoFile { path: checker.resolve(&video.path), loop_: video.r#loop })
+        files(FileSource::VideoFile { path: checker.resolve(&video.path) }, video.r#loop)
     }));
     if let Some(folder) = file.image_folder {
         let interval_ms = folder.frame_interval_ms.unwrap_or(100);
-        sources.push(live(SourceKind::ImageFolder(ImageFolderConfig {
+        let source = FileSource::ImageFolder(ImageFolderConfig {
             path: checker.resolve(&folder.path),
             depth_path: folder.depth_path.map(|path| checker.resolve(&path)),
-            loop_: folder.r#loop,
             frame_interval: checker.time("source.image_folder.frame_interval_ms", interval_ms)?,
-        })));
+        });
+        sources.push(files(source, folder.r#loop));
     }
     sources.extend(file.recording.map(|recording| Source::Recording {
         path: checker.resolve(&recording.path),

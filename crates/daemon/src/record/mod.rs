@@ -1,6 +1,5 @@
 //! Records what a run sees and finds, on a thread of its own.
 
-pub mod messages;
 mod queue;
 mod recorder;
 mod tap;

@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use magpie_perception::{SharedClock, StampNs};
-use magpie_recording::{RecordingError, Ring, RingLimits, WriteOptions};
+use magpie_recording::{RecordingError, Ring, RingLimits, StoredFile, WriteOptions};
 use magpie_wire::{self as wire, Reason};
 
-use super::messages;
 use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, REASON_SHOWN_NS, Shared};
 use super::tap::Tap;
 use super::writer::{FileOutput, Output, Writer};
@@ -196,7 +195,7 @@ fn open_ring(
         kept_bytes_max: ring.kept_bytes_max,
         free_bytes_min,
     };
-    let attachments = messages::config_file(&origin.config).into_iter().collect();
+    let attachments = StoredFile::config(&origin.config).into_iter().collect();
     Ring::open(folder, &origin.cell, origin.info.clone(), options, limits, attachments)
 }
 
@@ -206,8 +205,8 @@ mod tests {
     use crate::config::{Config, FileLimits};
     use magpie_network::SystemClock;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
-        Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
+        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, GraspRefusal,
+        Instance, Mask, Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
     use magpie_wire::Identities;
@@ -314,7 +313,7 @@ mod tests {
         recorder.finish().unwrap();
         assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
         let [kept] = <[PathBuf; 1]>::try_from(recordings(&folder.path().join("kept"))).unwrap();
-        let mut reader = MessageReader::open(&kept, messages::STATUS_TOPIC).unwrap();
+        let mut reader = MessageReader::statuses(&kept).unwrap();
         let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
         assert_eq!(statuses, 3, "every change is recorded");
     }
@@ -352,8 +351,7 @@ mod tests {
                 mask: Mask::empty(SIDE_PX, SIDE_PX),
                 bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
             },
-            grasps: Vec::new(),
-            refusal: None,
+            grasps: Err(GraspRefusal::NoSurface),
             deepest_px: [0.0; 2],
             height_m: None,
             position_in_reference: None,

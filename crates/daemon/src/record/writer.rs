@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use magpie_perception::StampNs;
 use magpie_recording::{
-    FrameWriter, RecordingError, Results, Ring, WriteOptions, check_free_bytes,
+    FrameWriter, RecordingError, Results, Ring, StoredFile, WriteOptions, check_free_bytes,
 };
 use magpie_wire::{self as wire, Reason};
-use prost::Message;
 
-use super::messages;
 use super::queue::{End, FrameItem, Item, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
 
@@ -80,8 +78,7 @@ impl Writer {
                 }
                 Item::Status { stamp, status } => {
                     now = stamp;
-                    let data = status.encode_to_vec();
-                    self.output.writer(stamp)?.write_message(stamp, &messages::status(&data))?;
+                    self.output.writer(stamp)?.write_status(stamp, &status)?;
                 }
             }
             // The item is written first, so that what is kept shows why it is kept.
@@ -97,11 +94,11 @@ impl Writer {
 
     fn write_frame(&mut self, item: &FrameItem) -> Result<(), RecordingError> {
         let FrameItem { frame, report, .. } = item;
-        let message = self.to_wire(item).encode_to_vec();
+        let message = self.to_wire(item);
         let results = Results {
+            message: &message,
             packages: &report.packages,
             class_names: &self.origin.identities.class_names,
-            message: messages::packages(&message),
         };
         let writer = self.output.writer(frame.stamp)?;
         if item.missed_before > 0 {
@@ -237,7 +234,7 @@ impl FileOutput {
             _ => PathBuf::from("."),
         };
         let mut writer = FrameWriter::create(path, origin.info.clone(), options)?;
-        if let Some(config) = messages::config_file(&origin.config) {
+        if let Some(config) = StoredFile::config(&origin.config) {
             writer.attach(&config)?;
         }
         Ok(FileOutput { folder, writer, limits, free_bytes_min, first: None })

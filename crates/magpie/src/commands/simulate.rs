@@ -107,7 +107,8 @@ fn create(path: &Path, truth: &Truth, seed: u64) -> Result<FrameWriter, Failure>
         ("made_by".to_owned(), format!("magpie {} simulate", env!("CARGO_PKG_VERSION"))),
         ("seed".to_owned(), seed.to_string()),
     ];
-    let info = RecordingInfo { scene: Some(scene), identity: identity.into() };
+    let info =
+        RecordingInfo { scene: Some(scene), identity: identity.into(), ..RecordingInfo::default() };
     let options = WriteOptions {
         color: ColorCoding::Jpeg { quality: BELT_JPEG_QUALITY },
         depth: DepthCoding::Png,

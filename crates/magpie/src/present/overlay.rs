@@ -22,7 +22,7 @@ impl Drawn {
             package_type: class_names[package.instance.class_id].clone(),
             track_id: package.track_id,
             score: package.instance.score,
-            contact_px: package.grasps.first().map(|grasp| grasp.contact_px),
+            contact_px: package.best_grasp().map(|grasp| grasp.contact_px),
             deepest_px: package.deepest_px,
         }
     }

@@ -63,7 +63,7 @@ pub fn packages(packages: &Packages, class_names: &[String]) -> String {
         "why not",
     ]);
     for package in &packages.packages {
-        let [x, y] = package.grasps.first().map_or(package.deepest_px, |grasp| grasp.contact_px);
+        let [x, y] = package.best_grasp().map_or(package.deepest_px, |grasp| grasp.contact_px);
         table.add_row([
             number(package.pick_rank),
             number(package.track_id),
@@ -71,10 +71,10 @@ pub fn packages(packages: &Packages, class_names: &[String]) -> String {
             number(format!("{:.2}", package.instance.score)),
             number(package.instance.mask.area_px()),
             number(format!("{x:.0}, {y:.0}")),
-            decimal(package.grasps.first().map(|grasp| grasp.quality), 2),
+            decimal(package.best_grasp().map(|grasp| grasp.quality.product()), 2),
             decimal(package.height_m, 3),
             size(package.size.map(Into::into)),
-            Cell::new(package.refusal.map_or("", |why| refusal(why.into()))),
+            Cell::new(package.refusal().map_or("", |why| refusal(why.into()))),
         ]);
     }
     table.to_string()

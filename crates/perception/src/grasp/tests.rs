@@ -1,10 +1,15 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 
-use nalgebra::{Isometry3, Unit};
+use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use proptest::prelude::*;
 
+use super::package::unplanned;
+use super::search::order;
 use super::*;
-use crate::{CameraInfo, CameraPlace, Distortion, Intrinsics, Mask, Plane};
+use crate::{
+    CameraInfo, CameraPlace, Cup, DepthImage, DepthProblem, Distortion, GraspRefusal, Instance,
+    Intrinsics, Mask, Package, Plane, PoseSource, Scene, Tool,
+};
 
 const LIMITS: GraspLimits =
     GraspLimits { per_package_max: 3, tilt_deg_max: 50.0, quality_min: 0.05 };
@@ -86,9 +91,9 @@ fn order(plan: &Plan) -> Vec<u64> {
 fn without_depth_the_pose_lies_on_the_support_plane_and_says_so() {
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], None, &scene());
     let package = &found.packages[0];
-    assert_eq!(package.grasps[0].pose_source, PoseSource::SupportPlane);
+    assert_eq!(package.grasps()[0].pose_source, PoseSource::SupportPlane);
     assert_eq!((package.height_m, package.size, found.depth_problem), (None, None, None));
-    let contact = package.grasps[0].reference_from_grasp.translation.vector;
+    let contact = package.grasps()[0].reference_from_grasp.translation.vector;
     assert!((contact - Vector3::new(0.0, 0.0, 1.0)).norm() < 0.01, "{contact}");
 }
 
@@ -99,7 +104,7 @@ fn the_least_quality_holds_without_depth_too() {
         let limits = GraspLimits { quality_min, ..LIMITS };
         let found = plan(instances, &[1], None, Some(&scene()), &limits, &mut PlanState::default());
         let package = &found.packages[0];
-        (package.grasps.len(), package.refusal)
+        (package.grasps().len(), package.refusal())
     };
     assert_eq!(planned(0.3), (1, None));
     assert_eq!(planned(0.6), (0, Some(GraspRefusal::NoSeal)));
@@ -124,8 +129,8 @@ fn a_package_that_hides_another_is_seen_across_the_shadow_beside_it() {
 fn without_a_calibration_there_is_no_grasp_and_it_says_why() {
     let instances = vec![instance(rectangle(140, 100, 40, 40))];
     let found = plan(instances, &[1], None, None, &LIMITS, &mut PlanState::default());
-    assert!(found.packages[0].grasps.is_empty());
-    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::NotCalibrated));
+    assert!(found.packages[0].grasps().is_empty());
+    assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::NotCalibrated));
 }
 
 #[test]
@@ -133,8 +138,11 @@ fn depth_without_a_single_measurement_is_named_and_not_used() {
     let holes = DepthImage::new(320, 240, vec![0; 320 * 240]).unwrap();
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&holes), &scene());
     assert_eq!(found.depth_problem, Some(DepthProblem::Empty));
-    let grasp = &found.packages[0].grasps[0];
-    assert_eq!((grasp.pose_source, grasp.depth_hole_fraction), (PoseSource::SupportPlane, 1.0));
+    let grasp = &found.packages[0].grasps()[0];
+    assert_eq!(
+        (grasp.pose_source, grasp.quality.depth_hole_fraction()),
+        (PoseSource::SupportPlane, 1.0)
+    );
 }
 
 #[test]
@@ -148,13 +156,13 @@ fn depth_in_another_unit_is_named_and_not_used() {
             panic!("{:?} at factor {factor}", found.depth_problem)
         };
         assert!((ratio / factor as f32 - 1.0).abs() < 0.01, "{ratio} for {factor}");
-        assert_eq!(found.packages[0].grasps[0].pose_source, PoseSource::SupportPlane);
+        assert_eq!(found.packages[0].grasps()[0].pose_source, PoseSource::SupportPlane);
     }
     let blind = Scene { support_plane_in_camera: None, ..scene() };
     let depth = DepthImage::new(320, 240, vec![20_000; 320 * 240]).unwrap();
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &blind);
     assert_eq!(found.depth_problem, Some(DepthProblem::OutOfRange { median_m: 20.0 }));
-    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::NoSurface));
+    assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::NoSurface));
 }
 
 #[test]
@@ -162,7 +170,7 @@ fn a_package_over_a_hole_in_the_depth_falls_back_to_the_support_plane() {
     let depth = blocks(&[(140, 100, 40, 40, 0)]);
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &scene());
     assert_eq!(found.depth_problem, None);
-    assert_eq!(found.packages[0].grasps[0].pose_source, PoseSource::SupportPlane);
+    assert_eq!(found.packages[0].grasps()[0].pose_source, PoseSource::SupportPlane);
 }
 
 #[test]
@@ -170,8 +178,8 @@ fn a_tool_larger_than_the_package_is_refused_by_name() {
     let large = Scene { tool: Tool::single_cup(0.1), ..scene() };
     for depth in [None, Some(&blocks(&[(140, 100, 40, 40, 900)]))] {
         let found = plan_once(vec![rectangle(140, 100, 40, 40)], depth, &large);
-        assert_eq!(found.packages[0].refusal, Some(GraspRefusal::ToolTooLarge));
-        assert!(found.packages[0].grasps.is_empty());
+        assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::ToolTooLarge));
+        assert!(found.packages[0].grasps().is_empty());
     }
 }
 
@@ -193,7 +201,7 @@ fn poses_are_in_base_where_the_cell_is_calibrated() {
     let depth = blocks(&[(140, 100, 40, 40, 900)]);
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &calibrated);
     let package = &found.packages[0];
-    let base_from_grasp = package.grasps[0].reference_from_grasp;
+    let base_from_grasp = package.grasps()[0].reference_from_grasp;
     let off = base_from_grasp.translation.vector - Vector3::new(0.5, 0.0, 0.1);
     assert!(off.norm() < 0.01, "{base_from_grasp}");
     let approach_in_base = base_from_grasp * Vector3::z();
@@ -210,7 +218,7 @@ fn poses_are_in_the_gripper_where_the_camera_is_on_the_arm() {
     let on_arm = Scene { camera_place: Some(place), ..scene() };
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &on_arm);
     assert_eq!(on_arm.reference_frame(), crate::ReferenceFrame::Gripper);
-    let contact = found.packages[0].grasps[0].reference_from_grasp.translation.vector;
+    let contact = found.packages[0].grasps()[0].reference_from_grasp.translation.vector;
     assert!((contact - Vector3::new(0.0, 0.1, 0.7)).norm() < 0.01, "{contact}");
 }
 
@@ -230,7 +238,7 @@ fn a_package_cut_by_the_image_s_border_has_no_size() {
     let depth = blocks(&[(0, 100, 60, 40, 900)]);
     let found = plan_once(vec![rectangle(0, 100, 60, 40)], Some(&depth), &scene());
     assert_eq!(found.packages[0].size, None);
-    assert!(!found.packages[0].grasps.is_empty());
+    assert!(!found.packages[0].grasps().is_empty());
 }
 
 #[test]
@@ -239,14 +247,14 @@ fn a_wall_beside_the_contact_blocks_the_approach() {
     let narrow = [(140, 60, 17, 120, 950), (120, 60, 20, 120, 800), (157, 60, 20, 120, 800)];
     let depth = blocks(&narrow);
     let found = plan_once(vec![rectangle(140, 60, 17, 120)], Some(&depth), &scene());
-    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::Blocked));
+    assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::Blocked));
     let slim = Tool { approach_radius_m: 0.01, ..Tool::single_cup(0.01) };
     let found = plan_once(
         vec![rectangle(140, 60, 17, 120)],
         Some(&depth),
         &Scene { tool: slim, ..scene() },
     );
-    assert_eq!(found.packages[0].refusal, None);
+    assert_eq!(found.packages[0].refusal(), None);
 }
 
 #[test]
@@ -254,7 +262,7 @@ fn a_steep_face_is_refused() {
     let normal = Vector3::new(1.5, 0.0, -1.0).normalize();
     let depth = plane_depth(0.8, normal, &scene().camera_info);
     let found = plan_once(vec![rectangle(140, 100, 40, 40)], Some(&depth), &scene());
-    assert_eq!(found.packages[0].refusal, Some(GraspRefusal::TooSteep));
+    assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::TooSteep));
 }
 
 #[test]
@@ -283,10 +291,10 @@ fn a_tool_of_four_cups_uses_all_on_a_large_box_and_one_on_a_small_one() {
     let tool = Scene { tool: four_cups(), ..scene() };
     let depth = blocks(&[(100, 80, 80, 60, 900), (230, 150, 14, 14, 900)]);
     let found = plan_once(vec![rectangle(100, 80, 80, 60)], Some(&depth), &tool);
-    let large = &found.packages[0].grasps[0];
+    let large = &found.packages[0].grasps()[0];
     assert_eq!(large.cups.indices().collect::<Vec<_>>(), [0, 1, 2, 3]);
     let found = plan_once(vec![rectangle(230, 150, 14, 14)], Some(&depth), &tool);
-    let small = &found.packages[0].grasps[0];
+    let small = &found.packages[0].grasps()[0];
     assert_eq!(small.cups.indices().count(), 1);
     // The tool's axis is a cup's distance away from the package's middle.
     let axis = small.reference_from_grasp.translation.vector;
@@ -333,7 +341,11 @@ fn on_a_still_scene_the_chosen_grasps_and_the_order_stay() {
         let next = plan_again(masks(), Some(&noisy(&still, seed, 2)), &scene(), &mut state);
         assert_eq!(order(&next), order(&first), "frame {seed}");
         for (package, before) in next.packages.iter().zip(&first.packages) {
-            assert_eq!(package.grasps[0].contact_px, before.grasps[0].contact_px, "frame {seed}");
+            assert_eq!(
+                package.grasps()[0].contact_px,
+                before.grasps()[0].contact_px,
+                "frame {seed}"
+            );
         }
     }
 }
@@ -344,7 +356,7 @@ fn a_grasp_goes_with_its_package() {
     let mut at = |x: u32| {
         let depth = blocks(&[(x, 80, 90, 60, 900)]);
         let found = plan_again(vec![rectangle(x, 80, 90, 60)], Some(&depth), &scene(), &mut state);
-        found.packages[0].grasps[0].contact_px[0] - x as f32
+        found.packages[0].grasps()[0].contact_px[0] - x as f32
     };
     let first = at(40);
     for x in [47, 54, 61, 100] {
@@ -419,11 +431,11 @@ proptest! {
         for _ in 0..2 {
             let found = plan_again(masks(), Some(&depth), &scene, &mut state);
             for package in &found.packages {
-                prop_assert_eq!(package.grasps.is_empty(), package.refusal.is_some());
-                prop_assert!(package.grasps.len() <= LIMITS.per_package_max);
+                prop_assert_eq!(package.grasps().is_empty(), package.refusal().is_some());
+                prop_assert!(package.grasps().len() <= LIMITS.per_package_max);
                 prop_assert!((0.0..=1.0).contains(&package.occluded_share));
-                for grasp in &package.grasps {
-                    prop_assert!(grasp.quality.is_finite() && grasp.quality <= 1.0);
+                for grasp in package.grasps() {
+                    prop_assert!(grasp.quality.product().is_finite() && grasp.quality.product() <= 1.0);
                     prop_assert!(grasp.cups.indices().next().is_some());
                     let pose = &grasp.reference_from_grasp;
                     prop_assert!(pose.translation.vector.iter().all(|v| v.is_finite()));
@@ -431,7 +443,7 @@ proptest! {
                     let [px, py] = grasp.contact_px.map(|v| v as u32);
                     prop_assert!(package.instance.mask.contains(px, py), "{:?}", grasp.contact_px);
                 }
-                let best = package.grasps.iter().map(|grasp| grasp.quality);
+                let best = package.grasps().iter().map(|grasp| grasp.quality.product());
                 prop_assert!(best.clone().skip(1).zip(best).all(|(b, a)| b <= 1.35 * a + 1e-6));
             }
         }
@@ -445,7 +457,7 @@ fn noise_tilts_a_grasp_by_little_where_the_face_around_the_cup_is_flat() {
     for seed in 1..20 {
         let depth = noisy(&flat, seed, 8);
         let found = plan_once(vec![rectangle(90, 60, 140, 120)], Some(&depth), &scene());
-        let approach = found.packages[0].grasps[0].reference_from_grasp * Vector3::z();
+        let approach = found.packages[0].grasps()[0].reference_from_grasp * Vector3::z();
         worst_deg = worst_deg.max(approach.angle(&Vector3::z()).to_degrees());
     }
     // The cup alone covers a tenth of the face: its slope is off by some degrees.
@@ -458,7 +470,7 @@ fn film_is_trusted_less_where_noise_hides_its_wrinkles() {
     let quality = |depth: &DepthImage, class: &str| {
         let mut state = PlanState::for_classes(&[class.to_owned()]);
         let found = plan_again(vec![rectangle(120, 80, 80, 80)], Some(depth), &scene(), &mut state);
-        found.packages[0].grasps.first().map_or(0.0, |grasp| grasp.quality)
+        found.packages[0].grasps().first().map_or(0.0, |grasp| grasp.quality.product())
     };
     let (quiet, noisy) = (noisy(&flat, 3, 1), noisy(&flat, 3, 12));
     assert!(quality(&quiet, "poly_bag") > 0.8 * quality(&quiet, "box"));
@@ -472,7 +484,7 @@ fn a_heavy_box_that_the_border_cuts_is_off_balance_and_a_light_one_is_not() {
         let depth = blocks(&[(x, y, w, h, mm)]);
         let instances = vec![instance(rectangle(x, y, w, h))];
         let state = &mut PlanState::default();
-        plan(instances, &[1], Some(&depth), Some(&scene()), &limits, state).packages[0].refusal
+        plan(instances, &[1], Some(&depth), Some(&scene()), &limits, state).packages[0].refusal()
     };
     assert_eq!(refusal((200, 50, 120, 140), 700), Some(GraspRefusal::OffBalance));
     assert_eq!(refusal((260, 90, 60, 60), 975), None);
@@ -531,8 +543,8 @@ fn many_packages_are_planned_as_each_of_them_alone() {
     for package in &together.packages {
         let mask = masks[package.track_id as usize - 1].clone();
         let alone = &plan_once(vec![mask], Some(&depth), &scene).packages[0];
-        assert!(!package.grasps.is_empty());
-        assert_eq!((&package.grasps, package.size), (&alone.grasps, alone.size));
+        assert!(!package.grasps().is_empty());
+        assert_eq!((package.grasps(), package.size), (alone.grasps(), alone.size));
     }
 }
 
@@ -557,7 +569,7 @@ fn beside_a_wall(tool: Tool) -> Option<GraspRefusal> {
     let depth = blocks(&[(100, 80, 70, 80, 800), wall]);
     let found =
         plan_once(vec![rectangle(100, 80, 70, 80)], Some(&depth), &Scene { tool, ..scene() });
-    found.packages[0].refusal
+    found.packages[0].refusal()
 }
 
 #[test]
@@ -580,7 +592,7 @@ fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
     let mut packages: Vec<Package> = (1..5)
         .map(|id| Package {
             height_m: (id % 2 == 0).then_some(f64::NAN),
-            ..unplanned(instance(rectangle(10, 10, 20, 20)), id, Vec::new())
+            ..unplanned(instance(rectangle(10, 10, 20, 20)), id)
         })
         .collect();
     order::sort(&mut packages, None);
@@ -598,7 +610,7 @@ fn between_searches_contacts_stay_and_their_poses_are_measured_anew() {
         let mm = 800 + 2 * frame;
         let depth = blocks(&[(100, 80, 80, 70, mm)]);
         let found = plan_again(mask(), Some(&depth), &scene(), state);
-        let best = &found.packages[0].grasps[0];
+        let best = &found.packages[0].grasps()[0];
         let z_m = best.reference_from_grasp.translation.z;
         assert!((z_m - f64::from(mm) / 1000.0).abs() < 0.0006, "frame {frame}: {z_m}");
         assert_eq!(*contact.get_or_insert(best.contact_px), best.contact_px, "frame {frame}");
@@ -612,13 +624,13 @@ fn a_contact_that_was_lost_is_searched_for_at_once() {
     for frame in 0..6 {
         let free = blocks(&[(100, 80, 120, 70, 800)]);
         let before = plan_again(mask(), Some(&free), &scene(), state);
-        let [x, y] = before.packages[0].grasps[0].contact_px.map(|at| at as u32);
+        let [x, y] = before.packages[0].grasps()[0].contact_px.map(|at| at as u32);
         // A hole where it was held.
         let holed = blocks(&[(100, 80, 120, 70, 800), (x - 12, y - 12, 24, 24, 0)]);
         let found = plan_again(mask(), Some(&holed), &scene(), state);
-        let grasp = &found.packages[0].grasps[0];
+        let grasp = &found.packages[0].grasps()[0];
         let [dx, dy] = [grasp.contact_px[0] - x as f32, grasp.contact_px[1] - y as f32];
-        assert!(dx.hypot(dy) > 12.0 && grasp.quality > 0.2, "frame {frame}: {grasp:?}");
+        assert!(dx.hypot(dy) > 12.0 && grasp.quality.product() > 0.2, "frame {frame}: {grasp:?}");
     }
 }
 
@@ -632,11 +644,11 @@ fn a_package_that_was_refused_is_searched_again_soon_and_at_once_where_it_moved(
         let state = &mut PlanState::default();
         for _ in 0..frames {
             let found = plan_again(at(120), Some(&steep), &scene(), state);
-            assert_eq!(found.packages[0].refusal, Some(GraspRefusal::TooSteep));
+            assert_eq!(found.packages[0].refusal(), Some(GraspRefusal::TooSteep));
         }
         let waited = (0..9).take_while(|_| {
             let found = plan_again(at(120), Some(&level), &scene(), state);
-            found.packages[0].refusal.is_some()
+            found.packages[0].refusal().is_some()
         });
         assert!(waited.count() < 4, "after {frames} frames");
 
@@ -645,6 +657,6 @@ fn a_package_that_was_refused_is_searched_again_soon_and_at_once_where_it_moved(
             plan_again(at(120), Some(&steep), &scene(), state);
         }
         let moved = plan_again(at(130), Some(&level), &scene(), state);
-        assert_eq!(moved.packages[0].refusal, None, "after {frames} frames");
+        assert_eq!(moved.packages[0].refusal(), None, "after {frames} frames");
     }
 }

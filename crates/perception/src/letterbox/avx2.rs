@@ -4,7 +4,7 @@
 
 use pulp::x86::V3;
 
-use super::pair_at;
+use super::pair::pair_at;
 
 /// Content pixels that are made together.
 const GROUP: usize = 4;
@@ -14,12 +14,12 @@ const GROUP: usize = 4;
 pub(super) struct Taps {
     /// Where the left neighbour begins in a source row.
     offsets: Vec<[u32; GROUP]>,
-    /// Of pixels 0 and 2, then of 1 and 3: three times the left and the right weight, of 2048.
+    /// For pixels 0 and 2, then for 1 and 3: three times the left and the right weight.
     weights: Vec<[[i16; 16]; 2]>,
 }
 
 impl Taps {
-    /// From the offset and both weights of each content pixel.
+    /// `taps` are the offset and both weights of each content pixel.
     pub(super) fn new(taps: &[(u32, i16, i16)]) -> Taps {
         let mut made = Taps::default();
         for group in taps.chunks(GROUP) {
@@ -40,7 +40,7 @@ impl Taps {
     }
 }
 
-/// To `u16 [content_width_px, 3]`, 8.7 fixed point. `source` goes on behind the row, up to the end
+/// Shrinks a row to `u16 [content_width_px, 3]`, 8.7 fixed point. `source` goes on behind the row, up to the end
 /// of the image.
 #[inline(always)]
 pub(super) fn shrink(simd: V3, taps: &Taps, source: &[u8], values: &mut [u16]) {

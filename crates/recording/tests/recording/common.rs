@@ -40,7 +40,7 @@ pub(crate) fn scene() -> Scene {
 
 pub(crate) fn info() -> RecordingInfo {
     let identity = BTreeMap::from([("model".to_owned(), "universal".to_owned())]);
-    RecordingInfo { scene: Some(scene()), identity }
+    RecordingInfo { scene: Some(scene()), base_frame_id: "cell_3_base".into(), identity }
 }
 
 /// Every value of every frame differs from its neighbours, so nothing passes by accident.

@@ -5,6 +5,7 @@
 mod common;
 mod damage;
 mod kill;
+mod old;
 mod playback;
 mod results;
 mod ring;

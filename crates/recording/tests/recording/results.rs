@@ -1,22 +1,21 @@
-//! What was found in the frames, beside them.
+//! The results of frames, beside the frames.
 
-use foxglove::Encode;
 use foxglove::messages::points_annotation::Type;
-use foxglove::messages::{ImageAnnotations, Log, PosesInFrame, SceneUpdate};
+use foxglove::messages::{FrameTransform, ImageAnnotations, Log, PosesInFrame, SceneUpdate};
 use magpie_perception::{
-    BboxPx, CupSet, FrameSource, Grasp, Instance, Mask, Package, Packages, PoseSource,
-    ReferenceFrame, SizeM, StampNs, StampSource,
+    BboxPx, CupSet, FrameSource, Grasp, Grasps, Instance, Mask, Package, Packages, PoseSource,
+    Quality, ReferenceFrame, SizeM, StampNs, StampSource,
 };
 use magpie_recording::{
-    ForeignMessage, FrameReader, FrameWriter, MessageReader, Playback, Results, WriteOptions,
+    FrameReader, FrameWriter, MessageReader, Playback, RecordingError, RecordingInfo, Results,
+    WriteOptions,
 };
+use magpie_wire as wire;
 use nalgebra::{Isometry3, Point3, Quaternion, UnitQuaternion, Vector3};
 use prost::Message;
 use tempfile::TempDir;
 
 use crate::common::{HEIGHT_PX, INTERVAL_NS, WIDTH_PX, frame, info, read_all, scene};
-
-const TOPIC: &str = "/magpie/packages";
 
 /// One package that fills the pixels 2..6 by 3..8, with a grasp.
 fn packages(sequence: u64) -> Packages {
@@ -29,22 +28,22 @@ fn packages(sequence: u64) -> Packages {
         contact_px: [3.5, 5.0],
         reference_from_grasp: Isometry3::from_parts(Vector3::new(0.3, 0.2, 0.1).into(), rotation),
         pose_source: PoseSource::Depth,
-        quality: 0.9,
-        clearance: 1.0,
-        seal: 0.9,
-        depth_hole_fraction: 0.0,
-        moment: 1.0,
-        tilt: 1.0,
-        hold: 1.0,
+        quality: Quality {
+            clearance: 1.0,
+            seal: 0.9,
+            moment: 1.0,
+            tilt: 1.0,
+            hold: 1.0,
+            depth_share: Some(1.0),
+        },
         cups: CupSet::of(0),
         position_sigma_m: 0.001,
     };
     let package = Package {
         track_id: 7,
         instance: Instance { class_id: 1, score: 0.875, bbox, mask },
-        grasps: vec![grasp],
+        grasps: Ok(Grasps::new(vec![grasp]).unwrap()),
         deepest_px: [4.0, 5.0],
-        refusal: None,
         height_m: None,
         position_in_reference: Some(Point3::new(0.3, 0.2, 0.05)),
         size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 }),
@@ -65,22 +64,20 @@ fn packages(sequence: u64) -> Packages {
     }
 }
 
-fn with_message<T>(text: &str, use_it: impl FnOnce(ForeignMessage<'_>) -> T) -> T {
-    let schema = Log::get_schema().unwrap();
-    use_it(ForeignMessage {
-        topic: TOPIC,
-        schema_name: &schema.name,
-        file_descriptor_set: &schema.data,
-        data: text.as_bytes(),
-    })
+/// A result that nothing but its own sequence is in.
+fn message(sequence: u64) -> wire::Packages {
+    wire::Packages { sequence, cell: "belt".into(), ..wire::Packages::default() }
+}
+
+fn status(camera: &str) -> wire::Status {
+    wire::Status { camera: camera.into(), ..wire::Status::default() }
 }
 
 fn write_processed(writer: &mut FrameWriter, sequence: u64) {
-    let (found, class_names) = (packages(sequence), ["box".to_owned(), "poly_bag".to_owned()]);
-    with_message(&format!("result {sequence}"), |message| {
-        let results = Results { packages: &found, class_names: &class_names, message };
-        writer.write_processed(&frame(sequence), &results).unwrap();
-    });
+    let class_names = ["box".to_owned(), "poly_bag".to_owned()];
+    let (message, packages) = (message(sequence), packages(sequence));
+    let results = Results { message: &message, packages: &packages, class_names: &class_names };
+    writer.write_processed(&frame(sequence), &results).unwrap();
 }
 
 /// A chunk for each frame.
@@ -89,11 +86,20 @@ fn writer(folder: &TempDir) -> FrameWriter {
     FrameWriter::create(&folder.path().join("belt.mcap"), info(), options).unwrap()
 }
 
-fn messages(folder: &TempDir, topic: &str) -> Vec<(u32, StampNs, Vec<u8>)> {
-    let mut reader = MessageReader::open(&folder.path().join("belt.mcap"), topic).unwrap();
+fn messages<T: Message + Default>(folder: &TempDir, topic: &str) -> Vec<(u32, StampNs, T)> {
+    read_messages(MessageReader::open(&folder.path().join("belt.mcap"), topic).unwrap())
+}
+
+fn read_messages<T: Message + Default>(mut reader: MessageReader<T>) -> Vec<(u32, StampNs, T)> {
     std::iter::from_fn(|| reader.next_message().unwrap())
-        .map(|message| (message.sequence, message.stamp, message.data))
+        .map(|recorded| (recorded.sequence, recorded.stamp, recorded.message))
         .collect()
+}
+
+/// The only message of a topic.
+fn drawn<T: Message + Default>(folder: &TempDir, topic: &str) -> T {
+    let [(_, _, message)] = <[_; 1]>::try_from(messages(folder, topic)).ok().unwrap();
+    message
 }
 
 #[test]
@@ -103,7 +109,7 @@ fn a_frame_is_on_the_disk_when_only_other_messages_follow() {
     let mut writer = FrameWriter::create(&path, info(), WriteOptions::default()).unwrap();
     writer.write(&frame(0)).unwrap();
     let later = StampNs(frame(0).stamp.0 + WriteOptions::default().chunk_ns_max);
-    with_message("camera lost", |message| writer.write_message(later, &message).unwrap());
+    writer.write_status(later, &status("lost")).unwrap();
     std::mem::forget(writer);
     let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
     assert_eq!(read_all(&mut reader).len(), 1);
@@ -115,11 +121,11 @@ fn every_frame_has_its_result_beside_it_and_frames_are_read_as_before() {
     let mut writer = writer(&folder);
     (0..5).for_each(|sequence| write_processed(&mut writer, sequence));
     writer.finish().unwrap();
-    let expected: Vec<_> = (0..5)
-        .map(|i| (i, frame(u64::from(i)).stamp, format!("result {i}").into_bytes()))
-        .collect();
-    assert_eq!(messages(&folder, TOPIC), expected);
     let path = folder.path().join("belt.mcap");
+    let results = read_messages(MessageReader::packages(&path).unwrap());
+    let expected: Vec<_> =
+        (0..5).map(|i| (i, frame(u64::from(i)).stamp, message(u64::from(i)))).collect();
+    assert_eq!(results, expected);
     let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
     assert_eq!(read_all(&mut reader).len(), 5);
     assert!(reader.losses().is_none());
@@ -132,8 +138,7 @@ fn viewers_are_given_outlines_labels_contact_points_and_grasps() {
     write_processed(&mut writer, 3);
     writer.finish().unwrap();
 
-    let drawn = messages(&folder, "/camera/annotations").remove(0).2;
-    let drawn = ImageAnnotations::decode(&drawn[..]).unwrap();
+    let drawn: ImageAnnotations = self::drawn(&folder, "/camera/annotations");
     assert_eq!(drawn.points.len(), 1);
     assert_eq!(drawn.points[0].r#type(), Type::LineLoop);
     let corners: Vec<_> = drawn.points[0].points.iter().map(|p| (p.x, p.y)).collect();
@@ -143,9 +148,8 @@ fn viewers_are_given_outlines_labels_contact_points_and_grasps() {
     let contact = drawn.circles[0].position.unwrap();
     assert_eq!((contact.x, contact.y), (4.0, 5.5));
 
-    let poses = messages(&folder, "/grasps").remove(0).2;
-    let poses = PosesInFrame::decode(&poses[..]).unwrap();
-    assert_eq!((poses.frame_id.as_str(), poses.poses.len()), ("base", 1));
+    let poses: PosesInFrame = self::drawn(&folder, "/grasps");
+    assert_eq!((poses.frame_id.as_str(), poses.poses.len()), ("cell_3_base", 1));
     let position = poses.poses[0].position.unwrap();
     assert_eq!((position.x, position.y, position.z), (0.3, 0.2, 0.1));
 }
@@ -156,11 +160,10 @@ fn viewers_are_given_a_scene_in_three_dimensions() {
     let mut writer = writer(&folder);
     write_processed(&mut writer, 3);
     writer.finish().unwrap();
-    let drawn = messages(&folder, "/scene").remove(0).2;
-    let drawn = SceneUpdate::decode(&drawn[..]).unwrap();
+    let drawn: SceneUpdate = self::drawn(&folder, "/scene");
     assert_eq!(drawn.deletions.len(), 1);
     let [entity] = &drawn.entities[..] else { panic!("{} entities", drawn.entities.len()) };
-    assert_eq!((entity.frame_id.as_str(), entity.id.as_str()), ("base", "7"));
+    assert_eq!((entity.frame_id.as_str(), entity.id.as_str()), ("cell_3_base", "7"));
     assert_eq!(entity.texts[0].text, "7 poly_bag 0.90");
 
     let scene = scene();
@@ -175,7 +178,8 @@ fn viewers_are_given_a_scene_in_three_dimensions() {
         let px = scene.camera_info.project(&in_camera).unwrap();
         assert!((px.x - corner.0).hypot(px.y - corner.1) < 1e-6, "{px} for {corner:?}");
     }
-    let grasp = &packages(3).packages[0].grasps[0].reference_from_grasp;
+    let found = packages(3);
+    let grasp = &found.packages[0].grasps()[0].reference_from_grasp;
     for point in points(1) {
         let on_cup = grasp.inverse() * point;
         assert!((on_cup.x.hypot(on_cup.y) - 0.02).abs() < 1e-9 && on_cup.z.abs() < 1e-9);
@@ -206,9 +210,9 @@ fn a_gap_is_written_down_where_it_is_and_summed_up_even_without_a_proper_end() {
     assert_eq!(reader.losses().frames_unrecorded, 4);
     assert!(reader.losses().to_string().contains("not recorded in time: 4"));
     assert_eq!(reader.next_frame().unwrap().unwrap().sequence, 0);
-    let logs: Vec<_> = messages(&folder, "/log")
+    let logs: Vec<_> = messages::<Log>(&folder, "/log")
         .into_iter()
-        .map(|(_, stamp, data)| (stamp, Log::decode(&data[..]).unwrap().message))
+        .map(|(_, stamp, log)| (stamp, log.message))
         .collect();
     assert_eq!(logs.len(), 2);
     assert_eq!(logs[0].0, StampNs(frame(0).stamp.0 + 4 * INTERVAL_NS));
@@ -216,11 +220,76 @@ fn a_gap_is_written_down_where_it_is_and_summed_up_even_without_a_proper_end() {
 }
 
 #[test]
-fn a_message_of_no_frame_comes_back() {
+fn a_status_comes_back_and_belongs_to_no_frame() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(&folder);
     let stamp = frame(2).stamp;
-    with_message("DEGRADED", |message| writer.write_message(stamp, &message).unwrap());
+    writer.write_status(stamp, &status("lost")).unwrap();
     writer.finish().unwrap();
-    assert_eq!(messages(&folder, TOPIC), [(0, stamp, b"DEGRADED".to_vec())]);
+    let statuses = MessageReader::statuses(&folder.path().join("belt.mcap")).unwrap();
+    assert_eq!(read_messages(statuses), [(0, stamp, status("lost"))]);
+}
+
+#[test]
+fn results_and_status_have_the_wire_s_schema_and_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 3);
+    writer.write_status(frame(3).stamp, &status("lost")).unwrap();
+    writer.finish().unwrap();
+    let bytes = std::fs::read(folder.path().join("belt.mcap")).unwrap();
+    let found: Vec<_> = mcap::MessageStream::new(&bytes)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|message| message.channel.topic.starts_with("/magpie/"))
+        .map(|message| {
+            let (channel, schema) = (&message.channel, message.channel.schema.as_ref().unwrap());
+            assert_eq!((&*channel.message_encoding, &*schema.encoding), ("protobuf", "protobuf"));
+            assert!(channel.metadata.is_empty());
+            assert_eq!(schema.data, wire::FILE_DESCRIPTOR_SET);
+            (channel.topic.clone(), schema.name.clone(), message.data.into_owned())
+        })
+        .collect();
+    let expected = [
+        ("/magpie/packages", "magpie.v1.Packages", message(3).encode_to_vec()),
+        ("/magpie/status", "magpie.v1.Status", status("lost").encode_to_vec()),
+    ];
+    assert_eq!(found, expected.map(|(topic, name, data)| (topic.into(), name.into(), data)));
+}
+
+#[test]
+fn a_message_that_cannot_be_decoded_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 3);
+    writer.finish().unwrap();
+    // An image is not a log.
+    let path = folder.path().join("belt.mcap");
+    let mut reader = MessageReader::<Log>::open(&path, "/camera/color").unwrap();
+    let error = reader.next_message().unwrap_err();
+    assert!(matches!(error, RecordingError::UndecodableMessage { .. }), "{error}");
+    assert!(error.to_string().contains("/camera/color of frame 3"), "{error}");
+}
+
+#[test]
+fn the_camera_s_transform_names_the_base_as_the_scene_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    write_processed(&mut writer, 3);
+    writer.finish().unwrap();
+    let transform: FrameTransform = drawn(&folder, "/tf");
+    assert_eq!(transform.parent_frame_id, "cell_3_base");
+    assert_eq!(transform.child_frame_id, "belt_camera_optical_frame");
+}
+
+#[test]
+fn without_a_calibration_poses_are_in_the_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("belt.mcap");
+    let info = RecordingInfo { scene: None, ..info() };
+    let mut writer = FrameWriter::create(&path, info, WriteOptions::default()).unwrap();
+    write_processed(&mut writer, 3);
+    writer.finish().unwrap();
+    let poses: PosesInFrame = drawn(&folder, "/grasps");
+    assert_eq!(poses.frame_id, "camera_optical_frame");
 }

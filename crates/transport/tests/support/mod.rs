@@ -10,8 +10,9 @@ use magpie_client::{PackagesSubscriber, SubscriberOptions};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_perception::{
     BboxPx, BgrImage, CameraInfo, Clock, Counters, CountersSnapshot, CupSet, Distortion, Frame,
-    FrameReport, Grasp, Instance, Intrinsics, Mask, Package, Packages, PoseSource, Provider,
-    Publisher, ReferenceFrame, SharedClock, SizeM, StageLatencies, StampNs, StampSource,
+    FrameReport, Grasp, Grasps, Instance, Intrinsics, Mask, Package, Packages, PoseSource,
+    Provider, Publisher, Quality, ReferenceFrame, SharedClock, SizeM, StageLatencies, StampNs,
+    StampSource,
 };
 use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
 use magpie_wire::{CellName, Identities};
@@ -209,25 +210,26 @@ fn package(index: u32, width_px: u32, height_px: u32) -> Package {
     Package {
         track_id: u64::from(index) + 1,
         instance: Instance { class_id: index as usize % 4, score: 0.9, bbox, mask },
-        grasps: vec![Grasp {
+        grasps: Ok(Grasps::new(vec![Grasp {
             contact_px,
             reference_from_grasp: Isometry3::from_parts(
                 Translation3::new(0.4, 0.01 * f64::from(index), 0.12),
                 UnitQuaternion::from_euler_angles(std::f64::consts::PI, 0.1, 0.0),
             ),
             pose_source: PoseSource::Depth,
-            quality: 0.8,
-            clearance: 1.0,
-            seal: 0.8,
-            depth_hole_fraction: 0.05,
-            moment: 1.0,
-            tilt: 1.0,
-            hold: 1.0,
+            quality: Quality {
+                clearance: 1.0,
+                seal: 0.8,
+                moment: 1.0,
+                tilt: 1.0,
+                hold: 1.0,
+                depth_share: Some(0.95),
+            },
             cups: CupSet::of(0),
             position_sigma_m: 0.001,
-        }],
+        }])
+        .unwrap()),
         deepest_px: contact_px,
-        refusal: None,
         height_m: Some(0.12),
         position_in_reference: Some(Point3::new(0.4, 0.0, 0.06)),
         size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.12 }),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use magpie_perception::PackageType;
 use rapier3d::math::{Vec2, Vec3};
 
-use super::{Model, Photos};
+use super::model::{Model, Photos};
 use crate::material::{Decal, Material, Pattern, Relief, srgb};
 use crate::mesh::{Mesh, Triangle, cuboid};
 use crate::noise;
 use crate::print::{self, BLACK, Ink, Picture, WHITE};
-use crate::random::Dice;
+use crate::random::Rng;
 
 /// What cartons of one make share.
 #[derive(Clone)]
@@ -20,36 +20,36 @@ pub(crate) struct BoxStyle {
     kraft: bool,
 }
 
-pub(super) fn random_box(dice: &mut Dice, photos: &Photos) -> Model {
-    let length_m = dice.within_log(0.10..0.58);
-    let width_m = length_m * dice.within(0.35..1.0);
-    let height_m = match dice.below(4) {
-        0 => width_m * dice.within(0.08..0.3),
-        1 => width_m * dice.within(0.9..1.2),
-        _ => width_m * dice.within(0.25..0.9),
+pub(super) fn random_box(rng: &mut Rng, photos: &Photos) -> Model {
+    let length_m = rng.within_log(0.10..0.58);
+    let width_m = length_m * rng.within(0.35..1.0);
+    let height_m = match rng.below(4) {
+        0 => width_m * rng.within(0.08..0.3),
+        1 => width_m * rng.within(0.9..1.2),
+        _ => width_m * rng.within(0.25..0.9),
     };
     let size_m = Vec3::new(length_m, width_m, height_m.max(0.018));
-    let style = BoxStyle::random(dice, photos);
-    carton(dice, size_m, &style)
+    let style = BoxStyle::random(rng, photos);
+    carton(rng, size_m, &style)
 }
 
 impl BoxStyle {
-    pub(crate) fn random(dice: &mut Dice, photos: &Photos) -> BoxStyle {
-        let kind = dice.weighted(&[0.56, 0.12, 0.16, 0.08, 0.08]);
-        let mut material = Material::plain(Vec3::ONE, dice.within(0.02..0.12), dice.word());
+    pub(crate) fn random(rng: &mut Rng, photos: &Photos) -> BoxStyle {
+        let kind = rng.weighted(&[0.56, 0.12, 0.16, 0.08, 0.08]);
+        let mut material = Material::plain(Vec3::ONE, rng.within(0.02..0.12), rng.word());
         let mut ink = BLACK;
         match kind {
             0 => {
-                let tone = dice.within(0.55..1.2);
-                let hue = dice.around(0.05);
+                let tone = rng.within(0.55..1.2);
+                let hue = rng.around(0.05);
                 material.base =
                     srgb(190, 150, 106) * tone * Vec3::new(1.0 + hue, 1.0, 1.0 - 2.5 * hue);
-                material.mottling = dice.within(0.03..0.12);
-                if dice.chance(0.4) {
+                material.mottling = rng.within(0.03..0.12);
+                if rng.chance(0.4) {
                     material.pattern = Pattern::Ribs;
-                    material.pattern_size_m = dice.within(0.006..0.009);
+                    material.pattern_size_m = rng.within(0.006..0.009);
                 }
-                ink = *dice.pick(&[
+                ink = *rng.pick(&[
                     BLACK,
                     BLACK,
                     [70, 45, 30, 255],
@@ -58,18 +58,14 @@ impl BoxStyle {
                 ]);
             }
             1 => {
-                material.base = srgb(232, 230, 224) * dice.within(0.75..1.0);
+                material.base = srgb(232, 230, 224) * rng.within(0.75..1.0);
                 material.mottling = 0.03;
-                ink = *dice.pick(&[
-                    BLACK,
-                    [40, 70, 150, 255],
-                    [190, 40, 30, 255],
-                    [20, 110, 70, 255],
-                ]);
+                ink =
+                    *rng.pick(&[BLACK, [40, 70, 150, 255], [190, 40, 30, 255], [20, 110, 70, 255]]);
             }
-            2 => material = retail(dice, material),
+            2 => material = retail(rng, material),
             3 => {
-                let [r, g, b] = *dice.pick(&[
+                let [r, g, b] = *rng.pick(&[
                     [40, 42, 48],
                     [28, 48, 92],
                     [120, 28, 32],
@@ -80,15 +76,15 @@ impl BoxStyle {
                     [150, 90, 130],
                     [70, 140, 180],
                 ]);
-                material.base = srgb(r, g, b) * dice.within(0.8..1.2);
-                material.gloss = dice.within(0.05..0.5);
+                material.base = srgb(r, g, b) * rng.within(0.8..1.2);
+                material.gloss = rng.within(0.05..0.5);
                 material.mottling = 0.04;
                 ink = WHITE;
             }
             _ if photos.is_empty() => material.base = srgb(176, 140, 100),
             _ => {
-                material.pattern = Pattern::Photo(Arc::clone(dice.pick(photos)));
-                material.pattern_size_m = dice.within(0.12..0.4);
+                material.pattern = Pattern::Photo(Arc::clone(rng.pick(photos)));
+                material.pattern_size_m = rng.within(0.12..0.4);
                 material.mottling = 0.02;
             }
         }
@@ -97,36 +93,36 @@ impl BoxStyle {
 }
 
 /// Fully printed, as on a shop's shelf.
-fn retail(dice: &mut Dice, mut material: Material) -> Material {
-    material.pattern = Pattern::Photo(Arc::new(print::artwork(dice)));
-    material.pattern_size_m = dice.within(0.10..0.35);
-    material.gloss = dice.within(0.1..0.6);
+fn retail(rng: &mut Rng, mut material: Material) -> Material {
+    material.pattern = Pattern::Photo(Arc::new(print::artwork(rng)));
+    material.pattern_size_m = rng.within(0.10..0.35);
+    material.gloss = rng.within(0.1..0.6);
     material.mottling = 0.02;
     material
 }
 
-pub(crate) fn carton(dice: &mut Dice, size_m: Vec3, style: &BoxStyle) -> Model {
+pub(crate) fn carton(rng: &mut Rng, size_m: Vec3, style: &BoxStyle) -> Model {
     let mut material = style.material.clone();
-    material.seed = dice.word();
-    material.base *= dice.within(0.93..1.07);
-    dress(dice, size_m, style, &mut material.decals);
-    if dice.chance(0.12) {
+    material.seed = rng.word();
+    material.base *= rng.within(0.93..1.07);
+    dress(rng, size_m, style, &mut material.decals);
+    if rng.chance(0.12) {
         material.relief = Relief::Creases;
         material.relief_size_m = 0.06;
-        material.relief_strength = dice.within(0.02..0.08);
+        material.relief_strength = rng.within(0.02..0.08);
     }
     let mut mesh = cuboid(size_m, 7, &Arc::new(material));
-    batter(dice, size_m, &mut mesh);
+    batter(rng, size_m, &mut mesh);
     Model::new(PackageType::Box, vec![mesh])
 }
 
 /// Bulges, dents and crushed corners: each point moves the same way on every face it belongs to.
-fn batter(dice: &mut Dice, size_m: Vec3, mesh: &mut Mesh) {
-    let seed = dice.word();
-    let bulge_m = dice.within(0.0..0.025) * size_m.min_element();
+fn batter(rng: &mut Rng, size_m: Vec3, mesh: &mut Mesh) {
+    let seed = rng.word();
+    let bulge_m = rng.within(0.0..0.025) * size_m.min_element();
     let crush_m =
-        if dice.chance(0.3) { dice.within(0.2..0.9) * 0.12 * size_m.min_element() } else { 0.0 };
-    let corner = 0.5 * size_m * Vec3::new(sign(dice), sign(dice), sign(dice));
+        if rng.chance(0.3) { rng.within(0.2..0.9) * 0.12 * size_m.min_element() } else { 0.0 };
+    let corner = 0.5 * size_m * Vec3::new(sign(rng), sign(rng), sign(rng));
     for vertex in &mut mesh.vertices {
         let p = vertex.position;
         let q = 2.0 * p / size_m;
@@ -143,8 +139,8 @@ fn batter(dice: &mut Dice, size_m: Vec3, mesh: &mut Mesh) {
     flat_normals(mesh);
 }
 
-fn sign(dice: &mut Dice) -> f32 {
-    if dice.chance(0.5) { 1.0 } else { -1.0 }
+fn sign(rng: &mut Rng) -> f32 {
+    if rng.chance(0.5) { 1.0 } else { -1.0 }
 }
 
 /// Smooth within a face, sharp at the box's edges (faces share no vertices).
@@ -163,37 +159,37 @@ fn face_half_m(size_m: Vec3, face: u8) -> Vec2 {
     }
 }
 
-fn dress(dice: &mut Dice, size_m: Vec3, style: &BoxStyle, decals: &mut Vec<Decal>) {
+fn dress(rng: &mut Rng, size_m: Vec3, style: &BoxStyle, decals: &mut Vec<Decal>) {
     for face in 0..6 {
-        if dice.chance(if style.kraft { 0.45 } else { 0.25 }) {
-            let picture = match dice.below(4) {
-                0 | 1 => print::logo(dice, style.ink),
-                2 => print::handling_marks(dice, style.ink),
-                _ => print::small_print(dice, style.ink),
+        if rng.chance(if style.kraft { 0.45 } else { 0.25 }) {
+            let picture = match rng.below(4) {
+                0 | 1 => print::logo(rng, style.ink),
+                2 => print::handling_marks(rng, style.ink),
+                _ => print::small_print(rng, style.ink),
             };
-            place(dice, size_m, face, picture, 0.3..0.85, None, decals);
+            place(rng, size_m, face, picture, 0.3..0.85, None, decals);
         }
     }
-    if dice.chance(if style.kraft { 0.9 } else { 0.4 }) {
-        seal(dice, size_m, decals);
+    if rng.chance(if style.kraft { 0.9 } else { 0.4 }) {
+        seal(rng, size_m, decals);
     }
-    if dice.chance(0.12) {
-        strap(dice, size_m, decals);
+    if rng.chance(0.12) {
+        strap(rng, size_m, decals);
     }
-    for _ in 0..dice.weighted(&[0.25, 0.5, 0.2, 0.05]) {
-        let face = dice.weighted(&[1.0, 1.0, 1.0, 1.0, 3.0, 1.0]) as u8;
-        let (picture, gloss) = if dice.chance(0.65) {
-            (print::shipping_label(dice), 0.25)
+    for _ in 0..rng.weighted(&[0.25, 0.5, 0.2, 0.05]) {
+        let face = rng.weighted(&[1.0, 1.0, 1.0, 1.0, 3.0, 1.0]) as u8;
+        let (picture, gloss) = if rng.chance(0.65) {
+            (print::shipping_label(rng), 0.25)
         } else {
-            (print::barcode_sticker(dice), 0.2)
+            (print::barcode_sticker(rng), 0.2)
         };
-        stick_label(dice, face_half_m(size_m, face), face, picture, gloss, decals);
+        stick_label(rng, face_half_m(size_m, face), face, picture, gloss, decals);
     }
 }
 
 /// A print that fills part of the face, upright on it.
 fn place(
-    dice: &mut Dice,
+    rng: &mut Rng,
     size_m: Vec3,
     face: u8,
     picture: Picture,
@@ -203,17 +199,17 @@ fn place(
 ) {
     let room = face_half_m(size_m, face);
     let aspect = picture.height as f32 / picture.width as f32;
-    let half_u = (room.x * dice.within(fill)).min(room.y * 0.9 / aspect);
+    let half_u = (room.x * rng.within(fill)).min(room.y * 0.9 / aspect);
     let half_m = Vec2::new(half_u, half_u * aspect);
     let free = (room - half_m).max(Vec2::ZERO);
-    let center_m = Vec2::new(dice.around(0.9), dice.around(0.9)) * free;
-    let angle = if dice.chance(0.85) { 0.0 } else { std::f32::consts::PI };
+    let center_m = Vec2::new(rng.around(0.9), rng.around(0.9)) * free;
+    let angle = if rng.chance(0.85) { 0.0 } else { std::f32::consts::PI };
     decals.push(Decal { face, center_m, half_m, angle, picture: Arc::new(picture), gloss });
 }
 
 /// A label of its usual size (80 to 110 mm wide), or as large as the face allows.
 pub(super) fn stick_label(
-    dice: &mut Dice,
+    rng: &mut Rng,
     room: Vec2,
     face: u8,
     picture: Picture,
@@ -221,13 +217,13 @@ pub(super) fn stick_label(
     decals: &mut Vec<Decal>,
 ) {
     let aspect = picture.height as f32 / picture.width as f32;
-    let half_u = dice.within(0.035..0.055).min(room.x * 0.9).min(room.y * 0.9 / aspect);
+    let half_u = rng.within(0.035..0.055).min(room.x * 0.9).min(room.y * 0.9 / aspect);
     let half_m = Vec2::new(half_u, half_u * aspect);
     let free = (room - half_m * 1.05).max(Vec2::ZERO);
-    let center_m = Vec2::new(dice.around(1.0), dice.around(1.0)) * free;
-    let quarter = std::f32::consts::FRAC_PI_2 * dice.below(4) as f32;
+    let center_m = Vec2::new(rng.around(1.0), rng.around(1.0)) * free;
+    let quarter = std::f32::consts::FRAC_PI_2 * rng.below(4) as f32;
     let turned = if half_m.y > room.x || half_m.x > room.y { 0.0 } else { quarter };
-    let angle = turned + dice.around(0.06);
+    let angle = turned + rng.around(0.06);
     decals.push(Decal {
         face,
         center_m,
@@ -239,26 +235,21 @@ pub(super) fn stick_label(
 }
 
 /// The seam between the flaps and the tape over it, top and bottom.
-fn seal(dice: &mut Dice, size_m: Vec3, decals: &mut Vec<Decal>) {
-    let kind = dice.weighted(&[0.35, 0.25, 0.15, 0.15, 0.1]);
+fn seal(rng: &mut Rng, size_m: Vec3, decals: &mut Vec<Decal>) {
+    let kind = rng.weighted(&[0.35, 0.25, 0.15, 0.15, 0.1]);
     let ink: Ink = match kind {
         0 => [170, 128, 80, 150],
         1 => [235, 225, 200, 70],
         2 => [240, 238, 232, 235],
         3 => [150, 104, 56, 230],
-        _ => [
-            *dice.pick(&[20, 60, 200]),
-            *dice.pick(&[30, 90, 160]),
-            *dice.pick(&[40, 140, 60]),
-            240,
-        ],
+        _ => [*rng.pick(&[20, 60, 200]), *rng.pick(&[30, 90, 160]), *rng.pick(&[40, 140, 60]), 240],
     };
-    let printed = kind >= 2 && dice.chance(0.5);
-    let tape = Arc::new(print::tape(dice, ink, printed));
+    let printed = kind >= 2 && rng.chance(0.5);
+    let tape = Arc::new(print::tape(rng, ink, printed));
     let gap = Arc::new(Picture::filled(1, 1, [52, 36, 22, 220]));
-    let gloss = Some(dice.within(0.3..0.75));
-    let half_tape_m = dice.within(0.019..0.032).min(0.4 * size_m.y);
-    let taped = dice.chance(0.85);
+    let gloss = Some(rng.within(0.3..0.75));
+    let half_tape_m = rng.within(0.019..0.032).min(0.4 * size_m.y);
+    let taped = rng.chance(0.85);
     for face in [4, 5] {
         let half_seam_m = Vec2::new(0.5 * size_m.x, 0.0009);
         decals.push(Decal {
@@ -273,7 +264,7 @@ fn seal(dice: &mut Dice, size_m: Vec3, decals: &mut Vec<Decal>) {
             let half_m = Vec2::new(0.5 * size_m.x, half_tape_m);
             decals.push(Decal {
                 face,
-                center_m: Vec2::new(0.0, dice.around(0.004)),
+                center_m: Vec2::new(0.0, rng.around(0.004)),
                 half_m,
                 angle: 0.0,
                 picture: Arc::clone(&tape),
@@ -285,7 +276,7 @@ fn seal(dice: &mut Dice, size_m: Vec3, decals: &mut Vec<Decal>) {
         return;
     }
     let plain = Arc::new(Picture::filled(1, 1, ink));
-    let over_m = dice.within(0.03..0.09).min(0.45 * size_m.z);
+    let over_m = rng.within(0.03..0.09).min(0.45 * size_m.z);
     for face in [0, 1] {
         for end in [-1.0, 1.0] {
             let center_m = Vec2::new(0.0, end * 0.5 * (size_m.z - over_m));
@@ -303,10 +294,10 @@ fn seal(dice: &mut Dice, size_m: Vec3, decals: &mut Vec<Decal>) {
 }
 
 /// Plastic straps around the box, across its length.
-fn strap(dice: &mut Dice, size_m: Vec3, decals: &mut Vec<Decal>) {
-    let ink = *dice.pick(&[BLACK, WHITE, [220, 200, 60, 255], [40, 90, 160, 255]]);
+fn strap(rng: &mut Rng, size_m: Vec3, decals: &mut Vec<Decal>) {
+    let ink = *rng.pick(&[BLACK, WHITE, [220, 200, 60, 255], [40, 90, 160, 255]]);
     let picture = Arc::new(Picture::filled(1, 1, ink));
-    let places: &[f32] = if dice.chance(0.5) { &[0.0] } else { &[-0.25, 0.25] };
+    let places: &[f32] = if rng.chance(0.5) { &[0.0] } else { &[-0.25, 0.25] };
     for place in places {
         for face in [2, 3, 4, 5] {
             // The -z and -y faces see x mirrored or not; straps are placed symmetrically.

@@ -5,32 +5,32 @@ use std::sync::Arc;
 use magpie_perception::PackageType;
 use rapier3d::math::{Pose, Rotation, Vec2, Vec3};
 
+use super::model::{Model, Photos};
 use super::pillow::Pillow;
-use super::{Model, Photos};
 use crate::material::{Decal, Material, Pattern, Relief, srgb};
 use crate::mesh::{Mesh, Vertex, cuboid, lathe};
 use crate::noise;
 use crate::print;
-use crate::random::Dice;
+use crate::random::Rng;
 
-pub(super) fn random_item(dice: &mut Dice, photos: &Photos) -> Model {
-    let parts = match dice.below(10) {
-        0 => bottle(dice),
-        1 => tin(dice),
-        2 => tube(dice),
-        3 => book(dice),
-        4 => hammer(dice),
-        5 => screwdriver(dice),
-        6 => clothes(dice, photos),
-        7 => toy(dice),
-        8 => blob(dice),
-        _ => cup(dice),
+pub(super) fn random_item(rng: &mut Rng, photos: &Photos) -> Model {
+    let parts = match rng.below(10) {
+        0 => bottle(rng),
+        1 => tin(rng),
+        2 => tube(rng),
+        3 => book(rng),
+        4 => hammer(rng),
+        5 => screwdriver(rng),
+        6 => clothes(rng, photos),
+        7 => toy(rng),
+        8 => blob(rng),
+        _ => cup(rng),
     };
     Model::new(PackageType::Item, parts)
 }
 
-fn vivid(dice: &mut Dice) -> Vec3 {
-    let [r, g, b] = *dice.pick(&[
+fn vivid(rng: &mut Rng) -> Vec3 {
+    let [r, g, b] = *rng.pick(&[
         [200, 40, 40],
         [40, 90, 190],
         [50, 150, 70],
@@ -44,37 +44,37 @@ fn vivid(dice: &mut Dice) -> Vec3 {
         [140, 100, 70],
         [150, 150, 155],
     ]);
-    srgb(r, g, b) * dice.within(0.8..1.15)
+    srgb(r, g, b) * rng.within(0.8..1.15)
 }
 
-fn plastic(dice: &mut Dice) -> Arc<Material> {
-    let color = vivid(dice);
-    let gloss = dice.within(0.2..0.9);
-    Arc::new(Material::plain(color, gloss, dice.word()))
+fn plastic(rng: &mut Rng) -> Arc<Material> {
+    let color = vivid(rng);
+    let gloss = rng.within(0.2..0.9);
+    Arc::new(Material::plain(color, gloss, rng.word()))
 }
 
-fn metal(dice: &mut Dice) -> Arc<Material> {
+fn metal(rng: &mut Rng) -> Arc<Material> {
     let mut material = Material::plain(
-        srgb(180, 182, 186) * dice.within(0.7..1.1),
-        dice.within(0.5..0.9),
-        dice.word(),
+        srgb(180, 182, 186) * rng.within(0.7..1.1),
+        rng.within(0.5..0.9),
+        rng.word(),
     );
     material.metallic = true;
     Arc::new(material)
 }
 
-/// A material with artwork around the middle of a lathe of this radius and height.
+/// A material with artwork around a lathe of this radius and height.
 fn labelled(
-    dice: &mut Dice,
+    rng: &mut Rng,
     radius_m: f32,
     center_m: f32,
     half_height_m: f32,
     gloss: f32,
 ) -> Arc<Material> {
-    let color = vivid(dice);
-    let mut material = Material::plain(color, gloss, dice.word());
+    let color = vivid(rng);
+    let mut material = Material::plain(color, gloss, rng.word());
     let half_m = Vec2::new(std::f32::consts::PI * radius_m, half_height_m);
-    let picture = Arc::new(print::artwork(dice));
+    let picture = Arc::new(print::artwork(rng));
     material.decals.push(Decal {
         face: 0,
         center_m: Vec2::new(0.0, center_m),
@@ -91,11 +91,11 @@ fn lying(mesh: Mesh) -> Mesh {
     mesh.moved(Pose::from_rotation(Rotation::from_rotation_y(std::f32::consts::FRAC_PI_2)))
 }
 
-fn bottle(dice: &mut Dice) -> Vec<Mesh> {
-    let r = dice.within(0.02..0.05);
-    let h = r * dice.within(3.2..5.5);
-    let neck = r * dice.within(0.3..0.55);
-    let material = labelled(dice, r, 0.32 * h, 0.2 * h, 0.8);
+fn bottle(rng: &mut Rng) -> Vec<Mesh> {
+    let r = rng.within(0.02..0.05);
+    let h = r * rng.within(3.2..5.5);
+    let neck = r * rng.within(0.3..0.55);
+    let material = labelled(rng, r, 0.32 * h, 0.2 * h, 0.8);
     let body = [
         (0.001, 0.0),
         (0.92 * r, 0.0),
@@ -108,26 +108,26 @@ fn bottle(dice: &mut Dice) -> Vec<Mesh> {
         (neck, 0.92 * h),
     ];
     let cap = [(1.15 * neck, 0.89 * h), (1.15 * neck, 0.99 * h), (0.001, h)];
-    vec![lying(lathe(&body, 28, &material)), lying(lathe(&cap, 20, &plastic(dice)))]
+    vec![lying(lathe(&body, 28, &material)), lying(lathe(&cap, 20, &plastic(rng)))]
 }
 
-fn tin(dice: &mut Dice) -> Vec<Mesh> {
-    let r = dice.within(0.025..0.06);
-    let h = r * dice.within(0.8..3.5);
-    let material = labelled(dice, r, 0.5 * h, 0.46 * h, 0.6);
+fn tin(rng: &mut Rng) -> Vec<Mesh> {
+    let r = rng.within(0.025..0.06);
+    let h = r * rng.within(0.8..3.5);
+    let material = labelled(rng, r, 0.5 * h, 0.46 * h, 0.6);
     let side = [(r, 0.0), (r, 0.02 * h), (r, 0.5 * h), (r, 0.98 * h), (r, h)];
-    let lid = metal(dice);
+    let lid = metal(rng);
     let top = [(r, h), (0.92 * r, h), (0.92 * r, h - 0.003), (0.001, h - 0.003)];
     let bottom = [(0.001, 0.003), (0.92 * r, 0.003), (0.92 * r, 0.0), (r, 0.0)];
     let parts = vec![lathe(&side, 28, &material), lathe(&top, 28, &lid), lathe(&bottom, 28, &lid)];
-    if dice.chance(0.5) { parts.into_iter().map(lying).collect() } else { parts }
+    if rng.chance(0.5) { parts.into_iter().map(lying).collect() } else { parts }
 }
 
-fn tube(dice: &mut Dice) -> Vec<Mesh> {
-    let l = dice.within(0.1..0.2);
-    let r = l * dice.within(0.12..0.2);
-    let mut color = Material::plain(vivid(dice), 0.5, dice.word());
-    color.pattern = Pattern::Photo(Arc::new(print::artwork(dice)));
+fn tube(rng: &mut Rng) -> Vec<Mesh> {
+    let l = rng.within(0.1..0.2);
+    let r = l * rng.within(0.12..0.2);
+    let mut color = Material::plain(vivid(rng), 0.5, rng.word());
+    color.pattern = Pattern::Photo(Arc::new(print::artwork(rng)));
     color.pattern_size_m = l;
     let material = Arc::new(color);
     let mut body = lathe(
@@ -141,18 +141,17 @@ fn tube(dice: &mut Dice) -> Vec<Mesh> {
         vertex.position.y *= 1.0 + 0.35 * (1.0 - flat);
     }
     body.smooth_normals();
-    let cap = lathe(&[(0.55 * r, 0.91 * l), (0.55 * r, l), (0.001, l)], 18, &plastic(dice));
+    let cap = lathe(&[(0.55 * r, 0.91 * l), (0.55 * r, l), (0.001, l)], 18, &plastic(rng));
     vec![lying(body), lying(cap)]
 }
 
-fn book(dice: &mut Dice) -> Vec<Mesh> {
-    let size_m =
-        Vec3::new(dice.within(0.15..0.3), dice.within(0.1..0.22), dice.within(0.008..0.045));
-    let mut cover = Material::plain(Vec3::ONE, dice.within(0.1..0.7), dice.word());
-    cover.pattern = Pattern::Photo(Arc::new(print::artwork(dice)));
+fn book(rng: &mut Rng) -> Vec<Mesh> {
+    let size_m = Vec3::new(rng.within(0.15..0.3), rng.within(0.1..0.22), rng.within(0.008..0.045));
+    let mut cover = Material::plain(Vec3::ONE, rng.within(0.1..0.7), rng.word());
+    cover.pattern = Pattern::Photo(Arc::new(print::artwork(rng)));
     cover.pattern_size_m = size_m.x * 0.5;
     let cover = Arc::new(cover);
-    let mut pages = Material::plain(srgb(236, 230, 214), 0.03, dice.word());
+    let mut pages = Material::plain(srgb(236, 230, 214), 0.03, rng.word());
     pages.pattern = Pattern::Stripes;
     pages.accent = srgb(205, 198, 180);
     pages.pattern_size_m = 0.0015;
@@ -168,22 +167,22 @@ fn book(dice: &mut Dice) -> Vec<Mesh> {
     ]
 }
 
-fn hammer(dice: &mut Dice) -> Vec<Mesh> {
-    let l = dice.within(0.2..0.34);
-    let r = dice.within(0.011..0.018);
-    let mut wood = Material::plain(srgb(186, 140, 84), 0.2, dice.word());
+fn hammer(rng: &mut Rng) -> Vec<Mesh> {
+    let l = rng.within(0.2..0.34);
+    let r = rng.within(0.011..0.018);
+    let mut wood = Material::plain(srgb(186, 140, 84), 0.2, rng.word());
     wood.pattern = Pattern::Clouds;
     wood.accent = srgb(140, 96, 50);
-    let grip = if dice.chance(0.5) { Arc::new(wood) } else { plastic(dice) };
+    let grip = if rng.chance(0.5) { Arc::new(wood) } else { plastic(rng) };
     let handle = lathe(&[(r, 0.0), (1.1 * r, 0.1 * l), (r, 0.4 * l), (0.8 * r, l)], 14, &grip);
-    let head_m = Vec3::new(0.03, dice.within(0.09..0.13), 0.028);
-    let head = cuboid(head_m, 1, &metal(dice)).moved(Pose::from_translation(Vec3::X * l));
+    let head_m = Vec3::new(0.03, rng.within(0.09..0.13), 0.028);
+    let head = cuboid(head_m, 1, &metal(rng)).moved(Pose::from_translation(Vec3::X * l));
     vec![lying(handle), head]
 }
 
-fn screwdriver(dice: &mut Dice) -> Vec<Mesh> {
-    let l = dice.within(0.14..0.28);
-    let r = dice.within(0.01..0.018);
+fn screwdriver(rng: &mut Rng) -> Vec<Mesh> {
+    let l = rng.within(0.14..0.28);
+    let r = rng.within(0.01..0.018);
     let grip = [
         (0.001, 0.0),
         (0.8 * r, 0.0),
@@ -193,75 +192,75 @@ fn screwdriver(dice: &mut Dice) -> Vec<Mesh> {
         (0.5 * r, 0.45 * l),
     ];
     let blade = [(0.28 * r, 0.44 * l), (0.28 * r, 0.7 * l), (0.28 * r, 0.95 * l), (0.001, l)];
-    vec![lying(lathe(&grip, 14, &plastic(dice))), lying(lathe(&blade, 10, &metal(dice)))]
+    vec![lying(lathe(&grip, 14, &plastic(rng))), lying(lathe(&blade, 10, &metal(rng)))]
 }
 
-fn clothes(dice: &mut Dice, photos: &Photos) -> Vec<Mesh> {
-    let length_m = dice.within(0.15..0.4);
+fn clothes(rng: &mut Rng, photos: &Photos) -> Vec<Mesh> {
+    let length_m = rng.within(0.15..0.4);
     let pillow = Pillow {
         length_m,
-        width_m: length_m * dice.within(0.6..1.0),
-        thickness_m: dice.within(0.02..0.09),
+        width_m: length_m * rng.within(0.6..1.0),
+        thickness_m: rng.within(0.02..0.09),
         rim_m: 0.004,
-        squareness: dice.within(0.6..2.5),
-        lumps: dice.within(0.5..1.3),
-        folds_m: dice.within(0.006..0.018),
-        ragged_m: dice.within(0.01..0.04),
-        seed: dice.word(),
+        squareness: rng.within(0.6..2.5),
+        lumps: rng.within(0.5..1.3),
+        folds_m: rng.within(0.006..0.018),
+        ragged_m: rng.within(0.01..0.04),
+        seed: rng.word(),
     };
-    let mut cloth = Material::plain(vivid(dice) * 0.8, 0.0, dice.word());
+    let mut cloth = Material::plain(vivid(rng) * 0.8, 0.0, rng.word());
     cloth.relief = Relief::Grain;
     cloth.relief_size_m = 0.003;
     cloth.relief_strength = 0.3;
-    match dice.below(4) {
+    match rng.below(4) {
         0 => {
             cloth.pattern = Pattern::Stripes;
-            cloth.accent = vivid(dice);
-            cloth.pattern_size_m = dice.within(0.01..0.06);
+            cloth.accent = vivid(rng);
+            cloth.pattern_size_m = rng.within(0.01..0.06);
         }
         1 => {
             cloth.pattern = Pattern::Checker;
             cloth.accent = cloth.base * 0.6;
-            cloth.pattern_size_m = dice.within(0.01..0.04);
+            cloth.pattern_size_m = rng.within(0.01..0.04);
         }
         2 if !photos.is_empty() => {
-            cloth.pattern = Pattern::Photo(Arc::clone(dice.pick(photos)));
-            cloth.pattern_size_m = dice.within(0.1..0.3);
+            cloth.pattern = Pattern::Photo(Arc::clone(rng.pick(photos)));
+            cloth.pattern_size_m = rng.within(0.1..0.3);
         }
         _ => {}
     }
     vec![pillow.mesh(&Arc::new(cloth))]
 }
 
-fn toy(dice: &mut Dice) -> Vec<Mesh> {
-    let unit = dice.within(0.02..0.045);
+fn toy(rng: &mut Rng) -> Vec<Mesh> {
+    let unit = rng.within(0.02..0.045);
     let mut parts = Vec::new();
-    for _ in 0..dice.count(3, 6) {
+    for _ in 0..rng.count(3, 6) {
         let size_m =
-            unit * Vec3::new(dice.within(0.6..2.2), dice.within(0.6..1.6), dice.within(0.6..1.4));
-        let at = unit * Vec3::new(dice.around(1.2), dice.around(0.8), dice.around(0.5));
-        let part = if dice.chance(0.6) {
-            cuboid(size_m, 1, &plastic(dice))
+            unit * Vec3::new(rng.within(0.6..2.2), rng.within(0.6..1.6), rng.within(0.6..1.4));
+        let at = unit * Vec3::new(rng.around(1.2), rng.around(0.8), rng.around(0.5));
+        let part = if rng.chance(0.6) {
+            cuboid(size_m, 1, &plastic(rng))
         } else {
             let r = 0.5 * size_m.y;
             lathe(
                 &[(0.001, -r), (0.7 * r, -0.7 * r), (r, 0.0), (0.7 * r, 0.7 * r), (0.001, r)],
                 18,
-                &plastic(dice),
+                &plastic(rng),
             )
         };
-        parts.push(part.moved(Pose::from_parts(at, dice.yaw())));
+        parts.push(part.moved(Pose::from_parts(at, rng.yaw())));
     }
     parts
 }
 
 /// Fruit, balls, stones, soap: something round and irregular.
-fn blob(dice: &mut Dice) -> Vec<Mesh> {
-    let r = dice.within(0.025..0.075);
-    let stretch = Vec3::new(dice.within(0.9..1.7), 1.0, dice.within(0.6..1.0));
-    let mut material = Material::plain(vivid(dice), dice.within(0.0..0.8), dice.word());
-    material.accent = vivid(dice);
-    if dice.chance(0.5) {
+fn blob(rng: &mut Rng) -> Vec<Mesh> {
+    let r = rng.within(0.025..0.075);
+    let stretch = Vec3::new(rng.within(0.9..1.7), 1.0, rng.within(0.6..1.0));
+    let mut material = Material::plain(vivid(rng), rng.within(0.0..0.8), rng.word());
+    material.accent = vivid(rng);
+    if rng.chance(0.5) {
         material.pattern = Pattern::Clouds;
         material.pattern_size_m = 0.05;
     }
@@ -272,7 +271,7 @@ fn blob(dice: &mut Dice) -> Vec<Mesh> {
         })
         .collect();
     let mut mesh = lathe(&profile, 24, &Arc::new(material));
-    let (seed, rough) = (dice.word(), dice.within(0.0..0.35));
+    let (seed, rough) = (rng.word(), rng.within(0.0..0.35));
     for Vertex { position, .. } in &mut mesh.vertices {
         *position *= stretch * (1.0 + rough * (noise::fractal(*position * 25.0, 2, seed) - 0.5));
     }
@@ -280,11 +279,11 @@ fn blob(dice: &mut Dice) -> Vec<Mesh> {
     vec![mesh]
 }
 
-fn cup(dice: &mut Dice) -> Vec<Mesh> {
-    let r = dice.within(0.035..0.06);
-    let h = r * dice.within(1.2..2.6);
-    let narrow = r * dice.within(0.7..1.0);
-    let material = plastic(dice);
+fn cup(rng: &mut Rng) -> Vec<Mesh> {
+    let r = rng.within(0.035..0.06);
+    let h = r * rng.within(1.2..2.6);
+    let narrow = r * rng.within(0.7..1.0);
+    let material = plastic(rng);
     let wall = [
         (0.001, 0.0),
         (narrow, 0.0),
@@ -296,5 +295,5 @@ fn cup(dice: &mut Dice) -> Vec<Mesh> {
         (0.001, 0.006),
     ];
     let mesh = lathe(&wall, 26, &material);
-    vec![if dice.chance(0.5) { lying(mesh) } else { mesh }]
+    vec![if rng.chance(0.5) { lying(mesh) } else { mesh }]
 }

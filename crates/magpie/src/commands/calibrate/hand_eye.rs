@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use comfy_table::Cell;
 use magpie_camera::calibrate::{
     Board, HandEyePair, HandEyeReport, Setup, Spread, Suspicion, calibrate_hand_eye, find_mistake,
-    settle_readings,
+    resolve_orientations,
 };
 use magpie_camera::read_camera_info;
 use magpie_perception::CameraInfo;
@@ -163,7 +163,7 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
 /// Decides which end of the board each picture shows, where one picture alone leaves that open.
 fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
     let mut settled: Vec<_> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
-    settle_readings(board, &mut settled).map_err(Failure::config)?;
+    resolve_orientations(board, &mut settled).map_err(Failure::config)?;
     for (line, pair) in pairs.lines.iter_mut().zip(settled) {
         line.pair = pair;
     }

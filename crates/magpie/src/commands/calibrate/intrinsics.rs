@@ -175,7 +175,7 @@ fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome
     let doubts: Vec<&String> = rejected
         .iter()
         .filter_map(|rejection| match rejection {
-            Some(Rejection::Doubtful(doubt)) => Some(doubt),
+            Some(Rejection::Mismatch(mismatch)) => Some(mismatch),
             _ => None,
         })
         .collect();
@@ -199,7 +199,7 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
     while live.clock.now().since_ns(start) < args.duration_s * 1_000_000_000 {
         let Some(frame) = live.next()? else { break };
         let found = detect(&frame.color, board).map_err(Failure::fault)?;
-        let found = found.filter(|view| view.doubt.is_none());
+        let found = found.filter(|view| view.mismatch.is_none());
         if let Some(view) = found {
             gathered.views.push(view);
             // The newest is judged against all that were taken.

@@ -180,8 +180,8 @@ fn board_in_picture(
     else {
         return Ok(Err("no board found".into()));
     };
-    if let Some(doubt) = &view.doubt {
-        return Ok(Err(doubt.clone()));
+    if let Some(mismatch) = &view.mismatch {
+        return Ok(Err(mismatch.clone()));
     }
     match board_pose(&view.points, info) {
         Ok(pose) => Ok(Ok(HandEyePair {

@@ -34,7 +34,7 @@ pub(super) fn reference(args: &ReferenceArgs) -> Outcome {
         BoardKind::Markers => args.board.board()?,
         _ => args.board.board_to_scale()?,
     };
-    board.check_one_reading().map_err(Failure::config)?;
+    board.check_unique_orientation().map_err(Failure::config)?;
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
     let picture = args.picture.take(&info)?;
     let points = reference_points(&picture, &board, &info).map_err(Failure::config)?;

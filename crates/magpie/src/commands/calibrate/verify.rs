@@ -56,7 +56,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Outcome {
             "verify on single markers: they have no corner to touch; use a ChArUco board or a chessboard"
         )));
     };
-    board.check_one_reading().map_err(Failure::config)?;
+    board.check_unique_orientation().map_err(Failure::config)?;
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
     let base_from_camera = base_from_camera(args, &camera_info_id(&info))?;
     let picture = args.picture.take(&info)?;

@@ -86,14 +86,14 @@ fn with_grasps(
 ) -> Result<BgrImage, ImageProblem> {
     let mut canvas = Canvas::new(picture)?;
     for (package, verdict) in packages {
-        let Some(grasp) = package.grasps.first() else { continue };
+        let Some(grasp) = package.best_grasp() else { continue };
         let faults = verdict.map_or_else(Vec::new, |verdict| faults(&verdict));
         let color = if faults.is_empty() { WHITE } else { RED };
         for line in outlines(grasp, scene) {
             canvas.line(&line, color)?;
         }
         let [x, y] = grasp.contact_px;
-        let label = format!("{:.2} {}", grasp.quality, faults.join(", "));
+        let label = format!("{:.2} {}", grasp.quality.product(), faults.join(", "));
         canvas.text(label.trim_end(), [x, y - 18.0], color)?;
     }
     canvas.into_image()

@@ -145,7 +145,7 @@ fn judge_frame<'a>(
         let Some(truth) = counterpart(package, &frame.packages) else { continue };
         seen.push(package);
         let radius_m = frame.scene.tool.cups[0].radius_m;
-        let ours = package.grasps.first().filter(|grasp| grasp.pose_source == PoseSource::Depth);
+        let ours = package.best_grasp().filter(|grasp| grasp.pose_source == PoseSource::Depth);
         let ours = ours.map(|grasp| {
             judge.judge(&frame.scene.tool, grasp.cups, &grasp.reference_from_grasp, truth)
         });
@@ -167,8 +167,8 @@ fn judge_frame<'a>(
             buried: judge.is_buried(truth.package_id),
             is_whole: package.occluded_share <= OCCLUDED_SHARE_MAX && !mask.touches_border(),
             first: std::mem::take(&mut first),
-            quality: package.grasps.first().map(|grasp| grasp.quality),
-            refusal: package.refusal,
+            quality: package.best_grasp().map(|grasp| grasp.quality.product()),
+            refusal: package.refusal(),
             ours,
             centroid,
             flattest,

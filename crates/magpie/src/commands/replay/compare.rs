@@ -6,12 +6,10 @@ use anyhow::{Context, anyhow};
 use magpie_perception::Mask;
 use magpie_recording::{MessageReader, RecordedMessage};
 use magpie_wire as wire;
-use prost::Message;
 
 use super::difference::{Difference, Tolerance, compare_centers, compare_holds, compare_sizes};
 use crate::present::output;
 use magpie_daemon::failure::Failure;
-use magpie_daemon::record::messages::PACKAGES_TOPIC;
 
 /// Two masks that overlap by less are of two packages.
 const SAME_PACKAGE_IOU_MIN: f32 = 0.3;
@@ -19,8 +17,8 @@ const SAME_PACKAGE_IOU_MIN: f32 = 0.3;
 /// Walks the recorded results beside the replay.
 pub(super) struct Comparison {
     path: PathBuf,
-    recorded: MessageReader,
-    next: Option<RecordedMessage>,
+    recorded: MessageReader<wire::Packages>,
+    next: Option<RecordedMessage<wire::Packages>>,
     tolerance: Tolerance,
     verdict: Verdict,
 }
@@ -97,15 +95,15 @@ impl Verdict {
 impl Comparison {
     /// Refuses a recording that there is nothing to compare with.
     pub(super) fn open(path: &Path, tolerance: Tolerance) -> Result<Comparison, Failure> {
-        let mut recorded = MessageReader::open(path, PACKAGES_TOPIC).map_err(Failure::config)?;
-        let next = recorded.next_message().map_err(Failure::fault)?;
+        let mut recorded = MessageReader::packages(path).map_err(Failure::config)?;
+        let next = next_result(path, &mut recorded)?;
         let Some(first) = &next else {
             return Err(Failure::Config(anyhow!(
                 "{} holds frames but no results to compare with: record it with `magpie record`",
                 path.display()
             )));
         };
-        let first = decode(path, first)?;
+        let first = &first.message;
         if first.schema_version > wire::SCHEMA_VERSION {
             return Err(Failure::Config(anyhow!(
                 "{} has results of schema {}, and this program reads up to {}: update Magpie",
@@ -143,15 +141,10 @@ impl Comparison {
 
     /// Recorded results come in the order of their frames.
     fn recorded_of(&mut self, sequence: u64) -> Result<Option<wire::Packages>, anyhow::Error> {
-        while let Some(message) = &self.next {
-            if u64::from(message.sequence) > sequence {
-                return Ok(None);
-            }
-            let found = u64::from(message.sequence) == sequence;
-            let result = found.then(|| decode(&self.path, message)).transpose()?;
-            self.next = self.recorded.next_message()?;
-            if found {
-                return Ok(result);
+        while let Some(result) = self.next.take_if(|next| u64::from(next.sequence) <= sequence) {
+            self.next = next_result(&self.path, &mut self.recorded)?;
+            if u64::from(result.sequence) == sequence {
+                return Ok(Some(result.message));
             }
             self.verdict.results_unused += 1;
         }
@@ -164,10 +157,13 @@ impl Comparison {
     }
 }
 
-fn decode(path: &Path, message: &RecordedMessage) -> Result<wire::Packages, anyhow::Error> {
-    wire::Packages::decode(&message.data[..]).with_context(|| {
-        format!("decode the result of frame {} of {}", message.sequence, path.display())
-    })
+fn next_result(
+    path: &Path,
+    recorded: &mut MessageReader<wire::Packages>,
+) -> Result<Option<RecordedMessage<wire::Packages>>, anyhow::Error> {
+    recorded
+        .next_message()
+        .with_context(|| format!("compare with the results in {}", path.display()))
 }
 
 /// One package with its mask unpacked.

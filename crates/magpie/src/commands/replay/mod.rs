@@ -76,7 +76,7 @@ pub struct ReplayArgs {
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
-    let config =
+    let mut config =
         Config::load_uncalibrated(args.config.as_deref(), None).map_err(Failure::config)?;
     let machine = SystemClock::start();
     let as_recorded = |restamp| Pace::AsRecorded { clock: Arc::clone(&machine), restamp };
@@ -90,6 +90,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     let comparison =
         args.compare.then(|| Comparison::open(&args.file, args.tolerance)).transpose()?;
     let scene = reader.scene().cloned();
+    config.base_frame_id.clone_from(&reader.info().base_frame_id);
     if scene.is_none() {
         tracing::warn!(
             "{} has no calibration: masks and boxes are found, grasps are not",

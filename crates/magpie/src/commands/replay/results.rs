@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use magpie_perception::{BoxError, Frame, FrameReport, PublishError, Publisher};
-use magpie_recording::{FrameWriter, RecordingInfo, Results, WriteOptions};
+use magpie_recording::{FrameWriter, RecordingInfo, Results, StoredFile, WriteOptions};
 use magpie_transport::ZenohPublisher;
 use magpie_wire::{self as wire, Identities};
-use prost::Message;
 
 use super::compare::{Comparison, Verdict};
 use magpie_daemon::failure::Failure;
-use magpie_daemon::record::messages;
 
 /// Unlike the daemon's publisher it waits for the disk: nothing is left out.
 pub(super) struct ReplayResults {
@@ -53,7 +51,7 @@ impl ReplayResults {
     ) -> Result<(), Failure> {
         let writer = FrameWriter::create(path, info, WriteOptions::default());
         let mut writer = writer.map_err(Failure::config)?;
-        if let Some(config) = messages::config_file(config) {
+        if let Some(config) = StoredFile::config(config) {
             writer.attach(&config).map_err(Failure::fault)?;
         }
         self.recording = Some(writer);
@@ -88,11 +86,10 @@ impl ReplayResults {
         };
         let message = wire::to_wire(report, &self.identities, &envelope);
         if let Some(recording) = &mut self.recording {
-            let data = message.encode_to_vec();
             let results = Results {
+                message: &message,
                 packages: &report.packages,
                 class_names: &self.identities.class_names,
-                message: messages::packages(&data),
             };
             let name = recording.path().display().to_string();
             recording.write_processed(frame, &results).map_err(|error| (name, error.into()))?;

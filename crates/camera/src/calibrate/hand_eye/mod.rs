@@ -1,0 +1,16 @@
+//! Where the camera is on the arm or in the cell.
+//!
+//! `model` has the poses and what they are judged by. `calibration` runs the closed `solvers`,
+//! refines the best of their solutions (`refine`, by `least_squares`), and tells how far that can
+//! be trusted. `orientation` turns boards round that were taken for their half turn; `mistakes`
+//! finds mixed-up conventions (with `degrees` for degrees that were taken for radians).
+
+pub(crate) mod calibration;
+mod degrees;
+mod least_squares;
+mod mean;
+pub(crate) mod mistakes;
+pub(crate) mod model;
+pub(crate) mod orientation;
+mod refine;
+pub(crate) mod solvers;

@@ -1,0 +1,257 @@
+//! From a model's output tensors to instances with masks.
+//!
+//! Each [`OutputLayout`] has a file that finds the candidates, best first, and says where their mask
+//! coefficients are; what comes after is the same for all.
+
+mod candidate;
+mod mask_runs;
+mod yolo_seg;
+
+use ndarray::ArrayView2;
+
+use self::candidate::Candidate;
+use self::mask_runs::{MaskScratch, Prototypes};
+use crate::{Instance, Letterbox, ModelSpec, OutputLayout, Outputs};
+
+pub use self::candidate::DecodeLimits;
+
+/// With fewer masks than this, waking a second thread takes longer than it saves.
+const MASKS_MIN_TO_SHARE: usize = 8;
+
+/// Buffers of [`decode`], kept from frame to frame.
+#[derive(Debug, Default)]
+pub struct DecodeScratch {
+    yolo_seg: yolo_seg::Scratch,
+    kept: Vec<Candidate>,
+    /// One for each half of what is kept.
+    masks: [MaskScratch; 2],
+    first_half: Vec<Instance>,
+    second_half: Vec<Instance>,
+}
+
+impl DecodeScratch {
+    /// Takes back instances that nobody needs any more, for the memory that they hold.
+    pub fn recycle(&mut self, mut instances: Vec<Instance>) {
+        // Few masks are all drawn with the first scratch: given back by turns, the other's would
+        // heap up.
+        let [one, other] = &mut self.masks;
+        for instance in instances.drain(..) {
+            let fewer = if one.spare.len() < other.spare.len() { &mut *one } else { &mut *other };
+            fewer.spare.push(instance.mask.into_counts());
+        }
+        self.first_half = instances;
+    }
+}
+
+/// Instances in falling order of score; those without a visible pixel are left out. Where they are
+/// many, half of the masks are drawn on a second thread of rayon's pool, with the same result.
+pub fn decode(
+    outputs: Outputs<'_>,
+    model: &ModelSpec,
+    letterbox: &Letterbox,
+    limits: &DecodeLimits,
+    scratch: &mut DecodeScratch,
+) -> Vec<Instance> {
+    let arch = pulp::Arch::new();
+    let DecodeScratch { yolo_seg, kept, masks: [masks, more_masks], first_half, second_half } =
+        scratch;
+    let coefficients = arch.dispatch(Find { outputs, model, limits, yolo_seg, kept });
+    let prototypes = Prototypes::new(outputs.prototypes, letterbox);
+    let draw = |kept: &[Candidate], scratch: &mut MaskScratch, instances: &mut Vec<Instance>| {
+        let prototypes = &prototypes;
+        arch.dispatch(Draw { coefficients, letterbox, prototypes, kept, scratch, instances });
+    };
+    let mut instances = std::mem::take(first_half);
+    if kept.len() >= MASKS_MIN_TO_SHARE {
+        let (one, other) = kept.split_at(kept.len() / 2);
+        rayon::join(|| draw(one, masks, &mut instances), || draw(other, more_masks, second_half));
+        instances.append(second_half);
+    } else {
+        draw(kept, masks, &mut instances);
+    }
+    instances
+}
+
+/// Fills `kept` and returns the mask coefficients, `[coefficient, candidate's index]`. Compiled for
+/// several instruction sets, of which the processor's best is taken: what it calls has to be inlined.
+struct Find<'a, 'b> {
+    outputs: Outputs<'a>,
+    model: &'b ModelSpec,
+    limits: &'b DecodeLimits,
+    yolo_seg: &'b mut yolo_seg::Scratch,
+    kept: &'b mut Vec<Candidate>,
+}
+
+impl<'a> pulp::WithSimd for Find<'a, '_> {
+    type Output = ArrayView2<'a, f32>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> ArrayView2<'a, f32> {
+        let Find { outputs, model, limits, yolo_seg, kept } = self;
+        // The one place that knows which layouts there are.
+        match model.output_layout {
+            OutputLayout::YoloSeg => {
+                let classes = model.class_names.len();
+                yolo_seg::find(outputs.predictions, classes, limits, yolo_seg, kept)
+            }
+        }
+    }
+}
+
+/// Compiled as [`Find`] is.
+struct Draw<'a, 'b> {
+    coefficients: ArrayView2<'b, f32>,
+    letterbox: &'a Letterbox,
+    prototypes: &'a Prototypes<'b>,
+    kept: &'a [Candidate],
+    scratch: &'a mut MaskScratch,
+    instances: &'a mut Vec<Instance>,
+}
+
+impl pulp::WithSimd for Draw<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Draw { coefficients, letterbox, prototypes, kept, scratch, instances } = self;
+        for &Candidate { index, class_id, score, bbox } in kept {
+            let bbox = letterbox.bbox_to_image(&bbox);
+            if let Some(mask) = prototypes.mask(coefficients.column(index), &bbox, scratch) {
+                instances.push(Instance { class_id, score, bbox, mask });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+mod tests {
+    use super::*;
+    use crate::{BboxPx, InputForm};
+    use proptest::prelude::*;
+
+    const LIMITS: DecodeLimits = DecodeLimits {
+        score_min: 0.25,
+        iou_max: 0.6,
+        nms_class_agnostic: true,
+        instances_max: 100,
+    };
+
+    fn model(coefficients: usize, anchors: usize) -> ModelSpec {
+        ModelSpec {
+            name: "test".into(),
+            sha256: String::new(),
+            input_form: InputForm::Bgr8Nhwc,
+            width_px: 64,
+            height_px: 64,
+            class_names: vec!["box".into(), "item".into()],
+            output_layout: OutputLayout::YoloSeg,
+            predictions_shape: [4 + 2 + coefficients, anchors],
+            coefficients,
+            prototype_width_px: 16,
+            prototype_height_px: 16,
+            score_min: None,
+        }
+    }
+
+    /// One anchor a tuple: (cx, cy, w, h), class scores, one coefficient.
+    fn predictions(anchors: &[([f32; 4], [f32; 2], f32)]) -> Vec<f32> {
+        let mut rows = Vec::new();
+        for k in 0..4 {
+            rows.extend(anchors.iter().map(|a| a.0[k]));
+        }
+        for k in 0..2 {
+            rows.extend(anchors.iter().map(|a| a.1[k]));
+        }
+        rows.extend(anchors.iter().map(|a| a.2));
+        rows
+    }
+
+    fn found(anchors: &[([f32; 4], [f32; 2], f32)], limits: &DecodeLimits) -> Vec<Instance> {
+        found_again(anchors, limits, &mut DecodeScratch::default())
+    }
+
+    fn found_again(
+        anchors: &[([f32; 4], [f32; 2], f32)],
+        limits: &DecodeLimits,
+        scratch: &mut DecodeScratch,
+    ) -> Vec<Instance> {
+        let model = model(1, anchors.len());
+        let letterbox = Letterbox::new((128, 128), (64, 64));
+        let (predictions, prototypes) = (predictions(anchors), vec![1.0; 16 * 16]);
+        let outputs = Outputs::new(&model, &predictions, &prototypes);
+        decode(outputs, &model, &letterbox, limits, scratch)
+    }
+
+    #[test]
+    fn a_box_of_positive_logits_is_filled_and_scaled_to_the_image() {
+        let instances = found(&[([32.0, 32.0, 16.0, 8.0], [0.1, 0.9], 1.0)], &LIMITS);
+        assert_eq!(instances.len(), 1);
+        assert_eq!((instances[0].class_id, instances[0].score), (1, 0.9));
+        let bbox = BboxPx { x_min_px: 48.0, y_min_px: 56.0, x_max_px: 80.0, y_max_px: 72.0 };
+        assert_eq!(instances[0].bbox, bbox);
+        assert_eq!(instances[0].mask.bbox(), Some(bbox));
+        assert_eq!(instances[0].mask.area_px(), 32 * 16);
+    }
+
+    #[test]
+    fn many_masks_are_drawn_as_each_of_them_alone() {
+        let anchors: Vec<([f32; 4], [f32; 2], f32)> = (0..12u8)
+            .map(|at| {
+                let (x, y) = (8.0 + f32::from(at % 4) * 16.0, 10.0 + f32::from(at / 4) * 20.0);
+                ([x, y, 9.0, 7.0 + 0.5 * f32::from(at)], [0.9 - 0.02 * f32::from(at), 0.0], 1.0)
+            })
+            .collect();
+        let together = found(&anchors, &LIMITS);
+        let alone = anchors.iter().flat_map(|anchor| found(&[*anchor], &LIMITS));
+        assert_eq!(together, alone.collect::<Vec<_>>());
+        // Also in the memory of what was found before, be it more or less.
+        let mut scratch = DecodeScratch::default();
+        for count in [3, 12, 9, 12] {
+            let again = found_again(&anchors[..count], &LIMITS, &mut scratch);
+            assert_eq!(again, together[..count]);
+            scratch.recycle(again);
+        }
+    }
+
+    #[test]
+    fn overlapping_boxes_are_one_instance_unless_classes_are_kept_apart() {
+        let anchors = [
+            ([30.0, 30.0, 20.0, 20.0], [0.8, 0.1], 1.0),
+            ([31.0, 30.0, 20.0, 20.0], [0.1, 0.7], 1.0),
+            ([50.0, 50.0, 10.0, 10.0], [0.6, 0.1], 1.0),
+        ];
+        assert_eq!(found(&anchors, &LIMITS).len(), 2);
+        let per_class = DecodeLimits { nms_class_agnostic: false, ..LIMITS };
+        assert_eq!(found(&anchors, &per_class).len(), 3);
+        let one = DecodeLimits { instances_max: 1, ..LIMITS };
+        assert_eq!(found(&anchors, &one).len(), 1);
+    }
+
+    #[test]
+    fn low_scores_nan_scores_and_empty_masks_are_left_out() {
+        let anchors = [
+            ([32.0, 32.0, 9.0, 9.0], [0.2, 0.1], 1.0),
+            ([10.0, 10.0, 9.0, 9.0], [f32::NAN, f32::NAN], 1.0),
+            ([50.0, 50.0, 9.0, 9.0], [0.9, 0.1], -1.0),
+        ];
+        assert!(found(&anchors, &LIMITS).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn scores_fall_and_counts_are_bounded(
+            anchors in proptest::collection::vec(
+                ((0.0f32..64.0, 0.0f32..64.0, 0.0f32..40.0, 0.0f32..40.0),
+                 (0.0f32..1.0, 0.0f32..1.0), -1.0f32..1.0), 1..60),
+        ) {
+            let anchors: Vec<_> = anchors.into_iter()
+                .map(|((a, b, c, d), (s, t), k)| ([a, b, c, d], [s, t], k)).collect();
+            let limits = DecodeLimits { instances_max: 10, ..LIMITS };
+            let instances = found(&anchors, &limits);
+            prop_assert!(instances.len() <= 10);
+            prop_assert!(instances.windows(2).all(|pair| pair[0].score >= pair[1].score));
+            prop_assert!(instances.iter().all(|i| i.score >= 0.25 && !i.mask.is_empty()));
+        }
+    }
+}
