@@ -78,7 +78,8 @@ pub(super) fn plane(args: &PlaneArgs) -> Outcome {
     ))?;
     let Some((z_m, lean_deg)) = in_base else { return Ok(()) };
     output::line(&format!(
-        "# in base: z = {z_m:.4} m below the camera, leaning {lean_deg:.2} degrees"
+        "# in base, straight under the camera, the plane is at the height z = {z_m:.4} m; it leans by \
+         {lean_deg:.2} degrees"
     ))?;
     if lean_deg > LEAN_DEG_MAX {
         tracing::warn!(
@@ -158,7 +159,8 @@ fn base_from_camera(
     }
 }
 
-/// Height below the camera, and how far the plane leans from level.
+/// The plane's height in base, in metres, at its point straight under the camera, and how far it
+/// leans from level, in degrees.
 fn in_base(plane: &Plane, base_from_camera: &Isometry3<f64>) -> (f64, f64) {
     let normal = Unit::new_normalize(base_from_camera * plane.normal.into_inner());
     let point = base_from_camera * Point3::from(plane.normal.into_inner() * plane.offset_m);
@@ -166,4 +168,19 @@ fn in_base(plane: &Plane, base_from_camera: &Isometry3<f64>) -> (f64, f64) {
     let z_m =
         point.z - (normal.x * (camera.x - point.x) + normal.y * (camera.y - point.y)) / normal.z;
     (z_m, normal.angle(&Vector3::z_axis()).to_degrees())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_daemon::config::plane_in_camera;
+
+    #[test]
+    fn the_height_of_a_plane_is_its_z_in_base_and_not_its_distance_from_the_camera() {
+        let base_from_camera =
+            Isometry3::new(Vector3::new(0.6, 0.1, 1.5), Vector3::new(3.0, 0.1, -0.2));
+        let plane = plane_in_camera(0.39, &base_from_camera);
+        let (z_m, lean_deg) = in_base(&plane, &base_from_camera);
+        assert!((z_m - 0.39).abs() < 1e-9 && lean_deg < 1e-6, "{z_m} m, {lean_deg} degrees");
+    }
 }
