@@ -5,7 +5,7 @@
 //! taken for packages.
 
 use divan::{Bencher, black_box};
-use magpie::commands::bench::{BenchFrames, take_exactly};
+use magpie::commands::bench::{simulate, take_exactly};
 use magpie_daemon::config::Config;
 use magpie_daemon::{model, scheduling};
 use magpie_inference::OnnxSession;
@@ -41,7 +41,7 @@ impl Bench {
         let config = Config::load(None).expect("the shipped configuration is right");
         let file = model::read(None, None).expect("the universal model is whole");
         let mut session = model::load(&file, &config.session).expect("ONNX Runtime is installed");
-        let mut frames = BenchFrames::simulate(SIZE_PX, PACKAGES).expect("it can be simulated");
+        let mut frames = simulate(SIZE_PX, PACKAGES).expect("it can be simulated");
         let frame = frames.frames.swap_remove(0);
         let spec = session.spec().clone();
         let letterbox = Letterbox::new(SIZE_PX, (spec.width_px, spec.height_px));

@@ -1,11 +1,11 @@
-//! Why the program ends, and the exit code that tells systemd whether to try again.
+//! Why the program ends, and the exit code by which systemd decides whether to try again.
 
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use magpie_perception::Fault;
 
-/// Asked-for ends are no failures and exit with 0.
+/// An end that somebody asked for is no failure and exits with 0.
 #[derive(Debug)]
 pub enum Failure {
     /// Restarting cannot cure it: exit code 78 (`EX_CONFIG` of sysexits).
@@ -44,7 +44,7 @@ impl Failure {
     }
 }
 
-/// See [`Failure::message`].
+/// The line that [`Failure::message`] gives.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
@@ -59,7 +59,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// What a fault of the pipeline means for the process.
+/// How a fault of the pipeline ends the process.
 pub fn ended_by(fault: Fault) -> Failure {
     match fault {
         Fault::ImageSize { .. } => Failure::config(fault),

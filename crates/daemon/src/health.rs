@@ -1,25 +1,25 @@
-//! Decides the state that status tells, from what can be observed.
+//! Decides the state that status reports, from what is observed.
 
 use magpie_perception::CountersSnapshot;
 use magpie_transport::{DriftStatus, StatusSnapshot};
 use magpie_wire::{Reason, State};
 
-/// What is observed, ten times a second.
+/// One observation; there are ten a second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
     pub(crate) counters: CountersSnapshot,
     pub(crate) camera: String,
     /// How far the camera has moved.
     pub(crate) drift: Option<DriftStatus>,
-    /// What camera, model, planner and recording say is wrong.
+    /// The reasons that camera, model, planner and recording give.
     pub(crate) reasons: Vec<Reason>,
     /// Why the loop ended.
     pub(crate) fault: Option<String>,
 }
 
-/// Share of dropped frames in an observation window that is worth a word.
+/// Share of dropped frames in an observation window that is worth a reason.
 const DROPPED_SHARE_MAX: f64 = 0.1;
-/// A window with fewer frames says nothing.
+/// A window with fewer frames is too short to judge.
 const WINDOW_FRAMES_MIN: u64 = 10;
 
 /// Judges over a window of frames, so that one dropped frame does not make the state flicker.
@@ -58,16 +58,16 @@ impl Health {
             return;
         }
         let stale = now.frames_stale - start.frames_stale;
-        let is_worth_a_word =
+        let is_worth_a_reason =
             |part: u64| part as f64 / (frames + corrupt) as f64 > DROPPED_SHARE_MAX;
-        self.stale = is_worth_a_word(stale).then_some(Reason::FramesStale { stale, frames });
-        self.corrupt = is_worth_a_word(corrupt)
+        self.stale = is_worth_a_reason(stale).then_some(Reason::FramesStale { stale, frames });
+        self.corrupt = is_worth_a_reason(corrupt)
             .then_some(Reason::FramesCorrupt { corrupt, frames: frames + corrupt });
         self.window_start = *now;
     }
 }
 
-/// The camera moved further than it may.
+/// The reason, if the camera moved further than it may.
 fn moved(drift: DriftStatus) -> Option<Reason> {
     let DriftStatus { displacement_mm, rotation_deg, limit_mm, .. } = drift;
     (displacement_mm > limit_mm).then_some(Reason::CameraMoved {

@@ -1,4 +1,4 @@
-//! What made a result: the same in every message and in every recording.
+//! The identities of model, calibration and provider: the same in every message and recording.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub fn identities(config: &Config, scene: Option<&Scene>, session: &OnnxSession)
     }
 }
 
-/// What a recording says about itself: all that a replay must have in common to give the same.
+/// What a recording says about itself: everything that a replay must share to give the same results.
 pub fn recording_info(
     config: &Config,
     scene: Option<&Scene>,

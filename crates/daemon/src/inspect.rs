@@ -1,4 +1,5 @@
-//! Looks at what was published: could it be planned, and, now and then, has the camera moved?
+//! Inspects what was published: whether grasps could be planned, and, now and then, whether the
+//! camera has moved.
 //!
 //! ```text
 //! pipeline -> InspectedPublisher -> one copied frame -> tokio (blocking thread) -> drift
@@ -18,11 +19,12 @@ use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
 use crate::config::DriftConfig;
-use crate::plan_trouble::PlanTrouble;
+use crate::plan_reason::PlanReason;
 
-/// After so many looks in a row without enough fiducials nobody knows whether the camera has moved.
+/// So many looks in a row without enough fiducials leave unknown whether the camera has moved.
 const UNSEEN_LOOKS: u32 = 12;
-/// One measurement may be off: a hand before the board, a blurred frame.
+/// The drift is the median of so many measurements: a hand before the board or a blurred frame may
+/// spoil one.
 const MEASUREMENTS: usize = 3;
 
 /// Measures how far the camera has moved since its reference was taken.
@@ -39,10 +41,10 @@ pub(crate) struct Tap {
 
 struct Shared {
     config: DriftConfig,
-    /// What was last measured stands while the fiducials are out of view.
+    /// The last measurement, which stands while the fiducials are out of view.
     drift: Mutex<Option<DriftStatus>>,
     measured: Mutex<VecDeque<DriftStatus>>,
-    /// Looks in a row that saw too few of them.
+    /// Looks in a row that saw too few fiducials.
     unseen_looks: AtomicU32,
     is_busy: AtomicBool,
 }
@@ -64,7 +66,7 @@ impl Inspector {
         *self.shared.drift.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why nobody knows whether the camera has moved.
+    /// The reason why drift cannot be measured, if the fiducials are out of view.
     pub(crate) fn unseen(&self) -> Option<Reason> {
         self.shared.unseen()
     }
@@ -136,13 +138,13 @@ pub(crate) struct InspectedPublisher<P> {
     pub(crate) publisher: P,
     /// `None` where no drift is watched.
     pub(crate) tap: Option<Tap>,
-    pub(crate) trouble: Arc<PlanTrouble>,
+    pub(crate) plan_reason: Arc<PlanReason>,
 }
 
 impl<P: Publisher> Publisher for InspectedPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
-        self.trouble.look(&report.packages);
+        self.plan_reason.update(&report.packages);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame);
         }

@@ -10,7 +10,7 @@ mod health;
 pub mod identity;
 mod inspect;
 pub mod model;
-mod plan_trouble;
+mod plan_reason;
 pub mod record;
 pub mod run;
 pub mod scheduling;

@@ -33,7 +33,7 @@ pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, 
     OnnxSession::load(model, options).map_err(|error: SessionError| Failure::config(error))
 }
 
-/// On a thread of its own, from which the model's threads inherit their scheduling.
+/// Loads it on a thread of its own, from which the model's threads inherit their scheduling.
 pub fn load_scheduled(model: &ModelFile, config: &Config) -> Result<OnnxSession, Failure> {
     std::thread::scope(|scope| {
         let load_here = || {

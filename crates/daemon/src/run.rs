@@ -26,14 +26,14 @@ use crate::failure::{Failure, Outcome};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::model::{self, load_scheduled};
-use crate::plan_trouble::PlanTrouble;
+use crate::plan_reason::PlanReason;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{self, OpenSource};
 use crate::supervise::Supervised;
 use crate::systemd::notify;
 
-/// What systemd is asked for while a model loads; asked again every [`LOADING_PERIOD`].
+/// The time that systemd is asked for while a model loads, again every [`LOADING_PERIOD`].
 const LOADING_EXTENSION_US: u32 = 30_000_000;
 const LOADING_PERIOD: Duration = Duration::from_secs(10);
 
@@ -45,7 +45,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
-    // Before anything that takes time: unhandled, the signal ends the process.
+    // The signal is handled before anything that takes time: unhandled, it ends the process.
     let keep = {
         let _context = runtime.enter();
         signal(SignalKind::user_defined1()).map_err(Failure::fault)?
@@ -72,8 +72,8 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
 
     let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
     let (inspector, tap) = drift.unzip();
-    let trouble = Arc::new(PlanTrouble::default());
-    let publisher = InspectedPublisher { publisher, tap, trouble: Arc::clone(&trouble) };
+    let plan_reason = Arc::new(PlanReason::default());
+    let publisher = InspectedPublisher { publisher, tap, plan_reason: Arc::clone(&plan_reason) };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -82,7 +82,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         inspector,
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
-        trouble,
+        plan_reason,
         keep,
     };
     tracing::info!(
@@ -152,7 +152,7 @@ pub fn open_transport(
     })
 }
 
-/// Starts the thread that carries frames; tells when and why it ended.
+/// Starts the thread that carries frames; the receiver hears when and why it ended.
 fn start_pipeline(
     source: OpenSource,
     mut session: OnnxSession,
@@ -165,7 +165,7 @@ fn start_pipeline(
     let (ended, receiver) = oneshot::channel();
     let OpenSource { mut frames, scene, .. } = source;
     let pipeline = move || {
-        // The model's thread could, so this one can.
+        // The model's thread could be scheduled like this, so this one can.
         if let Err(error) = scheduling.enter() {
             tracing::error!("{error}");
         }
@@ -179,7 +179,7 @@ fn start_pipeline(
             clock: clock.as_ref(),
         };
         let outcome = run_pipeline(&mut edges, scene.as_ref(), &limits, &counters);
-        // First, so that a recording knows that nothing more will come.
+        // The publisher goes first, so that a recording knows that nothing more will come.
         drop(publisher);
         // Nobody listens any more if the process is on its way out.
         let _ = ended.send(outcome);
@@ -206,7 +206,7 @@ pub fn origin(
     }
 }
 
-/// SIGTERM from systemd, SIGINT from a terminal.
+/// Completes at SIGTERM, which systemd sends, or at SIGINT, which a terminal sends.
 pub async fn asked_to_stop() {
     let listen = |kind| signal(kind).expect("signal handlers can be installed");
     let (mut terminate, mut interrupt) =

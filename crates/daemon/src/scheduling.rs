@@ -13,7 +13,7 @@ use thread_priority::{
 pub struct Scheduling {
     /// `SCHED_FIFO`, 1 to 99.
     pub fifo_priority: Option<u8>,
-    /// Empty: all of them.
+    /// All of them where empty.
     pub cpus: Vec<usize>,
     pub lock_memory: bool,
 }
@@ -35,7 +35,7 @@ pub enum SchedulingError {
 }
 
 impl Scheduling {
-    /// For the calling thread, and for those that it starts from now on: they inherit it.
+    /// Schedules the calling thread, and those that it starts from now on: they inherit it.
     pub fn enter(&self) -> Result<(), SchedulingError> {
         if !self.cpus.is_empty() {
             let mut set = CpuSet::new();
@@ -57,7 +57,7 @@ impl Scheduling {
             .map_err(|error| failed(&error))
     }
 
-    /// What the process has, and what it will ask for.
+    /// Locks the memory that the process has and will ask for.
     pub fn lock_memory(&self) -> Result<(), SchedulingError> {
         if !self.lock_memory {
             return Ok(());
@@ -72,7 +72,7 @@ impl Scheduling {
 /// would wait until another thread has woken, however little there is to do.
 pub fn lead_pool() -> Result<(), rayon::ThreadPoolBuildError> {
     if rayon::current_thread_index().is_none() {
-        // For as long as the process lives.
+        // The pool lives as long as the process.
         std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build()?);
     }
     Ok(())

@@ -38,7 +38,7 @@ impl SourceWatch {
         }
     }
 
-    /// For people.
+    /// Says in words what the source is doing.
     pub fn describe(&self) -> String {
         match self {
             SourceWatch::Recording { name, .. } => format!("playing {name}"),
@@ -55,7 +55,7 @@ impl SourceWatch {
         }
     }
 
-    /// Why the source gives no frames now, if it should.
+    /// Why the source gives no frames although it should; `None` while it does.
     pub fn lost(&self) -> Option<String> {
         match self {
             SourceWatch::Camera { color, .. } => match color.state() {
@@ -66,8 +66,8 @@ impl SourceWatch {
         }
     }
 
-    /// Why frames come without the depth that the configuration names, if they do.
-    pub fn depth_trouble(&self) -> Option<String> {
+    /// Why frames come without the depth that the configuration names; `None` while it comes.
+    pub fn depth_lost(&self) -> Option<String> {
         match self {
             SourceWatch::Camera { depth, .. } => {
                 depth.as_ref().and_then(DepthHandle::trouble).map(|trouble| trouble.to_string())
@@ -122,7 +122,7 @@ pub fn open(
     }
 }
 
-/// At the recorded pace, stamped now: what a controller would see of the camera itself.
+/// Plays at the recorded pace and stamps frames anew, as the camera itself would.
 fn as_a_camera(clock: &SharedClock, looped: bool) -> Playback {
     Playback { looped, pace: Pace::AsRecorded { clock: Arc::clone(clock), restamp: true } }
 }

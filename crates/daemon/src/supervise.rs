@@ -1,4 +1,4 @@
-//! Judges ten times a second how a run is doing, tells status and systemd, and ends the run.
+//! Judges ten times a second how a run is doing, reports it to status and systemd, and ends the run.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
-use crate::plan_trouble::PlanTrouble;
+use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
 use crate::source::SourceWatch;
 use crate::systemd::notify;
@@ -23,7 +23,7 @@ use crate::systemd::notify;
 /// How often state is judged and the watchdog considered.
 const SUPERVISION_PERIOD: Duration = Duration::from_millis(100);
 
-/// What supervision looks at.
+/// The parts of a run that supervision watches.
 pub(crate) struct Supervised<'a> {
     pub(crate) watch: SourceWatch,
     pub(crate) transport: &'a Transport,
@@ -31,8 +31,8 @@ pub(crate) struct Supervised<'a> {
     pub(crate) inspector: Option<Inspector>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) provider_fallback: Option<String>,
-    pub(crate) trouble: Arc<PlanTrouble>,
-    /// SIGUSR1.
+    pub(crate) plan_reason: Arc<PlanReason>,
+    /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
 
@@ -85,7 +85,7 @@ impl Supervised<'_> {
     fn supervise_recording(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
         recorder.take_status(self.transport.status_message());
-        if recorder.ends_run() {
+        if recorder.is_run_over() {
             self.watch.stop();
         }
     }
@@ -95,9 +95,9 @@ impl Supervised<'_> {
         let reasons = [
             self.watch.lost().map(|why| Reason::CameraLost { why }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
-            self.trouble.reason(),
-            recorder.and_then(Recorder::trouble),
-            self.watch.depth_trouble().map(|why| Reason::DepthLost { why }),
+            self.plan_reason.reason(),
+            recorder.and_then(Recorder::reason),
+            self.watch.depth_lost().map(|why| Reason::DepthLost { why }),
             self.inspector.as_ref().and_then(Inspector::unseen),
         ];
         Observation {

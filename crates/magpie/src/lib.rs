@@ -3,5 +3,6 @@
 
 mod arguments;
 pub mod commands;
+mod distribution;
 pub mod pictures;
 pub mod present;

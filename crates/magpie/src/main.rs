@@ -83,10 +83,10 @@ fn dispatch(command: &Command) -> Outcome {
     }
 }
 
-/// To the journal when systemd runs the program, else to standard error.
+/// Logs to the journal when systemd runs the program, else to standard error.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // What zenoh cannot connect to, the command says itself.
+        // The commands say themselves what zenoh cannot connect to.
         EnvFilter::new(
             "info,ort=warn,zenoh=warn,zenoh::net::routing::hat=error,\
              zenoh::net::runtime::orchestrator=error",
@@ -107,7 +107,8 @@ fn start_logging() {
     }
 }
 
-/// What systemd asks for: a program started from a service's shell inherits the variable alone.
+/// Compares the variable with the stream itself, as systemd asks for: a program that was started
+/// from a service's shell inherits the variable alone.
 fn stderr_is_the_journal() -> bool {
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
     let stream = std::env::var("JOURNAL_STREAM");

@@ -26,7 +26,7 @@ pub enum CalibrationFileError {
 
 type Row = FlowSeq<Vec<f64>>;
 
-/// What `magpie calibrate hand-eye` writes.
+/// The file that `magpie calibrate hand-eye` writes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HandEyeFile {
@@ -45,7 +45,7 @@ pub struct HandEyeFile {
     pub pairs: usize,
     pub leave_one_out_rms_mm: f64,
     pub leave_one_out_rms_deg: f64,
-    /// Of the camera_info that the pictures were read with.
+    /// Identifies the camera_info that the pictures were read with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera_info_id: Option<String>,
 }
@@ -121,7 +121,7 @@ impl HandEyeFile {
     }
 }
 
-/// What `magpie calibrate reference` writes: fixed fiducials as the camera saw them.
+/// The file that `magpie calibrate reference` writes: fixed fiducials as the camera saw them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceFile {
@@ -279,7 +279,7 @@ pub fn short_hash(text: &str) -> String {
     Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// To the second, in UTC.
+/// The date and time in UTC, to the second.
 fn date(stamp: StampNs) -> String {
     let since_epoch = Duration::from_secs(stamp.0 / 1_000_000_000);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()

@@ -19,7 +19,7 @@ pub enum ConfigError {
     Parse { path: PathBuf, message: String },
     #[error("configuration {path}: {key} = {value}: {why}")]
     Value { path: PathBuf, key: &'static str, value: String, why: &'static str },
-    #[error("configuration {path}: [source] names {found} sources; leave exactly one")]
+    #[error("configuration {path}: [source] names {found} sources; keep exactly one")]
     Sources { path: PathBuf, found: usize },
     #[error("configuration {path}: {key}")]
     File {
@@ -50,7 +50,7 @@ impl Checker<'_> {
         Err(ConfigError::Value { path: self.path.to_owned(), key, value: value.to_string(), why })
     }
 
-    /// A file that a key names and that cannot be used.
+    /// The error for a file that a key names and that cannot be used.
     pub(super) fn unusable(&self, key: &'static str, error: impl Into<BoxError>) -> ConfigError {
         ConfigError::File { path: self.path.to_owned(), key, source: error.into() }
     }
@@ -63,7 +63,7 @@ impl Checker<'_> {
         self.refuse(key, value, "must lie between 0 and 1")
     }
 
-    /// From one millisecond to ten minutes.
+    /// Accepts one millisecond to ten minutes.
     pub(super) fn time(&self, key: &'static str, ms: u64) -> Result<Duration, ConfigError> {
         if (1..=600_000).contains(&ms) {
             return Ok(Duration::from_millis(ms));
@@ -80,7 +80,7 @@ impl Checker<'_> {
         check_pose(self, key, rows)
     }
 
-    /// Relative to the configuration's folder.
+    /// Resolves a path that is relative to the configuration's folder.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }

@@ -35,13 +35,13 @@ pub(super) fn check(
     let stream = match (&file.gstreamer, &file.v4l2) {
         (None, None) => {
             if file.camera_info.is_some() || file.color_from_depth.is_some() {
-                let why = "says nothing without depth.gstreamer or depth.v4l2";
+                let why = "has no meaning without depth.gstreamer or depth.v4l2; set one of them, or leave this out";
                 checker.refuse("depth.camera_info", "...", why)?;
             }
             return Ok(None);
         }
         (Some(_), Some(_)) => {
-            let why = "and depth.v4l2 are two streams; leave one of them";
+            let why = "and depth.v4l2 are two streams; remove one of them";
             return checker.refuse("depth.gstreamer", "...", why);
         }
         (Some(stream), None) => DepthSource::GStreamer(stream.clone().source()),

@@ -41,7 +41,7 @@ pub(super) fn check(
     }
     let Some(path) = &file.reference else { return Ok(None) };
     let Some(scene) = scene else {
-        let why = "says nothing without scene.camera_info";
+        let why = "has no meaning without scene.camera_info; set that too, or leave this out";
         return checker.refuse("drift.reference", path.display(), why);
     };
     let reference = ReferenceFile::read(&checker.resolve(path), &scene.camera_info)

@@ -16,14 +16,14 @@ pub(super) struct LimitsFile {
 
 /// `[limits]`, checked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ages {
+pub(super) struct AgeLimits {
     pub(super) frame_age_max: Duration,
     pub(super) deadline: Duration,
     pub(super) result_valid: Duration,
 }
 
-pub(super) fn check(checker: &Checker<'_>, file: &LimitsFile) -> Result<Ages, ConfigError> {
-    Ok(Ages {
+pub(super) fn check(checker: &Checker<'_>, file: &LimitsFile) -> Result<AgeLimits, ConfigError> {
+    Ok(AgeLimits {
         frame_age_max: checker.time("limits.frame_age_ms_max", shipped(file.frame_age_ms_max))?,
         deadline: checker.time("limits.deadline_ms", shipped(file.deadline_ms))?,
         result_valid: checker.time("limits.result_valid_ms", shipped(file.result_valid_ms))?,

@@ -34,7 +34,7 @@ use toml::Table;
 
 use self::checker::{Checker, shipped};
 use self::detection::Detection;
-use self::limits::Ages;
+use self::limits::AgeLimits;
 use crate::scheduling::Scheduling;
 
 pub use self::checker::ConfigError;
@@ -59,7 +59,7 @@ pub struct Config {
     detection: Detection,
     grasps: GraspLimits,
     belt_velocity: Option<Velocity>,
-    ages: Ages,
+    ages: AgeLimits,
     /// `None` while the camera is not calibrated. Recordings bring their own.
     pub scene: Option<Scene>,
     pub tool: Tool,
@@ -89,8 +89,8 @@ impl Config {
         Config::parse(path, &read_text(path)?)
     }
 
-    /// As [`Config::load`], but for the camera alone: nothing that a calibration would write is
-    /// read, so that a camera without one, or with a wrong one, can be calibrated. `lens`: with this
+    /// Loads what concerns the camera alone: nothing that a calibration would write is read, so that
+    /// a camera without one, or with a wrong one, can be calibrated. `lens`: with this
     /// `camera_info`, which depth is registered by; without it depth is left out too.
     pub fn load_uncalibrated(
         path: Option<&Path>,
@@ -137,8 +137,8 @@ impl Config {
         Ok(Config { written: text.to_owned(), ..config })
     }
 
-    /// What the camera's device is called, in letters that a `camera_name` may have; `None` where
-    /// nothing lasting names it.
+    /// The camera device's name in letters that a `camera_name` may have; `None` where no lasting
+    /// name exists.
     pub fn device_name(&self) -> Option<String> {
         let Source::Camera(camera) = &self.source else { return None };
         camera.device_name()
@@ -171,7 +171,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).expect("limits are minutes at most")
 }
 
-/// Key by key; `source` as a whole, since its tables exclude each other.
+/// Lays the operator's file over the shipped one key by key; `source` as a whole, since its tables
+/// exclude each other.
 fn overlay(shipped: &mut Table, operator: Table) {
     for (key, value) in operator {
         match (shipped.get_mut(&key), value) {
@@ -246,7 +247,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     })
 }
 
-/// What says nothing about a camera that moves with the arm.
+/// Refuses settings that have no meaning for a camera that moves with the arm.
 fn check_on_arm(
     checker: &Checker<'_>,
     scene: Option<&Scene>,
@@ -259,7 +260,7 @@ fn check_on_arm(
         checker.refuse("belt.velocity_m_s", "[...]", why)?;
     }
     if on_arm && drift.is_some() {
-        let why = "says nothing of a camera that moves with the arm; leave it out";
+        let why = "has no meaning for a camera that moves with the arm; leave it out";
         checker.refuse("drift.reference", "...", why)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What is to be recorded, where, and how much of it.
+//! `[recording]`: what is recorded, where, and how much of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) struct RecordingFile {
     kept_size_mb_max: Option<u64>,
 }
 
-/// What holds for every recording, checked.
+/// `[recording]`, checked.
 #[derive(Clone, Debug)]
 pub struct RecordingConfig {
     /// `None`: nothing is recorded.
@@ -36,7 +36,7 @@ pub struct RecordingConfig {
     pub free_bytes_min: u64,
 }
 
-/// Where a recording goes, and what ends it.
+/// The target of a recording, and what ends it.
 #[derive(Clone, Debug)]
 pub enum RecordingTarget {
     /// One file; when it is full or broken the run ends.

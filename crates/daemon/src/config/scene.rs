@@ -39,7 +39,7 @@ pub(super) fn check(
             ("scene.support_plane_z_in_base_m", file.support_plane_z_in_base_m.is_some()),
         ];
         if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
-            checker.refuse(key, "...", "says nothing without scene.camera_info")?;
+            checker.refuse(key, "...", "has no meaning without scene.camera_info; set that too")?;
         }
         return Ok(None);
     };
@@ -50,7 +50,7 @@ pub(super) fn check(
     check_device(checker, source, &camera_info)?;
     let camera_place = match (&file.base_from_camera, &file.hand_eye) {
         (Some(_), Some(path)) => {
-            let why = "and scene.base_from_camera say the same; leave one of them";
+            let why = "and scene.base_from_camera say the same; remove one of them";
             checker.refuse("scene.hand_eye", path.display(), why)?
         }
         (Some(rows), None) => {
@@ -83,7 +83,7 @@ fn check_device(
     }
 }
 
-/// What `magpie calibrate hand-eye` wrote, if it belongs to this lens and is not too old.
+/// Reads what `magpie calibrate hand-eye` wrote, if it belongs to this lens and is not too old.
 fn read_hand_eye(
     checker: &Checker<'_>,
     path: &Path,
@@ -125,7 +125,7 @@ fn check_support_plane(
         let [x, y, z, offset_m] = plane;
         let normal = Vector3::new(x, y, z);
         if file.support_plane_z_in_base_m.is_some() {
-            let why = "and scene.support_plane_z_in_base_m say the same; leave one of them";
+            let why = "and scene.support_plane_z_in_base_m say the same; remove one of them";
             return checker.refuse(key, "[...]", why);
         }
         if (normal.norm() - 1.0).abs() > 1e-3 || !(-20.0..0.0).contains(&offset_m) {

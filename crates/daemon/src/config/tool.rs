@@ -62,8 +62,8 @@ pub(super) fn check(checker: &Checker<'_>, file: ToolFile) -> Result<Tool, Confi
     }
     let tool = Tool { cups, approach_radius_m, approach_length_m };
     if approach_radius_m < tool.reach_m() {
-        let why =
-            "does not reach the outermost lip: outer cups would hit what stands beside a package";
+        let why = "does not reach the outermost lip, so outer cups would hit what stands beside a package; \
+             make it larger";
         checker.refuse("tool.approach_radius_m", approach_radius_m, why)?;
     }
     Ok(tool)

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Handing over never waits. A frame that finds the queue full is left out and counted, and the
-//! next frame that gets through tells the writer to write the gap down.
+//! next frame that gets through carries the count, so that the writer notes the gap.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -21,10 +21,10 @@ use crate::failure::one_line;
 /// Frames that may wait for the disk: half a second at 15 frames a second, and some 40 MB at
 /// 1280x720 px with depth.
 pub const QUEUE_FRAMES_MAX: usize = 8;
-/// How long a gap, or what could not be kept, is worth a reason in the status.
-pub(super) const TROUBLE_NS: u64 = 10_000_000_000;
+/// How long status names a gap, or a recording that could not be kept, as a reason.
+pub(super) const REASON_SHOWN_NS: u64 = 10_000_000_000;
 
-/// What a recording says about where its results come from.
+/// The origin of the results in a recording.
 pub struct Origin {
     pub cell: String,
     pub instance_id: String,
@@ -34,7 +34,7 @@ pub struct Origin {
     pub config: String,
 }
 
-/// What goes through the queue.
+/// An item of the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
     Status { stamp: StampNs, status: Box<wire::Status> },
@@ -49,14 +49,14 @@ pub(super) struct FrameItem {
     pub(super) missed_before: u64,
 }
 
-/// What the writer's thread and the others tell each other.
+/// State that the writer's thread shares with the others.
 #[derive(Default)]
 pub(super) struct Shared {
     /// Items in the queue, or about to be.
     pub(super) queued: AtomicUsize,
     pub(super) frames: AtomicU64,
     pub(super) frames_missed: AtomicU64,
-    /// Of those, the ones that the recording does not yet say are missing.
+    /// Those missed frames whose gap the recording does not have yet.
     pub(super) frames_unnoted: AtomicU64,
     /// When a frame was last left out.
     pub(super) missed_stamp_ns: AtomicU64,
@@ -78,11 +78,12 @@ impl Shared {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// With one error line.
-    pub(super) fn fail(&self, error: RecordingError, is_purpose: bool) {
+    /// Ends the recording with this error, and logs it once. `ends_run`: the run is for the sake of
+    /// this recording and ends with it.
+    pub(super) fn fail(&self, error: RecordingError, ends_run: bool) {
         let why = one_line(&error.into());
-        // A file is what the run is for: its end is the run's, which will say why.
-        if !is_purpose {
+        // A run that ends with its recording will log why.
+        if !ends_run {
             tracing::error!("{}", Reason::RecordingStopped { why: why.clone() });
         }
         self.set_end(End::Failed(why));

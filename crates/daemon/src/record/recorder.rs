@@ -1,4 +1,4 @@
-//! A recording in progress: the thread that writes it, what is wrong with it, and how it ends.
+//! A recording in progress: its thread, its reasons in the status, and its end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use magpie_perception::{SharedClock, StampNs};
 use magpie_recording::{RecordingError, Ring, RingLimits, StoredFile, WriteOptions};
 use magpie_wire::{self as wire, Reason};
 
-use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, Shared, TROUBLE_NS};
+use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, REASON_SHOWN_NS, Shared};
 use super::tap::Tap;
 use super::writer::{FileOutput, Output, Writer};
 use crate::config::{RecordingConfig, RecordingTarget, RingConfig};
 use crate::failure::Failure;
 
-/// What makes a status worth recording again: a change, and a second.
+/// A status is recorded again when it has changed or a second has passed.
 #[derive(PartialEq)]
 struct RecordedStatus {
     state: wire::State,
@@ -26,17 +26,17 @@ struct RecordedStatus {
 }
 
 impl RecordedStatus {
-    /// Codes of what is bad about the cell. The recording's own troubles are left out: they are no
-    /// reason to keep more of it.
-    fn trouble_codes(&self) -> Vec<&str> {
+    /// Codes of what is bad about the cell. The recording's own reasons are left out: they call for
+    /// keeping less of it, not more.
+    fn reason_codes(&self) -> Vec<&str> {
         let is_bad = matches!(self.state, wire::State::Degraded | wire::State::Fault);
         let reasons = self.reasons.iter().filter(|reason| is_bad && !reason.is_about_recording());
         reasons.map(|reason| reason.code.as_str()).collect()
     }
 
-    fn has_new_trouble(&self, before: Option<&RecordedStatus>) -> bool {
-        let known = before.map(RecordedStatus::trouble_codes).unwrap_or_default();
-        self.trouble_codes().iter().any(|code| !known.contains(code))
+    fn has_new_reason(&self, before: Option<&RecordedStatus>) -> bool {
+        let known = before.map(RecordedStatus::reason_codes).unwrap_or_default();
+        self.reason_codes().iter().any(|code| !known.contains(code))
     }
 }
 
@@ -44,14 +44,14 @@ impl RecordedStatus {
 pub struct Recorder {
     sender: SyncSender<Item>,
     shared: Arc<Shared>,
-    /// `None` if it had nothing to write to from the start.
+    /// `None` if there was no folder to write to from the start.
     thread: Option<JoinHandle<()>>,
     clock: SharedClock,
     /// The last status that went into the recording.
     recorded_status: Option<RecordedStatus>,
     keep_on_degraded: bool,
-    /// The run is for this recording's sake, and ends with it.
-    is_purpose: bool,
+    /// The run is for the sake of this recording and ends with it.
+    ends_run: bool,
 }
 
 impl Recorder {
@@ -79,13 +79,13 @@ impl Recorder {
             }
         };
         let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
-        let is_purpose = matches!(target, RecordingTarget::File { .. });
+        let ends_run = matches!(target, RecordingTarget::File { .. });
         let writer = output.map(|output| Writer {
             origin,
             output,
             keep_on_score_below,
             shared: Arc::clone(&shared),
-            is_purpose,
+            ends_run,
             taken: 0,
             newest: StampNs(0),
         });
@@ -101,7 +101,7 @@ impl Recorder {
             clock: Arc::clone(clock),
             recorded_status: None,
             keep_on_degraded,
-            is_purpose,
+            ends_run,
         }))
     }
 
@@ -110,14 +110,14 @@ impl Recorder {
         Tap::new(self.sender.clone(), Arc::clone(&self.shared), Arc::clone(&self.clock))
     }
 
-    /// What is wrong with the recording, for the status.
-    pub fn trouble(&self) -> Option<Reason> {
+    /// The reason that the recording gives the status for being degraded.
+    pub fn reason(&self) -> Option<Reason> {
         if let Some(End::Failed(why)) = self.shared.end() {
             return Some(Reason::RecordingStopped { why });
         }
         let is_recent = |stamp_ns: &AtomicU64| {
             let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
-            stamp != StampNs(0) && self.clock.now().since_ns(stamp) < TROUBLE_NS
+            stamp != StampNs(0) && self.clock.now().since_ns(stamp) < REASON_SHOWN_NS
         };
         if is_recent(&self.shared.missed_stamp_ns) {
             return Some(Reason::RecordingBehind);
@@ -125,9 +125,9 @@ impl Recorder {
         is_recent(&self.shared.unkept_stamp_ns).then_some(Reason::RecordingKeptFull)
     }
 
-    /// The run has no more to do.
-    pub fn ends_run(&self) -> bool {
-        self.is_purpose && self.shared.end().is_some()
+    /// Whether the run has no more to do.
+    pub fn is_run_over(&self) -> bool {
+        self.ends_run && self.shared.end().is_some()
     }
 
     /// Keeps what the ring holds.
@@ -146,11 +146,11 @@ impl Recorder {
         if self.recorded_status.as_ref() == Some(&now) {
             return;
         }
-        if self.keep_on_degraded && now.has_new_trouble(self.recorded_status.as_ref()) {
+        if self.keep_on_degraded && now.has_new_reason(self.recorded_status.as_ref()) {
             self.keep();
         }
         let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
-        // What finds the queue full comes again at the next look.
+        // A status that finds the queue full comes again a tenth of a second later.
         if self.shared.send(&self.sender, item).is_ok() {
             self.recorded_status = Some(now);
         }
@@ -158,19 +158,19 @@ impl Recorder {
 
     /// Waits until everything is on the disk; to be called when the publisher is gone.
     pub fn finish(self) -> Result<(), Failure> {
-        let Recorder { sender, shared, thread, is_purpose, .. } = self;
+        let Recorder { sender, shared, thread, ends_run, .. } = self;
         drop(sender);
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let end = shared.end();
-        // What came after the last frame that was asked for is not missing.
+        // Frames after the last one that was asked for are not missing.
         let after = if matches!(end, Some(End::Full)) { count(&shared.frames_unnoted) } else { 0 };
         let left_out = count(&shared.frames_missed).saturating_sub(after);
         tracing::info!(frames = count(&shared.frames), left_out, "recording ended");
         match end {
-            Some(End::Failed(why)) if is_purpose => Err(Failure::Fault(anyhow!(why))),
+            Some(End::Failed(why)) if ends_run => Err(Failure::Fault(anyhow!(why))),
             _ => Ok(()),
         }
     }
@@ -289,7 +289,7 @@ mod tests {
         }
         let missed = recorder.shared.frames_missed.load(Ordering::Relaxed);
         assert!(missed > 0, "a writer that keeps up with memory shows nothing");
-        assert_eq!(recorder.trouble(), Some(Reason::RecordingBehind));
+        assert_eq!(recorder.reason(), Some(Reason::RecordingBehind));
         drop(tap);
         recorder.finish().unwrap();
         let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
@@ -300,12 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn a_worse_state_keeps_the_ring_and_the_recording_s_own_trouble_does_not() {
+    fn a_worse_state_keeps_the_ring_and_the_recording_s_own_reasons_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let mut recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
         recorder.shared.frames_missed.store(1, Ordering::Relaxed);
         recorder.shared.missed_stamp_ns.store(recorder.clock.now().0, Ordering::Relaxed);
-        let own = recorder.trouble().unwrap();
+        let own = recorder.reason().unwrap();
         recorder.take_status(status(Some(&own)));
         assert!(!recorder.shared.keep_wanted.load(Ordering::Relaxed));
         recorder.take_status(status(None));
@@ -335,7 +335,7 @@ mod tests {
         }
         let ended = (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-            recorder.ends_run()
+            recorder.is_run_over()
         });
         assert!(ended, "two seconds are over");
         recorder.finish().unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_to_be_kept_is_told() {
+    fn a_recording_without_room_to_be_kept_is_a_reason() {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept");
         std::fs::create_dir(&kept).unwrap();
@@ -386,10 +386,10 @@ mod tests {
         let mut lost = status(Some(&camera_lost("unplugged")));
         lost.sent_ns = recorder.clock.now().0;
         recorder.take_status(lost);
-        while recorder.trouble().is_none() {
+        while recorder.reason().is_none() {
             std::thread::yield_now();
         }
-        assert_eq!(recorder.trouble(), Some(Reason::RecordingKeptFull));
+        assert_eq!(recorder.reason(), Some(Reason::RecordingKeptFull));
         recorder.finish().unwrap();
         assert_eq!((recordings(folder.path()).len(), recordings(&kept).len()), (1, 1));
     }
@@ -409,14 +409,14 @@ mod tests {
         };
         let bad = |reasons: &[Reason]| recorded(wire::State::Degraded, reasons);
         let first = bad(&[moved(5.1)]);
-        assert!(first.has_new_trouble(None));
-        assert!(first.has_new_trouble(Some(&recorded(wire::State::Ok, &[]))));
-        assert!(!bad(&[moved(5.2)]).has_new_trouble(Some(&first)));
+        assert!(first.has_new_reason(None));
+        assert!(first.has_new_reason(Some(&recorded(wire::State::Ok, &[]))));
+        assert!(!bad(&[moved(5.2)]).has_new_reason(Some(&first)));
         let both = bad(&[moved(5.2), lost()]);
-        assert!(both.has_new_trouble(Some(&first)));
-        assert!(!first.has_new_trouble(Some(&both)));
+        assert!(both.has_new_reason(Some(&first)));
+        assert!(!first.has_new_reason(Some(&both)));
         let full_disk = Reason::RecordingStopped { why: "the disk is full".into() };
-        assert!(!bad(&[full_disk]).has_new_trouble(None));
+        assert!(!bad(&[full_disk]).has_new_reason(None));
     }
 
     #[test]
@@ -442,7 +442,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
         let mut tap = recorder.tap();
-        // As if the writer had fallen behind.
+        // The writer seems to have fallen behind.
         recorder.shared.queued.store(QUEUE_FRAMES_MAX, Ordering::Relaxed);
         let (frame, report) = frame_and_report(0);
         tap.offer(&frame, &report, wire::State::Ok);
@@ -460,11 +460,11 @@ mod tests {
         std::fs::write(folder.path().join("taken"), "a file").unwrap();
         let taken = folder.path().join("taken");
         let recorder = start(&format!("[recording]\nfolder = {taken:?}"));
-        assert!(matches!(recorder.trouble(), Some(Reason::RecordingStopped { .. })));
+        assert!(matches!(recorder.reason(), Some(Reason::RecordingStopped { .. })));
         let mut tap = recorder.tap();
         let (frame, report) = frame_and_report(0);
         tap.offer(&frame, &report, wire::State::Ok);
-        assert!(!recorder.ends_run());
+        assert!(!recorder.is_run_over());
         drop(tap);
         recorder.finish().unwrap();
     }
@@ -477,15 +477,12 @@ mod tests {
         let mut tap = recorder.tap();
         let (frame, report) = frame_and_report(0);
         tap.offer(&frame, &report, wire::State::Ok);
-        while recorder.trouble().is_none() {
+        while recorder.reason().is_none() {
             std::thread::yield_now();
         }
-        let trouble = recorder.trouble().unwrap().to_string();
-        assert!(
-            trouble.contains("recording stopped") && trouble.contains("MB are free"),
-            "{trouble}"
-        );
-        assert!(!recorder.ends_run(), "the cell goes on without it");
+        let reason = recorder.reason().unwrap().to_string();
+        assert!(reason.contains("recording stopped") && reason.contains("MB are free"), "{reason}");
+        assert!(!recorder.is_run_over(), "the cell goes on without it");
         tap.offer(&frame, &report, wire::State::Ok);
         drop(tap);
         recorder.finish().unwrap();

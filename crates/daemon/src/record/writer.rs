@@ -12,26 +12,26 @@ use magpie_recording::{
 };
 use magpie_wire::{self as wire, Reason};
 
-use super::queue::{End, FrameItem, Item, Origin, Shared, TROUBLE_NS};
+use super::queue::{End, FrameItem, Item, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
 
 /// The writer gives way to everything that makes results.
 const NICENESS: i32 = 5;
 
-/// Lives in the recording's thread.
+/// Takes items from the queue and writes them, in the recording's thread.
 pub(super) struct Writer {
     pub(super) origin: Origin,
     pub(super) output: Output,
     pub(super) keep_on_score_below: Option<f32>,
     pub(super) shared: Arc<Shared>,
-    /// The run ends with this recording.
-    pub(super) is_purpose: bool,
+    /// The run is for the sake of this recording and ends with it.
+    pub(super) ends_run: bool,
     /// Frames taken from the queue, and the stamp of the last one.
     pub(super) taken: u64,
     pub(super) newest: StampNs,
 }
 
-/// Where the writer writes.
+/// The file, or the ring of files, that is written.
 pub(super) enum Output {
     File(Box<FileOutput>),
     Ring(Box<Ring>),
@@ -40,23 +40,23 @@ pub(super) enum Output {
 impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
         be_nice();
-        let _told = TellPanic(Arc::clone(&self.shared));
+        let _guard = PanicGuard(Arc::clone(&self.shared));
         let outcome = match self.write_all(&receiver) {
             Ok(end) => self.output.finish().map(|()| end),
             Err(error) => {
-                self.shared.fail(error, self.is_purpose);
-                // Now that nothing more is sent. What is in a broken file can be read.
+                self.shared.fail(error, self.ends_run);
+                // Nothing more is sent from here on, and the broken file can still be read.
                 return self.note_end(&receiver);
             }
         };
         match outcome {
             Ok(None) => {}
             Ok(Some(end)) => self.shared.set_end(end),
-            Err(error) => self.shared.fail(error, self.is_purpose),
+            Err(error) => self.shared.fail(error, self.ends_run),
         }
     }
 
-    /// Until everybody who could send something is gone, or the recording is full.
+    /// Writes until every sender is gone, or the recording is full.
     fn write_all(&mut self, receiver: &Receiver<Item>) -> Result<Option<End>, RecordingError> {
         let mut now = StampNs(0);
         loop {
@@ -81,7 +81,7 @@ impl Writer {
                     self.output.writer(stamp)?.write_status(stamp, &status)?;
                 }
             }
-            // After the item, so that what is kept shows what it is kept for.
+            // The item is written first, so that what is kept shows why it is kept.
             self.keep_if_wanted(now)?;
             if self.output.is_full(now) {
                 return Ok(Some(End::Full));
@@ -162,7 +162,7 @@ impl Writer {
         }
         if kept.left > 0 {
             let before = StampNs(self.shared.unkept_stamp_ns.swap(now.0, Ordering::Relaxed));
-            if now.since_ns(before) > TROUBLE_NS {
+            if now.since_ns(before) > REASON_SHOWN_NS {
                 tracing::warn!(files = kept.left, "{}", Reason::RecordingKeptFull);
             }
         }
@@ -170,7 +170,7 @@ impl Writer {
     }
 }
 
-/// After this long without anything to write, what was written is brought to the disk.
+/// Everything is flushed to the disk after so long without anything to write.
 const QUIET: Duration = Duration::from_millis(500);
 const TOO_SLOW: &str = "they came faster than they could be written";
 const BROKEN: &str = "the recording ended with an error";
@@ -183,7 +183,7 @@ impl Output {
         }
     }
 
-    /// What is being written, whatever limit it has reached.
+    /// The file being written, whatever limit it has reached.
     fn current(&mut self) -> Option<&mut FrameWriter> {
         match self {
             Output::File(file) => Some(&mut file.writer),
@@ -255,10 +255,10 @@ impl FileOutput {
     }
 }
 
-/// Nobody else would notice that the thread is gone.
-struct TellPanic(Arc<Shared>);
+/// Ends the recording when the thread panics: nobody else would notice that it is gone.
+struct PanicGuard(Arc<Shared>);
 
-impl Drop for TellPanic {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.set_end(End::Failed("its thread panicked".to_owned()));
@@ -266,7 +266,7 @@ impl Drop for TellPanic {
     }
 }
 
-/// Of this thread alone: the kernel schedules threads, whatever POSIX says of processes.
+/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
 fn be_nice() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {

@@ -61,7 +61,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     output::line("ok: `magpie run` would run")
 }
 
-/// Also that the first frame is of the size that the calibration is for.
+/// Checks that frames come, and that the first one has the size that the calibration is for.
 fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
     if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, &open.watch) {
         color.wait_while_opening(CAMERA_TIME_MAX);
@@ -69,7 +69,7 @@ fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
     say("source", open.watch.describe())?;
     if let Some(reason) = open.watch.lost() {
         open.watch.stop();
-        // Not a matter of configuration: it may only be unplugged.
+        // This is no fault of the configuration: the camera may only be unplugged.
         return Err(Failure::Fault(anyhow::anyhow!(
             "the camera gives no frames: {reason}; a run would wait for it, DEGRADED"
         )));

@@ -75,10 +75,10 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     };
     if args.depth.is_some() && scene.is_none() {
         return Err(Failure::Config(anyhow!(
-            "--depth says nothing without the lens: give --camera-info, or --config with [scene]"
+            "--depth has no meaning without the lens: give --camera-info, or --config with [scene]"
         )));
     }
-    // A single picture is read before the model is loaded: a wrong name is told at once.
+    // A single picture is read before the model is loaded: a wrong name is reported at once.
     let clock = SystemClock::start();
     let read = |path: &Path| read_frame(path, args.depth.as_deref(), clock.now());
     let mut first = if paths.are_several { None } else { Some(read(&paths.pictures[0])?) };
@@ -126,16 +126,18 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     bar.finish_and_clear();
     if unreadable > 0 {
         let all = paths.pictures.len();
-        return Err(Failure::Fault(anyhow!("{unreadable} of {all} pictures could not be read")));
+        return Err(Failure::Fault(anyhow!(
+            "{unreadable} of {all} pictures could not be read; see the errors above"
+        )));
     }
     Ok(())
 }
 
-/// What is to be read, and where each is drawn.
+/// The pictures to read, and the path where each is drawn.
 struct Paths {
     pictures: Vec<PathBuf>,
     overlays: Vec<Option<PathBuf>>,
-    /// Several were named, or a folder: one that cannot be read does not stop the others.
+    /// Several pictures were named, or a folder: one that cannot be read does not stop the others.
     are_several: bool,
 }
 
@@ -152,7 +154,7 @@ impl Paths {
         }
         let mut pictures = Vec::new();
         for path in &args.images {
-            // One that is not there is told with the unreadable ones.
+            // A missing file is reported with the unreadable ones.
             let found = if path.is_dir() { pictures::find(path)? } else { vec![path.clone()] };
             pictures.extend(found);
         }
@@ -164,7 +166,7 @@ impl Paths {
     }
 }
 
-/// The pictures' names; where two are alike, numbered.
+/// Paths with the pictures' names; equal names are numbered.
 fn overlays_in(folder: &Path, pictures: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("make folder {} for overlays", folder.display()))?;
@@ -186,7 +188,7 @@ fn write_overlay(path: &Path, frame: &Frame, packages: &Packages, spec: &ModelSp
     write_png(path, &picture).map_err(Failure::fault)
 }
 
-/// Where none is configured: packages lie on the largest plane in view, or nobody knows.
+/// Takes the largest plane in view for the support plane, where none is configured.
 fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
     check_image_size((depth.width_px(), depth.height_px()), Some(scene))
         .map_err(Failure::config)?;
@@ -223,7 +225,7 @@ fn camera_scene(camera_info: CameraInfo, config: &Config) -> Scene {
     }
 }
 
-/// What a daemon would publish about the picture.
+/// The message that a daemon would publish about the picture.
 fn message(
     report: &FrameReport,
     config: &Config,

@@ -38,7 +38,7 @@ pub struct SimulateArgs {
     print_recipe: bool,
 }
 
-/// Frames of a belt recording.
+/// Time between two frames of a belt recording.
 const BELT_INTERVAL: Duration = Duration::from_millis(100);
 /// Keeps a recording of some seconds at some megabytes; the channel's metadata says that it is lossy.
 const BELT_JPEG_QUALITY: u8 = 90;

@@ -57,7 +57,10 @@ pub fn watch(args: &WatchArgs) -> Outcome {
 
 async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
     let silence = Duration::try_from_secs_f64(args.silence_s_max).map_err(|_| {
-        Failure::config(anyhow!("--silence-s-max {} is no time", args.silence_s_max))
+        Failure::config(anyhow!(
+            "--silence-s-max {} is no time: give seconds, such as 10",
+            args.silence_s_max
+        ))
     })?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);

@@ -1,4 +1,4 @@
-//! What commands print on standard output.
+//! Printing on standard output.
 
 use std::io::{ErrorKind, Write};
 

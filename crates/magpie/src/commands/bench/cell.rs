@@ -26,24 +26,27 @@ tilt_deg_stack_max = 20.0
 [sensor]
 jpeg_share = 0.0
 ";
+/// The size of its frames, unless another is asked for.
+pub(super) const SIZE_PX_USUAL: (u32, u32) = (1280, 720);
 const SEED: u64 = 5;
 /// Heaps to try until one shows as many packages as asked for, or one in forty more or less.
 const HEAPS_MAX: u64 = 24;
 const OFF_ONE_IN: usize = 40;
-/// What a heap may hold; the simulator allows no more.
+/// The simulator allows no more packages in a heap.
 const PACKAGES_MAX: usize = 200;
 const SEARCH_WIDTH_PX: u32 = 640;
 /// Frames of the heap, each with its own noise.
 const SHOTS: u32 = 8;
 
-/// The heap whose number of visible packages comes nearest; packages that others hide do not count.
-pub(super) fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
+/// A heap in whose first frame about this many packages are seen; those that others hide do not
+/// count.
+pub fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
     let mut recipe = Recipe::from_toml(RECIPE).expect("our own recipe is right");
     // Heaps are looked for in small pictures: large ones take seconds each.
     let shrink = size_px.0.div_ceil(SEARCH_WIDTH_PX);
     (recipe.width_px, recipe.height_px) = (size_px.0 / shrink, size_px.1 / shrink);
     tracing::info!(packages, "simulating a cell of {}x{} px", size_px.0, size_px.1);
-    // Of all heaps so far: what was dropped, and what was seen of it.
+    // Packages dropped in all heaps so far, and packages seen of them.
     let (mut dropped, mut seen) = (0, 0);
     let mut nearest: Option<(usize, u32, u64)> = None;
     for heap in 0..HEAPS_MAX {

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use magpie_inference::ModelFile;
 use serde::Serialize;
 
+use super::cell::{SIZE_PX_USUAL, simulate};
 use super::frames::BenchFrames;
 use super::html::{self, Series};
-use super::report::{Report, Run, STAGES};
-use super::{SIZE_PX_USUAL, limits, with_bench};
+use super::report::Report;
+use super::stages::{Run, Stage};
+use super::system::{limits, with_system};
 use crate::present::table;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::Failure;
@@ -16,7 +18,7 @@ use magpie_daemon::model;
 
 const PACKAGES: [usize; 5] = [1, 10, 40, 100, 200];
 const SIZES_PX: [(u32, u32); 4] = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
-/// What stays the same while the other is varied.
+/// The number of packages while something else is varied.
 const PACKAGES_USUAL: usize = 40;
 /// A frame of 4K with depth is 41 MB.
 const FRAMES_MAX: usize = 8;
@@ -68,7 +70,7 @@ pub(super) fn measure(
     // The cell that all axes share is simulated once.
     let shared = match few {
         Some(_) => None,
-        None => Some(BenchFrames::simulate(SIZE_PX_USUAL, PACKAGES_USUAL)?),
+        None => Some(simulate(SIZE_PX_USUAL, PACKAGES_USUAL)?),
     };
     let others = others
         .iter()
@@ -79,12 +81,12 @@ pub(super) fn measure(
         let mut scaled = match (&few, &shared) {
             (Some(frames), _) => frames.clone(),
             (None, Some(frames)) if is_shared => frames.clone(),
-            (None, _) => BenchFrames::simulate(size_px, packages)?,
+            (None, _) => simulate(size_px, packages)?,
         };
         scaled.scale(size_px);
         let limits = limits(config, model, Some(packages));
         let mut run = Run::default();
-        with_bench(config, model, &mut scaled, &limits, |bench| bench.rounds(rounds, &mut run))?;
+        with_system(config, model, &mut scaled, &limits, |system| system.rounds(rounds, &mut run))?;
         Ok::<Report, Failure>(Report::new(&run, model.spec(), &scaled))
     };
     let mut points = Vec::new();
@@ -114,10 +116,10 @@ impl Curves {
         self.points.iter().filter(move |point| point.axis == axis)
     }
 
-    /// Medians.
+    /// One line a point, with the medians of the stages.
     pub(super) fn table(&self) -> String {
         let mut header = vec!["", "p50 ms"];
-        header.extend(STAGES.map(|(name, _)| name));
+        header.extend(Stage::ALL.map(Stage::name));
         header.extend(["ratio", "visible"]);
         let mut table = table::new(&header);
         for axis in Axis::ALL {
@@ -128,7 +130,7 @@ impl Curves {
                     comfy_table::Cell::new(&point.label),
                 ];
                 let stages = &point.report.stages;
-                row.extend(STAGES.map(|(name, _)| table::decimal(Some(stages[name].p50_ms), 2)));
+                row.extend(Stage::ALL.map(|stage| table::decimal(Some(stages[&stage].p50_ms), 2)));
                 row.push(table::decimal(Some(point.report.end_to_end_over_run_ratio), 3));
                 let visible = point.report.packages_visible.map(|visible| visible as f64);
                 row.push(table::decimal(visible, 0));
@@ -146,17 +148,18 @@ impl Curves {
     pub(super) fn page(&self) -> String {
         let mut body = String::new();
         for axis in Axis::ALL {
-            let mut stages = vec!["preprocess", "decode", "plan", "publish", "arrival"];
+            let mut stages =
+                vec![Stage::Preprocess, Stage::Decode, Stage::Plan, Stage::Publish, Stage::Arrival];
             if axis == Axis::Model {
-                stages.extend(["bare_run", "end_to_end"]);
+                stages.extend([Stage::BareRun, Stage::EndToEnd]);
             }
             let series: Vec<Series> = stages
                 .into_iter()
-                .map(|name| Series {
-                    name,
+                .map(|stage| Series {
+                    name: stage.name(),
                     points: self
                         .on(axis)
-                        .map(|point| (point.x, point.report.stages[name].p50_ms))
+                        .map(|point| (point.x, point.report.stages[&stage].p50_ms))
                         .collect(),
                 })
                 .collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
 use magpie_perception::{
@@ -10,20 +10,19 @@ use magpie_perception::{
 };
 use magpie_recording::{FrameReader, Pace, Playback};
 
-use super::cell;
 use crate::pictures::read_frame;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::Failure;
 use magpie_daemon::source::DEMO_RECORDING;
 
-/// More would only fill memory.
+/// More frames would only fill memory.
 const FRAMES_MAX: usize = 64;
 
 #[derive(Clone)]
 pub struct BenchFrames {
-    /// Where the pictures come from.
+    /// Names the recording, folder or cell that the pictures come from.
     pub name: String,
-    /// As the truth has it; `None` where nobody knows.
+    /// The true number; `None` where it is not known.
     pub packages_visible: Option<usize>,
     pub frames: Vec<Frame>,
     pub scene: Option<Scene>,
@@ -53,11 +52,6 @@ impl BenchFrames {
             )));
         }
         Ok(loaded)
-    }
-
-    /// A heap in a simulated cell, in the first of whose frames about this many packages are seen.
-    pub fn simulate(size_px: (u32, u32), packages: usize) -> Result<BenchFrames, Failure> {
-        cell::simulate(size_px, packages)
     }
 
     /// Why no grasp is planned in these frames.
@@ -125,8 +119,8 @@ fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
 }
 
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Failure::fault(anyhow!("read folder {}: {error}", folder.display())))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("read folder {}", folder.display()))?;
     let is_picture = |path: &PathBuf| {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
         matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))

@@ -2,10 +2,12 @@
 
 use plotters::prelude::*;
 
-use super::report::{Report, Run};
+use super::report::Report;
+use super::stages::{RESOLUTION_MS, Run, Stage, stage_ms};
+use crate::distribution::Distribution;
 
 const SIZE_PX: (u32, u32) = (900, 340);
-/// Told apart by most eyes (Okabe and Ito).
+/// Colours that most eyes can distinguish (Okabe and Ito).
 const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -14,6 +16,15 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 0, 0),
+];
+
+const STAGES_BESIDE_THE_MODEL: [Stage; 6] = [
+    Stage::Preprocess,
+    Stage::Decode,
+    Stage::Plan,
+    Stage::Publish,
+    Stage::Arrival,
+    Stage::Overhead,
 ];
 
 /// A line of a plot: x, and milliseconds.
@@ -25,12 +36,14 @@ pub(super) struct Series<'a> {
 /// Everything a browser needs, plots as inline SVG.
 pub(super) fn page(report: &Report, run: &Run) -> String {
     let lines = |shape: fn(&[f64]) -> Vec<(f64, f64)>| {
-        [("end to end", "end_to_end"), ("bare session.run", "bare_run")]
-            .map(|(name, stage)| Series { name, points: shape(&run.stage_ms(stage)) })
+        [("end to end", Stage::EndToEnd), ("bare session.run", Stage::BareRun)]
+            .map(|(name, stage)| Series { name, points: shape(&stage_ms(&run.rounds, stage)) })
     };
     let share = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
-    let stages = ["preprocess", "decode", "plan", "publish", "arrival", "overhead"]
-        .map(|name| Series { name, points: percentiles(&run.stage_ms(name)) });
+    let stages = STAGES_BESIDE_THE_MODEL.map(|stage| Series {
+        name: stage.name(),
+        points: percentiles(&stage_ms(&run.rounds, stage)),
+    });
     let body = format!(
         "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Stage by stage, without the model</h2>\n{}\n\
          <h2>Frame by frame</h2>\n{}\n",
@@ -59,12 +72,10 @@ fn escape(text: &str) -> String {
 
 /// Latency over the share of frames that were quicker; the axis stretches towards the slow end.
 fn percentiles(values_ms: &[f64]) -> Vec<(f64, f64)> {
-    let mut sorted = values_ms.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
-    // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9.
-    let decade = |i: usize| -(1.0 - i as f64 / n).log10();
-    sorted.into_iter().enumerate().map(|(i, value)| (decade(i), value)).collect()
+    let curve = Distribution::new(values_ms.iter().copied(), RESOLUTION_MS).curve();
+    // Decades of slowness: 1 is p90, 2 is p99, 3 is p99.9; the slowest frame has no end of them.
+    let within = curve.into_iter().filter(|(percent, _)| *percent < 100.0);
+    within.map(|(percent, ms)| (-(1.0 - percent / 100.0).log10(), ms)).collect()
 }
 
 fn in_time(values_ms: &[f64]) -> Vec<(f64, f64)> {

@@ -1,33 +1,33 @@
-//! What two runs of a bench are compared by, and how far such numbers can be trusted.
+//! The metrics by which two runs of a bench are compared, and their standard errors.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Round;
-use super::report::{STAGES, ms, stage_ns};
+use super::stages::{RESOLUTION_MS, Round, Stage, ms, stage_ms};
+use crate::distribution::Distribution;
 
-/// This many consecutive parts of a run, each measured alone, tell how far the run can be trusted.
+/// The standard error of a run comes from this many consecutive parts, each measured alone.
 const BLOCKS: usize = 10;
 /// Standard errors beyond which a change is taken for real.
 const NOISE_SIGMAS: f64 = 3.0;
 
-/// A number of a run, and how far it can be trusted.
+/// A number of a run with its standard error.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Measure {
     pub value: f64,
-    /// Standard error, from consecutive parts of the run; `None`: there is too little to tell.
+    /// Standard error, from consecutive parts of the run; `None`: the parts are too short.
     pub error: Option<f64>,
 }
 
 type OfRounds = Box<dyn Fn(&[Round]) -> f64>;
 
-/// What two runs are compared by. Machines change their speed, so times are told as multiples of
+/// A number that two runs are compared by. Machines change their speed, so times are multiples of
 /// the median bare run that was measured between the same frames.
 pub(super) struct Metric {
     pub name: String,
     pub more_is_better: bool,
-    /// A part of the run must have so many rounds to tell anything.
+    /// A part of the run must have so many rounds to give the metric.
     pub part_min: usize,
     pub of: OfRounds,
 }
@@ -39,21 +39,20 @@ pub(super) fn metrics() -> Vec<Metric> {
         part_min: 1,
         of,
     };
-    let times =
-        STAGES.into_iter().filter(|(stage, _)| *stage != "bare_run").flat_map(|(stage, _)| {
-            // The p99 of less than a hundred frames is the worst of them.
-            [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
-                let of = move |rounds: &[Round]| {
-                    quantile(&stage_ms(rounds, stage), share) / bare_run_ms(rounds)
-                };
-                let metric = metric(&format!("{stage} {name}, bare runs"), false, Box::new(of));
-                Metric { part_min, ..metric }
-            })
-        });
+    let times = Stage::ALL.into_iter().filter(|stage| *stage != Stage::BareRun).flat_map(|stage| {
+        // The p99 of less than a hundred frames is the worst of them.
+        [("p50", 0.5, 1), ("p99", 0.99, 100)].map(|(name, share, part_min)| {
+            let of =
+                move |rounds: &[Round]| quantile_ms(rounds, stage, share) / bare_run_ms(rounds);
+            let metric =
+                metric(&format!("{} {name}, bare runs", stage.name()), false, Box::new(of));
+            Metric { part_min, ..metric }
+        })
+    });
     let cpu = |rounds: &[Round]| mean(rounds, |round| ms(round.cpu_ns)) / bare_run_ms(rounds);
     let frames = |rounds: &[Round]| bare_run_ms(rounds) / mean(rounds, |r| ms(r.published_ns));
-    let allocations = |rounds: &[Round]| middle(rounds, |round| round.allocations as f64);
-    let kib = |rounds: &[Round]| middle(rounds, |round| round.allocated_bytes as f64 / 1024.0);
+    let allocations = |rounds: &[Round]| median(rounds, |round| round.allocations);
+    let kib = |rounds: &[Round]| median(rounds, |round| round.allocated_bytes) / 1024.0;
     times
         .chain([
             metric("throughput, frames in a bare run", true, Box::new(frames)),
@@ -64,20 +63,23 @@ pub(super) fn metrics() -> Vec<Metric> {
         .collect()
 }
 
-pub(super) fn stage_ms(rounds: &[Round], name: &str) -> Vec<f64> {
-    rounds.iter().filter_map(|round| stage_ns(round, name)).map(ms).collect()
+fn bare_run_ms(rounds: &[Round]) -> f64 {
+    quantile_ms(rounds, Stage::BareRun, 0.5)
 }
 
-pub(super) fn bare_run_ms(rounds: &[Round]) -> f64 {
-    median(&stage_ms(rounds, "bare_run"))
+/// `NaN` where no result arrived.
+fn quantile_ms(rounds: &[Round], stage: Stage, share: f64) -> f64 {
+    Distribution::new(stage_ms(rounds, stage), RESOLUTION_MS).quantile(share).unwrap_or(f64::NAN)
 }
 
 pub(super) fn mean(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
     rounds.iter().map(value).sum::<f64>() / rounds.len() as f64
 }
 
-pub(super) fn middle(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
-    median(&rounds.iter().map(value).collect::<Vec<_>>())
+/// The median of a whole number of each round; `NaN` without rounds.
+pub(super) fn median(rounds: &[Round], value: impl Fn(&Round) -> u64) -> f64 {
+    let values = rounds.iter().map(|round| value(round) as f64);
+    Distribution::new(values, 1.0).median().unwrap_or(f64::NAN)
 }
 
 pub(super) fn measure(rounds: &[Round], metric: &Metric) -> Measure {
@@ -86,7 +88,7 @@ pub(super) fn measure(rounds: &[Round], metric: &Metric) -> Measure {
         let parts: Vec<f64> = rounds.chunks_exact(length).take(BLOCKS).map(&metric.of).collect();
         deviation(&parts) / (BLOCKS as f64).sqrt()
     });
-    // A part of which nothing arrived measures nothing.
+    // A part without any arrival measures nothing.
     Measure { value: (metric.of)(rounds), error: error.filter(|error| error.is_finite()) }
 }
 
@@ -112,19 +114,6 @@ impl fmt::Display for Measure {
             None => write!(f, "{:.4}", self.value),
         }
     }
-}
-
-/// `NaN` of nothing.
-pub(super) fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = (share * sorted.len() as f64) as usize;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
 pub(super) fn deviation(values: &[f64]) -> f64 {

@@ -13,38 +13,28 @@ mod process;
 mod reader;
 mod report;
 mod soak;
+mod stages;
+mod system;
 
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use anyhow::anyhow;
-use magpie_inference::{ModelFile, OnnxSession};
-use magpie_network::ZenohConfig;
-use magpie_perception::{
-    Counters, FrameReport, InferenceSession, Limits, Pipeline, Publisher, StageLatencies,
-};
-use magpie_transport::ZenohPublisher;
+use anyhow::{Context, anyhow};
 use magpie_wire::CellName;
 
+pub use self::cell::simulate;
 pub use self::frames::BenchFrames;
-use self::reader::Reader;
-use self::report::{Report, Run};
-use crate::present::{output, progress};
-use magpie_daemon::config::Config;
-use magpie_daemon::failure::ended_by;
-use magpie_daemon::failure::{Failure, Outcome};
-use magpie_daemon::model::load_scheduled;
-use magpie_daemon::record::{Recorder, RecordingPublisher};
-use magpie_daemon::run::{open_transport, origin};
-use magpie_daemon::{model, scheduling};
-use magpie_network::SystemClock;
+pub use self::system::take_exactly;
 
-/// Of a simulated cell, unless --size says otherwise.
-const SIZE_PX_USUAL: (u32, u32) = (1280, 720);
-/// Rounds that are run and not counted.
-const WARM_UP_ROUNDS: usize = 10;
+use self::cell::SIZE_PX_USUAL;
+use self::report::Report;
+use self::soak::Soak;
+use self::stages::Run;
+use self::system::{limits, with_system};
+use crate::present::output;
+use magpie_daemon::config::Config;
+use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::model;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
@@ -107,9 +97,7 @@ pub fn bench(args: &BenchArgs) -> Outcome {
         return write(args.html.as_deref(), || curves.page());
     }
     let mut frames = match (&args.frames, packages) {
-        (None, Some(packages)) => {
-            BenchFrames::simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?
-        }
+        (None, Some(packages)) => simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?,
         (path, _) => BenchFrames::load(path.as_deref(), &config)?,
     };
     if let Some(size) = args.size {
@@ -118,19 +106,19 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     let limits = limits(&config, &file, packages);
     let mut run = Run::default();
     if let Some(count) = args.soak {
-        let mut soak = soak::Soak::new(count);
-        with_bench(&config, &file, &mut frames, &limits, |bench| soak.run(bench))?;
+        let mut soak = Soak::new(count);
+        with_system(&config, &file, &mut frames, &limits, |system| soak.run(system))?;
         output::line(&soak.table())?;
         write(args.json.as_deref(), || soak.to_json())?;
         return soak.verdict();
     }
-    with_bench(&config, &file, &mut frames, &limits, |bench| {
-        bench.rounds(args.rounds.get(), &mut run)
+    with_system(&config, &file, &mut frames, &limits, |system| {
+        system.rounds(args.rounds.get(), &mut run)
     })?;
     let report = Report::new(&run, file.spec(), &frames);
     if report.lost == report.rounds {
         return Err(Failure::Fault(anyhow!(
-            "no result reached the subscriber: nothing was measured"
+            "measure frames: no result reached the subscriber; see the warnings above"
         )));
     }
     output::line(&report.table())?;
@@ -141,203 +129,8 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     write(args.html.as_deref(), || html::page(&report, &run))
 }
 
-fn limits(config: &Config, model: &ModelFile, packages: Option<usize>) -> Limits {
-    let mut limits = config.limits(model.spec().score_min);
-    // Results of a slow model on a busy machine are to be measured, not refused.
-    limits.result_valid_ns = 60_000_000_000;
-    if let Some(packages) = packages {
-        take_exactly(&mut limits, packages);
-    }
-    limits
-}
-
-/// The N best of what NMS leaves of each frame, whatever their scores: as many as in a cell that
-/// full, none of them on top of another.
-pub fn take_exactly(limits: &mut Limits, packages: usize) {
-    limits.decode.score_min = 0.0;
-    limits.decode.instances_max = packages;
-}
-
-/// One for each core, where the configuration does not say.
-fn threads(config: &Config) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    config.session.threads.map_or_else(cores, NonZeroUsize::get)
-}
-
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {
     let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, content())
-        .map_err(|error| Failure::fault(anyhow!("write {}: {error}", path.display())))
-}
-
-/// Beside a daemon that may be running on the shipped endpoint.
-fn free_endpoint() -> Result<String, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::fault)?;
-    let address = listener.local_addr().map_err(Failure::fault)?;
-    Ok(format!("tcp/{address}"))
-}
-
-/// Everything that a frame passes, warm.
-fn with_bench(
-    config: &Config,
-    model: &ModelFile,
-    frames: &mut BenchFrames,
-    limits: &Limits,
-    measure: impl FnOnce(&mut Bench<'_>) -> Outcome,
-) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(Failure::fault)?;
-    let endpoints = vec![free_endpoint()?];
-    let mut config = config.clone();
-    // As the operator's file says about shared memory and queues, but on a port of our own.
-    let (zenoh, reader_zenoh) = match config.zenoh {
-        ZenohConfig::File(path) => (
-            ZenohConfig::FileListening { path: path.clone(), endpoints: endpoints.clone() },
-            ZenohConfig::FileAsClient { path, endpoints },
-        ),
-        _ => (ZenohConfig::Listen(endpoints.clone()), ZenohConfig::Connect(endpoints)),
-    };
-    config.zenoh = zenoh;
-    let mut session = load_scheduled(model, &config)?;
-    let clock = SystemClock::start();
-    let counters = Arc::new(Counters::default());
-    let scene = frames.scene.clone();
-    let (transport, publisher) =
-        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters)?;
-    let origin = origin(&config, scene.as_ref(), &session, limits, &transport);
-    let recorder = Recorder::start(&config.recording, origin, &clock)?;
-    let publisher = RecordingPublisher {
-        publisher,
-        status: transport.status(),
-        tap: recorder.as_ref().map(Recorder::tap),
-    };
-    let reader = Reader::start(config.cell.clone(), reader_zenoh, Arc::clone(&clock))?;
-    config.scheduling.enter().map_err(Failure::config)?;
-    scheduling::lead_pool().map_err(Failure::fault)?;
-    let mut bench = Bench {
-        pipeline: Pipeline::new(session.spec().clone()),
-        session: &mut session,
-        publisher,
-        clock: clock.as_ref(),
-        frames,
-        limits,
-        counters: &counters,
-        reader: &reader,
-        threads: threads(&config),
-        sequence: 0,
-    };
-    for _ in 0..WARM_UP_ROUNDS {
-        bench.round()?;
-    }
-    let outcome = measure(&mut bench);
-    drop(bench);
-    reader.stop();
-    drop(transport);
-    if let Some(trouble) = recorder.as_ref().and_then(Recorder::trouble) {
-        tracing::warn!("{trouble}: not every frame was measured with a recording");
-    }
-    outcome.and(recorder.map_or(Ok(()), Recorder::finish))
-}
-
-/// What one round took, in nanoseconds.
-#[derive(Clone, Debug)]
-struct Round {
-    pub stages: StageLatencies,
-    /// From the frame in memory to the publisher having taken the result.
-    pub published_ns: u64,
-    /// From the frame in memory to a subscriber's hands; `None`: it never came.
-    pub received_ns: Option<u64>,
-    pub bare_run_ns: u64,
-    /// Processor time of the whole process for the frame, without the bare run.
-    pub cpu_ns: u64,
-    /// Of the whole process, from the frame in memory to the publisher having taken the result.
-    pub allocations: u64,
-    pub allocated_bytes: u64,
-    pub packages: usize,
-}
-
-struct Bench<'a> {
-    pipeline: Pipeline,
-    session: &'a mut OnnxSession,
-    publisher: RecordingPublisher<ZenohPublisher>,
-    clock: &'a dyn magpie_perception::Clock,
-    frames: &'a mut BenchFrames,
-    limits: &'a Limits,
-    counters: &'a Counters,
-    reader: &'a Reader,
-    /// Of the model.
-    threads: usize,
-    sequence: u64,
-}
-
-impl Bench<'_> {
-    fn rounds(&mut self, rounds: usize, run: &mut Run) -> Outcome {
-        run.rss_start_bytes = process::rss_bytes();
-        run.provider = self.session.provider().name().to_owned();
-        run.threads = self.threads;
-        let bar = progress::bar(rounds as u64, "frames");
-        for _ in 0..rounds {
-            run.rounds.push(self.round()?);
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        run.rss_end_bytes = process::rss_bytes();
-        Ok(())
-    }
-
-    fn round(&mut self) -> Result<Round, Failure> {
-        let bare_first = self.sequence.is_multiple_of(2);
-        let mut bare_run_ns = if bare_first { self.bare_run()? } else { 0 };
-        let mut measured = self.frame()?;
-        if !bare_first {
-            bare_run_ns = self.bare_run()?;
-        }
-        measured.bare_run_ns = bare_run_ns;
-        Ok(measured)
-    }
-
-    fn bare_run(&mut self) -> Result<u64, Failure> {
-        let start = self.clock.now();
-        self.session.run().map_err(Failure::fault)?;
-        Ok(self.clock.now().since_ns(start))
-    }
-
-    fn frame(&mut self) -> Result<Round, Failure> {
-        let scene = self.frames.scene.as_ref();
-        let sequence = self.sequence;
-        self.sequence += 1;
-        let count = self.frames.frames.len() as u64;
-        let at = usize::try_from(sequence % count).expect("an index");
-        let frame = &mut self.frames.frames[at];
-        let allocated = process::allocations();
-        let cpu_start_ns = process::cpu_ns();
-        let start = self.clock.now();
-        frame.sequence = sequence;
-        frame.stamp = start;
-        let (packages, stages) = self
-            .pipeline
-            .process(frame, self.session, self.clock, scene, self.limits)
-            .map_err(ended_by)?;
-        let found = packages.packages.len();
-        let counters = self.counters.snapshot();
-        let report = FrameReport { packages, latencies: stages, counters };
-        self.publisher.publish(frame, &report).map_err(Failure::fault)?;
-        let published_ns = self.clock.now().since_ns(start);
-        let allocations = process::allocations();
-        let received_ns = self.reader.arrival(sequence).map(|stamp| stamp.since_ns(start));
-        self.pipeline.recycle(report.packages);
-        Ok(Round {
-            stages,
-            published_ns,
-            received_ns,
-            bare_run_ns: 0,
-            cpu_ns: process::cpu_ns() - cpu_start_ns,
-            allocations: allocations.count - allocated.count,
-            allocated_bytes: allocations.bytes - allocated.bytes,
-            packages: found,
-        })
-    }
+    std::fs::write(path, content()).with_context(|| format!("write {}", path.display()))?;
+    Ok(())
 }

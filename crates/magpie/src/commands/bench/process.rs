@@ -1,8 +1,8 @@
-//! What this process uses, as Linux and the allocator tell it.
+//! Memory, threads and processor time of this process, from Linux and from the allocator.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Memory of this process that is in RAM; `None` where the kernel does not tell.
+/// Memory of this process that is in RAM; `None` where the kernel does not say.
 pub(super) fn rss_bytes() -> Option<u64> {
     Some(status("VmRSS:")? * 1024)
 }
@@ -28,12 +28,12 @@ pub(super) fn cpu_ns() -> u64 {
     part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }
 
-/// Since the program started, by all threads; memory that ONNX Runtime takes is not among it.
+/// Allocations of all threads since the program started; ONNX Runtime's are not among them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allocations {
     pub count: u64,
     pub bytes: u64,
-    /// Not yet given back.
+    /// Bytes that are not yet freed.
     pub live_bytes: u64,
 }
 

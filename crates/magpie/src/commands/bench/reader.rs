@@ -56,7 +56,7 @@ impl Reader {
     pub(super) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         drop(self.arrivals);
-        // A reader that panicked has lost its arrivals, which the report tells.
+        // A reader that panicked has lost its arrivals, which the report counts.
         let _ = self.thread.join();
     }
 }

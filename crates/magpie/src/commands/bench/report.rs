@@ -1,4 +1,4 @@
-//! What a bench found: as JSON for the next comparison, as a table for people.
+//! The report of a bench: as JSON for the next comparison, as a table for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,79 +6,20 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use comfy_table::Cell;
-use hdrhistogram::Histogram;
 use magpie_perception::ModelSpec;
 use serde::{Deserialize, Serialize};
 
-use super::Round;
 use super::frames::BenchFrames;
 use super::measures::{
-    Measure, RSS_ERROR_SHARE, deviation, mean, measure, metrics, middle, stage_ms, verdict,
+    Measure, RSS_ERROR_SHARE, deviation, mean, measure, median, metrics, verdict,
 };
+use super::stages::{RESOLUTION_MS, Run, Stage, ms, stage_ms};
+use crate::distribution::Distribution;
 use crate::present::table;
 use magpie_daemon::failure::Failure;
 
-/// Since 2, `--packages` is a number of packages and no longer of candidates.
+/// Raised whenever numbers of an earlier report can no longer be compared with new ones.
 const SCHEMA_VERSION: u32 = 2;
-/// Lines of the histogram for each halving of the frames that are left.
-const TICKS_PER_HALF: u32 = 4;
-
-/// Ten minutes: anything longer is no latency any more.
-const LATENCY_NS_MAX: u64 = 600_000_000_000;
-
-/// Stages in the order of the frame's way, and what they mean.
-pub(super) const STAGES: [(&str, &str); 9] = [
-    ("preprocess", "letterbox into the model's input"),
-    ("inference", "session.run within the frame"),
-    ("decode", "boxes, NMS, masks"),
-    ("plan", "tracks and grasps"),
-    ("publish", "hand-over to the publisher"),
-    ("arrival", "encoding, zenoh, decoding by a subscriber"),
-    ("end_to_end", "frame in memory to a subscriber's hands"),
-    ("overhead", "end_to_end without inference"),
-    ("bare_run", "session.run alone, between the frames"),
-];
-
-/// Everything that was measured.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Run {
-    pub rounds: Vec<Round>,
-    pub provider: String,
-    /// Of the model.
-    pub threads: usize,
-    pub rss_start_bytes: Option<u64>,
-    pub rss_end_bytes: Option<u64>,
-}
-
-impl Run {
-    /// Milliseconds of one stage, round by round.
-    pub(super) fn stage_ms(&self, name: &str) -> Vec<f64> {
-        stage_ms(&self.rounds, name)
-    }
-}
-
-pub(super) fn ms(ns: u64) -> f64 {
-    ns as f64 / 1e6
-}
-
-/// `None`: the result never arrived.
-pub(super) fn stage_ns(round: &Round, name: &str) -> Option<u64> {
-    let stages = &round.stages;
-    let publish_ns = round.published_ns.saturating_sub(stages.total_ns);
-    Some(match name {
-        "preprocess" => stages.preprocess_ns,
-        "inference" => stages.inference_ns,
-        "decode" => stages.decode_ns,
-        "plan" => stages.plan_ns,
-        "publish" => publish_ns,
-        "arrival" => round.received_ns?.saturating_sub(round.published_ns),
-        "end_to_end" => round.received_ns?,
-        "overhead" => round.received_ns?.saturating_sub(stages.inference_ns),
-        "bare_run" => round.bare_run_ns,
-        _ => unreachable!("a stage of STAGES"),
-    })
-}
-
 /// Latencies of one stage in milliseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StageReport {
@@ -94,25 +35,25 @@ pub(super) struct StageReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub schema_version: u32,
-    /// Of the program.
+    /// The program's version.
     pub version: String,
-    /// Where the pictures come from.
+    /// Names the recording, folder or cell that the pictures come from.
     pub frames: String,
     pub image_width_px: u32,
     pub image_height_px: u32,
     pub model: String,
     pub model_sha256: String,
     pub provider: String,
-    /// Of the model.
+    /// Threads of the model.
     pub threads: usize,
     pub has_scene: bool,
     pub has_depth: bool,
     /// Why no grasp was planned: `plan` measures tracks alone.
     pub why_no_grasps: Option<String>,
     pub rounds: usize,
-    /// What the pipeline made of a frame.
+    /// Packages that the pipeline found in a frame.
     pub packages_median: f64,
-    /// What there really was to see, where that is known.
+    /// Packages that were really in view, where that is known.
     pub packages_visible: Option<usize>,
     /// Median `end_to_end` over median `bare_run`.
     pub end_to_end_over_run_ratio: f64,
@@ -120,26 +61,26 @@ pub(super) struct Report {
     pub throughput_fps: f64,
     /// Standard deviation of `end_to_end`.
     pub jitter_ms: f64,
-    /// Results that no subscriber received: dropped on the way.
+    /// Results that no subscriber received.
     pub lost: usize,
     pub cpu_ms_per_frame: f64,
-    /// Medians: what other threads allocate now and then is not the frame's.
+    /// The median, since what other threads allocate now and then is not the frame's.
     pub allocations_per_frame: f64,
     pub allocated_kib_per_frame: f64,
     pub rss_start_mib: Option<f64>,
     pub rss_end_mib: Option<f64>,
-    pub stages: BTreeMap<String, StageReport>,
-    /// What `--against` compares.
+    pub stages: BTreeMap<Stage, StageReport>,
+    /// The metrics that `--against` compares.
     pub measures: BTreeMap<String, Measure>,
 }
 
 impl Report {
     pub(super) fn new(run: &Run, model: &ModelSpec, frames: &BenchFrames) -> Report {
         let mut stages = BTreeMap::new();
-        for (name, _) in STAGES {
-            stages.insert(name.to_owned(), stage_report(&run.stage_ms(name)));
-        }
         let rounds = &run.rounds;
+        for stage in Stage::ALL {
+            stages.insert(stage, stage_report(&stage_ms(rounds, stage)));
+        }
         let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let color = &frames.frames[0].color;
         let measures = metrics().into_iter().map(|metric| {
@@ -160,15 +101,16 @@ impl Report {
             has_depth: frames.frames.iter().any(|frame| frame.depth.is_some()),
             why_no_grasps: frames.why_no_grasps().map(str::to_owned),
             rounds: rounds.len(),
-            packages_median: middle(rounds, |round| round.packages as f64),
+            packages_median: median(rounds, |round| round.packages as u64),
             packages_visible: frames.packages_visible,
-            end_to_end_over_run_ratio: stages["end_to_end"].p50_ms / stages["bare_run"].p50_ms,
+            end_to_end_over_run_ratio: stages[&Stage::EndToEnd].p50_ms
+                / stages[&Stage::BareRun].p50_ms,
             throughput_fps: 1e3 / mean(rounds, |round| ms(round.published_ns)),
-            jitter_ms: deviation(&run.stage_ms("end_to_end")),
+            jitter_ms: deviation(&stage_ms(rounds, Stage::EndToEnd)),
             lost: rounds.iter().filter(|round| round.received_ns.is_none()).count(),
             cpu_ms_per_frame: mean(rounds, |round| ms(round.cpu_ns)),
-            allocations_per_frame: middle(rounds, |round| round.allocations as f64),
-            allocated_kib_per_frame: middle(rounds, |r| r.allocated_bytes as f64 / 1024.0),
+            allocations_per_frame: median(rounds, |round| round.allocations),
+            allocated_kib_per_frame: median(rounds, |round| round.allocated_bytes) / 1024.0,
             rss_start_mib: mib(run.rss_start_bytes),
             rss_end_mib: mib(run.rss_end_bytes),
             stages,
@@ -182,7 +124,10 @@ impl Report {
             if report.schema_version == SCHEMA_VERSION {
                 return Ok(report);
             }
-            Err(anyhow!("schema version {} is not known here", report.schema_version))
+            Err(anyhow!(
+                "it has schema version {}, this program compares with {SCHEMA_VERSION}: measure it again",
+                report.schema_version
+            ))
         };
         let context = || format!("read {}, which should be a bench's --json", path.display());
         read().with_context(context).map_err(Failure::fault)
@@ -195,17 +140,17 @@ impl Report {
     /// The headline, the stages, and the rest.
     pub(super) fn table(&self) -> String {
         let mut table = table::new(&["ms", "p50", "p90", "p99", "p99.9", "max", ""]);
-        for (name, meaning) in STAGES {
-            let stage = &self.stages[name];
+        for stage in Stage::ALL {
+            let report = &self.stages[&stage];
             let number = |value: f64| table::number(format!("{value:.3}"));
             table.add_row([
-                Cell::new(name),
-                number(stage.p50_ms),
-                number(stage.p90_ms),
-                number(stage.p99_ms),
-                number(stage.p999_ms),
-                number(stage.max_ms),
-                Cell::new(meaning),
+                Cell::new(stage.name()),
+                number(report.p50_ms),
+                number(report.p90_ms),
+                number(report.p99_ms),
+                number(report.p999_ms),
+                number(report.max_ms),
+                Cell::new(stage.meaning()),
             ]);
         }
         format!("{}\n\n{table}\n\n{}", self.headline(), self.rest())
@@ -253,7 +198,7 @@ impl Report {
         )
     }
 
-    /// What changed since `earlier` by more than both runs' noise.
+    /// Compares with `earlier`: what changed by more than the noise of both runs.
     pub(super) fn against(&self, earlier: &Report) -> String {
         let mut text = String::new();
         for difference in self.other_conditions(earlier) {
@@ -279,7 +224,7 @@ impl Report {
             let measure = |mib: f64| Measure { value: mib, error: Some(RSS_ERROR_SHARE * mib) };
             row("memory at the end, MiB", measure(before), measure(now), false);
         }
-        let bare_ms = |report: &Report| report.stages["bare_run"].p50_ms;
+        let bare_ms = |report: &Report| report.stages[&Stage::BareRun].p50_ms;
         let _ = write!(
             text,
             "bare session.run: {:.3} ms before, {:.3} ms now; results lost: {} before, {} now\n\n\
@@ -316,35 +261,25 @@ fn yes_no(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
+/// All zero where no result arrived.
 pub(super) fn stage_report(values_ms: &[f64]) -> StageReport {
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, LATENCY_NS_MAX, 3)
-        .expect("bounds in order and three digits are allowed");
-    for value_ms in values_ms {
-        histogram.saturating_record(nanoseconds(*value_ms));
-    }
-    let at = |quantile: f64| ms(histogram.value_at_quantile(quantile));
+    let distribution = Distribution::new(values_ms.iter().copied(), RESOLUTION_MS);
+    let at = |share: f64| distribution.quantile(share).unwrap_or_default();
     StageReport {
         p50_ms: at(0.5),
         p90_ms: at(0.9),
         p99_ms: at(0.99),
         p999_ms: at(0.999),
-        max_ms: ms(histogram.max()),
-        histogram: histogram
-            .iter_quantiles(TICKS_PER_HALF)
-            .map(|step| (100.0 * step.quantile(), ms(step.value_iterated_to())))
-            .collect(),
+        max_ms: distribution.max().unwrap_or_default(),
+        histogram: distribution.curve(),
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "latencies fit u64")]
-fn nanoseconds(value_ms: f64) -> u64 {
-    (value_ms * 1e6).round() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use magpie_perception::StageLatencies;
 
+    use super::super::stages::Round;
     use super::*;
 
     /// Rounds whose model takes `inference_ms` and everything else one millisecond a stage.
@@ -415,8 +350,8 @@ mod tests {
     fn the_ratio_is_of_medians_and_overhead_is_what_the_model_does_not_take() {
         let report = report(&[20; 40]);
         assert!(near(report.end_to_end_over_run_ratio, 25.0 / 20.0), "{report:?}");
-        assert!(near(report.stages["overhead"].p50_ms, 5.0), "{report:?}");
-        assert!(near(report.stages["arrival"].p50_ms, 1.0), "{report:?}");
+        assert!(near(report.stages[&Stage::Overhead].p50_ms, 5.0), "{report:?}");
+        assert!(near(report.stages[&Stage::Arrival].p50_ms, 1.0), "{report:?}");
         assert_eq!((report.lost, report.rounds), (0, 40));
     }
 
@@ -426,8 +361,8 @@ mod tests {
         run.rounds[999].received_ns = None;
         (run.rss_start_bytes, run.rss_end_bytes) = (Some(3 << 20), Some(5 << 20));
         let report = report_of(&run);
-        // From 6 to 1004 ms.
-        let found = &report.stages["end_to_end"];
+        // Latencies go from 6 to 1004 ms.
+        let found = &report.stages[&Stage::EndToEnd];
         for (found_ms, ms) in [
             (found.p50_ms, 505.0),
             (found.p90_ms, 905.0),
@@ -437,7 +372,7 @@ mod tests {
         ] {
             assert!((found_ms - ms).abs() < 3.0, "{found_ms} for {ms}");
         }
-        // Of a uniform distribution: its width over the square root of twelve.
+        // The deviation of a uniform distribution is its width over the square root of twelve.
         assert!((report.jitter_ms - 288.5).abs() < 1.0, "{}", report.jitter_ms);
         assert_eq!((report.lost, report.rounds), (1, 1000));
         assert_eq!((report.cpu_ms_per_frame, report.allocations_per_frame), (7.0, 3.0));
@@ -445,7 +380,7 @@ mod tests {
         assert_eq!(memory, (2.0, Some(3.0), Some(5.0)));
     }
 
-    /// What the comparison says of one metric.
+    /// The verdict on one metric of the comparison.
     fn said(before: &Run, now: &Run, name: &str) -> String {
         let text = report_of(now).against(&report_of(before));
         let line = text.lines().find(|line| line.contains(name));
@@ -526,7 +461,7 @@ mod tests {
     #[test]
     fn the_histogram_holds_every_percentile() {
         let histogram =
-            report(&(1..=1000).collect::<Vec<_>>()).stages["end_to_end"].histogram.clone();
+            report(&(1..=1000).collect::<Vec<_>>()).stages[&Stage::EndToEnd].histogram.clone();
         assert!(histogram.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{histogram:?}");
         let (percent, ms) = *histogram.iter().find(|(percent, _)| *percent >= 75.0).unwrap();
         assert!((ms - 10.0 * percent).abs() < 15.0, "{ms} ms at {percent} %");

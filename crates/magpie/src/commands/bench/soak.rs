@@ -3,8 +3,9 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::process;
 use super::report::{StageReport, stage_report};
-use super::{Bench, process};
+use super::system::SystemUnderTest;
 use crate::present::{progress, table};
 use magpie_daemon::failure::{Failure, Outcome};
 
@@ -16,7 +17,7 @@ const RSS_GROWTH_MIB_MAX: f64 = 1.0;
 /// The last part may be slower by these factors: machines change their speed, and their tails more.
 const P50_FACTOR_MAX: f64 = 1.25;
 const P99_FACTOR_MAX: f64 = 2.0;
-/// Shorter parts say too little about a p99.
+/// A p99 of fewer frames is too uncertain to judge.
 const LATENCY_FRAMES_MIN: u64 = 1000;
 
 /// A tenth of the frames, and what the process used when they were done.
@@ -27,7 +28,7 @@ struct Part {
     /// Results that no subscriber received.
     lost: usize,
     rss_mib: Option<f64>,
-    /// What our own code and its crates hold; ONNX Runtime's memory is not among it.
+    /// Memory that our own code and its crates hold; ONNX Runtime's is not among it.
     heap_mib: f64,
     descriptors: Option<u64>,
     threads: Option<u64>,
@@ -44,7 +45,7 @@ impl Soak {
         Soak { frames: frames.max(PARTS) / PARTS * PARTS, parts: Vec::new() }
     }
 
-    pub(super) fn run(&mut self, bench: &mut Bench<'_>) -> Outcome {
+    pub(super) fn run(&mut self, system: &mut SystemUnderTest<'_>) -> Outcome {
         let length = self.frames / PARTS;
         // Filled again and again: what a soak keeps must not look like a leak.
         let length = usize::try_from(length).expect("a count");
@@ -54,7 +55,7 @@ impl Soak {
             latencies_ms.clear();
             let mut packages = 0;
             for _ in 0..length {
-                let round = bench.frame()?;
+                let round = system.frame()?;
                 latencies_ms.extend(round.received_ns.map(|ns| ns as f64 / 1e6));
                 packages += round.packages;
                 bar.inc(1);
@@ -123,13 +124,14 @@ impl Soak {
 
     fn slowdown(&self) -> String {
         let factors = self.factors().into_iter().flatten();
-        let told = factors.map(|(name, factor, max)| format!("{name} {factor:.3} (at most {max})"));
-        let told = told.collect::<Vec<_>>().join(", ");
+        let factors =
+            factors.map(|(name, factor, max)| format!("{name} {factor:.3} (at most {max})"));
+        let factors = factors.collect::<Vec<_>>().join(", ");
         let judged = match self.is_long_enough() {
             true => String::new(),
             false => format!("; not judged below {} frames", PARTS * LATENCY_FRAMES_MIN),
         };
-        format!("the last tenth over the first: {told}{judged}")
+        format!("the last tenth over the first: {factors}{judged}")
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -157,17 +159,17 @@ impl Soak {
         let slower = factors.filter(|(_, factor, max)| factor > max);
         grown.extend(slower.map(|(name, ..)| name));
         let lost: usize = self.parts.iter().map(|part| part.lost).sum();
-        let mut troubles = Vec::new();
+        let mut reasons = Vec::new();
         if !grown.is_empty() {
-            troubles.push(format!("{} grew", grown.join(" and ")));
+            reasons.push(format!("{} grew", grown.join(" and ")));
         }
         if lost > 0 {
-            troubles.push(format!("{lost} results were lost"));
+            reasons.push(format!("{lost} results were lost"));
         }
-        if troubles.is_empty() {
+        if reasons.is_empty() {
             return Ok(());
         }
-        Err(Failure::fault(anyhow!("soak: {}: see the table", troubles.join(", "))))
+        Err(Failure::fault(anyhow!("soak: {}: see the table", reasons.join(", "))))
     }
 }
 

@@ -24,10 +24,10 @@ pub(super) struct BoardArgs {
     /// Inner corners of a chessboard, columns x rows: one fewer than squares, each way.
     #[arg(long, value_parser = grid)]
     corners: Option<(usize, usize)>,
-    /// As measured on the print. [default where only proportions matter: 0.030]
+    /// Side of a square as measured on the print. [default where only proportions matter: 0.030]
     #[arg(long)]
     square_length_m: Option<f64>,
-    /// [default: 0.7 of the square]
+    /// Side of a marker. [default: 0.7 of the square]
     #[arg(long)]
     marker_length_m: Option<f64>,
     /// OpenCV's name, such as DICT_4X4_50 or DICT_APRILTAG_36h11.
@@ -36,7 +36,7 @@ pub(super) struct BoardArgs {
 }
 
 const SQUARE_LENGTH_M: f64 = 0.030;
-/// With the default square, markers of 21 mm: seven modules of 3 mm and a good rim.
+/// Markers have 21 mm in the default square: seven modules of 3 mm, and a good rim around them.
 const MARKER_SHARE: f64 = 0.7;
 
 impl BoardArgs {
@@ -44,7 +44,7 @@ impl BoardArgs {
         self.board
     }
 
-    /// Where the size of the board sets the scale of the result, it must have been said.
+    /// The board for a result whose scale it sets: its size must have been given.
     pub(super) fn board_to_scale(&self) -> Result<Board, Failure> {
         if self.square_length_m.is_none() && self.board != BoardKind::Markers {
             return Err(Failure::Config(anyhow!(

@@ -14,11 +14,13 @@ use magpie_perception::CameraInfo;
 use nalgebra::Isometry3;
 use serde_json::{Value, json};
 
+use super::arguments::{AngleUnit, LengthUnit, units};
+use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
-use super::pairs::{self, Line, Pairs, Reading};
-use super::write_whole;
+use super::pairs::{self, BoardAndLens, Line, Pairs};
+use crate::distribution::Distribution;
 use crate::present::{output, table};
-use magpie_daemon::calibration_files::pose::{Units, rows};
+use magpie_daemon::calibration_files::pose::rows;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_network::SystemClock;
@@ -29,18 +31,6 @@ enum SetupArg {
     EyeInHand,
     /// The camera is fixed in the cell, the arm holds the board.
     EyeToHand,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum LengthUnit {
-    M,
-    Mm,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum AngleUnit {
-    Rad,
-    Deg,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,16 +45,16 @@ pub(super) struct HandEyeArgs {
     /// Where to write the calibration, as YAML.
     #[arg(long)]
     out: PathBuf,
-    /// Of the translations in --pairs.
+    /// Unit of the translations in --pairs.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
-    /// Of base_from_gripper alone. [default: --unit]
+    /// Unit of base_from_gripper alone. [default: --unit]
     #[arg(long, value_enum)]
     robot_unit: Option<LengthUnit>,
-    /// Of camera_from_board alone. [default: --unit]
+    /// Unit of camera_from_board alone. [default: --unit]
     #[arg(long, value_enum)]
     board_unit: Option<LengthUnit>,
-    /// Of the rotation vectors in --pairs.
+    /// Unit of the rotation vectors in --pairs.
     #[arg(long, value_enum, default_value = "rad")]
     angle_unit: AngleUnit,
     /// ROS camera_info YAML, for pairs with pictures.
@@ -107,7 +97,9 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
         }
         (Err(error), _) => {
             let error = anyhow::Error::new(error);
-            return Err(Failure::Config(error.context(format!("{}", args.pairs.display()))));
+            return Err(Failure::Config(
+                error.context(format!("calibrate from {}", args.pairs.display())),
+            ));
         }
     };
     let refusal = refusal(args, &report, suspicion.as_ref());
@@ -119,7 +111,7 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
         let document = to_json(&report, &pairs, suspicion.as_ref(), saved, &args.out);
         output::line(&document.to_string())?;
     } else {
-        tell(&report, &pairs)?;
+        print(&report, &pairs)?;
     }
     match refusal {
         Some(why) if !saved => {
@@ -134,29 +126,16 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     }
 }
 
-pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
-    Units {
-        length_m: match length {
-            LengthUnit::M => 1.0,
-            LengthUnit::Mm => 0.001,
-        },
-        angle_rad: match angle {
-            AngleUnit::Rad => 1.0,
-            AngleUnit::Deg => 1.0_f64.to_radians(),
-        },
-    }
-}
-
-/// With every picture looked at.
+/// Reads the pairs and finds the board in every picture.
 fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Failure> {
     let unit_of = |side: Option<LengthUnit>| units(side.unwrap_or(args.unit), args.angle_unit);
-    let written = pairs::read(&args.pairs, [args.robot_unit, args.board_unit].map(unit_of))?;
-    if !written.unused_keys.is_empty() {
-        let keys = written.unused_keys.iter().cloned().collect::<Vec<_>>().join(", ");
+    let file = pairs::read(&args.pairs, [args.robot_unit, args.board_unit].map(unit_of))?;
+    if !file.unused_keys.is_empty() {
+        let keys = file.unused_keys.iter().cloned().collect::<Vec<_>>().join(", ");
         tracing::warn!("not used in {}: {keys}", args.pairs.display());
     }
-    let pairs = match (written.first_picture(), info) {
-        (None, _) => written.look(None)?,
+    let pairs = match (file.first_picture(), info) {
+        (None, _) => file.read_pictures(None)?,
         (Some(number), None) => {
             return Err(Failure::Config(anyhow!(
                 "{} line {number}: an image needs --camera-info and the board's measures",
@@ -166,10 +145,11 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
         (Some(_), Some(info)) => {
             let board = args.board.board_to_scale()?;
             if board.corners().is_none() {
-                let why = "hand-eye calibration needs a board, not markers";
+                let why = "hand-eye calibration needs a board, not single markers: use --board charuco or \
+                           chessboard";
                 return Err(Failure::Config(anyhow!(why)));
             }
-            let mut pairs = written.look(Some(&Reading { board: &board, info }))?;
+            let mut pairs = file.read_pictures(Some(&BoardAndLens { board: &board, info }))?;
             settle(&board, &mut pairs)?;
             pairs
         }
@@ -180,7 +160,7 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
     Ok(pairs)
 }
 
-/// Which end of the board each picture shows, where that is open.
+/// Decides which end of the board each picture shows, where one picture alone leaves that open.
 fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
     let mut settled: Vec<_> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
     resolve_orientations(board, &mut settled).map_err(Failure::config)?;
@@ -190,7 +170,7 @@ fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
     Ok(())
 }
 
-/// Why the result is not to be relied on.
+/// Why the result must not be used; `None` where it may.
 fn refusal(
     args: &HandEyeArgs,
     report: &HandEyeReport,
@@ -225,10 +205,10 @@ fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -
     file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
     file.camera_info_id = info.map(camera_info_id);
     let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
-    write_whole(&args.out, yaml.as_bytes())
+    write_atomically(&args.out, yaml.as_bytes())
 }
 
-/// What the camera's pose is called, and the board's.
+/// The names of the camera's pose and of the board's.
 fn names(setup: Setup) -> (&'static str, &'static str) {
     match setup {
         Setup::EyeInHand => ("gripper_from_camera", "base_from_board"),
@@ -238,19 +218,20 @@ fn names(setup: Setup) -> (&'static str, &'static str) {
 
 /// A pair that is this many times worse than the median is worth a look.
 const OUTLIER_FACTOR: f64 = 3.0;
+const RESOLUTION_MM: f64 = 1e-6;
 
 fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
-    let mut errors: Vec<f64> = report.pair_errors.iter().map(|error| error[0]).collect();
-    errors.sort_by(f64::total_cmp);
-    let limit_mm = OUTLIER_FACTOR * errors[errors.len() / 2];
+    let errors_mm = report.pair_errors.iter().map(|error| error[0]);
+    let median_mm = Distribution::new(errors_mm, RESOLUTION_MM).median().unwrap_or_default();
+    let limit_mm = OUTLIER_FACTOR * median_mm;
     let far = report.pair_errors.iter().zip(lines).filter(|(error, _)| error[0] > limit_mm);
     far.map(|(_, line)| line.number).collect()
 }
 
 const UNREFINED: &str = "not refined: the best solver's solution puts the board behind the camera in \
-                         some pair; it is what is told below";
+                         some pair; the numbers below are that solution's";
 
-fn tell(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
+fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let mut solvers = table::new(&["solver", "spread mm", "max mm", "spread deg", "max deg"]);
     let mut row = |name: &str, spread: Option<&Spread>| {
         let value = |of: fn(&Spread) -> f64| table::decimal(spread.map(of), 3);

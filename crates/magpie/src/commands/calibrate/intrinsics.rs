@@ -12,9 +12,9 @@ use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
 use serde_json::{Value, json};
 
+use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
-use super::live::Live;
-use super::write_whole;
+use super::live::LiveCamera;
 use crate::present::{output, table};
 use magpie_daemon::failure::{Failure, Outcome, one_line};
 
@@ -49,10 +49,10 @@ pub(super) struct IntrinsicsArgs {
 
 /// Views with the names that the report calls them by.
 #[derive(Default)]
-struct Gathered {
+struct BoardViews {
     names: Vec<String>,
     views: Vec<View>,
-    /// Pictures without a usable board, and why.
+    /// Names of pictures without a usable board, each with the reason.
     unusable: Vec<(String, String)>,
     device_name: Option<String>,
 }
@@ -81,16 +81,16 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         Failure::config(error)
     })?;
     let yaml = format_camera_info(&report.info).context("form the camera_info")?;
-    write_whole(&args.out, yaml.as_bytes())?;
+    write_atomically(&args.out, yaml.as_bytes())?;
     if args.json {
         output::line(&to_json(&report, &gathered, &args.out).to_string())
     } else {
-        tell(&report, &gathered, &args.out)
+        print(&report, &gathered, &args.out)
     }
 }
 
-fn read_all(images: &[PathBuf], board: &Board) -> Result<Gathered, Failure> {
-    let mut gathered = Gathered::default();
+fn read_all(images: &[PathBuf], board: &Board) -> Result<BoardViews, Failure> {
+    let mut gathered = BoardViews::default();
     let mut first: Option<BgrImage> = None;
     for path in images {
         let name = path.display().to_string();
@@ -135,8 +135,8 @@ fn read_all(images: &[PathBuf], board: &Board) -> Result<Gathered, Failure> {
     }
 }
 
-/// Where nothing came of it, each picture that did not count is named.
-fn warn_of_left_out(gathered: &Gathered, rejected: &[Option<Rejection>]) {
+/// Names each picture that did not count, since the calibration failed.
+fn warn_of_left_out(gathered: &BoardViews, rejected: &[Option<Rejection>]) {
     for (name, why) in &gathered.unusable {
         tracing::warn!("left out: {name}: {why}");
     }
@@ -151,7 +151,7 @@ fn warn_of_left_out(gathered: &Gathered, rejected: &[Option<Rejection>]) {
     }
 }
 
-/// With a look at what is in the picture instead.
+/// The error that no board was found; it says what is in the picture instead.
 fn no_board(image: &BgrImage, board: &Board, pictures: usize) -> Failure {
     let hint = match board {
         Board::Chessboard { .. } => match chessboard_of_other_size(image, board) {
@@ -190,10 +190,11 @@ fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome
 }
 
 /// Takes a view whenever the board is somewhere new, until enough is covered or time is up.
-fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<Gathered, Failure> {
-    let mut live = Live::open(args.config.as_deref(), None)?;
-    let mut gathered = Gathered { device_name: live.device_name.clone(), ..Gathered::default() };
-    let (start, mut told) = (live.clock.now(), String::new());
+fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
+    let mut live = LiveCamera::open(args.config.as_deref(), None)?;
+    let mut gathered =
+        BoardViews { device_name: live.device_name.clone(), ..BoardViews::default() };
+    let (start, mut last_line) = (live.clock.now(), String::new());
     tracing::info!("show the {board} to the camera; hold it still for a moment at each place");
     while live.clock.now().since_ns(start) < args.duration_s * 1_000_000_000 {
         let Some(frame) = live.next()? else { break };
@@ -212,9 +213,9 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<Gathered, Failure> {
         let advice = coverage.advice();
         let line = advice.first().cloned().unwrap_or_else(|| "all is covered".into());
         let line = format!("{} views; {line}", gathered.views.len());
-        if line != told {
+        if line != last_line {
             tracing::info!("{line}");
-            told = line;
+            last_line = line;
         }
         if gathered.views.len() >= args.views && advice.is_empty() {
             break;
@@ -223,7 +224,7 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<Gathered, Failure> {
     Ok(gathered)
 }
 
-fn tell(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Outcome {
+fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcome {
     let mut views = table::new(&["view", "corners", "rms px", ""]);
     for ((name, view), result) in gathered.names.iter().zip(&gathered.views).zip(&report.views) {
         views.add_row([
@@ -260,7 +261,7 @@ fn tell(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Outcome {
     output::line(&format!("written to {}", out.display()))
 }
 
-fn to_json(report: &IntrinsicsReport, gathered: &Gathered, out: &Path) -> Value {
+fn to_json(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Value {
     let k = &report.info.intrinsics;
     let [fx, fy, cx, cy] = report.std_px;
     let views = gathered.names.iter().zip(&gathered.views).zip(&report.views);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use magpie_perception::{BgrImage, CameraInfo, Counters, Frame};
 
-use super::verify::check_size;
+use super::same_lens::check_size;
 use magpie_daemon::config::{Config, Source};
 use magpie_daemon::failure::Failure;
 use magpie_daemon::source::{self, OpenSource, SourceWatch};
@@ -18,16 +18,16 @@ use magpie_perception::SharedClock;
 const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
 
 /// A source of frames for somebody who stands before it.
-pub(super) struct Live {
+pub(super) struct LiveCamera {
     source: OpenSource,
     pub(super) clock: SharedClock,
-    /// What the device is called, where it has a lasting name.
+    /// The device's name, where it has a lasting one.
     pub(super) device_name: Option<String>,
 }
 
-impl Live {
+impl LiveCamera {
     /// The camera that `config` names; with depth where its `lens` is known.
-    pub(super) fn open(config: Option<&Path>, lens: Option<&Path>) -> Result<Live, Failure> {
+    pub(super) fn open(config: Option<&Path>, lens: Option<&Path>) -> Result<LiveCamera, Failure> {
         let config = Config::load_uncalibrated(config, lens).map_err(Failure::config)?;
         let clock = SystemClock::start();
         let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
@@ -37,23 +37,29 @@ impl Live {
             color.wait_while_opening(CAMERA_TIME_MAX);
         }
         if let Some(reason) = source.watch.lost() {
-            return Err(Failure::Fault(anyhow!("the camera gives no frames: {reason}")));
+            return Err(Failure::Fault(anyhow!(
+                "the camera gives no frames: {reason}; check its cable and [source]"
+            )));
         }
-        Ok(Live { source, clock, device_name: config.device_name() })
+        Ok(LiveCamera { source, clock, device_name: config.device_name() })
     }
 
-    /// For one who needs just one.
+    /// The next frame; an error at the end of a recording or a folder.
     pub(super) fn frame(&mut self) -> Result<Frame, Failure> {
-        Ok(self.next()?.ok_or_else(|| anyhow!("the source ended without a frame"))?)
+        Ok(self.next()?.ok_or_else(|| {
+            anyhow!(
+                "read a frame: the source ended before its first one; name a source with frames"
+            )
+        })?)
     }
 
-    /// `None` at the end of a recording or a folder.
+    /// The next frame; `None` at the end of a recording or a folder.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
         self.source.frames.next_frame().map_err(Failure::fault)
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveCamera {
     fn drop(&mut self) {
         self.source.watch.stop();
     }
@@ -85,9 +91,9 @@ impl PictureArgs {
     pub(super) fn take(&self, info: &CameraInfo) -> Result<BgrImage, Failure> {
         let picture = match &self.from.image {
             Some(path) => magpie_camera::read_sensor_image(path).map_err(Failure::config)?,
-            None => Live::open(self.config.as_deref(), None)?.frame()?.color,
+            None => LiveCamera::open(self.config.as_deref(), None)?.frame()?.color,
         };
-        check_size(&picture, info)?;
+        check_size("the picture", (picture.width_px(), picture.height_px()), info)?;
         Ok(picture)
     }
 }

@@ -10,14 +10,15 @@ use magpie_perception::CameraInfo;
 use nalgebra::Isometry3;
 use serde_json::{Map, Value};
 
+use super::same_lens::check_size;
 use magpie_daemon::calibration_files::pose::{self, Units};
 use magpie_daemon::failure::{Failure, one_line};
 
-/// One line of the file, understood.
+/// One line of the file, checked.
 pub(super) struct Line {
     pub(super) number: usize,
     pub(super) pair: HandEyePair,
-    /// As they were written; the board's where it was no picture.
+    /// The poses as they were written; `board` is `None` where a picture was given instead.
     arm: RawPose,
     board: Option<RawPose>,
 }
@@ -28,44 +29,44 @@ impl Line {
     }
 }
 
-/// What a picture of the board is read with.
-pub(super) struct Reading<'a> {
+/// The board and the lens that a picture is read with.
+pub(super) struct BoardAndLens<'a> {
     pub(super) board: &'a Board,
     pub(super) info: &'a CameraInfo,
 }
 
-/// The file, before any picture is looked at.
-pub(super) struct Written {
+/// The file, before any picture is read.
+pub(super) struct PairsFile {
     entries: Vec<Entry>,
-    /// Keys that nothing is made of.
+    /// Keys that have no meaning here.
     pub(super) unused_keys: BTreeSet<String>,
 }
 
 struct Entry {
     number: usize,
     arm: RawPose,
-    board: WrittenBoard,
+    board: BoardSource,
 }
 
-enum WrittenBoard {
+enum BoardSource {
     Pose(RawPose),
-    /// As it was written, and from where we are.
+    /// The path as it was written, and the same path resolved.
     Image(String, PathBuf),
 }
 
-/// The pairs, and a line of complaint for each picture in which the board was not found.
+/// The pairs, and the reason for each picture that was left out.
 pub(super) struct Pairs {
     pub(super) lines: Vec<Line>,
     pub(super) left_out: Vec<String>,
 }
 
-/// Units are of the arm's poses and of the board's.
-pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<Written, Failure> {
+/// Reads the file; `units` are those of the arm's poses and of the board's.
+pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut written = Written { entries: Vec::new(), unused_keys: BTreeSet::new() };
+    let mut file = PairsFile { entries: Vec::new(), unused_keys: BTreeSet::new() };
     for (index, line) in pose::without_mark(&text).lines().enumerate() {
         if line.trim().is_empty() || pose::is_comment(line) {
             continue;
@@ -74,13 +75,13 @@ pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<Written, Failure> {
         let at = |why: String| Failure::Config(anyhow!("{} line {number}: {why}", path.display()));
         let mut fields = object(line).map_err(at)?;
         let entry = entry(number, &mut fields, units, folder).map_err(at)?;
-        written.entries.push(entry);
-        written.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
+        file.entries.push(entry);
+        file.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
     }
-    Ok(written)
+    Ok(file)
 }
 
-/// Takes what it uses out of `fields`.
+/// Reads one entry, and removes from `fields` what it has used.
 fn entry(
     number: usize,
     fields: &mut Map<String, Value>,
@@ -96,10 +97,10 @@ fn entry(
     // A pose that was given stands: its picture need not be here any more.
     let board = if let Some(board) = fields.remove("camera_from_board") {
         let pose = pose::read(&board, board_units, folder);
-        WrittenBoard::Pose(pose.map_err(|why| format!("camera_from_board: {why}"))?)
+        BoardSource::Pose(pose.map_err(|why| format!("camera_from_board: {why}"))?)
     } else if let Some(Value::String(image)) = fields.remove("image") {
         let path = folder.join(&image);
-        WrittenBoard::Image(image, path)
+        BoardSource::Image(image, path)
     } else {
         return Err(format!(
             "either \"camera_from_board\" or \"image\" (a path) is needed; there are {keys}"
@@ -121,20 +122,22 @@ fn object(line: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-impl Written {
+impl PairsFile {
     /// The number of the first line with a picture.
     pub(super) fn first_picture(&self) -> Option<usize> {
-        let entry =
-            self.entries.iter().find(|entry| matches!(entry.board, WrittenBoard::Image(..)));
+        let entry = self.entries.iter().find(|entry| matches!(entry.board, BoardSource::Image(..)));
         entry.map(|entry| entry.number)
     }
 
-    /// `reading` is needed where there are pictures.
-    pub(super) fn look(self, reading: Option<&Reading<'_>>) -> Result<Pairs, Failure> {
+    /// Finds the board in every picture; `board_and_lens` is needed where there are pictures.
+    pub(super) fn read_pictures(
+        self,
+        board_and_lens: Option<&BoardAndLens<'_>>,
+    ) -> Result<Pairs, Failure> {
         let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
         for Entry { number, arm, board } in self.entries {
             match board {
-                WrittenBoard::Pose(board) => {
+                BoardSource::Pose(board) => {
                     let pair = HandEyePair {
                         base_from_gripper: arm.pose,
                         camera_from_board: board.pose,
@@ -142,9 +145,10 @@ impl Written {
                     };
                     pairs.lines.push(Line { number, pair, arm, board: Some(board) });
                 }
-                WrittenBoard::Image(image, path) => {
-                    let reading = reading.expect("asked for where there are pictures");
-                    let seen = see(&path, arm.pose, reading)
+                BoardSource::Image(image, path) => {
+                    let board_and_lens =
+                        board_and_lens.expect("asked for where there are pictures");
+                    let seen = board_in_picture(&path, arm.pose, board_and_lens)
                         .map_err(|why| Failure::Config(anyhow!("line {number}: {why}")))?;
                     match seen {
                         Ok(pair) => pairs.lines.push(Line { number, pair, arm, board: None }),
@@ -158,29 +162,22 @@ impl Written {
 }
 
 /// The board in a picture. The inner error leaves the picture out, the outer one ends everything.
-fn see(
+fn board_in_picture(
     path: &Path,
     base_from_gripper: Isometry3<f64>,
-    reading: &Reading<'_>,
+    board_and_lens: &BoardAndLens<'_>,
 ) -> Result<Result<HandEyePair, String>, String> {
     let describe = |error: anyhow::Error| one_line(&error);
     let image = match read_sensor_image(path) {
         Ok(image) => image,
         Err(error) => return Ok(Err(describe(error.into()))),
     };
-    let info = reading.info;
-    if (image.width_px(), image.height_px()) != (info.width_px, info.height_px) {
-        return Err(format!(
-            "{} is {}x{} px, the calibration of {} is for {}x{} px",
-            path.display(),
-            image.width_px(),
-            image.height_px(),
-            info.camera_name,
-            info.width_px,
-            info.height_px
-        ));
-    }
-    let Some(view) = detect(&image, reading.board).map_err(|error| describe(error.into()))? else {
+    let info = board_and_lens.info;
+    let size_px = (image.width_px(), image.height_px());
+    check_size(&path.display().to_string(), size_px, info).map_err(|failure| failure.message())?;
+    let Some(view) =
+        detect(&image, board_and_lens.board).map_err(|error| describe(error.into()))?
+    else {
         return Ok(Err("no board found".into()));
     };
     if let Some(mismatch) = &view.mismatch {

@@ -9,10 +9,10 @@ use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
 
+use super::arguments::list;
 use super::board_args::BoardArgs;
-use super::list;
-use super::live::Live;
-use super::verify::{check_same_lens, check_size};
+use super::live::LiveCamera;
+use super::same_lens::{check_same_lens, check_size};
 use crate::present::output;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
@@ -31,7 +31,7 @@ pub(super) struct PlaneArgs {
     /// Look at this part of the depth image only: x,y,width,height in pixels.
     #[arg(long, value_parser = list::<u32, 4>)]
     region: Option<[u32; 4]>,
-    /// What `magpie calibrate hand-eye` wrote: gives the plane's height in base.
+    /// The file that `magpie calibrate hand-eye` wrote: it gives the plane's height in base.
     #[arg(long)]
     hand_eye: Option<PathBuf>,
     #[arg(long)]
@@ -78,7 +78,8 @@ pub(super) fn plane(args: &PlaneArgs) -> Outcome {
     ))?;
     let Some((z_m, lean_deg)) = in_base else { return Ok(()) };
     output::line(&format!(
-        "# in base: z = {z_m:.4} m below the camera, leaning {lean_deg:.2} degrees"
+        "# in base, straight under the camera, the plane is at the height z = {z_m:.4} m; it leans by \
+         {lean_deg:.2} degrees"
     ))?;
     if lean_deg > LEAN_DEG_MAX {
         tracing::warn!(
@@ -96,7 +97,7 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
     if let Some(path) = &args.from.image {
         return from_board(args, info, &read_sensor_image(path).map_err(Failure::config)?);
     }
-    let frame = Live::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
+    let frame = LiveCamera::open(args.config.as_deref(), Some(&args.camera_info))?.frame()?;
     match &frame.depth {
         Some(depth) => from_depth(args, info, depth),
         None => from_board(args, info, &frame.color),
@@ -108,16 +109,7 @@ fn from_depth(
     info: &CameraInfo,
     depth: &DepthImage,
 ) -> Result<(Plane, String), Failure> {
-    if (depth.width_px(), depth.height_px()) != (info.width_px, info.height_px) {
-        return Err(Failure::Config(anyhow!(
-            "the depth image is {}x{} px, the calibration of {} is for {}x{} px",
-            depth.width_px(),
-            depth.height_px(),
-            info.camera_name,
-            info.width_px,
-            info.height_px
-        )));
-    }
+    check_size("the depth image", (depth.width_px(), depth.height_px()), info)?;
     let fit = fit_plane(depth, info, args.region, CLEARED_SHARE_MIN).map_err(Failure::config)?;
     let how = format!(
         "{:.0} % of {} depth pixels lie on one plane, within {:.2} mm rms",
@@ -134,7 +126,7 @@ fn from_board(
     picture: &BgrImage,
 ) -> Result<(Plane, String), Failure> {
     let board = args.board.board_to_scale()?;
-    check_size(picture, info)?;
+    check_size("the picture", (picture.width_px(), picture.height_px()), info)?;
     let view = view_of(picture, &board).map_err(Failure::config)?;
     let pose = board_pose(&view.points, info).map_err(Failure::config)?;
     let normal = pose.camera_from_board.rotation * Vector3::z_axis();
@@ -167,7 +159,8 @@ fn base_from_camera(
     }
 }
 
-/// Height below the camera, and how far the plane leans from level.
+/// The plane's height in base, in metres, at its point straight under the camera, and how far it
+/// leans from level, in degrees.
 fn in_base(plane: &Plane, base_from_camera: &Isometry3<f64>) -> (f64, f64) {
     let normal = Unit::new_normalize(base_from_camera * plane.normal.into_inner());
     let point = base_from_camera * Point3::from(plane.normal.into_inner() * plane.offset_m);
@@ -175,4 +168,19 @@ fn in_base(plane: &Plane, base_from_camera: &Isometry3<f64>) -> (f64, f64) {
     let z_m =
         point.z - (normal.x * (camera.x - point.x) + normal.y * (camera.y - point.y)) / normal.z;
     (z_m, normal.angle(&Vector3::z_axis()).to_degrees())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_daemon::config::plane_in_camera;
+
+    #[test]
+    fn the_height_of_a_plane_is_its_z_in_base_and_not_its_distance_from_the_camera() {
+        let base_from_camera =
+            Isometry3::new(Vector3::new(0.6, 0.1, 1.5), Vector3::new(3.0, 0.1, -0.2));
+        let plane = plane_in_camera(0.39, &base_from_camera);
+        let (z_m, lean_deg) = in_base(&plane, &base_from_camera);
+        assert!((z_m - 0.39).abs() < 1e-9 && lean_deg < 1e-6, "{z_m} m, {lean_deg} degrees");
+    }
 }

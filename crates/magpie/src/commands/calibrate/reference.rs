@@ -7,9 +7,9 @@ use anyhow::Context;
 use magpie_camera::calibrate::{Reference, reference_points};
 use magpie_camera::read_camera_info;
 
+use super::atomic_write::write_atomically;
 use super::board_args::{BoardArgs, BoardKind};
 use super::live::PictureArgs;
-use super::write_whole;
 use crate::present::output;
 use magpie_daemon::calibration_files::ReferenceFile;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -42,7 +42,7 @@ pub(super) fn reference(args: &ReferenceArgs) -> Outcome {
     let reference = Reference { board, points };
     let file = ReferenceFile::new(&reference, &info, SystemClock::start().now());
     let yaml = serde_saphyr::to_string(&file).context("form the reference")?;
-    write_whole(&args.out, yaml.as_bytes())?;
+    write_atomically(&args.out, yaml.as_bytes())?;
     output::line(&format!("{count} points of {}: {}", reference.board, args.out.display()))?;
     output::line("for the configuration: [drift] reference = that file")
 }

@@ -1,6 +1,6 @@
 //! `magpie calibrate verify`: touch a corner of the board with the tool, and see how far off it was.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use magpie_camera::calibrate::{board_pose, view_of};
@@ -9,10 +9,10 @@ use magpie_perception::CameraPlace;
 use nalgebra::{Isometry3, Point3, Vector3};
 use serde_json::json;
 
+use super::arguments::{AngleUnit, LengthUnit, list, units};
 use super::board_args::BoardArgs;
-use super::hand_eye::{AngleUnit, LengthUnit, units};
-use super::list;
 use super::live::PictureArgs;
+use super::same_lens::check_same_lens;
 use crate::present::output;
 use magpie_daemon::calibration_files::pose::{self, rows};
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
@@ -20,7 +20,7 @@ use magpie_daemon::failure::{Failure, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
-    /// What `magpie calibrate hand-eye` wrote.
+    /// The file that `magpie calibrate hand-eye` wrote.
     #[arg(long)]
     hand_eye: PathBuf,
     /// ROS camera_info YAML.
@@ -33,13 +33,13 @@ pub(super) struct VerifyArgs {
     /// With the eye in hand: a file with the arm's pose at the picture, as in --pairs of hand-eye.
     #[arg(long)]
     base_from_gripper: Option<PathBuf>,
-    /// Inner corner to touch, counted row by row from 0; absent: the one nearest to the middle.
+    /// Inner corner to touch, counted row by row from 0; absent: the one nearest to the board's centre.
     #[arg(long)]
     corner: Option<usize>,
     /// Where the tip of the tool was in base when it touched the corner: x,y,z.
     #[arg(long, value_parser = list::<f64, 3>, allow_hyphen_values = true)]
     touched: Option<[f64; 3]>,
-    /// Of --touched and of --base-from-gripper.
+    /// Unit of --touched and of --base-from-gripper.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
     /// A larger error exits with 1.
@@ -52,7 +52,9 @@ pub(super) struct VerifyArgs {
 pub(super) fn verify(args: &VerifyArgs) -> Outcome {
     let board = args.board.board_to_scale()?;
     let Some((corners_x, _)) = board.corners() else {
-        return Err(Failure::Config(anyhow!("verification needs a board, not markers")));
+        return Err(Failure::Config(anyhow!(
+            "verify on single markers: they have no corner to touch; use a ChArUco board or a chessboard"
+        )));
     };
     board.check_unique_orientation().map_err(Failure::config)?;
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
@@ -60,17 +62,19 @@ pub(super) fn verify(args: &VerifyArgs) -> Outcome {
     let picture = args.picture.take(&info)?;
     let view = view_of(&picture, &board).map_err(Failure::config)?;
     let camera_from_board = board_pose(&view.points, &info).map_err(Failure::config)?;
-    let middle = view.points.iter().map(|point| point.in_board.coords).sum::<Vector3<f64>>()
+    let center = view.points.iter().map(|point| point.in_board.coords).sum::<Vector3<f64>>()
         / view.points.len() as f64;
     let target = match args.corner {
         Some(id) => view.points.iter().find(|point| point.id == id).ok_or_else(|| {
-            Failure::Config(anyhow!("corner {id} of the board was not found in the picture"))
+            Failure::Config(anyhow!(
+                "find corner {id} of the board: it is not in the picture; name another --corner"
+            ))
         })?,
         None => view
             .points
             .iter()
             .min_by(|a, b| {
-                let distance = |p: &Point3<f64>| (p.coords - middle).norm();
+                let distance = |p: &Point3<f64>| (p.coords - center).norm();
                 distance(&a.in_board).total_cmp(&distance(&b.in_board))
             })
             .expect("a pose needs points"),
@@ -112,7 +116,7 @@ fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
             "then run this again with --touched x,y,z: where the tip was in base",
         );
     };
-    let told = format!(
+    let text = format!(
         "the tool touched it {:.2} mm from there (x {:+.2} y {:+.2} z {:+.2} mm)",
         error.norm(),
         error.x,
@@ -120,9 +124,9 @@ fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
         error.z
     );
     if error.norm() > args.limit_mm {
-        return Err(Failure::Fault(anyhow!("{told}, more than {} mm", args.limit_mm)));
+        return Err(Failure::Fault(anyhow!("{text}, more than {} mm", args.limit_mm)));
     }
-    output::line_unless(args.json, &told)
+    output::line_unless(args.json, &text)
 }
 
 fn touched_m(args: &VerifyArgs) -> Option<Vector3<f64>> {
@@ -147,34 +151,4 @@ fn base_from_camera(args: &VerifyArgs, info_id: &str) -> Result<Isometry3<f64>, 
             Ok(arm.pose * gripper_from_camera)
         }
     }
-}
-
-/// A hand-eye calibration holds for the lens that it was made with.
-pub(super) fn check_same_lens(path: &Path, file: &HandEyeFile, info_id: &str) -> Outcome {
-    match &file.camera_info_id {
-        Some(id) if id != info_id => Err(Failure::Config(anyhow!(
-            "{} was made with the camera_info {id}, this one is {info_id}: run `magpie calibrate \
-             hand-eye` again",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn check_size(
-    picture: &magpie_perception::BgrImage,
-    info: &magpie_perception::CameraInfo,
-) -> Outcome {
-    let found = (picture.width_px(), picture.height_px());
-    if found == (info.width_px, info.height_px) {
-        return Ok(());
-    }
-    Err(Failure::Config(anyhow!(
-        "the picture is {}x{} px, the calibration of {} is for {}x{} px",
-        found.0,
-        found.1,
-        info.camera_name,
-        info.width_px,
-        info.height_px
-    )))
 }

@@ -15,7 +15,7 @@ use hotcoco::{Annotation, COCO, Image, Segmentation};
 use magpie_daemon::failure::Failure;
 
 pub(super) struct LabelledDataset {
-    /// For headings and files: from the path.
+    /// Made from the path, for headings and files.
     pub(super) name: String,
     pub(super) path: PathBuf,
     /// Annotations have ids from 1 in their order.
@@ -26,7 +26,7 @@ pub(super) struct LabelledDataset {
 }
 
 /// Empty outlines beyond these are only counted.
-const EMPTY_TOLD_MAX: usize = 20;
+const EMPTY_NAMED_MAX: usize = 20;
 
 impl LabelledDataset {
     pub(super) fn read(path: &Path) -> Result<LabelledDataset, Failure> {
@@ -47,7 +47,7 @@ impl LabelledDataset {
         })
     }
 
-    /// Only there is a finding that matches no label proved wrong.
+    /// Whether everything in the picture is labelled: only there is a finding without a label wrong.
     pub(super) fn is_labelled_throughout(&self, image_id: u64) -> bool {
         self.labelled_throughout.contains(&image_id)
     }
@@ -82,14 +82,14 @@ fn read_coco(path: &Path) -> anyhow::Result<COCO> {
         anyhow::ensure!(
             known,
             "{}: annotation {id} is of image {image_id} and category {category_id}, \
-             and one of them is not in the file",
+             and one of them is not in the file; add it, or remove the annotation",
             path.display()
         );
     }
     for image in &dataset.images {
         anyhow::ensure!(
             image.width > 0 && image.height > 0 && !image.file_name.is_empty(),
-            "{}: image {} has no file_name, width or height",
+            "{}: image {} has no file_name, width or height; add what is missing",
             path.display(),
             image.id
         );
@@ -112,7 +112,7 @@ fn without_empty_outlines(coco: &COCO, path: &Path) -> COCO {
         annotation.segmentation = None;
         if was_drawn {
             empty += 1;
-            if empty <= EMPTY_TOLD_MAX {
+            if empty <= EMPTY_NAMED_MAX {
                 let file = coco.get_img(annotation.image_id).map_or("", |image| &image.file_name);
                 tracing::warn!(
                     "the outline of label {} in {file} encloses no pixel",
@@ -137,12 +137,12 @@ fn encloses_something(coco: &COCO, annotation: &Annotation) -> bool {
     coco.ann_to_rle(annotation).is_some_and(|rle| hotcoco::mask::area(&rle) > 0)
 }
 
-/// A single package with an outline.
+/// Whether the label is a single package with an outline.
 pub(super) fn is_outlined(annotation: &Annotation) -> bool {
     !annotation.iscrowd && annotation.segmentation.is_some() && !is_rectangle(annotation)
 }
 
-/// Only a rectangle was drawn, whatever its segmentation says.
+/// Whether only a rectangle was drawn, whatever the segmentation says.
 pub(super) fn is_rectangle(annotation: &Annotation) -> bool {
     let source = annotation.extra.get("mask_source").and_then(|source| source.as_str());
     source == Some("bbox")

@@ -15,9 +15,9 @@ use magpie_daemon::model;
 use magpie_network::SystemClock;
 use magpie_perception::SharedClock;
 
-/// Beside the least score in service, those above it that a cell could set.
+/// Scores above the one in service that a cell could set.
 const SCORES: [f32; 6] = [0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
-/// So many pictures are named.
+/// The report names so many pictures.
 const NAMED: usize = 5;
 
 #[derive(Debug, Serialize)]
@@ -25,7 +25,7 @@ struct Report {
     model: String,
     pictures: usize,
     by_score: Vec<Row>,
-    /// Those with the surest false findings, the surest first.
+    /// The pictures with the highest scores of false findings, highest first.
     worst: Vec<Picture>,
 }
 
@@ -39,7 +39,7 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct Picture {
     path: PathBuf,
-    /// Of all findings in service, highest first; never empty in a [`Report`].
+    /// The scores of all findings in service, highest first; never empty in a [`Report`].
     scores: Vec<f32>,
 }
 

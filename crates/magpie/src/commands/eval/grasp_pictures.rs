@@ -1,7 +1,7 @@
-//! Where cups would seal, and what the planner chose: one picture for each frame.
+//! Pictures, one for each frame, that show where cups would seal and what the planner chose.
 //!
 //! Green to red: how uneven the surface under a cup at that place is, red where the cup cannot
-//! follow. Rings: the lips of the best grasp, with its way in; white where the judge accepts it,
+//! follow. Rings: the lips of the best grasp, with its approach; white where the judge accepts it,
 //! red with what is wrong where it does not.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use magpie_daemon::failure::{Failure, Outcome};
 /// A cup is tried every so many pixels each way.
 const STEP_PX: u32 = 4;
 const LIP_POINTS: u32 = 24;
-/// What is drawn of the way in.
+/// The length of the approach that is drawn.
 const APPROACH_M: f64 = 0.06;
 /// Share of the seal's colour over the picture.
 const TINT: f32 = 0.55;
@@ -99,7 +99,7 @@ fn with_grasps(
     canvas.into_image()
 }
 
-/// In pixels: the lips of the cups in use, and the way in.
+/// The lips of the cups in use and the approach, in pixels.
 fn outlines(grasp: &Grasp, scene: &Scene) -> Vec<Vec<[f32; 2]>> {
     let camera_from_reference = scene.reference_from_camera().inverse();
     let camera_from_tool = camera_from_reference * grasp.reference_from_grasp;
@@ -117,8 +117,8 @@ fn outlines(grasp: &Grasp, scene: &Scene) -> Vec<Vec<[f32; 2]>> {
             Point3::new(x + cup.radius_m * angle.cos(), y + cup.radius_m * angle.sin(), z)
         }))
     });
-    let way_in = [0.0, -APPROACH_M].map(|z| Point3::new(0.0, 0.0, z));
-    lips.chain([pixels(&mut way_in.into_iter())]).collect()
+    let approach = [0.0, -APPROACH_M].map(|z| Point3::new(0.0, 0.0, z));
+    lips.chain([pixels(&mut approach.into_iter())]).collect()
 }
 
 fn faults(verdict: &Verdict) -> Vec<&'static str> {

@@ -1,11 +1,15 @@
-//! What the judge said, as tables.
+//! The judge's verdicts, as tables.
 
 use comfy_table::Cell;
 use magpie_perception::{GraspRefusal, PackageType, SizeM};
 use magpie_workcell::Verdict;
 use serde_json::{Value, json};
 
+use crate::distribution::Distribution;
 use crate::present::table;
+
+/// The resolution of errors, in millimetres, degrees and percent.
+const RESOLUTION: f64 = 1e-6;
 
 /// Sizes of one package: the measured one, and the true length, width and height.
 pub(super) struct Sizes {
@@ -33,7 +37,7 @@ pub(super) struct Trial {
     pub(super) tilt_deg: f64,
     pub(super) depth_sigma_m: f64,
     pub(super) buried: bool,
-    /// As the planner sees it: neither behind another package nor cut by the image's border.
+    /// Neither behind another package nor cut by the image's border, as the planner sees it.
     pub(super) is_whole: bool,
     /// First in its frame's pick order.
     pub(super) first: bool,
@@ -48,7 +52,7 @@ pub(super) struct Trial {
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) trials: Vec<Trial>,
-    /// True ones, found or not.
+    /// Number of true packages, found or not.
     pub(super) packages: usize,
 }
 
@@ -90,7 +94,7 @@ fn groups() -> Vec<Group> {
     groups
 }
 
-/// What is told of one group.
+/// The numbers of one group.
 struct Summary {
     name: String,
     packages: usize,
@@ -99,7 +103,7 @@ struct Summary {
     position_error_mm: Option<[f64; 2]>,
     angle_error_deg: Option<[f64; 2]>,
     size_error_percent: [Option<[f64; 2]>; 3],
-    /// Accepted, of those proposed.
+    /// Share of accepted grasps among those proposed: planned, at the centroid, at the flattest patch.
     accepted: [Option<f64>; 3],
     buried: usize,
 }
@@ -245,24 +249,23 @@ fn summary(name: String, trials: Vec<&Trial>) -> Summary {
     };
     let sizes = |axis: usize| {
         let errors = trials.iter().filter_map(|t| Some(100.0 * t.sizes.as_ref()?.errors()[axis]));
-        middle_and_p95(errors.collect())
+        median_and_p95(errors.collect())
     };
     Summary {
         name,
         packages: trials.len(),
         proposed: verdicts().count(),
-        position_error_mm: middle_and_p95(
+        position_error_mm: median_and_p95(
             verdicts().filter_map(|v| Some(1000.0 * v.position_error_m?)).collect(),
         ),
-        angle_error_deg: middle_and_p95(verdicts().filter_map(|v| v.angle_error_deg).collect()),
+        angle_error_deg: median_and_p95(verdicts().filter_map(|v| v.angle_error_deg).collect()),
         size_error_percent: [sizes(0), sizes(1), sizes(2)],
         accepted: [share(|t| t.ours), share(|t| t.centroid), share(|t| t.flattest)],
         buried: trials.iter().filter(|trial| trial.buried).count(),
     }
 }
 
-fn middle_and_p95(mut values: Vec<f64>) -> Option<[f64; 2]> {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    Some([values[last / 2], values[(last * 95).div_ceil(100)]])
+fn median_and_p95(values: Vec<f64>) -> Option<[f64; 2]> {
+    let distribution = Distribution::new(values, RESOLUTION);
+    Some([distribution.median()?, distribution.quantile(0.95)?])
 }

@@ -1,6 +1,6 @@
 //! `magpie eval --grasps`: planned grasps before a judge who knows the true surfaces.
 //!
-//! Beside the planner's, two simple ways to choose a contact are judged: the centroid of the mask,
+//! The judge also judges two simple ways to choose a contact: the centroid of the mask,
 //! and the flattest patch in it.
 
 use std::path::Path;
@@ -14,10 +14,11 @@ use magpie_perception::{
 use magpie_workcell::{Judge, Solids, TruePackage, Verdict};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
+use super::args::{EvalArgs, Masks};
+use super::folder::create_empty;
+use super::grasp_pictures;
 use super::grasp_report::{Report, Sizes, Trial};
-use super::scorecard::create_folder;
 use super::truth::{self, TrueFrame};
-use super::{EvalArgs, grasp_pictures};
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
 use magpie_daemon::config::Config;
@@ -29,25 +30,16 @@ use magpie_perception::SharedClock;
 
 /// A found package is a true one if their masks overlap by this much.
 const IOU_MIN: f32 = 0.5;
-/// As in the planner's pick order.
+/// The planner's pick order uses the same limit.
 const OCCLUDED_SHARE_MAX: f32 = 0.08;
 /// Patches that the baseline compares, across a mask.
 const FLATTEST_ACROSS: f32 = 14.0;
-
-/// Whose masks the planner is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Masks {
-    /// The true ones: what is judged is the planner alone.
-    True,
-    /// The model's, as in service.
-    Model,
-}
 
 pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let frames = truth::read(folder, &config.tool).map_err(Failure::Fault)?;
     let limits = config.limits(None);
     if let Some(pictures) = &args.pictures {
-        create_folder(pictures)?;
+        create_empty(pictures)?;
     }
     let mut detector = match args.masks {
         Masks::True => None,
@@ -77,7 +69,10 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     }
     bar.finish_and_clear();
     if report.is_empty() {
-        return Err(Failure::fault(anyhow!("{}: no package was seen", folder.display())));
+        return Err(Failure::fault(anyhow!(
+            "judge grasps in {}: no package was found in any frame; try --masks true",
+            folder.display()
+        )));
     }
     if args.json {
         output::line(&report.to_json().to_string())

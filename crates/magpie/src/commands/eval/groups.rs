@@ -1,4 +1,4 @@
-//! Pictures by what is known of how they were taken.
+//! Groups of pictures that were taken under similar conditions.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,7 +39,7 @@ pub(super) fn groups(dataset: &LabelledDataset) -> Vec<Group> {
     size.chain(distance).chain(tilt).chain(background).collect()
 }
 
-/// Of each image with packages the longest side of one, in hundredths of the image's own side.
+/// The longest side of a package in each image, in percent of the image's own side.
 fn largest_percent(dataset: &LabelledDataset) -> HashMap<u64, f64> {
     let mut largest: HashMap<u64, f64> = HashMap::new();
     for annotation in dataset.coco.dataset.annotations.iter().filter(|label| !label.iscrowd) {
@@ -52,7 +52,7 @@ fn largest_percent(dataset: &LabelledDataset) -> HashMap<u64, f64> {
     largest
 }
 
-/// In the order of the keys.
+/// Groups the images by a key, in the order of the keys.
 fn by(
     images: &[Image],
     kind: &'static str,
@@ -67,7 +67,7 @@ fn by(
     groups.into_iter().map(move |((_, name), image_ids)| Group { kind, name, image_ids })
 }
 
-/// Where a value lies among the edges, and that in words.
+/// The number of the span that a value lies in, and its name.
 fn span(value: f64, edges: [f64; 3], unit: &str) -> (usize, String) {
     let at = edges.iter().filter(|edge| value >= **edge).count();
     let name = match at {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::Cell;
 
-use super::scorecard::{Calibration, Scorecard, Section};
+use super::card::{Calibration, Scorecard, Section};
 use crate::present::table::{self, decimal, number};
 
 pub(super) fn scorecard(card: &Scorecard<'_>) -> String {
@@ -35,14 +35,14 @@ fn section(section: &Section<'_>, score_min: f64) -> String {
     );
     let _ = write!(text, "\nTypes ignored:\n\n{}\n", groups(section));
     let _ = write!(text, "\nBoxes, against all labels{}: ", typed(report.class_agnostic));
-    let _ = writeln!(text, "AP {}, AP50 {}.", told(report.bbox.ap), told(report.bbox.ap50));
+    let _ = writeln!(text, "AP {}, AP50 {}.", score(report.bbox.ap), score(report.bbox.ap50));
     if !section.types.is_empty() {
         let _ = write!(
             text,
             "\nWith types, mask AP {}, AP50 {}; the columns on the right count what those that were \
              found were called:\n\n{}\n",
-            told(report.mask.ap),
-            told(report.mask.ap50),
+            score(report.mask.ap),
+            score(report.mask.ap50),
             types(section)
         );
     }
@@ -136,6 +136,6 @@ fn percent(share: Option<f64>) -> Cell {
     number(share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", 100.0 * share)))
 }
 
-fn told(value: Option<f64>) -> String {
+fn score(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }

@@ -2,11 +2,11 @@
 
 use hotcoco::COCOeval;
 
-use super::Prediction;
 use super::dataset::LabelledDataset;
+use super::prediction::Prediction;
 
 pub(super) struct Matches {
-    /// Like the predictions, one for one.
+    /// One finding for each prediction, in the same order.
     pub(super) found: Vec<Finding>,
     /// The labels with an outline.
     pub(super) labels: Vec<Label>,
@@ -40,7 +40,7 @@ pub(super) struct Label {
 }
 
 impl Matches {
-    /// From masks evaluated with types ignored.
+    /// Takes the matches from masks that were evaluated with types ignored.
     pub(super) fn new(
         evaluation: &COCOeval,
         dataset: &LabelledDataset,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_told_apart_however_their_file_counts_them() {
+    fn labels_are_distinct_however_their_file_counts_them() {
         let labels =
             [label(1768, 1, 7, (0, 20)), label(0, 1, 7, (30, 20)), label(1, 1, 7, (60, 20))];
         let dataset = dataset(true.into(), &labels);

@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::scorecard::{Calibration, CurvePoint};
+use super::card::{Calibration, CurvePoint};
 
 const SIZE_PX: (u32, u32) = (620, 640);
 const RELIABILITY_HEIGHT_PX: u32 = 450;
@@ -72,7 +72,7 @@ fn draw_shares(area: &Area<'_>, calibration: &Calibration, score_min: f64, title
 }
 
 fn draw_counts(area: &Area<'_>, calibration: &Calibration, score_min: f64) -> Drawn {
-    // Doubts outnumber everything: their bars are cut off, their numbers are told.
+    // Uncertain findings outnumber all others: their bars are cut off, their numbers are written.
     let in_service = calibration.bins.iter().filter(|bin| bin.bin_upper > score_min);
     let highest = in_service.map(|bin| bin.count).max().unwrap_or(1).max(1) as f64 * 1.35;
     let mut chart = ChartBuilder::on(area)
@@ -106,9 +106,9 @@ fn interval(share: f64, count: usize) -> (f64, f64) {
     // The normal distribution's 97.5th percentile.
     const Z: f64 = 1.96;
     let n = count as f64;
-    let middle = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((middle - half).max(0.0), (middle + half).min(1.0))
+    ((center - half).max(0.0), (center + half).min(1.0))
 }
 
 fn draw_curve(area: &Area<'_>, curve: &[CurvePoint], score_min: f64, name: &str) -> Drawn {
@@ -131,14 +131,14 @@ fn draw_curve(area: &Area<'_>, curve: &[CurvePoint], score_min: f64, name: &str)
     if let Some(last) = curve.iter().rfind(|point| point.score >= score_min) {
         let at = (last.recall, last.precision);
         chart.draw_series([Circle::new(at, 5, RED.filled())])?;
-        let told = format!("score {score_min:.2}");
+        let label = format!("score {score_min:.2}");
         let beside = (at.0 + 0.02, (at.1 + 0.05).min(0.98));
-        chart.draw_series([Text::new(told, beside, ("sans-serif", 14))])?;
+        chart.draw_series([Text::new(label, beside, ("sans-serif", 14))])?;
     }
     Ok(())
 }
 
-/// Without the points that a line of this size would not show.
+/// Leaves out the points that a line of this size would not show.
 fn thinned(curve: &[CurvePoint]) -> Vec<CurvePoint> {
     const STEP: f64 = 0.004;
     let mut kept: Vec<CurvePoint> = Vec::new();

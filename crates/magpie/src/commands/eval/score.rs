@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hotcoco::{Annotation, COCO, COCOeval, Dataset, IouType, Segmentation};
 use serde::Serialize;
 
-use super::Prediction;
 use super::dataset::{LabelledDataset, is_outlined};
+use super::prediction::Prediction;
 use magpie_daemon::failure::Failure;
 
 /// COCO's averages; `None` where nothing is labelled.
@@ -144,7 +144,7 @@ pub(super) fn averages(evaluation: &COCOeval) -> Scores {
     from_metrics(|name| results.get(name).copied())
 }
 
-/// By COCO's names of them; its -1 means that there was nothing to average.
+/// Takes the averages by their COCO names; -1 means that there was nothing to average.
 pub(super) fn from_metrics(metric: impl Fn(&str) -> Option<f64>) -> Scores {
     let metric = |name: &str| metric(name).filter(|value| *value >= 0.0);
     Scores { ap: metric("AP"), ap50: metric("AP50"), ap75: metric("AP75"), ar: metric("AR100") }

@@ -2,7 +2,7 @@
 //! scores can be believed.
 //!
 //! # Conventions
-//! Masks throughout. "Found" is the share of outlined labels, "right" the share of findings, that
+//! All scores are of masks. "Found" is the share of outlined labels, "right" the share of findings, that
 //! have a counterpart at IoU 0.5, types ignored, among findings at or above the score that a robot
 //! would act on. "Right", and calibration with it, is known only in pictures that are labelled
 //! throughout. A finding on a crowd or on a mere rectangle counts neither way.
@@ -12,201 +12,100 @@ use std::path::Path;
 
 use anyhow::Context;
 use hotcoco::COCOeval;
-use hotcoco::metrics::calibration::{CalibrationBin, calibration_curve, calibration_error};
+use hotcoco::metrics::calibration::{calibration_curve, calibration_error};
 use magpie_perception::ModelSpec;
-use serde::Serialize;
 
+use super::card::{Calibration, CurvePoint, GroupScores, Scorecard, Section, TypeScores};
 use super::dataset::LabelledDataset;
 use super::groups::groups;
 use super::matches::{Matches, Verdict};
-use super::score::{CategoryIds, Scores, ap_per_type, ap50_of, averages, from_metrics, masks};
-use super::{Prediction, Report, markdown, plots, worst};
+use super::prediction::Prediction;
+use super::report::Report;
+use super::score::{CategoryIds, ap_per_type, ap50_of, averages, from_metrics, masks};
+use super::{markdown, plots, worst};
 use magpie_daemon::failure::{Failure, Outcome};
 
 const CALIBRATION_BINS: usize = 10;
 
-#[derive(Serialize)]
-pub(super) struct Scorecard<'a> {
-    pub(super) model: String,
-    pub(super) model_sha256: String,
-    /// Lowest score that a robot would act on.
-    pub(super) score_min: f64,
-    pub(super) datasets: Vec<Section<'a>>,
-}
-
-/// One dataset's part.
-#[derive(Serialize)]
-pub(super) struct Section<'a> {
-    pub(super) name: String,
-    pub(super) simulated: bool,
-    #[serde(flatten)]
-    pub(super) report: Report,
-    /// Pictures in which everything is labelled.
-    pub(super) images_labelled_throughout: usize,
-    /// All pictures first.
-    pub(super) groups: Vec<GroupScores>,
-    /// Empty when types are ignored.
-    pub(super) types: Vec<TypeScores>,
-    /// `None` where no picture is labelled throughout.
-    pub(super) calibration: Option<Calibration>,
-    /// What the model calls things, by class.
-    pub(super) class_names: Vec<String>,
-    #[serde(skip)]
-    pub(super) dataset: &'a LabelledDataset,
-    #[serde(skip)]
-    pub(super) predictions: Vec<Prediction>,
-    #[serde(skip)]
-    pub(super) matches: Matches,
-}
-
-/// Types ignored.
-#[derive(Serialize)]
-pub(super) struct GroupScores {
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    pub(super) images: usize,
-    pub(super) instances_outlined: usize,
-    pub(super) mask: Scores,
-    pub(super) found: Option<f64>,
-    pub(super) right: Option<f64>,
-}
-
-#[derive(Serialize)]
-pub(super) struct TypeScores {
-    pub(super) name: String,
-    pub(super) instances_outlined: usize,
-    /// With types: a right outline of the wrong type is wrong.
-    pub(super) ap: Option<f64>,
-    pub(super) ap50: Option<f64>,
-    pub(super) found: Option<f64>,
-    /// What those that were found were called, by the model's classes in their order.
-    pub(super) called: Vec<usize>,
-}
-
-/// Of findings in pictures that are labelled throughout, types ignored.
-#[derive(Serialize)]
-pub(super) struct Calibration {
-    pub(super) findings: usize,
-    /// Expected calibration error over findings that a robot would act on.
-    pub(super) error: f64,
-    pub(super) findings_in_service: usize,
-    /// The same over all findings, doubts included.
-    pub(super) error_of_all: f64,
-    pub(super) bins: Vec<CalibrationBin>,
-    /// Recall and precision as the score falls.
-    #[serde(skip)]
-    pub(super) curve: Vec<CurvePoint>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct CurvePoint {
-    pub(super) recall: f64,
-    pub(super) precision: f64,
-    pub(super) score: f64,
-}
-
-pub(super) fn create_folder(folder: &Path) -> Result<(), Failure> {
-    let holds_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if holds_files {
-        let folder = folder.display();
-        let error = anyhow::anyhow!("{folder} is not empty; name another folder");
-        return Err(Failure::Fault(error));
-    }
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("make folder {}", folder.display()))
-        .map_err(Failure::Fault)
-}
-
 type Scored<'a> = (&'a LabelledDataset, CategoryIds, Vec<Prediction>, Report);
 
-impl<'a> Scorecard<'a> {
-    pub(super) fn new(
-        spec: &ModelSpec,
-        score_min: f32,
-        scored: Vec<Scored<'a>>,
-    ) -> Result<Scorecard<'a>, Failure> {
-        let score_min = f64::from(score_min);
-        let sections = scored.into_iter().map(|scored| Section::new(spec, score_min, scored));
-        let mut datasets = sections.collect::<Result<Vec<_>, _>>()?;
-        let mut taken = HashSet::new();
-        for section in &mut datasets {
-            let name = section.name.clone();
-            let mut numbered = (2..).map(|number| format!("{name}_{number}"));
-            while !taken.insert(section.name.clone()) {
-                section.name = numbered.next().expect("numbers do not end");
-            }
+/// Builds the card; datasets of one name are numbered.
+pub(super) fn scorecard<'a>(
+    spec: &ModelSpec,
+    score_min: f32,
+    scored: Vec<Scored<'a>>,
+) -> Result<Scorecard<'a>, Failure> {
+    let score_min = f64::from(score_min);
+    let sections = scored.into_iter().map(|scored| section(spec, score_min, scored));
+    let mut datasets = sections.collect::<Result<Vec<_>, _>>()?;
+    let mut taken = HashSet::new();
+    for section in &mut datasets {
+        let name = section.name.clone();
+        let mut numbered = (2..).map(|number| format!("{name}_{number}"));
+        while !taken.insert(section.name.clone()) {
+            section.name = numbered.next().expect("numbers do not end");
         }
-        Ok(Scorecard {
-            model: spec.name.clone(),
-            model_sha256: spec.sha256.clone(),
-            score_min,
-            datasets,
-        })
     }
-
-    pub(super) fn to_json(&self) -> Result<String, Failure> {
-        serde_json::to_string(self).map_err(Failure::fault)
-    }
-
-    pub(super) fn to_markdown(&self) -> String {
-        markdown::scorecard(self)
-    }
-
-    /// `scorecard.md`, `scorecard.json`, plots, and pictures of each dataset's worst.
-    pub(super) fn write(&self, folder: &Path, worst: usize) -> Outcome {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
-        };
-        for section in &self.datasets {
-            if let Some(calibration) = &section.calibration {
-                let reliability = plots::reliability(calibration, self.score_min, &section.name);
-                write(&format!("{}_reliability.svg", section.name), &reliability)?;
-                let curve = plots::precision_recall(calibration, self.score_min, &section.name);
-                write(&format!("{}_precision_recall.svg", section.name), &curve)?;
-            }
-            let pictures = folder.join(format!("{}_worst", section.name));
-            worst::draw(section, self.score_min, worst, &pictures)?;
-        }
-        write("scorecard.json", &self.to_json()?)?;
-        write("scorecard.md", &self.to_markdown())?;
-        Ok(())
-    }
+    Ok(Scorecard {
+        model: spec.name.clone(),
+        model_sha256: spec.sha256.clone(),
+        score_min,
+        datasets,
+    })
 }
 
-impl<'a> Section<'a> {
-    fn new(
-        spec: &ModelSpec,
-        score_min: f64,
-        (dataset, categories, predictions, report): Scored<'a>,
-    ) -> Result<Section<'a>, Failure> {
-        let ignored = categories.ignored();
-        let agnostic = masks(dataset, ignored.annotations(&predictions), &ignored)?;
-        let matches = Matches::new(&agnostic, dataset, &predictions);
-        let types = if categories.agnostic {
-            Vec::new()
-        } else {
-            let typed = masks(dataset, categories.annotations(&predictions), &categories)?;
-            let class_count = spec.class_names.len();
-            type_scores(&typed, dataset, &matches, &predictions, score_min, class_count)
-        };
-        let images = &dataset.coco.dataset.images;
-        Ok(Section {
-            name: dataset.name.clone(),
-            simulated: dataset.is_simulated,
-            report,
-            images_labelled_throughout: (images.iter())
-                .filter(|image| dataset.is_labelled_throughout(image.id))
-                .count(),
-            groups: group_scores(&agnostic, dataset, &matches, score_min)?,
-            types,
-            calibration: calibration(dataset, &matches, score_min),
-            class_names: spec.class_names.clone(),
-            dataset,
-            predictions,
-            matches,
-        })
+/// `scorecard.md`, `scorecard.json`, plots, and pictures of each dataset's worst.
+pub(super) fn write(card: &Scorecard<'_>, folder: &Path, worst: usize) -> Outcome {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    };
+    for section in &card.datasets {
+        if let Some(calibration) = &section.calibration {
+            let reliability = plots::reliability(calibration, card.score_min, &section.name);
+            write(&format!("{}_reliability.svg", section.name), &reliability)?;
+            let curve = plots::precision_recall(calibration, card.score_min, &section.name);
+            write(&format!("{}_precision_recall.svg", section.name), &curve)?;
+        }
+        let pictures = folder.join(format!("{}_worst", section.name));
+        worst::draw(section, card.score_min, worst, &pictures)?;
     }
+    write("scorecard.json", &card.to_json()?)?;
+    write("scorecard.md", &markdown::scorecard(card))?;
+    Ok(())
+}
+
+fn section<'a>(
+    spec: &ModelSpec,
+    score_min: f64,
+    (dataset, categories, predictions, report): Scored<'a>,
+) -> Result<Section<'a>, Failure> {
+    let ignored = categories.ignored();
+    let agnostic = masks(dataset, ignored.annotations(&predictions), &ignored)?;
+    let matches = Matches::new(&agnostic, dataset, &predictions);
+    let types = if categories.agnostic {
+        Vec::new()
+    } else {
+        let typed = masks(dataset, categories.annotations(&predictions), &categories)?;
+        let class_count = spec.class_names.len();
+        type_scores(&typed, dataset, &matches, &predictions, score_min, class_count)
+    };
+    let images = &dataset.coco.dataset.images;
+    Ok(Section {
+        name: dataset.name.clone(),
+        simulated: dataset.is_simulated,
+        report,
+        images_labelled_throughout: (images.iter())
+            .filter(|image| dataset.is_labelled_throughout(image.id))
+            .count(),
+        groups: group_scores(&agnostic, dataset, &matches, score_min)?,
+        types,
+        calibration: calibration(dataset, &matches, score_min),
+        class_names: spec.class_names.clone(),
+        dataset,
+        predictions,
+        matches,
+    })
 }
 
 fn group_scores(
@@ -344,7 +243,7 @@ mod tests {
     #[test]
     fn the_curve_counts_from_the_highest_score_down() {
         let points = curve(&[(0.9, true), (0.8, false), (0.7, true)], 4);
-        let told: Vec<(f64, f64)> = points.iter().map(|p| (p.recall, p.precision)).collect();
-        assert_eq!(told, [(0.25, 1.0), (0.25, 0.5), (0.5, 2.0 / 3.0)]);
+        let found: Vec<(f64, f64)> = points.iter().map(|p| (p.recall, p.precision)).collect();
+        assert_eq!(found, [(0.25, 1.0), (0.25, 0.5), (0.5, 2.0 / 3.0)]);
     }
 }

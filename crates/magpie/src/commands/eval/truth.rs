@@ -148,7 +148,12 @@ fn package(line: PackageLine, mask: Mask) -> anyhow::Result<TruePackage> {
     let package_type = PackageType::ALL
         .into_iter()
         .find(|each| each.name() == line.r#type)
-        .with_context(|| format!("{:?} is no type of package", line.r#type))?;
+        .with_context(|| {
+            format!(
+                "{:?} in truth.jsonl is no type of package that this program knows",
+                line.r#type
+            )
+        })?;
     Ok(TruePackage {
         package_id: line.package_id,
         package_type,

@@ -10,8 +10,8 @@ use hotcoco::Image;
 use magpie_camera::{Canvas, encode_jpeg, read_image};
 use magpie_perception::{BgrImage, Mask};
 
+use super::card::Section;
 use super::matches::Verdict;
-use super::scorecard::Section;
 use crate::present::overlay::tint;
 use magpie_daemon::failure::{Failure, Outcome};
 
@@ -24,14 +24,14 @@ const BANNER_PX: u32 = 24;
 const BANNER_GREY: u8 = 40;
 const JPEG_QUALITY_PERCENT: u8 = 88;
 
-/// What one picture's halves show.
+/// The two halves of one picture: labels and findings.
 #[derive(Default)]
 struct Halves {
     labels: Vec<(Mask, [u8; 3])>,
     findings: Vec<(Mask, [u8; 3])>,
     missed: usize,
     wrong: usize,
-    /// Of what is missed or wrong.
+    /// Area of what is missed or wrong.
     area_px: u64,
 }
 
@@ -126,8 +126,8 @@ fn side_by_side(
     let mut canvas = Canvas::new(&image)?;
     let left = format!("labels: {}, {} missed", halves.labels.len(), halves.missed);
     let right = format!("findings: {}, {} wrong", halves.findings.len(), halves.wrong);
-    for (text, middle) in [(left, width / 2), (right, width + GAP_PX + width / 2)] {
-        canvas.text(&text, [middle as f32, BANNER_PX as f32 / 2.0], [255; 3])?;
+    for (text, center_px) in [(left, width / 2), (right, width + GAP_PX + width / 2)] {
+        canvas.text(&text, [center_px as f32, BANNER_PX as f32 / 2.0], [255; 3])?;
     }
     canvas.into_image()
 }

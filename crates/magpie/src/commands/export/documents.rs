@@ -3,7 +3,7 @@
 use magpie_perception::ModelSpec;
 use serde_json::{Value, json};
 
-use super::{Found, Prelabelled};
+use super::prelabel::{Prelabel, PrelabelledPicture};
 
 /// The form of LabelMe's files that is written.
 const LABELME_VERSION: &str = "5.5.0";
@@ -12,7 +12,7 @@ const COLORS: [&str; 8] =
     ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#c8c8c8"];
 
 /// COCO instances: polygons, `iscrowd` 0, the score as an attribute (CVAT and Datumaro keep it).
-pub(super) fn coco(named: &[(String, &Prelabelled)], spec: &ModelSpec) -> Value {
+pub(super) fn coco(named: &[(String, &PrelabelledPicture)], spec: &ModelSpec) -> Value {
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
     for (name, picture) in named {
         let image_id = images.len() + 1;
@@ -22,8 +22,8 @@ pub(super) fn coco(named: &[(String, &Prelabelled)], spec: &ModelSpec) -> Value 
             "width": picture.width_px,
             "height": picture.height_px,
         }));
-        for found in &picture.found {
-            annotations.push(annotation(annotations.len() + 1, image_id, found));
+        for label in &picture.labels {
+            annotations.push(annotation(annotations.len() + 1, image_id, label));
         }
     }
     let categories: Vec<Value> = spec
@@ -41,11 +41,11 @@ pub(super) fn coco(named: &[(String, &Prelabelled)], spec: &ModelSpec) -> Value 
     })
 }
 
-fn annotation(id: usize, image_id: usize, found: &Found) -> Value {
+fn annotation(id: usize, image_id: usize, label: &Prelabel) -> Value {
     let flat = |piece: &Vec<[i32; 2]>| -> Vec<f64> {
         piece.iter().flatten().map(|value| f64::from(*value)).collect()
     };
-    let points = || found.polygons.iter().flatten();
+    let points = || label.polygons.iter().flatten();
     let edge = |axis: usize, pick: fn(i32, i32) -> i32| -> f64 {
         f64::from(points().map(|point| point[axis]).reduce(pick).expect("a polygon has points"))
     };
@@ -54,16 +54,16 @@ fn annotation(id: usize, image_id: usize, found: &Found) -> Value {
     json!({
         "id": id,
         "image_id": image_id,
-        "category_id": found.class_id + 1,
-        "segmentation": found.polygons.iter().map(flat).collect::<Vec<_>>(),
-        "area": found.polygons.iter().map(|piece| area_px(piece)).sum::<f64>(),
+        "category_id": label.class_id + 1,
+        "segmentation": label.polygons.iter().map(flat).collect::<Vec<_>>(),
+        "area": label.polygons.iter().map(|piece| area_px(piece)).sum::<f64>(),
         "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
         "iscrowd": 0,
-        "attributes": {"score": rounded(found.score)},
+        "attributes": {"score": rounded(label.score)},
     })
 }
 
-/// What a polygon encloses, by the shoelace formula.
+/// The area that a polygon encloses, by the shoelace formula.
 fn area_px(points: &[[i32; 2]]) -> f64 {
     let next = points.iter().cycle().skip(1);
     let products = points.iter().zip(next).map(|(a, b)| {
@@ -75,21 +75,21 @@ fn area_px(points: &[[i32; 2]]) -> f64 {
 }
 
 /// One picture's file; pieces of one package share a group.
-pub(super) fn labelme(name: &str, picture: &Prelabelled, class_names: &[String]) -> Value {
-    let shape = |number: usize, found: &Found, points: &Vec<[i32; 2]>| {
+pub(super) fn labelme(name: &str, picture: &PrelabelledPicture, class_names: &[String]) -> Value {
+    let shape = |number: usize, label: &Prelabel, points: &Vec<[i32; 2]>| {
         let points: Vec<[f64; 2]> = points.iter().map(|point| point.map(f64::from)).collect();
         json!({
-            "label": class_names[found.class_id],
+            "label": class_names[label.class_id],
             "points": points,
-            "group_id": (found.polygons.len() > 1).then_some(number + 1),
-            "description": format!("score {:.2}", found.score),
+            "group_id": (label.polygons.len() > 1).then_some(number + 1),
+            "description": format!("score {:.2}", label.score),
             "shape_type": "polygon",
             "flags": {},
             "mask": null,
         })
     };
-    let shapes: Vec<Value> = (picture.found.iter().enumerate())
-        .flat_map(|(number, found)| found.polygons.iter().map(move |p| shape(number, found, p)))
+    let shapes: Vec<Value> = (picture.labels.iter().enumerate())
+        .flat_map(|(number, label)| label.polygons.iter().map(move |p| shape(number, label, p)))
         .collect();
     json!({
         "version": LABELME_VERSION,
@@ -105,17 +105,17 @@ pub(super) fn labelme(name: &str, picture: &Prelabelled, class_names: &[String])
 /// Tasks with their predictions; coordinates are percent of the picture. Sorted by the predictions'
 /// score, the tool shows the least sure picture first.
 pub(super) fn label_studio(
-    named: &[(String, &Prelabelled)],
+    named: &[(String, &PrelabelledPicture)],
     image_url: &str,
     spec: &ModelSpec,
 ) -> Value {
     let tasks = named.iter().map(|(name, picture)| {
-        let regions: Vec<Value> = (picture.found.iter().enumerate())
-            .flat_map(|(number, found)| {
-                let pieces = found.polygons.iter().enumerate();
+        let regions: Vec<Value> = (picture.labels.iter().enumerate())
+            .flat_map(|(number, label)| {
+                let pieces = label.polygons.iter().enumerate();
                 pieces.map(move |(piece, points)| {
                     let id = format!("{}-{}", number + 1, piece + 1);
-                    region(&id, found, points, picture, &spec.class_names)
+                    region(&id, label, points, picture, &spec.class_names)
                 })
             })
             .collect();
@@ -133,9 +133,9 @@ pub(super) fn label_studio(
 
 fn region(
     id: &str,
-    found: &Found,
+    label: &Prelabel,
     points: &[[i32; 2]],
-    picture: &Prelabelled,
+    picture: &PrelabelledPicture,
     class_names: &[String],
 ) -> Value {
     let percent = |value: i32, side: u32| 100.0 * f64::from(value) / f64::from(side);
@@ -151,11 +151,11 @@ fn region(
         "original_width": picture.width_px,
         "original_height": picture.height_px,
         "image_rotation": 0,
-        "score": rounded(found.score),
+        "score": rounded(label.score),
         "value": {
             "points": points,
             "closed": true,
-            "polygonlabels": [class_names[found.class_id]],
+            "polygonlabels": [class_names[label.class_id]],
         },
     })
 }
@@ -176,7 +176,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// For a URL (RFC 3986): all but letters, digits and `-._~`.
+/// Encodes for a URL (RFC 3986) all but letters, digits and `-._~`.
 fn percent_encoded(name: &str) -> String {
     let code = |byte: u8| match byte {
         b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
@@ -187,9 +187,9 @@ fn percent_encoded(name: &str) -> String {
 }
 
 /// Which picture is which, and how unsure the model is of it.
-pub(super) fn order_csv(named: &[(String, &Prelabelled)]) -> String {
+pub(super) fn order_csv(named: &[(String, &PrelabelledPicture)]) -> String {
     let lines = named.iter().map(|(name, picture)| {
-        let (count, unsure) = (picture.found.len(), picture.unsure);
+        let (count, unsure) = (picture.labels.len(), picture.unsure);
         format!("{},{},{unsure:.3},{count}\n", quoted(name), quoted(&picture.origin))
     });
     std::iter::once("image,picture,unsure,packages\n".to_owned()).chain(lines).collect()

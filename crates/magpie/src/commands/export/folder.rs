@@ -14,7 +14,8 @@ use anyhow::Context;
 use magpie_perception::ModelSpec;
 use serde_json::Value;
 
-use super::{Prelabelled, documents};
+use super::documents;
+use super::prelabel::PrelabelledPicture;
 use magpie_daemon::failure::{Failure, Outcome};
 
 pub(super) struct LabelFolder {
@@ -37,7 +38,7 @@ impl LabelFolder {
         Ok(LabelFolder { out: out.to_owned() })
     }
 
-    /// Where a picture that is no file yet waits for its number.
+    /// The path where a frame of a recording waits for its number.
     pub(super) fn provisional(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.out.join("images");
         make(&folder)?;
@@ -47,8 +48,8 @@ impl LabelFolder {
     /// Numbers the pictures in this order and writes all labels; those left over get none.
     pub(super) fn write(
         &self,
-        done: &[Prelabelled],
-        left_over: &[Prelabelled],
+        done: &[PrelabelledPicture],
+        left_over: &[PrelabelledPicture],
         spec: &ModelSpec,
         image_url: &str,
     ) -> Outcome {
@@ -56,7 +57,7 @@ impl LabelFolder {
             make(&self.out.join(name))?;
         }
         let digits = done.len().to_string().len().max(4);
-        let named: Vec<(String, &Prelabelled)> = (done.iter().enumerate())
+        let named: Vec<(String, &PrelabelledPicture)> = (done.iter().enumerate())
             .map(|(at, picture)| (format!("{:0digits$}_{}", at + 1, picture.name), picture))
             .collect();
         for (name, picture) in &named {
@@ -79,7 +80,7 @@ impl LabelFolder {
     }
 
     /// The picture under its number, for COCO and for LabelMe.
-    fn place(&self, name: &str, picture: &Prelabelled) -> Outcome {
+    fn place(&self, name: &str, picture: &PrelabelledPicture) -> Outcome {
         let target = self.out.join("images").join(name);
         if self.is_ours(&picture.path) {
             fs::rename(&picture.path, &target)

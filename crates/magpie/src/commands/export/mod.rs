@@ -7,6 +7,7 @@
 mod documents;
 mod folder;
 mod polygons;
+mod prelabel;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Pipeline};
 use magpie_recording::{FrameReader, Playback};
 
 use self::folder::LabelFolder;
+use self::prelabel::{Prelabel, PrelabelledPicture};
 use crate::pictures;
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
@@ -59,31 +61,9 @@ pub struct ExportArgs {
     config: Option<PathBuf>,
 }
 
-/// Findings below this are noise; between it and the lowest score outlined they are doubts.
-const DOUBT_SCORE_MIN: f32 = 0.1;
-
-/// A picture and what was found in it.
-struct Prelabelled {
-    /// For people: a file's path, or a recording's and the frame's number in it.
-    origin: String,
-    /// Where the picture is now.
-    path: PathBuf,
-    /// Its name in the labels, but for the number before it.
-    name: String,
-    width_px: u32,
-    height_px: u32,
-    /// Best first.
-    found: Vec<Found>,
-    /// 0 (sure) to 1.
-    unsure: f64,
-}
-
-struct Found {
-    class_id: usize,
-    score: f32,
-    /// Largest piece first; see [`magpie_perception::Outline`] for the pixels' corners.
-    polygons: Vec<Vec<[i32; 2]>>,
-}
+/// Findings with a lower score are noise; between this and the lowest score outlined they are
+/// uncertain.
+const UNCERTAIN_SCORE_MIN: f32 = 0.1;
 
 pub fn export(args: &ExportArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
@@ -105,7 +85,9 @@ pub fn export(args: &ExportArgs) -> Outcome {
 
     let Labeller { mut done, unreadable, .. } = labeller;
     if done.is_empty() {
-        return Err(Failure::Fault(anyhow::anyhow!("no picture could be read; nothing to label")));
+        return Err(Failure::Fault(anyhow::anyhow!(
+            "label pictures: none of them could be read; see the errors above"
+        )));
     }
     done.sort_by(|a, b| b.unsure.total_cmp(&a.unsure).then_with(|| a.origin.cmp(&b.origin)));
     let seen = done.len();
@@ -115,8 +97,13 @@ pub fn export(args: &ExportArgs) -> Outcome {
     report(args, &done, seen, unreadable)
 }
 
-fn report(args: &ExportArgs, done: &[Prelabelled], seen: usize, unreadable: usize) -> Outcome {
-    let packages: usize = done.iter().map(|picture| picture.found.len()).sum();
+fn report(
+    args: &ExportArgs,
+    done: &[PrelabelledPicture],
+    seen: usize,
+    unreadable: usize,
+) -> Outcome {
+    let packages: usize = done.iter().map(|picture| picture.labels.len()).sum();
     let of_all = if done.len() < seen { format!(" (of {seen})") } else { String::new() };
     output::line(&format!(
         "{}{of_all} with {} in {}, the least sure first",
@@ -126,7 +113,7 @@ fn report(args: &ExportArgs, done: &[Prelabelled], seen: usize, unreadable: usiz
     ))?;
     if unreadable > 0 {
         return Err(Failure::Fault(anyhow::anyhow!(
-            "{unreadable} of {} pictures could not be read and have no labels",
+            "{unreadable} of {} pictures could not be read and have no labels; see the errors above",
             seen + unreadable
         )));
     }
@@ -156,7 +143,7 @@ struct Labeller<'a> {
     clock: SharedClock,
     limits: Limits,
     tolerance_share: f64,
-    done: Vec<Prelabelled>,
+    done: Vec<PrelabelledPicture>,
     unreadable: usize,
 }
 
@@ -232,7 +219,7 @@ impl Labeller<'_> {
     ) -> Outcome {
         let outlined_score_min = self.limits.decode.score_min;
         let mut limits = self.limits.clone();
-        limits.decode.score_min = outlined_score_min.min(DOUBT_SCORE_MIN);
+        limits.decode.score_min = outlined_score_min.min(UNCERTAIN_SCORE_MIN);
         // A fresh pipeline: pictures are no stream.
         let (packages, _) = Pipeline::new(self.session.spec().clone())
             .process(frame, self.session, self.clock.as_ref(), None, &limits)
@@ -240,29 +227,40 @@ impl Labeller<'_> {
         let mut instances: Vec<_> = packages.packages.iter().map(|p| &p.instance).collect();
         instances.sort_by(|a, b| b.score.total_cmp(&a.score));
         let scores: Vec<f32> = instances.iter().map(|instance| instance.score).collect();
-        let found = instances
+        let labels = instances
             .iter()
             .filter(|instance| instance.score >= outlined_score_min)
-            .map(|instance| Found {
+            .map(|instance| Prelabel {
                 class_id: instance.class_id,
                 score: instance.score,
                 polygons: polygons::polygons(&instance.mask, self.tolerance_share),
             })
-            .filter(|found| !found.polygons.is_empty())
+            .filter(|label| !label.polygons.is_empty())
             .collect();
         let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
         let unsure = unsure(&scores);
-        self.done.push(Prelabelled { origin, path, name, width_px, height_px, found, unsure });
+        self.done.push(PrelabelledPicture {
+            origin,
+            path,
+            name,
+            width_px,
+            height_px,
+            labels,
+            unsure,
+        });
         Ok(())
     }
 }
 
-/// 1 less the mean score of everything found, doubts too; 1 where nothing is found.
+/// 1 minus the mean score of all findings, uncertain ones too; 1 where nothing is found.
 ///
-/// Of eight such rules this one told best, on simulated frames, where most work was left.
+/// On simulated frames this rule predicted best, of eight, which pictures need most correction.
 fn unsure(scores: &[f32]) -> f64 {
-    let counted: Vec<f64> =
-        scores.iter().filter(|score| **score >= DOUBT_SCORE_MIN).map(|s| f64::from(*s)).collect();
+    let counted: Vec<f64> = scores
+        .iter()
+        .filter(|score| **score >= UNCERTAIN_SCORE_MIN)
+        .map(|s| f64::from(*s))
+        .collect();
     if counted.is_empty() { 1.0 } else { 1.0 - counted.iter().sum::<f64>() / counted.len() as f64 }
 }
 

@@ -24,7 +24,7 @@ impl ReplayClock {
         ReplayClock { pace: ClockPace::Stepped { now_ns: AtomicU64::new(0) } }
     }
 
-    /// For frames that are stamped with the machine's time.
+    /// A clock for frames that are stamped with the machine's time.
     pub(super) fn of_machine(machine: SharedClock) -> ReplayClock {
         ReplayClock { pace: ClockPace::Running { machine, ahead_ns: OnceLock::from(0) } }
     }
@@ -33,7 +33,7 @@ impl ReplayClock {
         ReplayClock { pace: ClockPace::Running { machine, ahead_ns: OnceLock::new() } }
     }
 
-    /// What the machine's clock says before a frame is asked for.
+    /// The machine's time before a frame is asked for.
     pub(super) fn asked(&self) -> StampNs {
         match &self.pace {
             ClockPace::Stepped { .. } => StampNs(0),
@@ -41,7 +41,7 @@ impl ReplayClock {
         }
     }
 
-    /// A frame of this stamp is handed out, the first one to who asked for it then.
+    /// Notes that a frame of this stamp is handed out, and when it was asked for.
     pub(super) fn reach(&self, stamp: StampNs, asked: StampNs) {
         match &self.pace {
             ClockPace::Stepped { now_ns } => now_ns.store(stamp.0, Ordering::Relaxed),

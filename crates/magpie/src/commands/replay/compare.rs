@@ -7,7 +7,7 @@ use magpie_perception::Mask;
 use magpie_recording::{MessageReader, RecordedMessage};
 use magpie_wire as wire;
 
-use super::difference::{Difference, Tolerance, compare_holds, compare_middles, compare_sizes};
+use super::difference::{Difference, Tolerance, compare_centers, compare_holds, compare_sizes};
 use crate::present::output;
 use magpie_daemon::failure::Failure;
 
@@ -23,11 +23,11 @@ pub(super) struct Comparison {
     verdict: Verdict,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     frames: u64,
-    /// Frames that the recording has no result of.
+    /// Frames without a recorded result.
     frames_without_result: u64,
     /// Results of frames that were not replayed.
     results_unused: u64,
@@ -40,7 +40,7 @@ pub(super) struct Verdict {
     /// one is better by far, and the replay cannot know where that was.
     track_before: u64,
     packages_before: u64,
-    /// Of those, the ones that are held in another way.
+    /// Those of them that are held in another way.
     grasps_before_different: u64,
 }
 
@@ -167,18 +167,22 @@ fn next_result(
 }
 
 /// One package with its mask unpacked.
-struct Found<'a> {
+struct MaskedPackage<'a> {
     package: &'a wire::Package,
     mask: Option<Mask>,
 }
 
-impl Found<'_> {
-    fn of(message: &wire::Packages) -> Vec<Found<'_>> {
+impl MaskedPackage<'_> {
+    fn all(message: &wire::Packages) -> Vec<MaskedPackage<'_>> {
         let mask = |package: &wire::Package| Mask::try_from(package.mask.as_ref()?).ok();
-        message.packages.iter().map(|package| Found { package, mask: mask(package) }).collect()
+        message
+            .packages
+            .iter()
+            .map(|package| MaskedPackage { package, mask: mask(package) })
+            .collect()
     }
 
-    fn iou(&self, other: &Found<'_>) -> f32 {
+    fn iou(&self, other: &MaskedPackage<'_>) -> f32 {
         match (&self.mask, &other.mask) {
             (Some(a), Some(b))
                 if (a.width_px(), a.height_px()) == (b.width_px(), b.height_px()) =>
@@ -196,14 +200,14 @@ impl Found<'_> {
 }
 
 impl Verdict {
-    /// What differs beyond the tolerance, by package.
+    /// The differences beyond the tolerance, package by package.
     fn compare(
         &mut self,
         recorded: &wire::Packages,
         replayed: &wire::Packages,
         tolerance: &Tolerance,
     ) -> Vec<(String, Vec<Difference>)> {
-        let (before, now) = (Found::of(recorded), Found::of(replayed));
+        let (before, now) = (MaskedPackage::all(recorded), MaskedPackage::all(replayed));
         let pairs = pair(&before, &now);
         let mut report = Vec::new();
         for &(old, new, iou) in &pairs {
@@ -216,7 +220,7 @@ impl Verdict {
             }
             report.push((before[old].name(), differences));
         }
-        // What one package is worth decides about the others' places. An old program told none.
+        // A package's quality decides about the places of all others. Old recordings have no ranks.
         let is_ordered = recorded.packages.iter().any(|package| package.pick_rank > 0);
         if is_ordered && !recorded.packages.iter().any(|package| self.is_from_before(package)) {
             for (at, (recorded, replayed)) in orders(&before, &now, &pairs).enumerate() {
@@ -225,10 +229,11 @@ impl Verdict {
                 }
             }
         }
-        let lone = |found: &[Found<'_>], paired: &dyn Fn(usize) -> bool, what: Difference| {
-            let lone = found.iter().enumerate().filter(|(i, _)| !paired(*i));
-            lone.map(|(_, found)| (found.name(), vec![what.clone()])).collect::<Vec<_>>()
-        };
+        let lone =
+            |found: &[MaskedPackage<'_>], paired: &dyn Fn(usize) -> bool, what: Difference| {
+                let lone = found.iter().enumerate().filter(|(i, _)| !paired(*i));
+                lone.map(|(_, found)| (found.name(), vec![what.clone()])).collect::<Vec<_>>()
+            };
         report.extend(lone(&before, &|i| pairs.iter().any(|p| p.0 == i), Difference::Missing));
         report.extend(lone(&now, &|i| pairs.iter().any(|p| p.1 == i), Difference::New));
         self.packages += report.len() as u64;
@@ -253,7 +258,7 @@ impl Verdict {
         if iou < tolerance.mask_iou_min {
             differences.push(Difference::Mask { iou });
         }
-        // Written so that a score that is no number is a difference.
+        // Written so that a score of NaN is a difference.
         let same_score = (recorded.score - replayed.score).abs() <= tolerance.score_difference_max;
         if !same_score {
             let (recorded, replayed) = (recorded.score, replayed.score);
@@ -261,8 +266,8 @@ impl Verdict {
         }
         differences.extend(compare_sizes(recorded.size, replayed.size, tolerance));
         if recorded.grasps.is_empty() && replayed.grasps.is_empty() {
-            let middles = (recorded.position_m, replayed.position_m);
-            differences.extend(compare_middles(middles.0, middles.1, tolerance));
+            let centers = (recorded.position_m, replayed.position_m);
+            differences.extend(compare_centers(centers.0, centers.1, tolerance));
         }
         let (mm, held) = compare_holds(recorded.grasps.first(), replayed.grasps.first(), tolerance);
         if self.is_from_before(recorded) {
@@ -280,10 +285,10 @@ impl Verdict {
     }
 }
 
-/// Of each pair, its number in pick order among all pairs, as recorded and as replayed.
+/// The number of each pair in pick order among all pairs, as recorded and as replayed.
 fn orders<'a>(
-    before: &'a [Found<'_>],
-    now: &'a [Found<'_>],
+    before: &'a [MaskedPackage<'_>],
+    now: &'a [MaskedPackage<'_>],
     pairs: &'a [(usize, usize, f32)],
 ) -> impl Iterator<Item = (usize, usize)> + 'a {
     let number = |ranks: Vec<u32>, rank: u32| ranks.iter().filter(|other| **other < rank).count();
@@ -296,7 +301,7 @@ fn orders<'a>(
 }
 
 /// Pairs of packages whose masks overlap most, best first: `(recorded, replayed, IoU)`.
-fn pair(before: &[Found<'_>], now: &[Found<'_>]) -> Vec<(usize, usize, f32)> {
+fn pair(before: &[MaskedPackage<'_>], now: &[MaskedPackage<'_>]) -> Vec<(usize, usize, f32)> {
     let mut candidates = Vec::new();
     for (old, was) in before.iter().enumerate() {
         for (new, is) in now.iter().enumerate() {
@@ -375,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_and_what_is_new_are_told_apart() {
+    fn a_package_that_is_gone_and_one_that_is_new_are_different_differences() {
         assert_eq!(found(vec![package(0)], vec![]), [Difference::Missing]);
         assert_eq!(found(vec![], vec![package(0)]), [Difference::New]);
         let both = [Difference::Missing, Difference::New];
@@ -459,7 +464,7 @@ mod tests {
         };
         assert_eq!(found(vec![loose(0.1)], vec![loose(0.1015)]), []);
         let moved = found(vec![loose(0.1)], vec![loose(0.104)]);
-        assert!(matches!(moved[..], [Difference::Middle { .. }]), "{moved:?}");
+        assert!(matches!(moved[..], [Difference::Center { .. }]), "{moved:?}");
     }
 
     #[test]

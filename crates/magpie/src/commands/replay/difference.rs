@@ -1,12 +1,12 @@
-//! What may differ between two results, and by how much.
+//! The differences between two results, and the tolerances within which they count as the same.
 
 use std::fmt;
 
 use magpie_wire as wire;
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
-/// What still counts as the same result. The defaults let pass what another execution provider
-/// changes by rounding, and nothing that a picker would notice.
+/// Differences up to these count as the same result. The defaults accept what another execution
+/// provider changes by rounding, and nothing that a picker would notice.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Tolerance {
     /// Least overlap (intersection over union) of the masks of a package.
@@ -15,7 +15,7 @@ pub(super) struct Tolerance {
     /// Greatest difference of scores.
     #[arg(long, default_value_t = 0.02, value_parser = share, requires = "compare")]
     pub(super) score_difference_max: f32,
-    /// Greatest distance between the best grasps of a package, or between its middles without one.
+    /// Greatest distance between the best grasps of a package, or between its centres without one.
     #[arg(long, default_value_t = 2.0, value_parser = distance, requires = "compare")]
     pub(super) position_mm_max: f64,
     /// Greatest angle between their approach directions; of a tool with several cups, between poses.
@@ -72,14 +72,14 @@ pub(super) enum Difference {
         recorded: Vec<u32>,
         replayed: Vec<u32>,
     },
-    /// Of a package that cannot be held.
-    Middle {
+    /// The centre of a package that cannot be held.
+    Center {
         mm: f64,
     },
     Size {
         mm: f64,
     },
-    /// What was measured once only.
+    /// Measured in one of the two results only.
     Known {
         what: &'static str,
         now: bool,
@@ -110,7 +110,7 @@ impl fmt::Display for Difference {
             Difference::Cups { recorded, replayed } => {
                 write!(f, "was held by cups {recorded:?}, is by {replayed:?}")
             }
-            Difference::Middle { mm } => write!(f, "middle moved by {mm:.1} mm"),
+            Difference::Center { mm } => write!(f, "centre moved by {mm:.1} mm"),
             Difference::Size { mm } => write!(f, "size differs by {mm:.1} mm"),
             Difference::Known { what, now: true } => write!(f, "its {what} was not known"),
             Difference::Known { what, now: false } => write!(f, "its {what} is no longer known"),
@@ -150,7 +150,7 @@ fn compare_grasps(
         turn.angle_to(&turn_now)
     };
     let deg = angle.to_degrees();
-    // Written so that what is no number is a difference.
+    // Written so that NaN is a difference.
     let same_place = mm <= tolerance.position_mm_max;
     let same_turn = deg <= tolerance.angle_deg_max;
     let moved = (!same_place).then_some(Difference::Position { mm });
@@ -162,18 +162,18 @@ fn compare_grasps(
     (mm, moved.into_iter().chain(turned).chain(cups).collect())
 }
 
-pub(super) fn compare_middles(
+pub(super) fn compare_centers(
     recorded: Option<wire::Vector3>,
     replayed: Option<wire::Vector3>,
     tolerance: &Tolerance,
 ) -> Option<Difference> {
     let (Some(p), Some(q)) = (recorded, replayed) else {
         let now = replayed.is_some();
-        return (recorded.is_some() != now).then_some(Difference::Known { what: "middle", now });
+        return (recorded.is_some() != now).then_some(Difference::Known { what: "centre", now });
     };
     let mm = 1000.0 * Vector3::new(p.x - q.x, p.y - q.y, p.z - q.z).norm();
     let same = mm <= tolerance.position_mm_max;
-    (!same).then_some(Difference::Middle { mm })
+    (!same).then_some(Difference::Center { mm })
 }
 
 pub(super) fn compare_sizes(

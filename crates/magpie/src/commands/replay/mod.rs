@@ -103,7 +103,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     let limits = config.limits(model.spec().score_min);
     let identities = identity::identities(&config, scene.as_ref(), &session);
     let info = identity::recording_info(&config, scene.as_ref(), &identities, &limits);
-    tell_differences(&args.file, &reader, &info.identity);
+    warn_of_differences(&args.file, &reader, &info.identity);
 
     let mut results = ReplayResults::new(identities, config.cell.as_str(), comparison);
     if let Some(path) = &args.out {
@@ -123,7 +123,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     } else {
         None
     };
-    let mut source = Played { reader, clock: &clock };
+    let mut source = ReplaySource { reader, clock: &clock };
     let mut edges = Edges {
         source: &mut source,
         session: &mut session,
@@ -144,7 +144,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     finish(&args.file, results, losses, &counters)
 }
 
-/// What subscribers are told of a replay.
+/// The status that subscribers receive during a replay.
 fn status(file: &Path, fallback_reason: Option<&str>) -> StatusSnapshot {
     StatusSnapshot {
         state: if fallback_reason.is_some() { State::Degraded } else { State::Ok },
@@ -157,7 +157,7 @@ fn status(file: &Path, fallback_reason: Option<&str>) -> StatusSnapshot {
     }
 }
 
-/// Tells what was read and what could not be, and whether the results are the recorded ones.
+/// Prints what was read and what could not be, and whether the results are the recorded ones.
 fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counters) -> Outcome {
     if !losses.is_none() {
         tracing::warn!("{}: {losses}", file.display());
@@ -174,7 +174,7 @@ fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counte
 }
 
 /// A comparison with another model or other settings is allowed, but not by oversight.
-fn tell_differences(file: &Path, reader: &FrameReader, identity: &BTreeMap<String, String>) {
+fn warn_of_differences(file: &Path, reader: &FrameReader, identity: &BTreeMap<String, String>) {
     let (file, before) = (file.display(), &reader.info().identity);
     for (key, now) in identity.iter().filter(|(key, _)| *key != "cell") {
         match before.get(key) {
@@ -190,14 +190,14 @@ fn tell_differences(file: &Path, reader: &FrameReader, identity: &BTreeMap<Strin
 }
 
 /// Sets the clock to each frame's stamp as the frame is handed out.
-struct Played<'a> {
+struct ReplaySource<'a> {
     reader: FrameReader,
     clock: &'a ReplayClock,
 }
 
-impl FrameSource for Played<'_> {
+impl FrameSource for ReplaySource<'_> {
     fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
-        // The reader paces from here on too: what it takes to decode the first frame is latency.
+        // The reader paces from here on too: the time to decode the first frame is latency.
         let asked = self.clock.asked();
         let frame = self.reader.next_frame()?;
         if let Some(frame) = &frame {

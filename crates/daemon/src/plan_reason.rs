@@ -1,16 +1,17 @@
-//! What the planner could not work with, told by the loop and read by supervision.
+//! Why the planner cannot plan grasps: the loop writes it, supervision reads it.
 
 use std::sync::{Mutex, PoisonError};
 
 use magpie_perception::{GraspRefusal, Packages};
 use magpie_wire::Reason;
 
-/// Of the newest frame. Written once a frame, read ten times a second: nobody waits long.
+/// The reason that the newest frame gives. It is written once a frame and read ten times a second,
+/// so nobody waits long.
 #[derive(Debug, Default)]
-pub(crate) struct PlanTrouble(Mutex<Option<Reason>>);
+pub(crate) struct PlanReason(Mutex<Option<Reason>>);
 
-impl PlanTrouble {
-    pub(crate) fn look(&self, packages: &Packages) {
+impl PlanReason {
+    pub(crate) fn update(&self, packages: &Packages) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason(packages);
     }
 
@@ -62,12 +63,12 @@ mod tests {
     }
 
     #[test]
-    fn depth_that_is_no_depth_and_a_tool_larger_than_all_packages_are_told() {
+    fn depth_that_is_no_depth_and_a_tool_larger_than_all_packages_are_reasons() {
         let large = Some(GraspRefusal::ToolTooLarge);
         let code = |packages: &Packages| {
-            let trouble = PlanTrouble::default();
-            trouble.look(packages);
-            trouble.reason().map(|reason| reason.code())
+            let plan_reason = PlanReason::default();
+            plan_reason.update(packages);
+            plan_reason.reason().map(|reason| reason.code())
         };
         assert_eq!(code(&frame(&[], None)), None);
         assert_eq!(code(&frame(&[None, large], None)), None);
