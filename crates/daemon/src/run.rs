@@ -144,7 +144,7 @@ pub fn open_transport(
         capture: CaptureLimits::default(),
     };
     Transport::open(options, runtime.handle()).map_err(|error| match error {
-        // Another process may let go of these.
+        // These are faults and no configuration errors: another process may let go of them.
         NetworkError::EndpointTaken { .. }
         | NetworkError::CellTaken { .. }
         | NetworkError::Connect { .. } => Failure::fault(error),

@@ -74,7 +74,7 @@ impl Supervised<'_> {
                     };
                     status.set(health.judge(&self.observe(Some(failure.message()))));
                     self.supervise_recording();
-                    // Some heartbeats, so that controllers hear the reason.
+                    // Some more heartbeats go out, so that controllers hear the reason.
                     tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
                     return Err(failure);
                 }
@@ -124,7 +124,7 @@ impl Watchdog {
         let lost = supervised.watch.lost().is_some();
         let reopening = if lost { supervised.watch.progress() } else { 0 };
         let progress = counters.results_published + counters.frames_stale + reopening;
-        // Ready once the first result is out, or once it is sure that the camera is what is missing.
+        // The run is ready once the first result is out, or once only the camera is missing.
         if !self.ready && (counters.results_published > 0 || lost) {
             self.ready = true;
             notify(&[NotifyState::Ready]);

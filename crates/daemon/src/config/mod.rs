@@ -127,7 +127,7 @@ impl Config {
             path: path.to_owned(),
             message: error.to_string().trim_end().to_owned(),
         };
-        // Alone first: errors then have the line and column of the operator's own file.
+        // The operator's file is parsed alone first: errors then have the line and column of that file.
         toml::from_str::<ConfigFile>(text).map_err(refused)?;
         let mut merged: Table = toml::from_str(SHIPPED_CONFIG).expect("the shipped file is TOML");
         let mut operator = toml::from_str(text).map_err(refused)?;

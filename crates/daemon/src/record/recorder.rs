@@ -189,7 +189,7 @@ fn open_ring(
     let segments = ring.span.as_nanos().div_ceil(ring.segment.as_nanos());
     let limits = RingLimits {
         segment_ns_max: nanoseconds(ring.segment),
-        // One more: the oldest leaves when the newest has just begun.
+        // The ring has one segment more: the oldest leaves when the newest has just begun.
         segments_max: usize::try_from(segments).expect("checked to be millions at most") + 1,
         bytes_max: ring.bytes_max,
         kept_bytes_max: ring.kept_bytes_max,

@@ -104,7 +104,7 @@ pub fn detect(args: &DetectArgs) -> Outcome {
                 continue;
             }
         };
-        // A fresh pipeline: pictures are no stream.
+        // Each picture gets a fresh pipeline: pictures are no stream.
         let (packages, latencies) = Pipeline::new(model.spec().clone())
             .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
             .map_err(ended_by)?;

@@ -1,7 +1,7 @@
 //! `magpie bench`: how long a frame takes, stage by stage, and what that is over the bare model.
 //!
-//! Each round puts one frame through the pipeline, publishes the result on loopback, waits until a
-//! subscriber has it, and runs the bare model once more, before or after by turns: what the
+//! Each round puts one frame through the pipeline, publishes the result on loopback and waits until a
+//! subscriber has it. It also runs the bare model once, before or after the frame by turns: what the
 //! machine does to one it does to the other.
 
 mod cell;

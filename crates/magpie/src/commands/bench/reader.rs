@@ -46,7 +46,7 @@ impl Reader {
         loop {
             match self.arrivals.recv_timeout(ARRIVAL_TIME_MAX) {
                 Ok((arrived, stamp)) if arrived == sequence => return Some(stamp),
-                // An older one that came late.
+                // This is an older one that came late.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }

@@ -398,7 +398,8 @@ mod tests {
 
     #[test]
     fn only_a_change_beyond_the_spread_of_both_runs_is_called_one() {
-        let noise: Vec<u64> = (0..100).map(|i| if i / 10 % 2 == 0 { 0 } else { 4 }).collect();
+        // Six of ten parts are slow, so the median is theirs by any definition.
+        let noise: Vec<u64> = (0..100).map(|i| if i / 10 % 5 < 2 { 0 } else { 4 }).collect();
         let noisy = with_overhead(run(&[20; 100]), &noise);
         let name = "end_to_end p50";
         assert_eq!(said(&noisy, &with_overhead(run(&[20; 100]), &[3]), name), "no");

@@ -47,7 +47,7 @@ impl Soak {
 
     pub(super) fn run(&mut self, system: &mut SystemUnderTest<'_>) -> Outcome {
         let length = self.frames / PARTS;
-        // Filled again and again: what a soak keeps must not look like a leak.
+        // The vector is filled again and again: what a soak keeps must not look like a leak.
         let length = usize::try_from(length).expect("a count");
         let mut latencies_ms = Vec::with_capacity(length);
         let bar = progress::bar(self.frames, "frames");

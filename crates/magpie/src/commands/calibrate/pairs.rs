@@ -111,7 +111,7 @@ fn entry(
 
 fn object(line: &str) -> Result<Map<String, Value>, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| {
-        // Its own line number is always 1.
+        // The line number that serde_json gives is always 1.
         let what = error.to_string();
         let what = what.split(" at line").next().unwrap_or_default().to_owned();
         format!("column {}: not JSON: {what}", error.column())

@@ -106,7 +106,7 @@ fn without_empty_outlines(coco: &COCO, path: &Path) -> COCO {
         if !is_outlined(annotation) || encloses_something(coco, annotation) {
             continue;
         }
-        // COCO's way of saying that nothing was drawn.
+        // An empty list of polygons is COCO's way of saying that nothing was drawn.
         let was_drawn =
             !matches!(&annotation.segmentation, Some(Segmentation::Polygon(p)) if p.is_empty());
         annotation.segmentation = None;

@@ -56,7 +56,7 @@ pub(super) fn eval(paths: &[PathBuf], as_json: bool, config: &Config) -> Outcome
     let mut seen = Vec::new();
     for path in found {
         let frame = read_frame(&path, None, clock.now())?;
-        // A fresh pipeline: the pictures are no stream.
+        // Each picture gets a fresh pipeline: the pictures are no stream.
         let (packages, _) = Pipeline::new(session.spec().clone())
             .process(&frame, &mut session, clock.as_ref(), None, &limits)
             .map_err(ended_by)?;

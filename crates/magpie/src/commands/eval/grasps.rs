@@ -119,7 +119,7 @@ impl Detector {
     }
 
     fn detect(&mut self, frame: &TrueFrame, image: &Frame) -> Result<Vec<Package>, Failure> {
-        // A fresh pipeline: the frames of a dataset are no stream.
+        // Each picture gets a fresh pipeline: the frames of a dataset are no stream.
         let mut pipeline = Pipeline::new(self.session.spec().clone());
         let clock = self.clock.as_ref();
         pipeline

@@ -103,7 +103,7 @@ fn draw_counts(area: &Area<'_>, calibration: &Calibration, score_min: f64) -> Dr
 
 /// Wilson's score interval of a share, 95 %.
 fn interval(share: f64, count: usize) -> (f64, f64) {
-    // The normal distribution's 97.5th percentile.
+    // This is the 97.5th percentile of the standard normal distribution.
     const Z: f64 = 1.96;
     let n = count as f64;
     let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_share_is_wilsons() {
-        // Newcombe (1998), table I: 81 of 263.
+        // The interval of 81 of 263 stands in table I of Newcombe (1998).
         let (low, high) = interval(81.0 / 263.0, 263);
         assert!((low - 0.2553).abs() < 1e-4 && (high - 0.3662).abs() < 1e-4, "{low} {high}");
     }

@@ -45,7 +45,7 @@ pub(super) fn predict(
             );
             return Err(Failure::Fault(error));
         }
-        // A fresh pipeline: the images of a dataset are no stream.
+        // Each picture gets a fresh pipeline: the images of a dataset are no stream.
         let (packages, _) = Pipeline::new(session.spec().clone())
             .process(&frame, session, clock.as_ref(), None, limits)
             .map_err(ended_by)?;

@@ -2,9 +2,9 @@
 //! scores can be believed.
 //!
 //! # Conventions
-//! All scores are of masks. "Found" is the share of outlined labels, "right" the share of findings, that
-//! have a counterpart at IoU 0.5, types ignored, among findings at or above the score that a robot
-//! would act on. "Right", and calibration with it, is known only in pictures that are labelled
+//! All scores are of masks. A counterpart overlaps by IoU 0.5 or more, whatever its type. "Found" is
+//! the share of outlined labels with a counterpart; "right" is the share of findings with one. Both
+//! count findings at or above the score that a robot would act on. "Right", and calibration with it, is known only in pictures that are labelled
 //! throughout. A finding on a crowd or on a mere rectangle counts neither way.
 
 use std::collections::{HashMap, HashSet};

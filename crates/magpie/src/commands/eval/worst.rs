@@ -93,7 +93,7 @@ fn halves(section: &Section<'_>, image: &Image, score_min: f64) -> Halves {
         };
         halves.findings.push((prediction.mask.clone(), color));
     }
-    // Small ones on top.
+    // Small ones are drawn last, on top.
     for half in [&mut halves.labels, &mut halves.findings] {
         half.sort_by_key(|(mask, _)| std::cmp::Reverse(mask.area_px()));
     }

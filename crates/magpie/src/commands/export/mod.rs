@@ -220,7 +220,7 @@ impl Labeller<'_> {
         let outlined_score_min = self.limits.decode.score_min;
         let mut limits = self.limits.clone();
         limits.decode.score_min = outlined_score_min.min(UNCERTAIN_SCORE_MIN);
-        // A fresh pipeline: pictures are no stream.
+        // Each picture gets a fresh pipeline: pictures are no stream.
         let (packages, _) = Pipeline::new(self.session.spec().clone())
             .process(frame, self.session, self.clock.as_ref(), None, &limits)
             .map_err(ended_by)?;
@@ -272,7 +272,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
-    // A day; beyond it, and below zero, somebody mistook the unit.
+    // More than a day, or less than nothing, means that somebody mistook the unit.
     let is_interval = (0.0..=86_400.0).contains(&value);
     is_interval.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 86400 seconds"))
 }

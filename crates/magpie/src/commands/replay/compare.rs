@@ -53,7 +53,7 @@ impl Verdict {
         if frames == 0 {
             return Some(format!("no frame was compared with those recorded in {file}"));
         }
-        // First: what was left out may be why the rest differs.
+        // This comes first: what was left out may be why the rest differs.
         if uncompared as f64 > f64::from(self.uncompared_share_max) * all as f64 {
             return Some(format!(
                 "only {frames} of {all} frames were compared with those recorded in {file}: \
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_mask_may_move_by_as_much_as_the_tolerance_says() {
-        // Nine of eleven columns in common.
+        // The masks have nine of eleven columns in common.
         let [Difference::Mask { iou }] = found(vec![package(0)], vec![package(1)])[..] else {
             panic!("no difference of masks alone");
         };
