@@ -151,7 +151,7 @@ fn the_least_sure_picture_comes_first_everywhere() {
 fn frames_of_a_recording_become_pictures_beside_their_labels() {
     let cell = Cell::new();
     // Ten frames a second.
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.mcap");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/assets/demo.mcap");
     let demo = demo.to_str().unwrap();
     let labels = cell.path("labels");
     succeed(&["export", demo, "--interval-s", "1", "--out", labels.to_str().unwrap()]);
@@ -203,7 +203,7 @@ fn sources_without_pictures_are_refused_before_anything_is_written() {
         ("bare", "no JPEG or PNG file in"),
         ("nowhere", "nowhere"),
         ("broken.mcap", "broken.mcap"),
-        ("broken.jpg", "no picture could be read"),
+        ("broken.jpg", "none of them could be read"),
     ] {
         let labels = cell.path("labels");
         let output = magpie(&["export", &cell.arg(source), "--out", labels.to_str().unwrap()]);

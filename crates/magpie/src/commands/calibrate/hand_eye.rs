@@ -218,12 +218,14 @@ fn names(setup: Setup) -> (&'static str, &'static str) {
 
 /// A pair that is this many times worse than the median is worth a look.
 const OUTLIER_FACTOR: f64 = 3.0;
+/// No arm repeats a pose better than this, so a smaller error says nothing about a pair.
+const OUTLIER_MM_MIN: f64 = 0.02;
 const RESOLUTION_MM: f64 = 1e-6;
 
 fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
     let errors_mm = report.pair_errors.iter().map(|error| error[0]);
     let median_mm = Distribution::new(errors_mm, RESOLUTION_MM).median().unwrap_or_default();
-    let limit_mm = OUTLIER_FACTOR * median_mm;
+    let limit_mm = (OUTLIER_FACTOR * median_mm).max(OUTLIER_MM_MIN);
     let far = report.pair_errors.iter().zip(lines).filter(|(error, _)| error[0] > limit_mm);
     far.map(|(_, line)| line.number).collect()
 }
