@@ -49,7 +49,7 @@ pub use coding::{ColorCoding, DepthCoding};
 pub use error::RecordingError;
 pub use frames::Losses;
 pub use messages::{MessageReader, RecordedMessage};
-pub use playback::{Pace, Playback, SharedClock, StopHandle};
+pub use playback::{Pace, Playback, StopHandle};
 pub use reader::FrameReader;
 pub use ring::{Kept, Ring, RingLimits, check_free_bytes};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};

@@ -3,11 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use magpie_perception::{Clock, StampNs};
+use magpie_perception::{SharedClock, StampNs};
 
 use crate::RecordingError;
-
-pub type SharedClock = Arc<dyn Clock + Send + Sync>;
 
 /// How a recording is played.
 #[derive(Clone, Default)]

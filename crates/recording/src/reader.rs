@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use magpie_perception::{
-    BgrImage, DepthImage, Frame, FrameSource, Scene, SourceError, StampNs, StampSource,
+    BgrImage, DepthImage, Frame, FrameSource, Scene, SharedClock, SourceError, StampNs, StampSource,
 };
 
 use crate::coding::{decode_color, decode_depth};
 use crate::frames::{Losses, StoredFrame, StoredFrames};
 use crate::mcap_file::{Input, McapFile};
-use crate::playback::{Pace, Playback, Position, SharedClock, StopHandle, Timeline};
+use crate::playback::{Pace, Playback, Position, StopHandle, Timeline};
 use crate::schema::read_gaps;
 use crate::{RecordingError, RecordingInfo};
 
