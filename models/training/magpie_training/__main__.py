@@ -74,6 +74,17 @@ def main(arguments=None):
     grounds.add_argument("--list", required=True, type=Path, dest="list_path")
     grounds.add_argument("--out", required=True, type=Path)
 
+    divide = commands.add_parser("divide", help="real sets, by whole groups, into train, check and test")
+    divide.add_argument("data", type=Path, help="the folder that the sets lie in")
+    divide.add_argument("--list", required=True, type=Path, dest="list_path")
+    divide.add_argument("--out", required=True, type=Path)
+
+    mine = commands.add_parser("mine", help="pictures without packages, weighted by what a model finds in them")
+    mine.add_argument("model")
+    mine.add_argument("annotations", type=Path)
+    mine.add_argument("--out", required=True, type=Path)
+    mine.add_argument("--score-min", type=float, default=0.2)
+
     plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
     plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
     plain.add_argument("--list", required=True, type=Path, dest="list_path")
@@ -224,6 +235,21 @@ def run_grounds(archives, list_path, out):
         print(f"{Path(out) / split}: {count} pictures")
 
 
+def run_divide(data, list_path, out):
+    from .divide import divide
+
+    for part, count in divide(data, list_path, out).items():
+        print(f"{out / part / 'annotations.json'}: {count} pictures")
+    return 0
+
+
+def run_mine(out, **options):
+    from .mine import mine
+
+    print("{}: {pictures} pictures, {found} findings in {with_findings} of them".format(out, **mine(out=out, **options)))
+    return 0
+
+
 def run_plain_ground(pictures_dir, list_path, out):
     from .plain_ground import make
 
@@ -297,6 +323,8 @@ COMMANDS = {
     "latency": run_latency,
     "frames": run_frames,
     "grounds": run_grounds,
+    "divide": run_divide,
+    "mine": run_mine,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
