@@ -85,6 +85,13 @@ def main(arguments=None):
     mine.add_argument("--out", required=True, type=Path)
     mine.add_argument("--score-min", type=float, default=0.2)
 
+    calibrate = commands.add_parser("calibrate", help="a model whose scores say how often they are right")
+    calibrate.add_argument("model", type=Path)
+    calibrate.add_argument("datasets", nargs="+", type=Path, metavar="COCO", help="that nobody learned from")
+    calibrate.add_argument("--out", required=True, type=Path)
+    calibrate.add_argument("--version", required=True, help="version of the new model")
+    calibrate.add_argument("--precision", type=share, default=0.9, help="of findings from the advised score on")
+
     plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
     plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
     plain.add_argument("--list", required=True, type=Path, dest="list_path")
@@ -250,6 +257,13 @@ def run_mine(out, **options):
     return 0
 
 
+def run_calibrate(**options):
+    from .calibrate import calibrate
+
+    print("\n".join(calibrate(**options)))
+    return 0
+
+
 def run_plain_ground(pictures_dir, list_path, out):
     from .plain_ground import make
 
@@ -325,6 +339,7 @@ COMMANDS = {
     "grounds": run_grounds,
     "divide": run_divide,
     "mine": run_mine,
+    "calibrate": run_calibrate,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,

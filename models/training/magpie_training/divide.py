@@ -28,7 +28,8 @@ class RealSet:
     licence: str
     annotations: str = ""
     pictures: str = ""
-    # The group of a picture is what this finds in its name, else its attribute `group`, else its name.
+    # The group of a picture is what this finds in its name (that of its source, where one is known),
+    # else its attribute `group`, else its name.
     group_pattern: str = ""
     check: tuple = ()
     test: tuple = ()
@@ -119,7 +120,7 @@ def read_set(one, data):
 
 def group_of(image, one):
     name = Path(image["file_name"]).name
-    found = re.search(one.group_pattern, name) if one.group_pattern else None
+    found = re.search(one.group_pattern, image.get("source_file", name)) if one.group_pattern else None
     return found.group(0) if found else str(image.get("group", name))
 
 
