@@ -136,6 +136,11 @@ def add_cardinal(commands):
     cardinal.add_argument("--bespoke-steps", type=int, default=350)
     cardinal.add_argument("--textures", type=Path, help="as for `magpie simulate`")
     cardinal.add_argument("--magpie", help="the program that simulates and judges")
+    for name, what in (
+        ("prototype", "of other cells"), ("production", "of the production cell, to learn from"),
+        ("test", "of the production cell, to judge by"),
+    ):
+        cardinal.add_argument(f"--{name}", type=Path, metavar="COCO", help=f"photographs {what}; all three or none")
 
 
 def add_finetune(commands):
