@@ -31,7 +31,7 @@ class Stream(Dataset):
             for s in recipe.sources
         ]
         refuse_shared_groups(self.pools, [s.annotations for s in recipe.sources], recipe.held_out)
-        self.weights = [np.cumsum([r.weight for r in pool]) for pool in self.pools]
+        self.weights = [np.array([r.weight for r in pool]) for pool in self.pools]
         shares = np.array([s.share for s in recipe.sources])
         if shares.sum() <= 0:
             raise UserError("read recipe: the shares of all sources are zero")
@@ -53,8 +53,12 @@ class Stream(Dataset):
     def pick(self, shares, rng):
         source = int(rng.choice(len(self.pools), p=shares))
         pool = self.pools[source]
-        reached = self.weights[source]
-        record = pool[int(np.searchsorted(reached, rng.random() * reached[-1], side="right"))]
+        weights = self.weights[source]
+        if (weights == weights[0]).all():
+            index = rng.integers(len(pool))
+        else:
+            index = rng.choice(len(pool), p=weights / weights.sum())
+        record = pool[index]
         return read_sample(record, self.cache_dir), self.recipe.sources[source].zoom
 
     def canvas(self, side, rng):
