@@ -38,6 +38,8 @@ def calibrate(model, datasets, out, *, version, precision):
         f"{pictures} pictures, {packages} packages; logit = {slope:.3f} * logit + {offset:+.3f}; "
         f"least score {least:.2f} for a precision of {precision:.2f}",
         *table(scores, right, packages, pictures, least),
+        f"At {least:.2f}:",
+        *(share_of(path, moved(one[0], slope, offset) >= least, one) for path, one in zip(datasets, judged)),
     ]
 
 
@@ -138,6 +140,15 @@ def table(scores, right, packages, pictures, least):
         shown = f"{right[near].mean():.2f}" if near.any() else "-"
         wrong = (chosen & ~right).sum() / pictures
         yield f"| {limit:.2f} | {share} | {(chosen & right).sum() / max(packages, 1):.2f} | {wrong:.2f} | {shown} |"
+
+
+def share_of(path, chosen, judged):
+    """A line on one of the sets."""
+    _, right, packages, pictures = judged
+    hits, count = int((chosen & right).sum()), int(chosen.sum())
+    return (
+        f"- {path}: {hits} of {packages} packages found, {count - hits} wrong findings in {pictures} pictures"
+    )
 
 
 @torch.no_grad()

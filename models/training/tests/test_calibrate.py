@@ -105,6 +105,7 @@ def test_a_calibration_is_made_of_labelled_pictures(model, dataset, tmp_path, mo
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "1 pictures, 302 packages" in printed and "| 0.70 |" in printed
+    assert "packages found" in printed.splitlines()[-1]
     assert out.is_file()
 
 
