@@ -73,6 +73,24 @@ def main(arguments=None):
     grounds.add_argument("--list", required=True, type=Path, dest="list_path")
     grounds.add_argument("--out", required=True, type=Path)
 
+    divide = commands.add_parser("divide", help="real sets, by whole groups, into train, check and test")
+    divide.add_argument("data", type=Path, help="the folder that the sets lie in")
+    divide.add_argument("--list", required=True, type=Path, dest="list_path")
+    divide.add_argument("--out", required=True, type=Path)
+
+    mine = commands.add_parser("mine", help="pictures without packages, weighted by what a model finds in them")
+    mine.add_argument("model")
+    mine.add_argument("annotations", type=Path)
+    mine.add_argument("--out", required=True, type=Path)
+    mine.add_argument("--score-min", type=float, default=0.2)
+
+    calibrate = commands.add_parser("calibrate", help="a model whose scores say how often they are right")
+    calibrate.add_argument("model", type=Path)
+    calibrate.add_argument("datasets", nargs="+", type=Path, metavar="COCO", help="that nobody learned from")
+    calibrate.add_argument("--out", required=True, type=Path)
+    calibrate.add_argument("--version", required=True, help="version of the new model")
+    calibrate.add_argument("--precision", type=share, default=0.9, help="of findings from the advised score on")
+
     plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
     plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
     plain.add_argument("--list", required=True, type=Path, dest="list_path")
@@ -117,6 +135,11 @@ def add_cardinal(commands):
     cardinal.add_argument("--bespoke-steps", type=int, default=350)
     cardinal.add_argument("--textures", type=Path, help="as for `magpie simulate`")
     cardinal.add_argument("--magpie", help="the program that simulates and judges")
+    for name, what in (
+        ("prototype", "of other cells"), ("production", "of the production cell, to learn from"),
+        ("test", "of the production cell, to judge by"),
+    ):
+        cardinal.add_argument(f"--{name}", type=Path, metavar="COCO", help=f"photographs {what}; all three or none")
 
 
 def run_finetune(mapping, base_set, **options):
@@ -149,6 +172,28 @@ def run_grounds(archives, list_path, out):
 
     for split, count in make(archives, list_path, out).items():
         print(f"{Path(out) / split}: {count} pictures")
+
+
+def run_divide(data, list_path, out):
+    from .divide import divide
+
+    for part, count in divide(data, list_path, out).items():
+        print(f"{out / part / 'annotations.json'}: {count} pictures")
+    return 0
+
+
+def run_mine(out, **options):
+    from .mine import mine
+
+    print("{}: {pictures} pictures, {found} findings in {with_findings} of them".format(out, **mine(out=out, **options)))
+    return 0
+
+
+def run_calibrate(**options):
+    from .calibrate import calibrate
+
+    print("\n".join(calibrate(**options)))
+    return 0
 
 
 def run_plain_ground(pictures_dir, list_path, out):
@@ -224,6 +269,9 @@ COMMANDS = {
     "latency": run_latency,
     "frames": run_frames,
     "grounds": run_grounds,
+    "divide": run_divide,
+    "mine": run_mine,
+    "calibrate": run_calibrate,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,

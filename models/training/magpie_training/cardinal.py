@@ -6,6 +6,8 @@ model never learned. On the same test pictures of the production cell:
 - (b) the universal model taught by N pictures of the production cell (`finetune`),
 - (c) a bespoke model: from ImageNet weights on 25 N prototype and N production pictures.
 
+Or on labelled photographs of real cells: `prototype`, `production` and `test` name them.
+
 Named after the station for which the comparison was first made with 1,000 and 25,000 pictures.
 """
 
@@ -13,7 +15,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from . import UserError, export, judge
+from . import CLASSES, UserError, export, judge
+from .data import load_all
+from .divide import refuse_shared_groups
 from .finetune import (
     CHECK_FRAMES,
     CHECK_SEED,
@@ -47,6 +51,22 @@ class Plan:
     bespoke_steps: int
     textures: Path | None = None
     magpie: str | None = None
+    # COCO files of photographs, all three or none.
+    prototype: Path | None = None
+    production: Path | None = None
+    test: Path | None = None
+
+    def __post_init__(self):
+        given = [name for name in ("prototype", "production", "test") if getattr(self, name)]
+        if given and len(given) < 3:
+            raise UserError(f"cardinal: --{given[0]} goes with --prototype, --production and --test")
+        if given:
+            pools = [load_all(str(p), CLASSES, complete=False) for p in (self.prototype, self.production)]
+            refuse_shared_groups(pools, (self.prototype, self.production), (self.test,))
+
+    @property
+    def real(self):
+        return self.test is not None
 
     @property
     def most(self):
@@ -89,14 +109,14 @@ def cardinal(plan):
 
 def settle(plan):
     """Rows of one folder belong to one set of settings; counts and base may change."""
-    kept = ("test_frames", "teach_steps", "bespoke_steps", "textures")
+    kept = ("test_frames", "teach_steps", "bespoke_steps", "textures", "prototype", "production", "test")
     settings = {name: str(getattr(plan, name)) for name in kept}
     path = plan.out / "settings.json"
     if not path.is_file():
         write_json(path, settings)
     known = json.loads(path.read_text())
     for name in kept:
-        if known.get(name) != settings[name]:
+        if known.get(name, "None") != settings[name]:
             option = "--" + name.replace("_", "-")
             raise UserError(
                 f"go on in {plan.out}: it was begun with {option} {known.get(name)}, now {settings[name]}; "
@@ -112,18 +132,22 @@ def cached(plan, name, make):
 
 
 def cell(plan, program, recipe, name, frames):
-    """The annotations of `frames` simulated pictures, made once."""
+    """The annotations of `frames` simulated pictures, made once, or of those that were named."""
+    if plan.real:
+        return getattr(plan, name)
     arguments = ["--recipe", CELLS / f"{recipe}.toml"]
     arguments += ["--textures", plan.textures] if plan.textures else []
     return simulated(program, plan.out / "cells" / f"{name}_{frames}", SEEDS[name], frames, *arguments)
 
 
-def subset(annotations, count, out):
-    """The first `count` pictures of a dataset, as a dataset."""
+def subset(annotations, count, out, spread=False):
+    """The first `count` pictures of a dataset, as a dataset, or as many spread evenly over it."""
     document = json.loads(annotations.read_text())
-    images = sorted(document["images"], key=lambda image: image["id"])[:count]
+    images = sorted(document["images"], key=lambda image: image["id"])
     if len(images) < count:
         raise UserError(f"take {count} pictures of {annotations}: it holds {len(images)}")
+    step = len(images) / count if spread else 1
+    images = [images[int(n * step)] for n in range(count)]
     for image in images:
         image["file_name"] = str(annotations.parent / image["file_name"])
     kept = {image["id"] for image in images}
@@ -136,11 +160,12 @@ def subset(annotations, count, out):
 
 def taught(plan, name, count, frames, test, base_sets):
     folder = plan.out / name
-    labels = subset(frames, count, plan.out / f"pictures_{count}.json")
+    labels = subset(frames, count, plan.out / f"pictures_{count}.json", plan.real)
     finetune(Options(
         labels=labels, held_out=test, out=folder, base=plan.base, steps=plan.teach_steps,
         base_set=(str(base_sets[0]),), base_check=base_sets[1],
-        magpie=plan.magpie, name=f"production_{count}", data_source="simulated",
+        magpie=plan.magpie, name=f"production_{count}", data_source="photographs" if plan.real else "simulated",
+        incomplete=plan.real,
     ))
     if not (folder / "verdict.json").is_file():
         raise UserError(f"teach {name}: stopped; the same command goes on from there")
@@ -151,11 +176,11 @@ def taught(plan, name, count, frames, test, base_sets):
 
 def bespoke(plan, umpire, count, prototype, frames, test):
     folder = plan.out / f"bespoke_{count}"
-    production = subset(frames, count, folder / "production.json")
-    pictures = subset(prototype, PROTOTYPE_PER_PRODUCTION * count, folder / "prototype.json")
+    production = subset(frames, count, folder / "production.json", plan.real)
+    pictures = subset(prototype, PROTOTYPE_PER_PRODUCTION * count, folder / "prototype.json", plan.real)
     recipe = Recipe(
         # Half of each: with 1 in 26, the production pictures would be drowned.
-        sources=(Source(str(pictures), share=0.5), Source(str(production), share=0.5)),
+        sources=tuple(Source(str(p), share=0.5, complete=not plan.real) for p in (pictures, production)),
         steps=plan.bespoke_steps, batch=8, sizes_px=(320, 352, 384), ema_decay=0.995,
         mosaic_share=0.15, paste_share=0.35, cache_dir=str(folder / "cache"), checkpoint_minutes=1.0,
     )

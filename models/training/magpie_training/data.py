@@ -38,6 +38,8 @@ class Record:
     complete: bool
     mask_weight: float
     whole: bool  # masks show everything visible of a package, not one face
+    weight: float = 1.0  # how often it is drawn, beside the others of its source
+    group: str = ""  # pictures that look alike, such as those of one day
     crowds: tuple = ()  # where packages are that nobody told apart: polygons or RLE
 
 
@@ -56,11 +58,11 @@ def load_all(pattern, classes, **known):
     return [record for path in paths for record in load_coco(path, classes, **known)]
 
 
-def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
+def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True, empty=False):
     """Reads an annotation file; a `mask_source` of `bbox` means that no outline is known.
 
     `complete=False` says that images may hold unlabelled packages, except those marked
-    `all_polygon`.
+    `all_polygon`. `empty=True` says that no picture shows a labelled package.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,7 +77,9 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
         orphans = list(by_image.keys() - {image.get("id") for image in images})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"read annotations {path}: not a COCO file ({error!r})") from error
-    if not images or not by_image:
+    if empty and by_image:
+        raise UserError(f"read annotations {path}: it has labels, and its source says `empty = true`")
+    if not images or not (by_image or empty):
         raise UserError(f"read annotations {path}: no images or no annotations in it")
     if orphans:
         raise UserError(
@@ -108,6 +112,8 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
                     bool(complete or image.get("all_polygon", False)),
                     mask_weight,
                     whole,
+                    weight_of(image),
+                    str(image.get("group", "")),
                     tuple(crowds),
                 )
             )
@@ -115,6 +121,13 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True):
             name = image.get("file_name", image.get("id"))
             raise UserError(f"read annotations {path}: those of image {name} ({error!r})") from error
     return records
+
+
+def weight_of(image):
+    weight = float(image.get("weight", 1.0))
+    if not 0.0 < weight < float("inf"):
+        raise ValueError(f"weight is {weight}, want a number above 0")
+    return weight
 
 
 def is_crowd(annotation):

@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from . import UserError, augment, processes
-from .data import load_all, read_image, read_sample
+from .data import load_all, load_coco, read_image, read_sample
+from .divide import refuse_shared_groups
 from .rooms import painted_room
 
 # Batches with more packages than this lose some at random; it bounds the memory of a step.
@@ -25,17 +26,19 @@ class Stream(Dataset):
         self.pools = [
             load_all(
                 s.annotations, recipe.classes,
-                complete=s.complete, mask_weight=s.mask_weight, whole=s.whole,
+                complete=s.complete, mask_weight=s.mask_weight, whole=s.whole, empty=s.empty,
             )
             for s in recipe.sources
         ]
+        refuse_shared_groups(self.pools, [s.annotations for s in recipe.sources], recipe.held_out)
+        self.weights = [np.array([r.weight for r in pool]) for pool in self.pools]
         shares = np.array([s.share for s in recipe.sources])
         if shares.sum() <= 0:
             raise UserError("read recipe: the shares of all sources are zero")
         self.shares = shares / shares.sum()
-        whole = np.array([s.share * s.whole for s in recipe.sources])
+        whole = np.array([s.share * (s.whole and not s.empty) for s in recipe.sources])
         self.whole_shares = whole / whole.sum() if whole.sum() > 0 else None
-        self.backgrounds = pictures(recipe.backgrounds)
+        self.backgrounds = pictures(recipe.backgrounds, recipe.classes)
         self.prints = pictures(recipe.prints)
 
     def size_px(self, step):
@@ -50,7 +53,12 @@ class Stream(Dataset):
     def pick(self, shares, rng):
         source = int(rng.choice(len(self.pools), p=shares))
         pool = self.pools[source]
-        record = pool[rng.integers(len(pool))]
+        weights = self.weights[source]
+        if (weights == weights[0]).all():
+            index = rng.integers(len(pool))
+        else:
+            index = rng.choice(len(pool), p=weights / weights.sum())
+        record = pool[index]
         return read_sample(record, self.cache_dir), self.recipe.sources[source].zoom
 
     def canvas(self, side, rng):
@@ -58,14 +66,16 @@ class Stream(Dataset):
         pastes = self.whole_shares is not None and rng.random() < recipe.paste_share
         count = int(rng.integers(1, recipe.paste_max + 1)) if pastes else 0
         if self.backgrounds and rng.random() < recipe.background_share:
-            canvas = self.background(side, rng)
+            canvas, keeps_ground = self.background(side, rng), True
             count = max(count, int(rng.integers(0, recipe.paste_max + 1)))
         elif rng.random() < recipe.mosaic_share:
             picked = [self.pick(self.shares, rng) for _ in range(4)]
             canvas = augment.mosaic([p[0] for p in picked], side, side, picked[0][1], rng)
+            keeps_ground = any(not p[0].record.instances for p in picked)
         else:
             sample, zoom = self.pick(self.shares, rng)
             canvas = augment.render(sample, side, side, zoom, rng, recipe.fill_share)
+            keeps_ground = not sample.record.instances
         known = canvas.trusted.all()
         for _ in range(count):
             sample, _ = self.pick(self.whole_shares, rng)
@@ -76,7 +86,7 @@ class Stream(Dataset):
             photographs = (lambda r: one_of(self.prints, r)) if self.prints else None
             augment.reprint(canvas, rng.uniform(0.2, 0.8), photographs, rng)
         outlined = all(t.mask_weight > 0 for t in canvas.targets)
-        if outlined and known and rng.random() < recipe.ground_share:
+        if outlined and known and not keeps_ground and rng.random() < recipe.ground_share:
             augment.lay_on(canvas, self.ground(side, rng), rng)
         canvas.image = augment.photograph(canvas.image, rng)
         return canvas
@@ -125,10 +135,13 @@ def one_of(paths, rng):
     return read_image(paths[rng.integers(len(paths))])
 
 
-def pictures(folders):
-    """All JPEG pictures below the folders, in a fixed order."""
+def pictures(folders, classes=()):
+    """All JPEG pictures below the folders, in a fixed order, and those of COCO files that hold no package."""
     found = []
     for folder in folders:
+        if Path(folder).suffix == ".json":
+            found += [r.path for r in load_coco(folder, classes, complete=False, empty=True) if r.complete]
+            continue
         here = sorted(Path(folder).rglob("*.jpg"))
         if not here:
             raise UserError(f"read recipe: no .jpg in {folder}")

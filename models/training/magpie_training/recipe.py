@@ -21,6 +21,8 @@ class Source:
     mask_weight: float = 1.0
     # Masks show whole packages, so they can be cut out and pasted elsewhere.
     whole: bool = True
+    # Nothing in the pictures is a package: no labels, and they keep their ground (`ground_share`).
+    empty: bool = False
     # Scale around "the picture fits the canvas", least and most.
     zoom: tuple = (0.6, 2.0)
 
@@ -41,6 +43,8 @@ class Recipe:
     frozen_blocks: int = 3
     # A run from a model file learns with the batch normalisation that was folded in given back.
     unfold: bool = False
+    # And with dead channels of the backbone given back their ImageNet weights.
+    revive: bool = False
     lr: float = 1.5e-3
     lr_backbone: float = 3e-4
     lr_final: float = 0.02
@@ -62,7 +66,10 @@ class Recipe:
     threads: int = 2
     cache_dir: str = ""
     checkpoint_minutes: float = 3.0
-    # Folders of pictures without packages, and the share of pictures that consist of a ground with
+    # Annotation files of pictures that judge: a run that learns from one of them, or from the same
+    # recording day, does not begin.
+    held_out: tuple = ()
+    # Folders of pictures without packages, or COCO files of them, and the share of pictures that consist of a ground with
     # few cut-outs or none.
     backgrounds: tuple = field(default=())
     background_share: float = 0.0
@@ -92,6 +99,8 @@ def parse_recipe(table, origin):
         raise UserError(f"read recipe {origin}: workers is {recipe.workers}; 0 loads in the main process")
     if recipe.paste_max < 1:
         raise UserError(f"read recipe {origin}: paste_max is {recipe.paste_max}; paste_share = 0 pastes nothing")
+    if recipe.revive and not recipe.unfold:
+        raise UserError(f"read recipe {origin}: revive goes with unfold = true")
     for source in sources:
         if source.share < 0:
             raise UserError(f"read recipe {origin}: share is {source.share} for {source.annotations}")

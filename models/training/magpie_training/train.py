@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import UserError, loss, processes
 from .loader import Stream, batches, collate
 from .model import PackageNet
-from .weights import read_checkpoint, read_net, unfold, write_checkpoint
+from .weights import read_checkpoint, read_net, revive, unfold, write_checkpoint
 
 # Enough to know the mean and deviation of every channel to some percent.
 UNFOLD_BATCHES = 16
@@ -35,6 +35,8 @@ class Run:
         self.recipe, self.device = recipe, device
         self.model = first_net(recipe, init)
         if stream is not None and recipe.unfold and self.model.config.get("folded"):
+            if recipe.revive:
+                print(f"{revive(self.model, first_images(stream))} dead channels given back")
             self.model = unfold(self.model, first_images(stream))
         self.model.to(device, memory_format=torch.channels_last)
         self.averaging = processes.averaging(self.model, device)

@@ -19,6 +19,8 @@ from .model import PackageNet
 
 # Where an exported file keeps the network's own weights.
 PREFIX = "net."
+# Of the liveliest channel's deviation: below that a channel always gives the same.
+DEAD_SHARE = 1e-4
 
 
 def read_net(path, frozen_blocks=3):
@@ -201,6 +203,39 @@ def unfold(net, batches):
     return whole.eval()
 
 
+@torch.no_grad()
+def revive(net, batches):
+    """Gives the backbone's dead channels their ImageNet weights back; the answers stay the same.
+
+    A channel is dead where its depthwise convolution gives one and the same number everywhere: no
+    gradient reaches it any more. What it gave moves into the bias of the projection after it, whose
+    weights for it begin at zero. Returns how many channels were given back.
+    """
+    fresh = PackageNet(net.classes, net.config["width"], net.backbone.frozen_blocks)
+    fresh.backbone.load_imagenet()
+    fold(fresh)
+    blocks = [(old, new) for old, new in zip(net.backbone._blocks, fresh.backbone._blocks) if old.expands]
+    sums = [Sums() for _ in blocks]
+    hooks = [old._depthwise_conv.register_forward_hook(s.add) for (old, _), s in zip(blocks, sums)]
+    for images in batches:
+        net(images)
+    for hook in hooks:
+        hook.remove()
+    revived = 0
+    for (old, new), measured in zip(blocks, sums):
+        mean, deviation = measured.raw_moments()
+        dead = deviation < DEAD_SHARE * deviation.max()
+        projection = old._project_conv
+        constant = (mean.float().clamp(0, 6) * dead)[None, :, None, None]
+        projection.bias += (projection.weight * constant).sum((1, 2, 3))
+        projection.weight[:, dead] = 0.0
+        for name in ("_expand_conv", "_depthwise_conv"):
+            own, published = getattr(old, name), getattr(new, name)
+            own.weight[dead], own.bias[dead] = published.weight[dead], published.bias[dead]
+        revived += int(dead.sum())
+    return revived
+
+
 class Sums:
     """Mean and standard deviation of each channel of what a convolution gives."""
 
@@ -213,11 +248,16 @@ class Sums:
         self.first = self.first + values.sum((0, 2, 3))
         self.second = self.second + values.square().sum((0, 2, 3))
 
-    def moments(self):
+    def raw_moments(self):
         mean = self.first / self.count
-        deviation = (self.second / self.count - mean.square()).clamp(min=0).sqrt()
-        # A channel that always gives the same would be divided by nothing.
-        return mean.float(), deviation.clamp(min=1e-2 * float(deviation.median())).float()
+        return mean, (self.second / self.count - mean.square()).clamp(min=0).sqrt()
+
+    def moments(self):
+        mean, deviation = self.raw_moments()
+        # A channel that always gives the same would be divided by nothing; in some layers most do.
+        varying = deviation[deviation > 1e-6 * deviation.max()]
+        least = 1e-2 * float(varying.median()) if len(varying) else 1.0
+        return mean.float(), deviation.clamp(min=least).float()
 
 
 def normalised(module, prefix=""):

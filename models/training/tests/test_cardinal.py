@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -72,3 +73,35 @@ def test_the_table_and_the_plot_show_every_row(tmp_path):
     assert "31.5" in lines[4]
     plot(rows, tmp_path / "plot.svg")
     assert "production cell" in (tmp_path / "plot.svg").read_text()
+
+
+def grouped(dataset, name, group):
+    """A copy of a dataset with pictures of its own, of one group."""
+    folder = dataset.parent / name
+    folder.mkdir()
+    document = json.loads(dataset.read_text())
+    for image in document["images"]:
+        shutil.copy(dataset.parent / image["file_name"], folder)
+        image["group"] = group
+    (folder / "annotations.json").write_text(json.dumps(document))
+    return folder / "annotations.json"
+
+
+def test_photographs_of_real_cells_are_taken_as_they_are(plan, dataset):
+    paths = {n: grouped(dataset, n, n) for n in ("prototype", "production", "test")}
+    real = dataclasses.replace(plan, **paths)
+    assert cardinal.cell(real, None, "production", "test", 80) == paths["test"]
+    with pytest.raises(UserError, match="--test goes with --prototype, --production and --test"):
+        dataclasses.replace(plan, test=paths["test"])
+    one_day = {**paths, "test": grouped(dataset, "again", "production")}
+    with pytest.raises(UserError, match="the group 'production' is in it"):
+        dataclasses.replace(plan, **one_day)
+
+
+def test_of_real_pictures_some_are_taken_evenly(dataset, tmp_path):
+    document = json.loads(dataset.read_text())
+    first = document["images"][0]
+    document["images"] = [{**first, "id": n} for n in range(10)]
+    dataset.write_text(json.dumps({**document, "annotations": []}))
+    path = subset(dataset, 3, tmp_path / "three.json", spread=True)
+    assert [i["id"] for i in json.loads(path.read_text())["images"]] == [0, 3, 6]

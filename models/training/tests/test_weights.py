@@ -30,8 +30,9 @@ def exported(learned, tmp_path):
     return tmp_path / "model.onnx"
 
 
-def raw_of(net):
-    picture = torch.from_numpy(deployed.test_picture(96, 128)).permute(0, 3, 1, 2).float()
+def raw_of(net, picture=None):
+    if picture is None:
+        picture = torch.from_numpy(deployed.test_picture(96, 128)).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         return net.eval()(picture)
 
@@ -89,6 +90,46 @@ def test_a_network_that_gets_its_normalisation_back_answers_as_before(recipe, ex
         for picture in images:
             whole(picture)
     assert torch.allclose(torch.cat(values).std((0, 2, 3)), torch.ones(len(first[0].weight)), atol=0.05)
+
+
+@torch.no_grad()
+def kill(net, block, share):
+    """Makes a share of the channels of a block's expansion give nothing, wherever one looks."""
+    bias = net.backbone._blocks[block]._expand_conv.bias
+    bias[: int(share * len(bias))] = -1e3
+
+
+def images_of(recipe, count=4):
+    stream = Stream(recipe)
+    return [collate([stream[i]])["image"].float() for i in range(count)]
+
+
+def test_a_layer_whose_channels_are_mostly_dead_gets_its_normalisation_back(recipe, exported):
+    net, images = weights.read_net(exported), images_of(recipe)
+    kill(net, 14, 0.7)
+    whole = weights.unfold(net, images)
+    assert all(t.isfinite().all() for t in whole.state_dict().values())
+    for wanted, got in zip(raw_of(net), raw_of(whole)):
+        assert torch.allclose(wanted, got, atol=1e-3, rtol=1e-3)
+
+
+def test_dead_channels_get_weights_back_and_the_answers_stay_the_same(recipe, exported):
+    net, images = weights.read_net(exported), images_of(recipe)
+    kill(net, 14, 0.7)
+    before = raw_of(net, images[1])
+    revived = weights.revive(net, images)
+    assert revived >= int(0.7 * 1152)
+    for wanted, got in zip(before, raw_of(net, images[1])):
+        assert torch.allclose(wanted, got, atol=1e-3, rtol=1e-3)
+    # A gradient reaches what was given back.
+    projection = net.backbone._blocks[14]._project_conv.weight
+    net(images[0]).scores.sum().backward()
+    assert projection.grad[:, : int(0.7 * 1152)].abs().sum() > 0
+
+
+def test_a_run_from_a_model_file_gets_its_dead_channels_back(recipe, exported, tmp_path, capsys):
+    train(dataclasses.replace(recipe, unfold=True, revive=True), tmp_path / "run", init=exported, quiet=True)
+    assert "dead channels given back" in capsys.readouterr().out
 
 
 def test_a_run_from_a_model_file_learns_with_its_normalisation(recipe, exported, tmp_path):
