@@ -26,8 +26,9 @@ pub struct CameraInfoError {
 pub enum CameraInfoProblem {
     #[error(transparent)]
     Io(std::io::Error),
-    #[error("parse the YAML")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
+    /// In the words of the YAML reader.
+    #[error("parse the YAML: {0}")]
+    Yaml(String),
     #[error("write the YAML")]
     Format(#[source] Box<serde_saphyr::ser::Error>),
     #[error("image_width and image_height must not be 0, they are {width_px} and {height_px}")]
@@ -148,8 +149,10 @@ pub fn parse_camera_info(
     yaml: &str,
     frame_id: Option<&str>,
 ) -> Result<CameraInfo, CameraInfoProblem> {
-    let file: File =
-        serde_saphyr::from_str(yaml).map_err(|source| CameraInfoProblem::Yaml(Box::new(source)))?;
+    // The first line of the reader's message names the place; the others quote the file.
+    let file: File = serde_saphyr::from_str(yaml).map_err(|error| {
+        CameraInfoProblem::Yaml(error.to_string().lines().next().unwrap_or_default().to_owned())
+    })?;
     check_frame(&file)?;
     let intrinsics = intrinsics(&file.camera_matrix)?;
     let distortion = distortion(&file)?;
@@ -300,6 +303,7 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         assert!(FILE.contains(from), "{from}");
         let problem = parse_camera_info(&FILE.replacen(from, to, 1), None).unwrap_err();
         assert!(chain(&problem).contains(expected), "{}", chain(&problem));
+        assert_eq!(chain(&problem).lines().count(), 1, "{}", chain(&problem));
     }
 
     #[test]

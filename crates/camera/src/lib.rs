@@ -25,9 +25,12 @@
 //!   threads, reopening, state and stamps come with that.
 //! - An SDK that delivers colour and depth together is such a file: `Device::retrieve` returns
 //!   `Images::new(color, Some(depth))`, the depth in millimetres and aligned with colour. Such a
-//!   camera needs no [`pair_depth`].
+//!   camera needs no [`pair_depth`], which would replace its depth: the configuration has to refuse
+//!   `[depth]` beside it.
 //! - A kind of file is one file beside `files/video_file.rs` that implements `Reader`, with a
 //!   variant of [`FileSource`] and an arm of `open_files` in `open.rs`.
+//! - In TOML a source is a table of `[source]`: see `config/source.rs` of the daemon, and
+//!   `systemd/magpie.toml`, which shows each of them.
 //! - A source that is none of these implements [`FrameSource`](magpie_perception::FrameSource) in a
 //!   crate of its own, as `recording` does.
 //!

@@ -83,7 +83,10 @@ impl<I: StreamImage> Capture<I> {
         });
         match fitting {
             Ok(image) => {
-                state.attempt.newest = Some(stamp);
+                // From the first frame of each opening on the watch waits by another measure.
+                if state.attempt.newest.replace(stamp).is_none() {
+                    self.monitor.changed.notify_all();
+                }
                 let sequence = self.monitor.count_frame(&mut state, stamp);
                 self.latest.put(Captured { sequence, stamp, image });
                 true

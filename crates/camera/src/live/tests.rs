@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use magpie_perception::{BgrImage, Counters, DepthImage, FrameSource, SourceError};
+use magpie_perception::{BgrImage, Clock, Counters, DepthImage, FrameSource, SourceError};
 
 use super::device::{Device, DeviceError, Open};
 use super::limits::LiveLimits;
@@ -105,9 +105,14 @@ struct Bench {
 
 /// Starts a source whose openings follow the list; the last one is repeated for ever.
 fn start(openings: Vec<Opening>) -> Bench {
+    start_patient(openings, FRAME_AGE_MAX)
+}
+
+/// As [`start`], with so much time for each opening to give its first frame.
+fn start_patient(openings: Vec<Opening>, open_time_max: Duration) -> Bench {
     let limits = LiveLimits {
         frame_age_max: FRAME_AGE_MAX,
-        open_time_max: FRAME_AGE_MAX,
+        open_time_max,
         // Long enough for a test that polls to see the loss.
         back_off_min: Duration::from_millis(150),
         back_off_max: Duration::from_millis(300),
@@ -221,6 +226,21 @@ fn a_camera_that_freezes_is_lost_and_its_successor_streams() {
     assert!(reason.contains("no frame for 400ms"), "{reason}");
     bench.wait_for("streaming", |state| matches!(state, CameraState::Streaming { .. }));
     assert!(bench.next().unwrap().sequence > first.sequence);
+}
+
+#[test]
+fn a_camera_that_freezes_soon_after_it_was_reopened_is_lost_by_the_age_of_its_frame() {
+    const CYCLES: usize = 6;
+    let (clock, patience) = (MachineClock::new(), 10 * FRAME_AGE_MAX);
+    let frozen = |count| then(frames(count), Act::Late(2 * FRAME_AGE_MAX));
+    let bench = start_patient((1..=CYCLES).map(frozen).collect(), patience);
+    for _ in 0..CYCLES {
+        bench.wait_for("streaming", |state| matches!(state, CameraState::Streaming { .. }));
+        let streaming = clock.now();
+        bench.wait_for_loss();
+        let seen_after = Duration::from_nanos(clock.now().since_ns(streaming));
+        assert!(seen_after < patience / 2, "{seen_after:?}");
+    }
 }
 
 #[test]
