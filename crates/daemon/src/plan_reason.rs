@@ -37,16 +37,10 @@ mod tests {
 
     fn frame(refusals: &[Option<GraspRefusal>], depth_problem: Option<DepthProblem>) -> Packages {
         let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
-        let package = |refusal: &Option<GraspRefusal>| Package {
-            track_id: 1,
-            instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
-            grasps: Err(refusal.unwrap_or(GraspRefusal::NoSeal)),
-            deepest_px: [0.0; 2],
-            height_m: None,
-            position_in_reference: None,
-            size: None,
-            occluded_share: 0.0,
-            pick_rank: 0,
+        let package = |refusal: &Option<GraspRefusal>| {
+            let instance = Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) };
+            let grasps = Err(refusal.unwrap_or(GraspRefusal::NoSeal));
+            Package { grasps, ..Package::unplanned(instance, 1) }
         };
         Packages {
             sequence: 0,

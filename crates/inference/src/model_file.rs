@@ -135,13 +135,8 @@ fn read_spec(
     let input_form = read_input_form(&ports.image, size)?;
     let coefficients = check_prototypes(&ports.prototypes, size)?;
     let anchors = anchor_counts(size, stride as usize);
-    let channels = 4 + class_names.len() + coefficients;
-    let anchors = check_predictions(&ports.predictions, channels, &anchors)?;
-    let [_, found_channels, _] = ports.predictions.shape;
-    if found_channels != channels {
-        let (channels, names) = (found_channels, class_names.len());
-        return Err(Refusal::ClassCount { channels, names, coefficients });
-    }
+    let (output_layout, predictions_shape) =
+        read_output_layout(&ports.predictions, class_names.len(), coefficients, &anchors)?;
     let spec = ModelSpec {
         name: name.to_owned(),
         sha256,
@@ -149,8 +144,8 @@ fn read_spec(
         width_px,
         height_px,
         class_names,
-        output_layout: OutputLayout::YoloSeg,
-        predictions_shape: [channels, anchors],
+        output_layout,
+        predictions_shape,
         coefficients,
         prototype_width_px: width_px / 4,
         prototype_height_px: height_px / 4,
@@ -239,6 +234,22 @@ fn check_prototypes(
         return Err(prototypes.wrong_shape(format!("{expected:?} by `imgsz`")));
     }
     Ok(coefficients)
+}
+
+/// Tells the layout by the shape of the predictions, and returns that shape without the batch axis.
+fn read_output_layout(
+    predictions: &Port<[usize; 3]>,
+    names: usize,
+    coefficients: usize,
+    anchor_counts: &[usize],
+) -> Result<(OutputLayout, [usize; 2]), Refusal> {
+    let channels = 4 + names + coefficients;
+    let anchors = check_predictions(predictions, channels, anchor_counts)?;
+    let [_, found_channels, _] = predictions.shape;
+    if found_channels != channels {
+        return Err(Refusal::ClassCount { channels: found_channels, names, coefficients });
+    }
+    Ok((OutputLayout::YoloSeg, [channels, anchors]))
 }
 
 /// Returns the number of anchors, which is one of `counts`.

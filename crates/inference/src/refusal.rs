@@ -15,9 +15,7 @@ pub struct ModelError {
 /// What was found, what is expected, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error(
-        "no such file; check the path, or run `magpie run` without `model` for the shipped one"
-    )]
+    #[error("no such file; check the path, or name no model to get the shipped one")]
     Missing,
     #[error("the file cannot be read; check that the user who runs magpie may read it")]
     Unreadable(#[source] std::io::Error),

@@ -72,11 +72,24 @@ pub enum SessionError {
     NotFinite { model: String, provider: Provider, output: &'static str },
     #[error("prepare the engine cache in {folder}; make it writable or choose another")]
     EngineCache { folder: PathBuf, source: std::io::Error },
-    #[error("find out on which provider {model} runs")]
+    #[error(
+        "find out on which provider {model} runs, by a profile in the temporary folder; see that it \
+         exists and has room"
+    )]
     Profile { model: String, source: ProfileError },
 }
 
 impl SessionError {
+    /// Whether it may pass by itself: no room in the temporary folder, a device without free memory.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            SessionError::Profile { .. }
+                | SessionError::EngineCache { .. }
+                | SessionError::WarmUp(_)
+        )
+    }
+
     /// Whether another provider might do better.
     fn is_provider_fault(&self) -> bool {
         matches!(

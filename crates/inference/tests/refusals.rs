@@ -105,7 +105,7 @@ fn a_path_that_leads_to_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     check_path(
         &folder.path().join("nowhere.onnx"),
-        "no such file; check the path, or run `magpie run` without `model` for the shipped one",
+        "no such file; check the path, or name no model to get the shipped one",
     );
     check_path(folder.path(), "not a regular file; name the .onnx file itself");
     check_path(

@@ -141,21 +141,13 @@ fn median(values: impl Iterator<Item = f64>, buffer: &mut Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BboxPx, GraspRefusal, Instance, Mask};
+    use crate::{BboxPx, Instance, Mask};
 
     fn package(track_id: u64, x_m: f64, y_m: f64) -> Package {
         let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
-        Package {
-            track_id,
-            instance: Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) },
-            grasps: Err(GraspRefusal::NoSurface),
-            deepest_px: [0.0; 2],
-            height_m: None,
-            position_in_reference: Some(Point3::new(x_m, y_m, 0.1)),
-            size: None,
-            occluded_share: 0.0,
-            pick_rank: 0,
-        }
+        let instance = Instance { class_id: 0, score: 1.0, bbox, mask: Mask::empty(4, 4) };
+        let position_in_reference = Some(Point3::new(x_m, y_m, 0.1));
+        Package { position_in_reference, ..Package::unplanned(instance, track_id) }
     }
 
     /// Frames of 50 ms; `None` is a frame in which nothing is seen.

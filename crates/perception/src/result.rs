@@ -204,6 +204,21 @@ pub struct Package {
 }
 
 impl Package {
+    /// A package of which nothing is known but what the model found.
+    pub fn unplanned(instance: Instance, track_id: u64) -> Package {
+        Package {
+            track_id,
+            instance,
+            grasps: Err(GraspRefusal::NotCalibrated),
+            deepest_px: [0.0; 2],
+            height_m: None,
+            position_in_reference: None,
+            size: None,
+            occluded_share: 0.0,
+            pick_rank: 0,
+        }
+    }
+
     /// Best first; empty where there is a [`refusal`](Self::refusal).
     pub fn grasps(&self) -> &[Grasp] {
         self.grasps.as_deref().unwrap_or_default()

@@ -41,8 +41,10 @@ impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if self.unfinished {
-            let bytes = self.bytes_lost;
-            parts.push(format!("the file was not finished, its last {bytes} bytes are lost"));
+            parts.push(match self.bytes_lost {
+                0 => "the file was not finished; what was not yet written is lost".to_owned(),
+                bytes => format!("the file was not finished, and its last {bytes} bytes are lost"),
+            });
         }
         if self.chunks_damaged > 0 {
             parts.push(format!("chunks damaged: {}", self.chunks_damaged));

@@ -205,8 +205,8 @@ mod tests {
     use crate::config::{Config, FileLimits};
     use magpie_network::SystemClock;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, GraspRefusal,
-        Instance, Mask, Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
+        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
+        Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
     use magpie_wire::Identities;
@@ -343,21 +343,10 @@ mod tests {
 
     #[test]
     fn a_package_of_a_lower_score_keeps_the_ring_and_better_ones_do_not() {
-        let package = |score: f32| Package {
-            track_id: 1,
-            instance: Instance {
-                class_id: 0,
-                score,
-                mask: Mask::empty(SIDE_PX, SIDE_PX),
-                bbox: BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 },
-            },
-            grasps: Err(GraspRefusal::NoSurface),
-            deepest_px: [0.0; 2],
-            height_m: None,
-            position_in_reference: None,
-            size: None,
-            occluded_share: 0.0,
-            pick_rank: 0,
+        let package = |score: f32| {
+            let bbox = BboxPx { x_min_px: 0.0, y_min_px: 0.0, x_max_px: 1.0, y_max_px: 1.0 };
+            let mask = Mask::empty(SIDE_PX, SIDE_PX);
+            Package::unplanned(Instance { class_id: 0, score, bbox, mask }, 1)
         };
         let kept = |scores: &[f32]| {
             let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use super::surface::noise::noise_m;
 use super::surface::patch::PatchSampler;
 use super::surface::view::View;
 use crate::number::to_f32;
-use crate::{Grasp, GraspRefusal, Grasps, Instance, Package, PackageType, PoseSource, Scene};
+use crate::{Grasp, Grasps, Package, PackageType, PoseSource, Scene};
 
 /// A package of which less is measured than this is placed on the support plane.
 const MEASURED_SHARE_MIN: f32 = 0.3;
@@ -64,20 +64,6 @@ pub(super) struct Work {
     pub(super) grasps: Vec<Grasp>,
     /// How the search ended; `None` where depth did not show the package.
     pub(super) search: Option<SearchResult>,
-}
-
-pub(super) fn unplanned(instance: Instance, track_id: u64) -> Package {
-    Package {
-        track_id,
-        instance,
-        grasps: Err(GraspRefusal::NotCalibrated),
-        deepest_px: [0.0; 2],
-        height_m: None,
-        position_in_reference: None,
-        size: None,
-        occluded_share: 0.0,
-        pick_rank: 0,
-    }
 }
 
 /// Plans the package that was instance `index` of the frame.

@@ -1,7 +1,7 @@
 //! All packages of a frame: planned, each on its own, then put in pick order.
 
 use super::limits::GraspLimits;
-use super::package::{Buffers, FrameContext, Work, plan_package, unplanned};
+use super::package::{Buffers, FrameContext, Work, plan_package};
 use super::search::depth_check::check_depth;
 use super::search::labels::LabelMap;
 use super::search::memory::Memory;
@@ -113,7 +113,8 @@ pub fn plan(
         package_types: &state.package_types,
     });
     let mut packages = std::mem::take(&mut state.spare.packages);
-    packages.extend(instances.drain(..).zip(track_ids).map(|(one, &id)| unplanned(one, id)));
+    packages
+        .extend(instances.drain(..).zip(track_ids).map(|(one, &id)| Package::unplanned(one, id)));
     state.spare.instances = instances;
     let spare_grasps = &mut state.spare.grasps;
     state.works.extend(

@@ -3,7 +3,6 @@
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use proptest::prelude::*;
 
-use super::package::unplanned;
 use super::search::order;
 use super::*;
 use crate::{
@@ -592,7 +591,7 @@ fn packages_without_any_number_to_compare_are_sorted_all_the_same() {
     let mut packages: Vec<Package> = (1..5)
         .map(|id| Package {
             height_m: (id % 2 == 0).then_some(f64::NAN),
-            ..unplanned(instance(rectangle(10, 10, 20, 20)), id)
+            ..Package::unplanned(instance(rectangle(10, 10, 20, 20)), id)
         })
         .collect();
     order::sort(&mut packages, None);

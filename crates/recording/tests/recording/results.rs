@@ -39,16 +39,13 @@ fn packages(sequence: u64) -> Packages {
         cups: CupSet::of(0),
         position_sigma_m: 0.001,
     };
+    let instance = Instance { class_id: 1, score: 0.875, bbox, mask };
     let package = Package {
-        track_id: 7,
-        instance: Instance { class_id: 1, score: 0.875, bbox, mask },
         grasps: Ok(Grasps::new(vec![grasp]).unwrap()),
         deepest_px: [4.0, 5.0],
-        height_m: None,
         position_in_reference: Some(Point3::new(0.3, 0.2, 0.05)),
         size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 }),
-        occluded_share: 0.0,
-        pick_rank: 0,
+        ..Package::unplanned(instance, 7)
     };
     Packages {
         sequence,
