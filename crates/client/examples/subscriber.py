@@ -1,5 +1,7 @@
 """Prints what a Magpie cell sees and checks each mask, as a pattern for subscribers of your own.
 
+It believes the publisher whose heartbeat it hears, and no result that is old, forged or broken.
+
     pip install -r requirements.txt
     python subscriber.py --cell demo --count 10
 
@@ -7,24 +9,30 @@ The protobuf module is compiled from ../../wire/proto at start (by grpcio-tools,
 protoc). A program of your own would keep the module that this makes once:
     python -m grpc_tools.protoc -I ../../wire/proto --python_out=. ../../wire/proto/magpie/v1/packages.proto
 """
-import argparse, json, sys, tempfile, time
+import argparse, json, math, sys, tempfile, time
 from pathlib import Path
 
 import zenoh
+from google.protobuf.message import DecodeError
 from grpc_tools import protoc
 from pycocotools import mask as coco
+
+# As the Rust client has them.
+HEARTBEAT_SILENCE_S_MAX = 0.5
+CLOCK_AHEAD_NS_MAX = 5_000_000
+RESULT_VALID_NS_MAX = 5_000_000_000
 
 PROTO = Path(__file__).resolve().parents[2] / "wire" / "proto"
 
 
 def load_schema():
     out = tempfile.mkdtemp()
-    file = PROTO / "magpie/v1/packages.proto"
-    if protoc.main(["protoc", f"-I{PROTO}", f"--python_out={out}", str(file)]) != 0:
-        sys.exit(f"{file} does not compile")
+    files = [str(PROTO / f"magpie/v1/{name}.proto") for name in ("packages", "status")]
+    if protoc.main(["protoc", f"-I{PROTO}", f"--python_out={out}", *files]) != 0:
+        sys.exit(f"{PROTO} does not compile")
     sys.path.insert(0, out)
-    from magpie.v1 import packages_pb2
-    return packages_pb2
+    from magpie.v1 import packages_pb2, status_pb2
+    return packages_pb2.Packages, status_pb2.Status
 
 
 def mask_area_px(package):
@@ -39,6 +47,48 @@ def mask_area_px(package):
     return area
 
 
+class Heartbeat:
+    """Which publisher speaks for the cell. Another one takes over only when that one is silent."""
+
+    def __init__(self, subscriber, Status):
+        self.subscriber, self.Status = subscriber, Status
+        self.instance_id, self.heard_s, self.rival_s = None, -math.inf, -math.inf
+
+    def listen(self):
+        while (sample := self.subscriber.try_recv()) is not None:
+            try:
+                status = self.Status.FromString(sample.payload.to_bytes())
+            except DecodeError:
+                continue
+            if status.instance_id == self.instance_id or self.is_silent():
+                self.instance_id, self.heard_s = status.instance_id, time.monotonic()
+            else:
+                self.rival_s = time.monotonic()
+
+    def is_silent(self):
+        return time.monotonic() - self.heard_s > HEARTBEAT_SILENCE_S_MAX
+
+    def has_rival(self):
+        return time.monotonic() - self.rival_s <= HEARTBEAT_SILENCE_S_MAX
+
+
+def refusal(message, cell, heartbeat, now_ns):
+    """Why a result must not be acted upon, whatever its age; None if nothing speaks against it."""
+    if message.schema_version != 1:
+        return f"schema version {message.schema_version} is not known here"
+    if message.cell != cell:
+        return f"it belongs to cell {message.cell!r}"
+    if message.instance_id != heartbeat.instance_id:
+        return "it is not from the publisher whose heartbeat is heard"
+    if heartbeat.has_rival():
+        return "another publisher speaks for this cell, too"
+    if message.published_ns - now_ns > CLOCK_AHEAD_NS_MAX:
+        return "the publisher's clock is ahead of this machine's"
+    if not 0 <= message.valid_until_ns - message.stamp_ns <= RESULT_VALID_NS_MAX:
+        return "it claims to be valid for longer than anybody believes"
+    return None
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--cell", required=True)
@@ -46,25 +96,39 @@ def main():
     args.add_argument("--count", type=int, default=10, help="messages to receive")
     args.add_argument("--timeout-s", type=float, default=2.0, help="longest silence")
     args = args.parse_args()
-    pb = load_schema()
+    Packages, Status = load_schema()
     config = zenoh.Config()
     config.insert_json5("mode", '"client"')
     config.insert_json5("connect/endpoints", json.dumps([args.connect]))
     config.insert_json5("scouting/multicast/enabled", "false")
     with zenoh.open(config) as session:
-        newest_only = zenoh.handlers.RingChannel(1)
-        subscriber = session.declare_subscriber(f"magpie/{args.cell}/packages", newest_only)
-        for _ in range(args.count):
-            deadline = time.monotonic() + args.timeout_s
-            while (sample := subscriber.try_recv()) is None:
-                if time.monotonic() > deadline:
-                    sys.exit(f"lost: nothing from cell {args.cell} for {args.timeout_s} s")
+        ring = zenoh.handlers.RingChannel
+        subscriber = session.declare_subscriber(f"magpie/{args.cell}/packages", ring(1))
+        heartbeat = Heartbeat(session.declare_subscriber(f"magpie/{args.cell}/status", ring(16)), Status)
+        received, newest_ns, deadline = 0, 0, time.monotonic() + args.timeout_s
+        while received < args.count:
+            heartbeat.listen()
+            if time.monotonic() > deadline:
+                sys.exit(f"lost: nothing from cell {args.cell} for {args.timeout_s} s")
+            if heartbeat.is_silent() or (sample := subscriber.try_recv()) is None:
                 time.sleep(0.001)
-            message = pb.Packages.FromString(sample.payload.to_bytes())
-            if message.schema_version != 1:
-                sys.exit(f"schema version {message.schema_version} is not known here")
-            if time.time_ns() > message.valid_until_ns:
-                sys.exit(f"stale: frame {message.sequence} expired before it arrived")
+                continue
+            try:
+                message = Packages.FromString(sample.payload.to_bytes())
+            except DecodeError:
+                print("refused: it is no magpie.v1.Packages message", file=sys.stderr)
+                continue
+            now_ns = time.time_ns()
+            if why := refusal(message, args.cell, heartbeat, now_ns):
+                print(f"refused: {why}", file=sys.stderr)
+                continue
+            if message.stamp_ns <= newest_ns:
+                continue  # A copy by another way.
+            if now_ns > message.valid_until_ns:
+                print(f"stale: frame {message.sequence} expired before it arrived", file=sys.stderr)
+                continue
+            newest_ns = message.stamp_ns
+            received, deadline = received + 1, time.monotonic() + args.timeout_s
             areas = [mask_area_px(package) for package in message.packages]
             grasps = sum(len(package.grasps) for package in message.packages)
             print(f"frame {message.sequence}: {len(areas)} packages, {grasps} grasps in "

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::StampNs;
-use magpie_wire::freshness::{Heard, Received};
+use magpie_wire::freshness::{Heard, Received, Trust, decode_status};
 use magpie_wire::{self as wire, Refusal};
-use prost::Message;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
@@ -22,6 +21,8 @@ pub struct SubscriberCounters {
     pub refused: u64,
     /// How often another publisher took over.
     pub restarts: u64,
+    /// Messages of a publisher that is not the one of the heartbeat; none of them counts.
+    pub foreign: u64,
 }
 
 /// Filled by zenoh's receiving thread, read by the subscriber.
@@ -34,6 +35,7 @@ pub(crate) struct Inbox {
     pub(crate) heard: Heard,
     pub(crate) counters: SubscriberCounters,
     pub(crate) heartbeats: u64,
+    trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
 }
@@ -45,7 +47,7 @@ impl SharedInbox {
         session: &Session,
         options: &SubscriberOptions,
     ) -> Result<Arc<SharedInbox>, NetworkError> {
-        let inbox = Mutex::new(Inbox::new(options.clock.now()));
+        let inbox = Mutex::new(Inbox::new(options.clock.now(), options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
@@ -58,9 +60,9 @@ impl SharedInbox {
         let alive = session.liveliness().declare_subscriber(&key).history(true).callback(on_alive);
         declared(&key, alive.background().wait())?;
 
-        let (clock, inbox) = (options.clock.clone(), shared.clone());
+        let (clock, inbox, cell) = (options.clock.clone(), shared.clone(), options.cell.clone());
         let on_status = move |sample: Sample| {
-            if let Ok(status) = wire::Status::decode(&*sample.payload().to_bytes()) {
+            if let Ok(status) = decode_status(&sample.payload().to_bytes(), cell.as_str()) {
                 inbox.change(|inbox| inbox.receive_status(status, clock.now()));
             }
         };
@@ -91,20 +93,41 @@ impl SharedInbox {
     }
 }
 
+/// Gaps in the numbering that are believed to be lost messages: ten minutes at 15 a second.
+const GAP_MAX: u64 = 9_000;
+
 pub(crate) fn declared(key: &str, result: zenoh::Result<()>) -> Result<(), NetworkError> {
     result.map_err(|source| NetworkError::Declare { key: key.into(), source })
 }
 
 impl Inbox {
-    fn new(listening: StampNs) -> Inbox {
-        let heard = Heard { listening, newest: None, refused: None, status: None, gone: None };
-        Inbox { heard, counters: SubscriberCounters::default(), heartbeats: 0, last: None }
+    fn new(listening: StampNs, trust: Trust) -> Inbox {
+        let heard =
+            Heard { listening, newest: None, refused: None, status: None, gone: None, rival: None };
+        let counters = SubscriberCounters::default();
+        Inbox { heard, counters, heartbeats: 0, trust, last: None }
     }
 
+    /// The heartbeat says which instance speaks for the cell. Another one takes over only when that
+    /// one has been silent.
     fn receive_status(&mut self, status: wire::Status, at: StampNs) {
+        if self.is_foreign(&status.instance_id, at) {
+            self.counters.foreign += 1;
+            self.heard.rival = Some(at);
+            return;
+        }
         self.heartbeats += 1;
-        self.welcome(at);
+        if self.heard.gone.take().is_some() {
+            self.heard.listening = at;
+        }
         self.heard.status = Some((at, status));
+    }
+
+    /// Whether somebody else than this instance speaks for the cell at the moment.
+    fn is_foreign(&self, instance_id: &str, at: StampNs) -> bool {
+        self.heard.status.as_ref().is_some_and(|(last, status)| {
+            status.instance_id != instance_id && !self.trust.is_silent(*last, at)
+        })
     }
 
     pub(crate) fn receive(&mut self, decoded: Result<wire::Packages, Refusal>, at: StampNs) {
@@ -117,13 +140,26 @@ impl Inbox {
                 return;
             }
         };
+        let speaks = |(_, status): &(_, wire::Status)| status.instance_id == message.instance_id;
+        if !self.heard.status.as_ref().is_some_and(speaks) {
+            self.counters.foreign += 1;
+            // The first results of a new daemon may come before its first heartbeat.
+            if self.is_foreign(&message.instance_id, at) {
+                self.heard.rival = Some(at);
+            }
+            return;
+        }
+        if self.is_copy(&message, at) {
+            return;
+        }
         let mut restarted = self.heard.newest.as_ref().is_some_and(|newest| newest.restarted);
         match &self.last {
             Some((instance_id, publication)) if *instance_id == message.instance_id => {
-                if message.publication <= *publication {
-                    return; // A copy by another way.
+                let gap = message.publication.saturating_sub(*publication).saturating_sub(1);
+                // A longer gap is a lie, or an outage that the heartbeat has told.
+                if gap <= GAP_MAX {
+                    self.counters.missed += gap;
                 }
-                self.counters.missed += message.publication - publication - 1;
             }
             Some(_) => {
                 self.counters.restarts += 1;
@@ -131,10 +167,21 @@ impl Inbox {
             }
             None => {}
         }
-        self.welcome(at);
         self.last = Some((message.instance_id.clone(), message.publication));
         self.heard.refused = None;
         self.heard.newest = Some(Received { message: Arc::new(message), at, restarted });
+    }
+
+    /// A message that came by another way, too, or that a newer one overtook. Frames are told apart
+    /// by their stamps, so that no number in a message can keep later frames out. A result that
+    /// claims to be from the future keeps nothing out either, nor does an expired one.
+    fn is_copy(&self, message: &wire::Packages, at: StampNs) -> bool {
+        self.heard.newest.as_ref().is_some_and(|newest| {
+            newest.message.instance_id == message.instance_id
+                && newest.message.stamp_ns >= message.stamp_ns
+                && newest.expires_at() >= at
+                && !self.trust.is_ahead(&newest.message, newest.at)
+        })
     }
 
     /// The daemon left: nothing that it said counts any more.
@@ -143,61 +190,136 @@ impl Inbox {
         (heard.newest, heard.refused, heard.status) = (None, None, None);
         heard.gone = Some(at);
     }
-
-    /// A daemon is there, perhaps again.
-    fn welcome(&mut self, at: StampNs) {
-        if self.heard.gone.take().is_some() {
-            self.heard.listening = at;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(instance_id: &str, publication: u64) -> Result<wire::Packages, Refusal> {
-        Ok(wire::Packages { instance_id: instance_id.into(), publication, ..Default::default() })
+    const TRUST: Trust = Trust {
+        heartbeat_silence_max: Duration::from_millis(500),
+        clock_ahead_max: Duration::from_millis(5),
+    };
+    const MS: u64 = 1_000_000;
+
+    /// Number `publication` of an instance, of a frame exposed at `stamp_ms`, published 10 ms later.
+    fn message(
+        instance_id: &str,
+        publication: u64,
+        stamp_ms: u64,
+    ) -> Result<wire::Packages, Refusal> {
+        Ok(wire::Packages {
+            instance_id: instance_id.into(),
+            publication,
+            stamp_ns: stamp_ms * MS,
+            published_ns: (stamp_ms + 10) * MS,
+            valid_until_ns: (stamp_ms + 200) * MS,
+            ..Default::default()
+        })
+    }
+
+    fn beat(inbox: &mut Inbox, instance_id: &str, at_ms: u64) {
+        let status = wire::Status { instance_id: instance_id.into(), ..Default::default() };
+        inbox.receive_status(status, StampNs(at_ms * MS));
+    }
+
+    /// One that has heard the heartbeat of instance a at 1000 ms.
+    fn inbox() -> Inbox {
+        let mut inbox = Inbox::new(StampNs(0), TRUST);
+        beat(&mut inbox, "a", 1000);
+        inbox
+    }
+
+    /// Received 11 ms after its exposure.
+    fn receive(inbox: &mut Inbox, instance_id: &str, publication: u64, stamp_ms: u64) {
+        let at = StampNs((stamp_ms + 11) * MS);
+        inbox.receive(message(instance_id, publication, stamp_ms), at);
+    }
+
+    fn newest_stamp_ms(inbox: &Inbox) -> Option<u64> {
+        inbox.heard.newest.as_ref().map(|newest| newest.message.stamp_ns / MS)
     }
 
     #[test]
     fn gaps_copies_and_restarts_are_told_apart() {
-        let mut inbox = Inbox::new(StampNs(0));
-        for (instance, publication) in [("a", 7), ("a", 8), ("a", 8), ("a", 11), ("b", 1)] {
-            inbox.receive(message(instance, publication), StampNs(1));
+        let mut inbox = inbox();
+        for (publication, stamp_ms) in [(7, 1001), (8, 1002), (8, 1002), (11, 1005)] {
+            receive(&mut inbox, "a", publication, stamp_ms);
         }
-        let expected = SubscriberCounters { received: 5, missed: 2, refused: 0, restarts: 1 };
-        assert_eq!(inbox.counters, expected);
+        assert_eq!((inbox.counters.received, inbox.counters.missed), (4, 2));
+        inbox.forget(StampNs(1100 * MS));
+        beat(&mut inbox, "b", 1200);
+        receive(&mut inbox, "b", 1, 1201);
+        assert_eq!((inbox.counters.restarts, inbox.counters.foreign), (1, 0));
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 
     #[test]
     fn a_restart_is_not_forgotten_before_it_is_told() {
-        let mut inbox = Inbox::new(StampNs(0));
-        for (instance, publication) in [("a", 1), ("b", 1), ("b", 2)] {
-            inbox.receive(message(instance, publication), StampNs(1));
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        beat(&mut inbox, "b", 2000);
+        for publication in [1, 2] {
+            receive(&mut inbox, "b", publication, 2000 + publication);
         }
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 
     #[test]
     fn what_a_departed_daemon_said_does_not_come_back_with_its_successor() {
-        let mut inbox = Inbox::new(StampNs(0));
-        inbox.receive(message("a", 1), StampNs(1));
-        inbox.forget(StampNs(2));
-        inbox.welcome(StampNs(3));
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        inbox.forget(StampNs(1100 * MS));
+        beat(&mut inbox, "b", 1200);
         assert!(inbox.heard.newest.is_none());
-        inbox.receive(message("b", 1), StampNs(4));
+        receive(&mut inbox, "b", 1, 1201);
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 
     #[test]
     fn an_accepted_message_clears_a_refusal() {
-        let mut inbox = Inbox::new(StampNs(0));
-        inbox.receive(Err(Refusal::Times), StampNs(1));
+        let mut inbox = inbox();
+        inbox.receive(Err(Refusal::Times), StampNs(1000 * MS));
         assert_eq!(inbox.heard.refused, Some(Refusal::Times));
-        inbox.receive(message("a", 1), StampNs(2));
+        receive(&mut inbox, "a", 1, 1001);
         assert_eq!(inbox.heard.refused, None);
         assert_eq!(inbox.counters.refused, 1);
+    }
+
+    #[test]
+    fn a_result_of_another_instance_is_not_taken_and_shows_as_a_rival_until_it_is_silent() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        receive(&mut inbox, "forged", 2, 1002);
+        assert_eq!(newest_stamp_ms(&inbox), Some(1001));
+        let lost = |inbox: &Inbox, at_ms| {
+            let rival = inbox.heard.rival.filter(|at| !TRUST.is_silent(*at, StampNs(at_ms * MS)));
+            rival.is_some()
+        };
+        assert!(lost(&inbox, 1400));
+        assert!(!lost(&inbox, 1600), "it has been silent for half a second");
+    }
+
+    #[test]
+    fn another_heartbeat_takes_over_only_when_the_one_before_is_silent() {
+        let mut inbox = inbox();
+        beat(&mut inbox, "b", 1100);
+        receive(&mut inbox, "b", 1, 1101);
+        assert_eq!(newest_stamp_ms(&inbox), None);
+        beat(&mut inbox, "b", 1700);
+        receive(&mut inbox, "b", 2, 1701);
+        assert_eq!(newest_stamp_ms(&inbox), Some(1701));
+    }
+
+    #[test]
+    fn no_number_in_a_message_keeps_later_frames_out() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", u64::MAX, 1001);
+        receive(&mut inbox, "a", 5, 1002);
+        assert_eq!((newest_stamp_ms(&inbox), inbox.counters.missed), (Some(1002), 0));
+        // Exposed in an hour, as it says.
+        inbox.receive(message("a", 6, 3_600_000), StampNs(1003 * MS));
+        receive(&mut inbox, "a", 7, 1004);
+        assert_eq!(newest_stamp_ms(&inbox), Some(1004));
     }
 }

@@ -16,6 +16,9 @@ pub struct SubscriberOptions {
     pub heartbeat_silence_max: Duration,
     /// A publisher whose clock is further ahead is not believed.
     pub clock_ahead_max: Duration,
+    /// A result that claims to be valid for longer after its exposure is refused. Raise it for a
+    /// daemon whose `limits.result_valid_ms` is larger.
+    pub result_valid_max: Duration,
 }
 
 impl SubscriberOptions {
@@ -26,11 +29,10 @@ impl SubscriberOptions {
             clock,
             heartbeat_silence_max: Duration::from_millis(500),
             clock_ahead_max: Duration::from_millis(5),
+            result_valid_max: Duration::from_secs(5),
         }
     }
-}
 
-impl SubscriberOptions {
     pub(crate) fn trust(&self) -> Trust {
         Trust {
             heartbeat_silence_max: self.heartbeat_silence_max,

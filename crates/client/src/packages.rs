@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use magpie_network::{NetworkError, close, open};
 use magpie_perception::SharedClock;
-use magpie_wire::freshness::{Trust, assess, check_message};
-use magpie_wire::{self as wire, Freshness, Refusal};
-use prost::Message;
+use magpie_wire::freshness::{Trust, assess, decode_packages};
+use magpie_wire::{self as wire, Freshness};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
@@ -93,11 +92,10 @@ fn receive_packages(
     inbox: &Arc<SharedInbox>,
 ) -> Result<(), NetworkError> {
     let (clock, inbox, cell) = (options.clock.clone(), inbox.clone(), options.cell.clone());
+    let valid_max = options.result_valid_max;
     let on_packages = move |sample: Sample| {
         let at = clock.now();
-        let decoded = wire::Packages::decode(&*sample.payload().to_bytes())
-            .map_err(|error| Refusal::Undecodable(error.to_string()))
-            .and_then(|message| check_message(&message, cell.as_str()).map(|()| message));
+        let decoded = decode_packages(&sample.payload().to_bytes(), cell.as_str(), valid_max);
         inbox.change(|inbox| inbox.receive(decoded, at));
     };
     let key = options.cell.key("packages");

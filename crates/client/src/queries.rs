@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use magpie_network::{NetworkError, close, open};
 use magpie_perception::SharedClock;
-use magpie_wire::freshness::{Received, check_message};
-use magpie_wire::{self as wire, CellName, PackagesView, Refusal};
+use magpie_wire::freshness::{Received, Trust, decode_packages, stale};
+use magpie_wire::{self as wire, CellName, PackagesView, Refusal, StaleReason};
 use prost::Message;
 use zenoh::{Session, Wait};
 
@@ -26,6 +26,8 @@ pub enum QueryError {
     Unanswered { key: String, ms: u128 },
     #[error("{key}: the daemon answers: {reason}")]
     Refused { key: String, reason: String },
+    #[error("the answer must not be acted on: {0}")]
+    Stale(StaleReason),
     #[error("the answer of {key} was refused: {refusal}")]
     Answer { key: String, refusal: Refusal },
 }
@@ -35,6 +37,8 @@ pub struct CellQueries {
     session: Session,
     cell: CellName,
     clock: SharedClock,
+    trust: Trust,
+    result_valid_max: Duration,
 }
 
 impl CellQueries {
@@ -42,7 +46,13 @@ impl CellQueries {
     /// runtime.
     pub fn open(options: &SubscriberOptions) -> Result<CellQueries, NetworkError> {
         let session = open(&options.zenoh)?;
-        Ok(CellQueries { session, cell: options.cell.clone(), clock: options.clock.clone() })
+        Ok(CellQueries {
+            session,
+            cell: options.cell.clone(),
+            clock: options.clock.clone(),
+            trust: options.trust(),
+            result_valid_max: options.result_valid_max,
+        })
     }
 
     /// The first result whose exposure began after this question arrived.
@@ -53,12 +63,20 @@ impl CellQueries {
         let selector = format!("{}?timeout_ms={}", self.cell.key("capture"), timeout.as_millis());
         let bytes = self.ask(&selector, timeout + TRANSIT_MAX)?;
         let at = self.clock.now();
-        let message = wire::Packages::decode(&*bytes)
-            .map_err(|error| Refusal::Undecodable(error.to_string()))
-            .and_then(|message| check_message(&message, self.cell.as_str()).map(|()| message))
+        let message = decode_packages(&bytes, self.cell.as_str(), self.result_valid_max)
             .map_err(|refusal| QueryError::Answer { key: selector, refusal })?;
+        let degraded = match message.state() {
+            wire::State::Degraded => vec![wire::ReasonMessage {
+                code: "degraded".into(),
+                text: "the daemon does not run as configured; its status says why".into(),
+            }],
+            _ => Vec::new(),
+        };
         let received = Received { message: message.into(), at, restarted: false };
-        Ok(PackagesView::new(&received, Vec::new(), self.clock.clone()))
+        if let Some(reason) = stale(&received, self.trust, self.clock.now()) {
+            return Err(QueryError::Stale(reason));
+        }
+        Ok(PackagesView::new(&received, degraded, self.clock.clone()))
     }
 
     /// The camera's calibration, in ROS's field names.
@@ -70,7 +88,7 @@ impl CellQueries {
         let bytes = self.ask(&key, timeout)?;
         wire::CameraInfo::decode(&*bytes).map_err(|error| QueryError::Answer {
             key,
-            refusal: Refusal::Undecodable(error.to_string()),
+            refusal: Refusal::Undecodable { message: "CameraInfo", why: error.to_string() },
         })
     }
 

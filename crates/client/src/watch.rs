@@ -1,7 +1,9 @@
 //! Everything a cell says, for people who look: every result, every heartbeat, every departure.
 
+use std::time::Duration;
+
 use magpie_network::{NetworkError, ZenohConfig, close, open};
-use magpie_wire::freshness::check_message;
+use magpie_wire::freshness::{decode_packages, decode_status};
 use magpie_wire::{self as wire, CellName, Refusal};
 use prost::Message;
 use zenoh::handlers::{RingChannel, RingChannelHandler};
@@ -80,7 +82,7 @@ impl Watcher {
         let event = tokio::select! {
             sample = self.alive.recv_async() => sample.map(|s| presence(&s)),
             sample = self.packages.recv_async() => sample.map(|s| self.packages_event(&s)),
-            sample = self.status.recv_async() => sample.map(|s| status_event(&s)),
+            sample = self.status.recv_async() => sample.map(|s| self.status_event(&s)),
             sample = received(self.image.as_ref()) => sample.map(|s| image_event(&s)),
         };
         // A ring is deleted with its subscriber only, which lives as long as `self`.
@@ -88,12 +90,19 @@ impl Watcher {
     }
 
     fn packages_event(&self, sample: &Sample) -> WatchEvent {
-        match wire::Packages::decode(&*sample.payload().to_bytes()) {
-            Err(error) => WatchEvent::Refused(Refusal::Undecodable(error.to_string())),
-            Ok(message) => match check_message(&message, self.cell.as_str()) {
-                Err(refusal) => WatchEvent::Refused(refusal),
-                Ok(()) => WatchEvent::Packages(Box::new(message)),
-            },
+        // People see what a controller would refuse for its length of validity, too.
+        match decode_packages(&sample.payload().to_bytes(), self.cell.as_str(), Duration::MAX) {
+            Ok(message) => WatchEvent::Packages(Box::new(message)),
+            Err(refusal) => WatchEvent::Refused(refusal),
+        }
+    }
+}
+
+impl Watcher {
+    fn status_event(&self, sample: &Sample) -> WatchEvent {
+        match decode_status(&sample.payload().to_bytes(), self.cell.as_str()) {
+            Ok(status) => WatchEvent::Status(Box::new(status)),
+            Err(refusal) => WatchEvent::Refused(refusal),
         }
     }
 }
@@ -120,21 +129,18 @@ fn image_event(sample: &Sample) -> WatchEvent {
         Some(Ok(header)) => {
             WatchEvent::Image { header, jpeg: sample.payload().to_bytes().to_vec() }
         }
-        Some(Err(error)) => WatchEvent::Refused(Refusal::Undecodable(error.to_string())),
-        None => WatchEvent::Refused(Refusal::Undecodable("an image without a header".into())),
+        Some(Err(error)) => WatchEvent::Refused(undecodable(error.to_string())),
+        None => WatchEvent::Refused(undecodable("an image without a header".into())),
     }
+}
+
+fn undecodable(why: String) -> Refusal {
+    Refusal::Undecodable { message: "ImageHeader", why }
 }
 
 fn presence(sample: &Sample) -> WatchEvent {
     match sample.kind() {
         SampleKind::Put => WatchEvent::Alive,
         SampleKind::Delete => WatchEvent::Gone,
-    }
-}
-
-fn status_event(sample: &Sample) -> WatchEvent {
-    match wire::Status::decode(&*sample.payload().to_bytes()) {
-        Ok(status) => WatchEvent::Status(Box::new(status)),
-        Err(error) => WatchEvent::Refused(Refusal::Undecodable(error.to_string())),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Health {
     window_start: CountersSnapshot,
     stale: Option<Reason>,
     corrupt: Option<Reason>,
+    expired: Option<Reason>,
+    late: Option<Reason>,
 }
 
 impl Health {
@@ -41,6 +43,8 @@ impl Health {
         let mut reasons = seen.reasons.clone();
         reasons.extend(self.stale.clone());
         reasons.extend(self.corrupt.clone());
+        reasons.extend(self.expired.clone());
+        reasons.extend(self.late.clone());
         reasons.extend(seen.drift.and_then(moved));
         let state = match (reasons.is_empty(), seen.counters.results_published) {
             (false, _) => State::Degraded,
@@ -63,6 +67,13 @@ impl Health {
         self.stale = is_worth_a_reason(stale).then_some(Reason::FramesStale { stale, frames });
         self.corrupt = is_worth_a_reason(corrupt)
             .then_some(Reason::FramesCorrupt { corrupt, frames: frames + corrupt });
+        let results = now.results_published - start.results_published;
+        let expired = now.results_expired - start.results_expired;
+        self.expired = (expired > 0).then_some(Reason::ResultsExpired { expired, results });
+        // What has expired has missed its deadline as well; one reason is enough.
+        let missed = now.deadline_misses - start.deadline_misses;
+        self.late = (missed > expired && is_worth_a_reason(missed))
+            .then_some(Reason::DeadlinesMissed { missed, results });
         self.window_start = *now;
     }
 }
@@ -127,6 +138,17 @@ mod tests {
         check(&[counted(counters(20, 8, 0))], State::Degraded, &["frames_stale"]);
         check(&[counted(counters(20, 0, 9))], State::Degraded, &["frames_corrupt"]);
         check(&[counted(counters(20, 8, 0)), counted(counters(40, 8, 0))], State::Ok, &[]);
+    }
+
+    #[test]
+    fn results_that_are_late_or_expired_are_told() {
+        let late = |deadline_misses, results_expired| {
+            counted(CountersSnapshot { deadline_misses, results_expired, ..counters(20, 0, 0) })
+        };
+        check(&[late(1, 0)], State::Ok, &[]);
+        check(&[late(9, 0)], State::Degraded, &["deadlines_missed"]);
+        check(&[late(9, 9)], State::Degraded, &["results_expired"]);
+        check(&[late(1, 1)], State::Degraded, &["results_expired"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Supervised<'_> {
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
-            self.watch.depth_lost().map(|why| Reason::DepthLost { why }),
+            self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
         ];
         Observation {
@@ -123,8 +123,10 @@ impl Watchdog {
         let counters = supervised.counters.snapshot();
         let lost = supervised.watch.lost().is_some();
         let reopening = if lost { supervised.watch.progress() } else { 0 };
-        let progress = counters.results_published + counters.frames_stale + reopening;
-        // The run is ready once the first result is out, or once only the camera is missing.
+        // A result that nobody may act on is no progress.
+        let results = counters.results_published - counters.results_expired;
+        let progress = results + counters.frames_stale + reopening;
+        // Ready once the first result is out, or once it is sure that the camera is what is missing.
         if !self.ready && (counters.results_published > 0 || lost) {
             self.ready = true;
             notify(&[NotifyState::Ready]);

@@ -28,6 +28,8 @@ pub struct Counters {
     pub results_published: AtomicU64,
     /// Published, but later after the exposure than [`Limits::deadline_ns`](crate::Limits).
     pub deadline_misses: AtomicU64,
+    /// Too old to act on when it was to be published; the network gets it without its packages.
+    pub results_expired: AtomicU64,
 }
 
 /// [`Counters`] at one moment.
@@ -39,6 +41,7 @@ pub struct CountersSnapshot {
     pub frames_corrupt: u64,
     pub results_published: u64,
     pub deadline_misses: u64,
+    pub results_expired: u64,
 }
 
 impl Counters {
@@ -51,6 +54,7 @@ impl Counters {
             frames_corrupt: read(&self.frames_corrupt),
             results_published: read(&self.results_published),
             deadline_misses: read(&self.deadline_misses),
+            results_expired: read(&self.results_expired),
         }
     }
 }

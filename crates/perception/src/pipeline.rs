@@ -74,6 +74,8 @@ pub fn run(
         }
         let (packages, latencies) =
             pipeline.process(&frame, edges.session, edges.clock, scene, limits)?;
+        let is_expired = edges.clock.now() > packages.valid_until;
+        counters.results_expired.fetch_add(u64::from(is_expired), Relaxed);
         counters.results_published.fetch_add(1, Relaxed);
         counters
             .deadline_misses

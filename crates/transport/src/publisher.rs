@@ -60,7 +60,8 @@ impl Transport {
         let session = open_as_publisher(&options.zenoh, &options.cell)?;
         let shared = Arc::new(Shared::new(
             options.cell,
-            session.zid().to_string(),
+            // zenoh's own id may be fixed by its configuration.
+            format!("{}-{:x}", session.zid(), options.clock.now().0),
             options.identities,
             options.counters,
             options.clock,
@@ -204,6 +205,9 @@ impl Publisher for ZenohPublisher {
         let message = Arc::get_mut(&mut self.messages[at]).expect("nobody else holds a free one");
         let (old, spare) = (std::mem::take(message), &mut self.spare);
         *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
+        if now > report.packages.valid_until {
+            wire::withhold(message, spare);
+        }
         let message = self.messages[at].clone();
         shared.note_latency(report.latencies.total_ns);
         shared.put_result(message.clone());

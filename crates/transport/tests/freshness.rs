@@ -9,6 +9,7 @@ use magpie_client::{
     Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, StatusSubscriber,
     SubscriberOptions, ZenohConfig, wire,
 };
+use magpie_perception::StampNs;
 use magpie_transport::StatusSnapshot;
 use magpie_wire::{Reason, State};
 use prost::Message;
@@ -17,6 +18,7 @@ use support::{
     shifted_clock, subscriber,
 };
 use zenoh::Wait;
+use zenoh::sample::Sample;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -66,6 +68,35 @@ fn a_published_result_arrives_whole_and_fresh() {
     let message = view.for_display();
     assert_eq!((message.state(), message.provider_got.as_str()), (State::Ok, "cpu"));
     assert_eq!(message.providers_asked, ["cuda", "cpu"]);
+}
+
+#[test]
+fn a_result_that_has_expired_before_it_is_published_comes_without_its_packages() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let session = session(&endpoint);
+    let (sender, receiver) = std::sync::mpsc::sync_channel(64);
+    let on_sample = move |sample: Sample| drop(sender.try_send(sample));
+    session
+        .declare_subscriber("magpie/dock/packages")
+        .callback(on_sample)
+        .background()
+        .wait()
+        .unwrap();
+    let now = cell.clock.now();
+    cell.publish_until(|| receiver.try_recv().is_ok());
+    cell.publish_stamped(StampNs(now.0 - 2 * u64::try_from(VALIDITY.as_nanos()).unwrap()));
+    let sequence = cell.sequence;
+    let late = std::iter::from_fn(|| receiver.recv_timeout(PATIENCE).ok())
+        .map(|sample| wire::Packages::decode(&*sample.payload().to_bytes()).unwrap())
+        .find(|message| message.sequence == sequence)
+        .expect("it is published all the same: silence means trouble");
+    assert!(late.published_ns > late.valid_until_ns);
+    assert!(late.packages.is_empty());
+    let view = reader.latest();
+    assert!(!matches!(&view, Freshness::Fresh(view) if view.for_display().sequence == sequence));
 }
 
 #[test]
@@ -134,6 +165,51 @@ fn a_fault_that_the_daemon_reports_is_lost_with_its_reason() {
     });
     let why = wait_for(&mut reader, is_lost);
     assert_eq!(why, LostReason::Fault { reasons: vec![(&on_fire).into()] });
+}
+
+#[test]
+fn a_forged_result_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, clock());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let forger = session(&endpoint);
+    let mut forged = wire::Packages {
+        schema_version: wire::SCHEMA_VERSION,
+        cell: "dock".into(),
+        instance_id: "forged".into(),
+        publication: u64::MAX,
+        stamp_ns: cell.clock.now().0,
+        ..Default::default()
+    };
+    forged.published_ns = forged.stamp_ns;
+    forged.valid_until_ns = forged.stamp_ns + 1_000_000_000;
+    let is_rival = |freshness: &Freshness| {
+        if let Freshness::Fresh(view) = freshness {
+            assert_ne!(view.for_display().instance_id, "forged");
+        }
+        is_lost(freshness).filter(|why| *why == LostReason::Rival)
+    };
+    forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
+    wait_for(&mut reader, is_rival);
+    // This one claims to be of the true instance, but is numbered beyond every later one.
+    forged.instance_id = cell.transport.instance_id().into();
+    forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    let published = cell.sequence;
+    cell.publish_until(|| match reader.latest() {
+        Freshness::Fresh(view) => view.for_display().sequence > published,
+        _ => false,
+    });
+    // An hour is longer than anybody believes.
+    forged.stamp_ns = cell.clock.now().0;
+    forged.published_ns = forged.stamp_ns;
+    forged.valid_until_ns = forged.stamp_ns + 3_600_000_000_000;
+    forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
+    wait_for(&mut reader, |freshness| match freshness {
+        Freshness::Stale(StaleReason::Refused(Refusal::Validity { .. })) => Some(()),
+        _ => None,
+    });
 }
 
 #[test]
@@ -211,24 +287,32 @@ fn messages_of_another_schema_or_of_no_schema_are_refused() {
     assert_eq!(refusal(&mut reader), Refusal::SchemaVersion { found: 2 });
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     impostor.put("magpie/dock/packages", vec![0xff; 9]).wait().unwrap();
-    assert!(matches!(refusal(&mut reader), Refusal::Undecodable(_)));
+    assert!(matches!(refusal(&mut reader), Refusal::Undecodable { .. }));
     assert_eq!(reader.counters().refused, 2);
 }
 
 #[test]
 fn results_lost_on_the_way_are_counted() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
-    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let mut reader = subscriber("dock", &endpoint, clock());
-    let impostor = session(&endpoint);
+    while reader.status().is_none() {
+        reader.next(PATIENCE / 500);
+    }
+    let lossy = session(&endpoint);
     for publication in [1, 2, 6] {
+        let stamp_ns = cell.clock.now().0;
         let message = wire::Packages {
             schema_version: wire::SCHEMA_VERSION,
             cell: "dock".into(),
+            instance_id: cell.transport.instance_id().into(),
             publication,
+            stamp_ns,
+            published_ns: stamp_ns,
+            valid_until_ns: stamp_ns + 1_000_000_000,
             ..Default::default()
         };
-        impostor.put("magpie/dock/packages", message.encode_to_vec()).wait().unwrap();
+        lossy.put("magpie/dock/packages", message.encode_to_vec()).wait().unwrap();
     }
     for _ in 0..500 {
         if reader.counters().received == 3 {

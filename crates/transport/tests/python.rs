@@ -5,8 +5,12 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use magpie_wire as wire;
+use prost::Message;
 use support::{Cell, free_endpoint, options, runtime};
+use zenoh::Wait;
 
 fn python() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -87,4 +91,38 @@ fn the_example_fails_when_nothing_comes() {
     let output = start(&endpoint, &["--timeout-s", "0.2"]).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("lost: nothing from cell dock"));
+}
+
+#[test]
+fn the_example_passes_over_garbage_and_forged_results() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let forger = support::session(&endpoint);
+    let forged = wire::Packages {
+        schema_version: wire::SCHEMA_VERSION,
+        cell: "dock".into(),
+        instance_id: "forged".into(),
+        stamp_ns: cell.clock.now().0,
+        published_ns: cell.clock.now().0,
+        valid_until_ns: cell.clock.now().0 + 3_600_000_000_000,
+        ..Default::default()
+    };
+    let forging = forged.encode_to_vec();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                forger.put("magpie/dock/packages", b"garbage".as_slice()).wait().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                forger.put("magpie/dock/packages", forging.clone()).wait().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(30));
+            }
+        });
+        let (code, out, err) = run_beside(&mut cell, start(&endpoint, &["--count", "20"]));
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(code, 0, "{out}{err}");
+        assert!(out.lines().all(|line| line.contains("3 packages")), "{out}");
+        assert!(err.contains("refused: it is not from the publisher"), "{err}");
+        assert!(err.contains("refused: it is no magpie.v1.Packages"), "{err}");
+    });
 }

@@ -9,7 +9,7 @@ use magpie_perception::{
 };
 use magpie_wire::{self as wire, Spare, rewritten, to_wire};
 
-/// Of every third package nothing more is known than its mask; every other one has more grasps.
+/// Every third package is known by its mask alone; every other one has more grasps.
 fn report(sequence: u64, packages: u32) -> FrameReport {
     let frame = support::frame(sequence, StampNs(1_000 + sequence));
     let mut report = support::report(&frame, packages);

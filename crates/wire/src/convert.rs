@@ -106,6 +106,11 @@ pub fn rewritten(
     }
 }
 
+/// Takes the packages out of a message that nobody may act on any more.
+pub fn withhold(message: &mut Packages, spare: &mut Spare) {
+    spare.packages.append(&mut message.packages);
+}
+
 /// `new` in the memory of `old`.
 fn text(mut old: String, new: &str) -> String {
     new.clone_into(&mut old);
@@ -142,6 +147,7 @@ pub fn counters_to_wire(counters: &domain::CountersSnapshot, results_superseded:
         results_published: counters.results_published,
         results_superseded,
         deadline_misses: counters.deadline_misses,
+        results_expired: counters.results_expired,
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use magpie_perception::{SharedClock, StampNs};
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
+use prost::Message;
 
 use crate::proto as wire;
 
@@ -63,6 +64,11 @@ pub enum LostReason {
     Gone,
     #[error("no heartbeat for {silent_ms} ms")]
     Silent { silent_ms: u64 },
+    #[error(
+        "another publisher speaks for this cell, too: stop one of them; none is believed until one has \
+         been silent for a while"
+    )]
+    Rival,
     #[error("the daemon reports a fault: {}", texts(reasons))]
     Fault { reasons: Vec<wire::Reason> },
 }
@@ -74,8 +80,8 @@ fn texts(reasons: &[wire::Reason]) -> String {
 /// A message that must not be acted on, whatever its age.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("it is not a magpie.v1.Packages message: {0}")]
-    Undecodable(String),
+    #[error("it is not a magpie.v1.{message} message: {why}")]
+    Undecodable { message: &'static str, why: String },
     #[error(
         "it has schema version {found}, this reader knows {}; use the reader of the daemon's \
          version",
@@ -88,18 +94,52 @@ pub enum Refusal {
     Package { index: usize, what: &'static str },
     #[error("its times are out of order")]
     Times,
+    #[error(
+        "it claims to be valid for {valid_ms} ms, more than the {valid_ms_max} ms that this reader \
+         believes; see result_valid_max of the reader and limits.result_valid_ms of the daemon"
+    )]
+    Validity { valid_ms: u64, valid_ms_max: u128 },
 }
 
-/// Whether a decoded message is whole and ours.
-pub fn check_message(message: &wire::Packages, cell: &str) -> Result<(), Refusal> {
-    if message.schema_version != wire::SCHEMA_VERSION {
-        return Err(Refusal::SchemaVersion { found: message.schema_version });
+/// A received result, if it is whole, of this cell, and valid for no longer than `valid_max`.
+pub fn decode_packages(
+    bytes: &[u8],
+    cell: &str,
+    valid_max: Duration,
+) -> Result<wire::Packages, Refusal> {
+    let message = wire::Packages::decode(bytes)
+        .map_err(|error| Refusal::Undecodable { message: "Packages", why: error.to_string() })?;
+    check_message(&message, cell, valid_max)?;
+    Ok(message)
+}
+
+/// A received heartbeat, if it is of this cell and of a version that is known here.
+pub fn decode_status(bytes: &[u8], cell: &str) -> Result<wire::Status, Refusal> {
+    let status = wire::Status::decode(bytes)
+        .map_err(|error| Refusal::Undecodable { message: "Status", why: error.to_string() })?;
+    check_origin(status.schema_version, &status.cell, cell)?;
+    Ok(status)
+}
+
+fn check_origin(schema_version: u32, found: &str, cell: &str) -> Result<(), Refusal> {
+    if schema_version != wire::SCHEMA_VERSION {
+        return Err(Refusal::SchemaVersion { found: schema_version });
     }
-    if message.cell != cell {
-        return Err(Refusal::Cell { found: message.cell.clone() });
+    if found != cell {
+        return Err(Refusal::Cell { found: found.to_owned() });
     }
+    Ok(())
+}
+
+fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> Result<(), Refusal> {
+    check_origin(message.schema_version, &message.cell, cell)?;
     if message.published_ns < message.stamp_ns || message.valid_until_ns < message.stamp_ns {
         return Err(Refusal::Times);
+    }
+    let valid_ns = message.valid_until_ns - message.stamp_ns;
+    if u128::from(valid_ns) > valid_max.as_nanos() {
+        let valid_ms_max = valid_max.as_millis();
+        return Err(Refusal::Validity { valid_ms: valid_ns / 1_000_000, valid_ms_max });
     }
     for (index, package) in message.packages.iter().enumerate() {
         let what = if package.mask.is_none() || package.bbox.is_none() {
@@ -137,7 +177,7 @@ pub struct Received {
 
 impl Received {
     /// The last moment, on this machine's clock, at which the result may be acted on.
-    fn expires_at(&self) -> StampNs {
+    pub fn expires_at(&self) -> StampNs {
         let lifetime_ns = self.message.valid_until_ns.saturating_sub(self.message.published_ns);
         StampNs(self.at.0.saturating_add(lifetime_ns).min(self.message.valid_until_ns))
     }
@@ -154,6 +194,8 @@ pub struct Heard {
     pub status: Option<(StampNs, wire::Status)>,
     /// When the daemon left, unless it is there.
     pub gone: Option<StampNs>,
+    /// When another publisher than the one of the heartbeat was last heard.
+    pub rival: Option<StampNs>,
 }
 
 /// How far a subscriber trusts silence and clocks.
@@ -161,6 +203,19 @@ pub struct Heard {
 pub struct Trust {
     pub heartbeat_silence_max: Duration,
     pub clock_ahead_max: Duration,
+}
+
+impl Trust {
+    /// Whether something that was heard at `then` is too long ago to count.
+    pub fn is_silent(&self, then: StampNs, now: StampNs) -> bool {
+        u128::from(now.since_ns(then)) > self.heartbeat_silence_max.as_nanos()
+    }
+
+    /// Whether a message was published later than it was received, by more than clocks may differ.
+    pub fn is_ahead(&self, message: &wire::Packages, at: StampNs) -> bool {
+        let ahead_ns = message.published_ns.saturating_sub(at.0);
+        u128::from(ahead_ns) > self.clock_ahead_max.as_nanos()
+    }
 }
 
 pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
@@ -187,7 +242,9 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
 }
 
 fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
-    silence(heard, trust, now).or_else(|| match &heard.status {
+    let rival = heard.rival.filter(|at| !trust.is_silent(*at, now));
+    let rival = rival.map(|at| (at, LostReason::Rival));
+    silence(heard, trust, now).or(rival).or_else(|| match &heard.status {
         Some((at, status)) if status.state() == wire::State::Fault => {
             Some((*at, LostReason::Fault { reasons: status.coded_reasons() }))
         }
@@ -206,15 +263,15 @@ pub fn silence(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, Lo
     }
     // A reader that has just joined waits for its first heartbeat.
     let since = heard_at.unwrap_or(heard.listening);
-    let silent_ns = now.since_ns(since);
-    (u128::from(silent_ns) > trust.heartbeat_silence_max.as_nanos())
-        .then_some((since, LostReason::Silent { silent_ms: silent_ns / 1_000_000 }))
+    let silent_ms = now.since_ns(since) / 1_000_000;
+    trust.is_silent(since, now).then_some((since, LostReason::Silent { silent_ms }))
 }
 
-fn stale(newest: &Received, trust: Trust, now: StampNs) -> Option<StaleReason> {
-    let ahead_ns = newest.message.published_ns.saturating_sub(newest.at.0);
-    if u128::from(ahead_ns) > trust.clock_ahead_max.as_nanos() {
-        return Some(StaleReason::ClockAhead { by_ns: ahead_ns });
+/// Why a received result may not be acted on; `None` if it may.
+pub fn stale(newest: &Received, trust: Trust, now: StampNs) -> Option<StaleReason> {
+    if trust.is_ahead(&newest.message, newest.at) {
+        let by_ns = newest.message.published_ns - newest.at.0;
+        return Some(StaleReason::ClockAhead { by_ns });
     }
     let expires_at = newest.expires_at();
     if newest.at > expires_at {
@@ -385,6 +442,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     const MS: u64 = 1_000_000;
+    const VALID_MAX: Duration = Duration::from_secs(1);
     const TRUST: Trust = Trust {
         heartbeat_silence_max: Duration::from_millis(500),
         clock_ahead_max: Duration::from_millis(5),
@@ -447,6 +505,7 @@ mod tests {
             refused: None,
             status: Some((StampNs(1100 * MS), status(wire::State::Ok))),
             gone: None,
+            rival: None,
         }
     }
 
@@ -497,6 +556,9 @@ mod tests {
         let status = Some((StampNs(1100 * MS), status(wire::State::Fault)));
         let fault = Heard { status, ..heard() };
         check(&fault, 1120, "lost since 1100: the daemon reports a fault: camera lost");
+        let rival = Heard { rival: Some(StampNs(1110 * MS)), ..heard() };
+        check(&rival, 1120, "lost since 1110: another publisher speaks for this cell");
+        check(&rival, 1650, "lost since 1100: no heartbeat");
         let never = Heard { newest: None, status: None, ..heard() };
         check(&never, 1120, "lost since 900: no daemon has been heard");
     }
@@ -575,12 +637,14 @@ mod tests {
         let refusal = |change: fn(&mut wire::Packages)| {
             let mut message = message();
             change(&mut message);
-            check_message(&message, "dock").unwrap_err()
+            check_message(&message, "dock", VALID_MAX).unwrap_err()
         };
-        assert_eq!(check_message(&message(), "dock"), Ok(()));
+        assert_eq!(check_message(&message(), "dock", VALID_MAX), Ok(()));
         assert_eq!(refusal(|m| m.schema_version = 2), Refusal::SchemaVersion { found: 2 });
         assert_eq!(refusal(|m| m.cell = "b".into()), Refusal::Cell { found: "b".into() });
         assert_eq!(refusal(|m| m.valid_until_ns = 1), Refusal::Times);
+        let hour = Refusal::Validity { valid_ms: 3_600_000, valid_ms_max: 1000 };
+        assert_eq!(refusal(|m| m.valid_until_ns = m.stamp_ns + 3_600_000 * MS), hour);
         let pose = Refusal::Package { index: 1, what: "has a grasp without a finite pose" };
         assert_eq!(refusal(|m| m.packages[1].grasps[0].pose = None), pose);
         assert_eq!(refusal(|m| m.packages[1].grasps[0].quality = f32::NAN), pose);

@@ -20,11 +20,11 @@ mod keys;
 mod proto;
 mod reason;
 
-pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire};
+pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold};
 pub use freshness::{
     BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
 };
-pub use json::{from_json, to_json};
+pub use json::to_json;
 pub use keys::{CellName, CellNameError};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;

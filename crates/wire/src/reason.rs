@@ -14,8 +14,12 @@ pub enum Reason {
     Fault { why: String },
     #[error("camera lost: {why}")]
     CameraLost { why: String },
+    /// The depth camera gives no images.
     #[error("{why}")]
     DepthLost { why: String },
+    /// The depth camera gives images that cannot be registered or paired with colour.
+    #[error("{why}")]
+    DepthUnusable { why: String },
     #[error("{why}")]
     ProviderFallback { why: String },
     #[error(
@@ -25,7 +29,18 @@ pub enum Reason {
     FramesStale { stale: u64, frames: u64 },
     #[error("{corrupt} of the last {frames} frames were corrupt: check the cable and the network")]
     FramesCorrupt { corrupt: u64, frames: u64 },
-    #[error("depth not used: {problem}")]
+    #[error(
+        "{expired} of the last {results} results were too old to act on before they could be \
+         published, and show nothing: see limits.result_valid_ms, use a smaller model, or free the \
+         processor"
+    )]
+    ResultsExpired { expired: u64, results: u64 },
+    #[error(
+        "{missed} of the last {results} results came later than limits.deadline_ms: use a smaller \
+         model, free the processor, or raise it"
+    )]
+    DeadlinesMissed { missed: u64, results: u64 },
+    #[error("depth not used: {problem}{}", depth_setting(problem))]
     DepthNotUsed { problem: DepthProblem },
     #[error("the tool is too large for each of the {packages} packages in view: see [tool]")]
     ToolTooLarge { packages: usize },
@@ -60,9 +75,12 @@ impl Reason {
             Reason::Fault { .. } => "fault",
             Reason::CameraLost { .. } => "camera_lost",
             Reason::DepthLost { .. } => "depth_lost",
+            Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
+            Reason::ResultsExpired { .. } => "results_expired",
+            Reason::DeadlinesMissed { .. } => "deadlines_missed",
             Reason::DepthNotUsed { .. } => "depth_not_used",
             Reason::ToolTooLarge { .. } => "tool_too_large",
             Reason::RecordingStopped { .. } => RECORDING_STOPPED,
@@ -71,6 +89,16 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
         }
+    }
+}
+
+/// Where the support plane's height is set, for problems that it may cause.
+fn depth_setting(problem: &DepthProblem) -> &'static str {
+    match problem {
+        DepthProblem::NotTheSupportPlanes { .. } | DepthProblem::BelowTheSupportPlane { .. } => {
+            "; see scene.support_plane_z_in_base_m and scene.support_plane_in_camera"
+        }
+        DepthProblem::Empty | DepthProblem::OutOfRange { .. } => "",
     }
 }
 

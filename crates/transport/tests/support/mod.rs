@@ -207,9 +207,8 @@ fn package(index: u32, width_px: u32, height_px: u32) -> Package {
         y_max_px: 0.0,
     });
     let contact_px = [cx as f32, cy as f32];
+    let instance = Instance { class_id: index as usize % 4, score: 0.9, bbox, mask };
     Package {
-        track_id: u64::from(index) + 1,
-        instance: Instance { class_id: index as usize % 4, score: 0.9, bbox, mask },
         grasps: Ok(Grasps::new(vec![Grasp {
             contact_px,
             reference_from_grasp: Isometry3::from_parts(
@@ -233,7 +232,7 @@ fn package(index: u32, width_px: u32, height_px: u32) -> Package {
         height_m: Some(0.12),
         position_in_reference: Some(Point3::new(0.4, 0.0, 0.06)),
         size: Some(SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.12 }),
-        occluded_share: 0.0,
         pick_rank: index,
+        ..Package::unplanned(instance, u64::from(index) + 1)
     }
 }

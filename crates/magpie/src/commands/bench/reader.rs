@@ -15,6 +15,9 @@ use magpie_perception::SharedClock;
 /// A result that took longer than this to arrive is lost.
 const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How long results of a bench are valid.
+pub(super) const RESULT_VALID_MAX: Duration = Duration::from_secs(60);
+
 /// A subscriber on a thread of its own, as a controller would have it.
 pub(super) struct Reader {
     arrivals: Receiver<(u64, StampNs)>,
@@ -28,7 +31,9 @@ impl Reader {
         zenoh: ZenohConfig,
         clock: SharedClock,
     ) -> Result<Reader, Failure> {
-        let options = SubscriberOptions::new(cell, zenoh, Arc::clone(&clock));
+        let mut options = SubscriberOptions::new(cell, zenoh, Arc::clone(&clock));
+        // Results of a slow model are to be measured, not refused.
+        options.result_valid_max = RESULT_VALID_MAX;
         let subscriber = PackagesSubscriber::open(options).map_err(Failure::fault)?;
         // Every round waits for its own arrival: more than a few never queue up.
         let (sender, arrivals) = sync_channel(16);

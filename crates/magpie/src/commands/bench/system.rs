@@ -11,11 +11,11 @@ use magpie_transport::ZenohPublisher;
 
 use super::frames::BenchFrames;
 use super::process;
-use super::reader::Reader;
+use super::reader::{RESULT_VALID_MAX, Reader};
 use super::stages::{Round, Run};
 use crate::present::progress;
 use magpie_daemon::config::Config;
-use magpie_daemon::failure::{Failure, Outcome, ended_by};
+use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined};
 use magpie_daemon::model::load_scheduled;
 use magpie_daemon::record::{Recorder, RecordingPublisher};
 use magpie_daemon::run::{open_transport, origin};
@@ -27,7 +27,7 @@ const WARM_UP_ROUNDS: usize = 10;
 pub(super) fn limits(config: &Config, model: &ModelFile, packages: Option<usize>) -> Limits {
     let mut limits = config.limits(model.spec().score_min);
     // Results of a slow model on a busy machine are to be measured, not refused.
-    limits.result_valid_ns = 60_000_000_000;
+    limits.result_valid_ns = u64::try_from(RESULT_VALID_MAX.as_nanos()).expect("a minute");
     if let Some(packages) = packages {
         take_exactly(&mut limits, packages);
     }
@@ -83,7 +83,8 @@ pub(super) fn with_system(
     let counters = Arc::new(Counters::default());
     let scene = frames.scene.clone();
     let (transport, publisher) =
-        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters)?;
+        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters)
+            .map_err(not_joined)?;
     let origin = origin(&config, scene.as_ref(), &session, limits, &transport);
     let recorder = Recorder::start(&config.recording, origin, &clock)?;
     let publisher = RecordingPublisher {
