@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use magpie_network::NetworkError;
 use magpie_perception::Fault;
 
 /// An end that somebody asked for is no failure and exits with 0.
@@ -65,6 +66,11 @@ pub fn ended_by(fault: Fault) -> Failure {
         Fault::ImageSize { .. } => Failure::config(fault),
         fault => Failure::fault(fault),
     }
+}
+
+/// What it means that the network could not be joined.
+pub fn not_joined(error: NetworkError) -> Failure {
+    if error.is_configuration() { Failure::config(error) } else { Failure::fault(error) }
 }
 
 impl From<anyhow::Error> for Failure {

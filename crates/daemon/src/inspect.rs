@@ -81,9 +81,18 @@ impl Tap {
         let (color, stamp) = (frame.color.clone(), frame.stamp);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn_blocking(move || {
-            shared.look(&color, stamp);
-            shared.is_busy.store(false, Ordering::Release);
+            let shared = Looking(shared);
+            shared.0.look(&color, stamp);
         });
+    }
+}
+
+/// One look at a copied frame. However it ends, the next one may begin.
+struct Looking(Arc<Shared>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Release);
     }
 }
 

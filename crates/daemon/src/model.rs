@@ -28,9 +28,12 @@ pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failur
     }
 }
 
-/// Loads and warms the model up. A provider that is not there is a matter of configuration.
+/// Loads and warms the model up. A provider that is not there is a matter of configuration; what may
+/// pass by itself is a fault, and the next start may succeed.
 pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, Failure> {
-    OnnxSession::load(model, options).map_err(|error: SessionError| Failure::config(error))
+    OnnxSession::load(model, options).map_err(|error: SessionError| {
+        if error.may_pass() { Failure::fault(error) } else { Failure::config(error) }
+    })
 }
 
 /// Loads it on a thread of its own, from which the model's threads inherit their scheduling.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::model::{self, load_scheduled};
@@ -36,6 +37,8 @@ use crate::systemd::notify;
 /// The time that systemd is asked for while a model loads, again every [`LOADING_PERIOD`].
 const LOADING_EXTENSION_US: u32 = 30_000_000;
 const LOADING_PERIOD: Duration = Duration::from_secs(10);
+/// Between two tries to join the network.
+const JOIN_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the source ends or `shutdown` completes.
 pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
@@ -59,8 +62,12 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let session = load(&runtime, &model, config)?;
-    let (transport, publisher) =
-        open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters)?;
+    let mut shutdown = pin!(shutdown);
+    let join =
+        || open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters);
+    let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
+        return Ok(());
+    };
     let limits = config.limits(model.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
@@ -120,6 +127,41 @@ fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSes
     session
 }
 
+/// Tries to join the network for as long as waiting can help. `None`: asked to stop meanwhile.
+fn join_patiently<T>(
+    runtime: &Runtime,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    join: impl Fn() -> Result<T, NetworkError>,
+) -> Result<Option<T>, Failure> {
+    let mut reason = String::new();
+    loop {
+        let error = match join() {
+            Ok(joined) => return Ok(Some(joined)),
+            Err(error) if error.may_pass() => error,
+            Err(error) => return Err(not_joined(error)),
+        };
+        let why = one_line(&error.into());
+        let status = format!("waiting for the network: {why}");
+        notify(&[
+            NotifyState::ExtendTimeoutUsec(LOADING_EXTENSION_US),
+            NotifyState::Status(&status),
+        ]);
+        if why != reason {
+            tracing::warn!("{status}");
+            reason = why;
+        }
+        let is_stopped = runtime.block_on(async {
+            tokio::select! {
+                () = shutdown.as_mut() => true,
+                () = tokio::time::sleep(JOIN_PERIOD) => false,
+            }
+        });
+        if is_stopped {
+            return Ok(None);
+        }
+    }
+}
+
 /// Joins zenoh as the cell that the configuration names.
 pub fn open_transport(
     runtime: &Runtime,
@@ -128,7 +170,7 @@ pub fn open_transport(
     session: &OnnxSession,
     clock: &SharedClock,
     counters: &Arc<Counters>,
-) -> Result<(Transport, ZenohPublisher), Failure> {
+) -> Result<(Transport, ZenohPublisher), NetworkError> {
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
         cell: config.cell.clone(),
@@ -143,13 +185,7 @@ pub fn open_transport(
         image_period: config.image_period,
         capture: CaptureLimits::default(),
     };
-    Transport::open(options, runtime.handle()).map_err(|error| match error {
-        // These are faults and no configuration errors: another process may let go of them.
-        NetworkError::EndpointTaken { .. }
-        | NetworkError::CellTaken { .. }
-        | NetworkError::Connect { .. } => Failure::fault(error),
-        error => Failure::config(error),
-    })
+    Transport::open(options, runtime.handle())
 }
 
 /// Starts the thread that carries frames; the receiver hears when and why it ended.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use magpie_camera::{CameraHandle, CameraState, DepthHandle, pair_depth};
+use magpie_camera::{CameraHandle, CameraState, DepthHandle, DepthTrouble, pair_depth};
 use magpie_perception::{Counters, FrameSource, Scene, SharedClock};
 use magpie_recording::{FrameReader, Pace, Playback, StopHandle};
+use magpie_wire::Reason;
 
 use crate::config::{Config, Source};
 use crate::failure::Failure;
 
-/// A simulated cell, made by `magpie simulate`; see `crates/magpie/assets/README.md`.
+/// A simulated cell, made by `magpie simulate`; see `crates/daemon/assets/README.md`.
 pub static DEMO_RECORDING: &[u8] = include_bytes!("../assets/demo.mcap");
 
 /// An open source with what belongs to it.
@@ -66,14 +67,15 @@ impl SourceWatch {
         }
     }
 
-    /// Why frames come without the depth that the configuration names; `None` while it comes.
-    pub fn depth_lost(&self) -> Option<String> {
-        match self {
-            SourceWatch::Camera { depth, .. } => {
-                depth.as_ref().and_then(DepthHandle::trouble).map(|trouble| trouble.to_string())
-            }
-            SourceWatch::Recording { .. } => None,
-        }
+    /// Why frames come without the depth that the configuration names, if they do.
+    pub fn depth_reason(&self) -> Option<Reason> {
+        let SourceWatch::Camera { depth: Some(depth), .. } = self else { return None };
+        let trouble = depth.trouble()?;
+        let why = trouble.to_string();
+        Some(match trouble {
+            DepthTrouble::Lost { .. } | DepthTrouble::Ended { .. } => Reason::DepthLost { why },
+            _ => Reason::DepthUnusable { why },
+        })
     }
 
     /// Grows with each round of reopening a lost camera, and with nothing else that matters here.

@@ -70,27 +70,103 @@ pub enum NetworkError {
     },
 }
 
-/// zenoh's own words on one line, without the place in zenoh's source.
+impl NetworkError {
+    /// Whether what the configuration says is wrong, so that trying again cannot help.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, NetworkError::ConfigFile { .. } | NetworkError::Endpoint { .. })
+    }
+
+    /// Whether it may pass by itself: a router that starts later, an address that comes up with its
+    /// interface.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, NetworkError::Connect { .. } | NetworkError::Open { .. })
+    }
+}
+
+/// zenoh's own words on one line, without the places in zenoh's source.
 pub(crate) fn cause(error: BoxError) -> BoxError {
     let text = error.to_string();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let said = match words.rfind(" at /") {
-        Some(place) if words[place..].contains(".rs:") => &words[..place],
-        _ => words.as_str(),
-    };
-    said.into()
+    let said = without_source_places(&words);
+    key_and_place(&said).unwrap_or(said).into()
+}
+
+/// Takes each ` at /path/of/a/build/file.rs:61.` out, and leaves what follows it.
+fn without_source_places(words: &str) -> String {
+    let mut parts = words.split(" at /");
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(".rs:") {
+            Some((path, after)) if !path.contains(' ') => {
+                said.push_str(after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'));
+            }
+            _ => said.extend([" at /", part]),
+        }
+    }
+    said
+}
+
+/// What is wrong with a key, and where, from the Rust spelling in which zenoh hands on what its
+/// reader of JSON5 says: `JSON error: Message { msg: "...", location: Some(Location { line: 1, ...`.
+fn key_and_place(said: &str) -> Option<String> {
+    let (_, said) = said.split_once("Message { msg: \"")?;
+    let (what, place) = said.rsplit_once("\", location: ")?;
+    let what = what.replace("\\\"", "\"");
+    let place = place.split_once("line: ").and_then(|(_, place)| place.split_once(", column: "));
+    Some(match place {
+        Some((line, column)) => {
+            let column = column.trim_end_matches([' ', '}', ')']);
+            format!("line {line}, column {column}: {what}")
+        }
+        None => what,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn check(zenoh_says: &str, expected: &str) {
+        assert_eq!(cause(zenoh_says.into()).to_string(), expected);
+    }
+
     #[test]
     fn what_zenoh_says_becomes_one_line_without_its_source_path() {
-        let said =
-            " --> 1:26\n  |\n1 | { mode\n  = expected string at /root/zenoh/src/lib.rs:1486.";
-        assert_eq!(cause(said.into()).to_string(), "--> 1:26 | 1 | { mode = expected string");
-        let plain = cause("No such file at /etc/zenoh.json5".into());
-        assert_eq!(plain.to_string(), "No such file at /etc/zenoh.json5");
+        check(
+            " --> 1:26\n  |\n1 | { mode\n  = expected string at /root/zenoh/src/lib.rs:1486.",
+            "--> 1:26 | 1 | { mode = expected string",
+        );
+        check("No such file at /etc/zenoh.json5", "No such file at /etc/zenoh.json5");
+        check("No such file at /etc/my zenoh.rs: 1", "No such file at /etc/my zenoh.rs: 1");
+    }
+
+    #[test]
+    fn what_stands_after_a_source_path_is_kept() {
+        check(
+            "Can not bind to tcp/192.0.2.7:1: [in use (os error 98) at /root/link-1.1/src/tcp.rs:61.] \
+             at /root/zenoh/src/mod.rs:7.",
+            "Can not bind to tcp/192.0.2.7:1: [in use (os error 98)]",
+        );
+    }
+
+    #[test]
+    fn a_key_that_zenoh_does_not_know_is_named_with_its_place() {
+        let zenoh = |text: &str| {
+            let path = std::env::temp_dir().join(format!("magpie-{}.json5", std::process::id()));
+            std::fs::write(&path, text).unwrap();
+            let error = zenoh::Config::from_file(&path).unwrap_err();
+            std::fs::remove_file(path).unwrap();
+            cause(error).to_string()
+        };
+        let said = zenoh("{mode: 'peer',\n listne: {}}");
+        assert!(
+            said.starts_with("line 2, column 2: unknown field `listne`, expected one"),
+            "{said}"
+        );
+        assert!(said.ends_with('`'), "{said}");
+        check(
+            "JSON error: Message { msg: \"a \\\"word\\\"\", location: None } at /zenoh/lib.rs:1.",
+            "a \"word\"",
+        );
     }
 }

@@ -114,15 +114,16 @@ fn insert_endpoints(
 /// Opens a session for a subscriber.
 pub fn open(zenoh: &ZenohConfig) -> Result<Session, NetworkError> {
     let config = zenoh.load()?;
-    let connect = endpoints(&config, "connect/endpoints");
-    zenoh::open(config).wait().map_err(|error| match connect.is_empty() {
-        true => NetworkError::Open { source: cause(error) },
-        false => NetworkError::Connect {
-            tls: connect.contains("tls/") || connect.contains("quic/"),
-            endpoints: connect,
-            source: cause(error),
-        },
-    })
+    zenoh::open(config.clone()).wait().map_err(|error| not_opened(&config, error))
+}
+
+fn not_opened(config: &Config, error: BoxError) -> NetworkError {
+    let connect = endpoints(config, "connect/endpoints");
+    if connect.is_empty() {
+        return NetworkError::Open { source: cause(error) };
+    }
+    let tls = connect.contains("tls/") || connect.contains("quic/");
+    NetworkError::Connect { tls, endpoints: connect, source: cause(error) }
 }
 
 /// Opens the session of the only publisher of `cell`.
@@ -134,7 +135,7 @@ pub fn open_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<Session
         Err(source) if is_address_in_use(&source) => {
             return Err(who_listens(config, listen, cell, source));
         }
-        Err(_) => return open(zenoh),
+        Err(source) => return Err(not_opened(&config, source)),
     };
     if is_published(&session, cell) {
         let through = match endpoints(&config, "connect/endpoints") {
