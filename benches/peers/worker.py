@@ -18,7 +18,7 @@ import numpy as np
 # Unless the command line says otherwise.
 SCORE_MIN = 0.25
 IOU_MAX = 0.7
-# Of the masks of random weights, about four in ten show a pixel; the others are left out by all.
+# With random weights about four masks in ten show a pixel; all programs leave the others out.
 INSTANCES_MAX = 100
 
 

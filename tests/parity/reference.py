@@ -25,7 +25,7 @@ class Letterbox:
         self.image, self.input = np.array(image_size), np.array(input_size)
         fit = (self.input / self.image).min()
         self.content = np.maximum(np.round(self.image * fit), 1).astype(int)
-        # Of each axis: rounding the content makes them differ.
+        # One scale for each axis: rounding the content makes them differ.
         self.scale = self.content / self.image
         # An odd remainder goes to the right and the bottom.
         self.pad = (self.input - self.content) // 2

@@ -301,6 +301,10 @@ fn the_camera_is_found_from_poses_in_metres_millimetres_and_pictures() {
     let far = format!("{},{},{}", truth.x + 0.02, truth.y, truth.z);
     let far = [&verify[..], &BOARD, &["--corner", "8", "--touched", &far]].concat();
     check_refused(&far, 1, &["the tool touched it", "more than 3 mm"]);
+    let mm = truth * 1000.0;
+    let mm = format!("{},{},{}", mm.x, mm.y, mm.z);
+    let mm = [&verify[..], &BOARD, &["--corner", "8", "--touched", &mm]].concat();
+    check_refused(&mm, 1, &["more than 3 mm", "are these millimetres?"]);
 
     // Another lens than the one that the calibration was made with.
     let mut other = cell.info.clone();

@@ -7,7 +7,7 @@ use magpie_camera::{read_image, write_camera_info, write_depth_png, write_png};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage, Distortion, Intrinsics, Mask};
 use serde_json::Value;
 
-use super::{check_refused, magpie, root, succeed, text};
+use super::{check_refused, magpie, program, root, succeed, text};
 
 /// Three frames of the simulated cell, made once.
 static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -78,6 +78,14 @@ fn json_file(path: &Path) -> Value {
 
 fn mask(counts: &Value) -> Mask {
     Mask::from_coco_string(640, 480, counts.as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn what_may_pass_by_itself_is_a_fault_and_no_wrong_configuration() {
+    let output = program().arg("check").env("TMPDIR", "/no/such/folder").output().unwrap();
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("temporary folder"), "{message}");
 }
 
 #[test]
@@ -510,6 +518,9 @@ fn a_bench_of_nothing_or_of_broken_things_says_so_in_a_line() {
     check_refused(&["bench", "--frames", &path("cut.mcap")], 78, &["cut.mcap"]);
     check_refused(&["bench", "--model", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
     assert_eq!(magpie(&["bench", "--rounds", "0"]).status.code(), Some(2));
+    // Before anything else, so that no round is run for nothing.
+    let nowhere = ["bench", "--html", "/nowhere/b.html", "--model", "/nowhere.onnx"];
+    check_refused(&nowhere, 1, &["write /nowhere/b.html"]);
     check_refused(&["bench", "--curves", "/nowhere.onnx"], 78, &["/nowhere.onnx"]);
     check_refused(&["bench", "--against", &path("cut.png")], 1, &["cut.png", "--json"]);
 }

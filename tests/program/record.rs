@@ -171,7 +171,7 @@ fn slow_demo(path: &Path) {
     writer.finish().unwrap();
 }
 
-/// Of the cell's daemon, as soon as there is one.
+/// Watches the cell's daemon, as soon as there is one.
 async fn watcher(cell: &Cell) -> Watcher {
     let connect = ZenohConfig::Connect(vec![cell.endpoint.clone()]);
     let name = CellName::new("demo").unwrap();

@@ -89,6 +89,15 @@ fn results(path: &Path) -> Vec<wire::Packages> {
 }
 
 #[test]
+fn a_replay_does_not_write_over_its_recording() {
+    let belt = Belt::new();
+    let recording = belt.arg("belt.mcap");
+    let before = std::fs::read(belt.path("belt.mcap")).unwrap();
+    check_refused(&["replay", &recording, "--json", &recording], 78, &["written over"]);
+    assert_eq!(std::fs::read(belt.path("belt.mcap")).unwrap(), before);
+}
+
+#[test]
 fn two_replays_give_the_same_bytes_and_so_does_a_replay_of_a_replay() {
     let belt = Belt::new();
     let json = |name: &str| std::fs::read(belt.path(name)).unwrap();
@@ -209,7 +218,7 @@ fn as_recorded_frames_come_at_their_pace_and_what_is_replayed_is_the_same() {
     assert!(took_ns >= 2 * INTERVAL_NS, "three frames took {took_ns} ns: not paced");
     let lines = text(&output.stdout);
     // 1, 2, 4 and 5 were left out by the recorded run.
-    assert!(lines.contains("3 frames replayed; 4 of those between"), "{lines}");
+    assert!(lines.contains("3 frames were replayed; 4 between them are missing"), "{lines}");
     assert!(lines.contains("3 frames compared") && lines.contains(": 0 differ"), "{lines}");
     let before = results(&belt.path("recorded.mcap"));
     let now = results(&belt.path("again.mcap"));
@@ -232,7 +241,8 @@ fn as_recorded_what_comes_while_the_pipeline_is_busy_is_left_out_and_counted() {
     let replayed: Vec<u64> = results(&belt.path("out.mcap")).iter().map(|r| r.sequence).collect();
     assert!(replayed.len() < 9 && replayed.last() == Some(&8), "{replayed:?}");
     let left_out: u64 = replayed.windows(2).map(|pair| pair[1] - pair[0] - 1).sum();
-    let told = format!("{} frames replayed; {left_out} of those between", replayed.len());
+    let told =
+        format!("{} frames were replayed; {left_out} between them are missing", replayed.len());
     assert!(text(&output.stdout).contains(&told), "{told}: {}", text(&output.stdout));
 }
 

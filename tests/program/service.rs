@@ -35,7 +35,8 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         write_zenoh_config(folder.path(), endpoint);
         let text = format!(
-            "cell = \"{cell}\"\n{more}\n[limits]\nframe_age_ms_max = 5000\nresult_valid_ms = 5000\n\
+            "cell = \"{cell}\"\n{more}\n[limits]\nframe_age_ms_max = 5000\ndeadline_ms = 5000\n\
+             result_valid_ms = 5000\n\
              [zenoh]\nconfig = \"zenoh.json5\"\n"
         );
         let config = Config::parse(&folder.path().join("magpie.toml"), &text).unwrap();
@@ -102,6 +103,30 @@ fn newer(subscriber: &mut PackagesSubscriber, last: &wire::Packages) -> wire::Pa
             return message;
         }
     }
+}
+
+#[test]
+fn a_daemon_waits_for_a_router_that_is_not_there_yet_and_stops_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let zenoh = format!(
+        r#"{{mode: "client", connect: {{endpoints: ["{}"]}}, scouting: {{multicast: {{enabled: false}}}}}}"#,
+        free_endpoint()
+    );
+    std::fs::write(folder.path().join("zenoh.json5"), zenoh).unwrap();
+    let text = "[zenoh]\nconfig = \"zenoh.json5\"\n";
+    let config = Config::parse(&folder.path().join("magpie.toml"), text).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let daemon = std::thread::Builder::new().name("daemon".into());
+    let daemon = daemon.spawn(move || {
+        run::run(&config, async {
+            let _ = stopped.await;
+        })
+    });
+    let daemon = daemon.unwrap();
+    std::thread::sleep(Duration::from_secs(8));
+    assert!(!daemon.is_finished(), "{:?}", daemon.join());
+    drop(stop);
+    daemon.join().unwrap().unwrap();
 }
 
 #[test]

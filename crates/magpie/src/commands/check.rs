@@ -7,8 +7,7 @@ use std::time::Duration;
 use magpie_perception::{Counters, InferenceSession, ReferenceFrame, Scene, check_image_size};
 
 use crate::present::output;
-use magpie_daemon::config::RecordingTarget;
-use magpie_daemon::config::{Config, Source};
+use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::model::load_scheduled;
 use magpie_daemon::source::{OpenSource, SourceWatch};

@@ -22,8 +22,7 @@ use crate::present::json::package_json;
 use crate::present::overlay::{Drawn, draw};
 use crate::present::{output, progress, table};
 use magpie_daemon::config::Config;
-use magpie_daemon::failure::ended_by;
-use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::failure::{Failure, Outcome, ended_by};
 use magpie_daemon::model;
 use magpie_network::SystemClock;
 
@@ -66,6 +65,9 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     config.score_min = args.score_min.or(config.score_min);
     let model = model::chosen(args.model.as_deref(), &config)?;
     let paths = Paths::find(args)?;
+    for (picture, overlay) in paths.pictures.iter().zip(&paths.overlays) {
+        overlay.as_ref().map_or(Ok(()), |overlay| output::check_apart(picture, overlay))?;
+    }
     let mut scene = match &args.camera_info {
         Some(path) => {
             let camera_info = read_camera_info(path, None).map_err(Failure::config)?;

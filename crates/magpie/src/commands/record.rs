@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use magpie_daemon::config::Config;
-use magpie_daemon::config::FileLimits;
+use crate::arguments;
+use magpie_daemon::config::{Config, FileLimits};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::run::{self, asked_to_stop};
 
@@ -17,13 +17,13 @@ pub struct RecordArgs {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Stop after this many seconds.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = arguments::count::<u64>)]
     duration_s: Option<u64>,
     /// Stop after this many frames.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = arguments::count::<u64>)]
     frames: Option<u64>,
     /// Stop when the file has this size, a chunk more or less.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = arguments::count::<u64>)]
     size_mb_max: Option<u64>,
 }
 

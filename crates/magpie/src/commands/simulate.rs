@@ -17,8 +17,9 @@ pub struct SimulateArgs {
     /// The same seed gives the same bytes.
     #[arg(long, required_unless_present = "print_recipe")]
     seed: Option<u64>,
+    /// How many scenes, or frames of the belt, to simulate.
     #[arg(long, required_unless_present = "print_recipe",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = crate::arguments::count::<u64>)]
     frames: Option<u64>,
     /// A new folder for a COCO dataset with depth and truth; or, if the name ends in .mcap, a
     /// recording of packages moving on a belt.

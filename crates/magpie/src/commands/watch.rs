@@ -137,6 +137,10 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         latency.total_ns as f64 / 1e6,
         latency.inference_ns as f64 / 1e6
     ))?;
+    if message.published_ns > message.valid_until_ns {
+        let late_ms = (message.published_ns - message.valid_until_ns) / 1_000_000;
+        output::line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
+    }
     if !message.depth_problem.is_empty() {
         output::line(&format!("depth not used: {}", message.depth_problem))?;
     }

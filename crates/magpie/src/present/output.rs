@@ -1,8 +1,21 @@
 //! Printing on standard output.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use magpie_daemon::failure::{Failure, Outcome};
+
+/// Refuses to write over what is read.
+pub fn check_apart(input: &Path, output: &Path) -> Outcome {
+    let is_same = input.canonicalize().is_ok_and(|i| output.canonicalize().is_ok_and(|o| i == o));
+    if is_same {
+        return Err(Failure::Config(anyhow::anyhow!(
+            "{} is read and would be written over; name another output",
+            output.display()
+        )));
+    }
+    Ok(())
+}
 
 /// Prints a line. A reader that has gone away, such as `head`, ends the program quietly.
 pub fn line(text: &str) -> Outcome {

@@ -16,7 +16,7 @@ mod soak;
 mod stages;
 mod system;
 
-use std::num::NonZeroUsize;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -31,6 +31,7 @@ use self::report::Report;
 use self::soak::Soak;
 use self::stages::Run;
 use self::system::{limits, with_system};
+use crate::arguments;
 use crate::present::output;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -50,11 +51,11 @@ pub struct BenchArgs {
     model: Option<PathBuf>,
     /// Simulate a cell with this many packages in view, unless --frames names others, and take the
     /// N best of what non-maximum suppression leaves for packages, whatever their scores.
-    #[arg(long, value_name = "N")]
-    packages: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = arguments::count::<usize>)]
+    packages: Option<usize>,
     /// Frames to measure.
-    #[arg(long, default_value = "300")]
-    rounds: NonZeroUsize,
+    #[arg(long, default_value = "300", value_parser = arguments::count::<usize>)]
+    rounds: usize,
     /// Record into this folder meanwhile, as [recording] would.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -84,26 +85,28 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     config.cell = CellName::new("bench").expect("a valid name");
     config.recording = config.recording.into_ring(args.record.clone());
+    for path in [&args.json, &args.html].into_iter().flatten() {
+        check_writable(path)?;
+    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
     let file = model::chosen(args.model.as_deref(), &config)?;
-    let packages = args.packages.map(NonZeroUsize::get);
     if let Some(models) = &args.curves {
         let frames = args.frames.as_deref().map(|path| BenchFrames::load(Some(path), &config));
         let frames = frames.transpose()?;
-        let curves = curves::measure(&config, &file, models, frames.as_ref(), args.rounds.get())?;
+        let curves = curves::measure(&config, &file, models, frames.as_ref(), args.rounds)?;
         output::line(&curves.table())?;
         write(args.json.as_deref(), || curves.to_json())?;
         return write(args.html.as_deref(), || curves.page());
     }
-    let mut frames = match (&args.frames, packages) {
+    let mut frames = match (&args.frames, args.packages) {
         (None, Some(packages)) => simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?,
         (path, _) => BenchFrames::load(path.as_deref(), &config)?,
     };
     if let Some(size) = args.size {
         frames.scale(size);
     }
-    let limits = limits(&config, &file, packages);
+    let limits = limits(&config, &file, args.packages);
     let mut run = Run::default();
     if let Some(count) = args.soak {
         let mut soak = Soak::new(count);
@@ -113,7 +116,7 @@ pub fn bench(args: &BenchArgs) -> Outcome {
         return soak.verdict();
     }
     with_system(&config, &file, &mut frames, &limits, |system| {
-        system.rounds(args.rounds.get(), &mut run)
+        system.rounds(args.rounds, &mut run)
     })?;
     let report = Report::new(&run, file.spec(), &frames);
     if report.lost == report.rounds {
@@ -127,6 +130,21 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     }
     write(args.json.as_deref(), || report.to_json())?;
     write(args.html.as_deref(), || html::page(&report, &run))
+}
+
+/// Refuses a file that cannot be written before the rounds, not after them. A pipe is left alone:
+/// opening it twice would end its reader's input.
+fn check_writable(path: &Path) -> Outcome {
+    let exists = path.exists();
+    if exists && !path.is_file() && !path.is_dir() {
+        return Ok(());
+    }
+    let open = OpenOptions::new().append(true).create(true).open(path);
+    open.with_context(|| format!("write {}", path.display()))?;
+    if !exists {
+        std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {

@@ -16,6 +16,7 @@ pub(super) enum BoardKind {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct BoardArgs {
+    /// What kind of board it is.
     #[arg(long, value_enum, default_value = "charuco")]
     board: BoardKind,
     /// Squares of a ChArUco board, columns x rows.

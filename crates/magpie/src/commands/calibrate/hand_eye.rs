@@ -35,6 +35,7 @@ enum SetupArg {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HandEyeArgs {
+    /// Whether the camera stands beside the arm, or is on it.
     #[arg(long, value_enum)]
     setup: SetupArg,
     /// One JSON object a line: {"base_from_gripper": [[4x4]], "camera_from_board": [[4x4]]}, or

@@ -31,6 +31,7 @@ pub(super) struct IntrinsicsArgs {
     /// Watch the camera that --config names, and say which views are still wanted.
     #[arg(long, requires = "config")]
     live: bool,
+    /// Configuration with the camera, for --live.
     #[arg(long)]
     config: Option<PathBuf>,
     /// How many views to take with --live.

@@ -24,6 +24,7 @@ pub(super) struct PlaneArgs {
     camera_info: PathBuf,
     #[command(flatten)]
     from: From,
+    /// Configuration with the camera, for --live.
     #[arg(long)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -34,6 +35,7 @@ pub(super) struct PlaneArgs {
     /// The file that `magpie calibrate hand-eye` wrote: it gives the plane's height in base.
     #[arg(long)]
     hand_eye: Option<PathBuf>,
+    /// Print the plane as JSON.
     #[arg(long)]
     json: bool,
 }

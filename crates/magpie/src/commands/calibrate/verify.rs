@@ -36,15 +36,16 @@ pub(super) struct VerifyArgs {
     /// Inner corner to touch, counted row by row from 0; absent: the one nearest to the board's centre.
     #[arg(long)]
     corner: Option<usize>,
-    /// Where the tip of the tool was in base when it touched the corner: x,y,z.
+    /// Where the tip of the tool was in base when it touched the corner: x,y,z in --unit.
     #[arg(long, value_parser = list::<f64, 3>, allow_hyphen_values = true)]
     touched: Option<[f64; 3]>,
-    /// Unit of --touched and of --base-from-gripper.
+    /// Unit of --touched, of --base-from-gripper and of the printed place of the corner.
     #[arg(long, value_enum, default_value = "m")]
     unit: LengthUnit,
     /// A larger error exits with 1.
     #[arg(long, default_value_t = 3.0)]
     limit_mm: f64,
+    /// Print the corner and the error as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -98,12 +99,10 @@ pub(super) fn verify(args: &VerifyArgs) -> Outcome {
         )?;
     } else {
         output::line(&format!(
-            "touch inner corner {} (column {column}, row {row} from the upper left): in base at x \
-             {:.2} y {:.2} z {:.2} mm",
+            "touch inner corner {} (column {column}, row {row} from the upper left): in base at \
+             x,y,z = {}",
             target.id,
-            at.x * 1000.0,
-            at.y * 1000.0,
-            at.z * 1000.0
+            typed(&at, args.unit)
         ))?;
     }
     judge(args, error_mm)
@@ -113,7 +112,7 @@ fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
     let Some(error) = error_mm else {
         return output::line_unless(
             args.json,
-            "then run this again with --touched x,y,z: where the tip was in base",
+            "then run this again with --touched x,y,z: where the tip was in base, in --unit",
         );
     };
     let text = format!(
@@ -124,9 +123,22 @@ fn judge(args: &VerifyArgs, error_mm: Option<Vector3<f64>>) -> Outcome {
         error.z
     );
     if error.norm() > args.limit_mm {
-        return Err(Failure::Fault(anyhow!("{text}, more than {} mm", args.limit_mm)));
+        // No arm reaches further.
+        let is_in_mm = matches!(args.unit, LengthUnit::M) && error.norm() > 20_000.0;
+        let advice = if is_in_mm { ": are these millimetres? then add --unit mm" } else { "" };
+        return Err(Failure::Fault(anyhow!("{text}, more than {} mm{advice}", args.limit_mm)));
     }
     output::line_unless(args.json, &text)
+}
+
+/// A place as --touched takes it, to a hundredth of a millimetre.
+fn typed(at: &Vector3<f64>, unit: LengthUnit) -> String {
+    match unit {
+        LengthUnit::M => format!("{:.5},{:.5},{:.5} m", at.x, at.y, at.z),
+        LengthUnit::Mm => {
+            format!("{:.2},{:.2},{:.2} mm", at.x * 1000.0, at.y * 1000.0, at.z * 1000.0)
+        }
+    }
 }
 
 fn touched_m(args: &VerifyArgs) -> Option<Vector3<f64>> {

@@ -24,8 +24,7 @@ use crate::pictures;
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
 use magpie_daemon::config::Config;
-use magpie_daemon::failure::ended_by;
-use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::failure::{Failure, Outcome, ended_by};
 use magpie_daemon::model;
 use magpie_network::SystemClock;
 use magpie_perception::SharedClock;
@@ -48,7 +47,7 @@ pub struct ExportArgs {
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     interval_s: f64,
     /// Only this many pictures: those that the model is least sure of.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = crate::arguments::count::<u32>)]
     pictures_max: Option<u32>,
     /// How far edges of polygons may stray from the mask, as a share of the root of its area.
     #[arg(long, default_value_t = polygons::TOLERANCE_SHARE, value_parser = share)]

@@ -26,11 +26,9 @@ use tokio::runtime::Runtime;
 
 use crate::present::output;
 use magpie_daemon::config::Config;
-use magpie_daemon::failure::ended_by;
-use magpie_daemon::failure::{Failure, Outcome};
-use magpie_daemon::identity;
-use magpie_daemon::model;
+use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined};
 use magpie_daemon::run::open_transport;
+use magpie_daemon::{identity, model};
 use magpie_network::SystemClock;
 
 use clock::ReplayClock;
@@ -110,13 +108,15 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         results.record_to(path, info, &config.written)?;
     }
     if let Some(path) = &args.json {
+        output::check_apart(&args.file, path)?;
         results.write_json_to(path)?;
     }
     let counters = Arc::new(Counters::default());
     let network = if args.publish {
         let runtime = Runtime::new().map_err(Failure::fault)?;
         let (transport, zenoh) =
-            open_transport(&runtime, &config, scene.as_ref(), &session, &machine, &counters)?;
+            open_transport(&runtime, &config, scene.as_ref(), &session, &machine, &counters)
+                .map_err(not_joined)?;
         transport.status().set(status(&args.file, session.fallback_reason()));
         results.publish_to(zenoh);
         Some((transport, runtime))
@@ -164,8 +164,8 @@ fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counte
     }
     let seen = counters.snapshot();
     output::line_if_read(&format!(
-        "{} frames replayed; {} of those between are not in the recording or were left out, \
-         {} came too late",
+        "{} frames were replayed; {} between them are missing, because the recording does not have \
+         them or the pipeline was busy; {} came too late",
         seen.results_published, seen.frames_superseded, seen.frames_stale
     ))?;
     let Some(verdict) = results.finish()? else { return Ok(()) };
