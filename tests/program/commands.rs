@@ -133,7 +133,7 @@ fn eval_scores_a_dataset_by_type_and_says_how_many_it_saw() {
         let [ap, ap50, ap75, ar] =
             ["ap", "ap50", "ap75", "ar"].map(|metric| report[kind][metric].as_f64().unwrap());
         // AP50 is 0.64 for both, where this was written.
-        assert!(ap50 > 0.4 && ap50 > ap && ap50 > ap75 && ar > ap, "{report}");
+        assert!(ap50 > 0.4 && ap50 > ap && ap50 >= ap75 && ar > ap, "{report}");
     }
 }
 
