@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import UserError
-from .finetune_options import UNIVERSAL, add_options, count
+from .finetune_options import UNIVERSAL, add_options, count, share
 
 # Read when OpenMP loads. On shared cores, threads that wait by spinning made a step take
 # three times as long.
