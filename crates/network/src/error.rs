@@ -49,6 +49,16 @@ pub enum NetworkError {
         source: BoxError,
     },
 
+    #[error(
+        "zenoh endpoints {endpoints} name a protocol that is not spoken here; use tcp/ADDRESS:PORT or \
+         tls/HOST:PORT"
+    )]
+    Protocol {
+        endpoints: String,
+        #[source]
+        source: BoxError,
+    },
+
     #[error("open a zenoh session")]
     Open {
         #[source]
@@ -73,7 +83,12 @@ pub enum NetworkError {
 impl NetworkError {
     /// Whether what the configuration says is wrong, so that trying again cannot help.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, NetworkError::ConfigFile { .. } | NetworkError::Endpoint { .. })
+        matches!(
+            self,
+            NetworkError::ConfigFile { .. }
+                | NetworkError::Endpoint { .. }
+                | NetworkError::Protocol { .. }
+        )
     }
 
     /// Whether it may pass by itself: a router that starts later, an address that comes up with its

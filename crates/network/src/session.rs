@@ -119,6 +119,11 @@ pub fn open(zenoh: &ZenohConfig) -> Result<Session, NetworkError> {
 
 fn not_opened(config: &Config, error: BoxError) -> NetworkError {
     let connect = endpoints(config, "connect/endpoints");
+    // zenoh says so in text only.
+    if error.to_string().contains("not supported for") {
+        let endpoints = format!("{}{connect}", endpoints(config, "listen/endpoints"));
+        return NetworkError::Protocol { endpoints, source: cause(error) };
+    }
     if connect.is_empty() {
         return NetworkError::Open { source: cause(error) };
     }

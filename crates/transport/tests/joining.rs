@@ -149,3 +149,14 @@ fn cell_names_are_one_chunk_of_a_key() {
         assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
     }
 }
+
+#[test]
+fn a_protocol_that_is_not_spoken_is_a_matter_of_configuration() {
+    let opened = TransportOptions {
+        zenoh: ZenohConfig::Listen(vec!["foo/127.0.0.1:1".into()]),
+        ..options("dock", "")
+    };
+    let error = refusal(opened);
+    assert!(error.is_configuration() && !error.may_pass(), "{}", line(&error));
+    assert!(line(&error).contains("foo/127.0.0.1:1"), "{}", line(&error));
+}
