@@ -13,7 +13,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use magpie_perception::{Frame, FrameReport, StampNs};
+use magpie_perception::{Clock, Frame, FrameReport, StampNs};
 use magpie_recording::{RecordingError, RecordingInfo};
 use magpie_wire::{self as wire, Identities, Reason};
 
@@ -38,13 +38,15 @@ pub struct Origin {
 /// An item of the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
-    Status { stamp: StampNs, status: Box<wire::Status> },
+    Status { status: Box<wire::Status>, sent: StampNs, unix_ahead_ns: i64 },
 }
 
 pub(super) struct FrameItem {
     pub(super) frame: Frame,
     pub(super) report: FrameReport,
     pub(super) handed_over: StampNs,
+    /// How far Unix time, which is written down, was ahead of the stamps here.
+    pub(super) unix_ahead_ns: i64,
     pub(super) state: wire::State,
     /// Frames that found the queue full since the last one that did not.
     pub(super) missed_before: u64,
@@ -82,13 +84,13 @@ impl Shared {
 
     /// Ends the recording with this error, and logs it once. `ends_run`: the run is for the sake of
     /// this recording and ends with it; another goes on with it by itself.
-    pub(super) fn fail(&self, error: RecordingError, stamp: StampNs, ends_run: bool) {
+    pub(super) fn fail(&self, error: RecordingError, clock: &dyn Clock, ends_run: bool) {
         let why = one_line(&error.into());
         if ends_run {
             // A run that ends with its recording will log why.
             return self.set_end(End::Failed(why));
         }
-        let at = UNIX_EPOCH + Duration::from_nanos(stamp.0);
+        let at = UNIX_EPOCH + Duration::from_nanos(clock.now().unix_ns(clock.unix_ahead_ns()));
         let at = humantime::format_rfc3339_seconds(at);
         let why = format!("{why}; since {at}, and goes on by itself as soon as it can");
         tracing::error!("{}", Reason::RecordingStopped { why: why.clone() });

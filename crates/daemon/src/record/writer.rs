@@ -39,6 +39,8 @@ pub(super) struct Writer {
     pub(super) missing_because: &'static str,
     /// The stamp of the last frame that was taken from the queue.
     pub(super) newest: StampNs,
+    /// How far Unix time is ahead of the stamps that come, in the file that is written.
+    pub(super) unix_ahead_ns: i64,
 }
 
 /// What is written to, and how it is opened anew after an error.
@@ -85,23 +87,27 @@ impl Writer {
             };
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             match item {
-                Item::Frame(item) => {
-                    (self.newest, now) = (item.frame.stamp, item.handed_over);
+                Item::Frame(mut item) => {
                     self.missing += item.missed_before;
-                    if let Err(error) = self.write_frame(&item) {
+                    now = item.handed_over;
+                    if let Err(error) = self.write_frame(&mut item) {
                         self.lose(1);
                         return Err(error);
                     }
                     self.shared.frames.fetch_add(1, Ordering::Relaxed);
                 }
-                Item::Status { stamp, status } => {
-                    now = stamp;
+                Item::Status { mut status, sent, unix_ahead_ns } => {
+                    self.follow(unix_ahead_ns)?;
+                    now = sent;
+                    let stamp = self.written(sent);
+                    status.sent_ns = stamp.0;
                     self.output().writer(stamp)?.write_status(stamp, &status)?;
                 }
             }
             // The item is written first, so that what is kept shows why it is kept.
             self.keep_if_wanted(now)?;
-            if self.output().is_full(now) {
+            let written_now = self.written(now);
+            if self.output().is_full(written_now) {
                 return Ok(Some(End::Full));
             }
         }
@@ -120,14 +126,14 @@ impl Writer {
             (Ok(()), None) => {}
             (Ok(()), Some(end)) => self.shared.set_end(end),
             (Err(error), _) => {
-                self.shared.fail(error, self.clock.now(), matches!(self.target, Target::File));
+                self.shared.fail(error, self.clock.as_ref(), matches!(self.target, Target::File));
             }
         }
     }
 
     fn fail(&mut self, error: RecordingError) {
         self.missing_because = BROKEN;
-        self.shared.fail(error, self.clock.now(), matches!(self.target, Target::File));
+        self.shared.fail(error, self.clock.as_ref(), matches!(self.target, Target::File));
     }
 
     /// Frames that were taken from the queue and are in no file.
@@ -171,15 +177,31 @@ impl Writer {
 
     fn lose_item(&mut self, item: &Item) {
         if let Item::Frame(item) = item {
-            self.newest = item.frame.stamp;
+            self.newest = self.written(item.frame.stamp);
             // Those are counted already.
             self.missing += item.missed_before;
             self.lose(1);
         }
     }
 
-    fn write_frame(&mut self, item: &FrameItem) -> Result<(), RecordingError> {
-        let FrameItem { frame, report, .. } = item;
+    /// A file has one time: where the clock was set, a ring goes on in a new file, and a recording
+    /// in one file on the time that it began with.
+    fn follow(&mut self, unix_ahead_ns: i64) -> Result<(), RecordingError> {
+        if self.unix_ahead_ns != unix_ahead_ns && self.output().cut()? {
+            self.unix_ahead_ns = unix_ahead_ns;
+        }
+        Ok(())
+    }
+
+    fn written(&self, stamp: StampNs) -> StampNs {
+        StampNs(stamp.unix_ns(self.unix_ahead_ns))
+    }
+
+    fn write_frame(&mut self, item: &mut FrameItem) -> Result<(), RecordingError> {
+        self.follow(item.unix_ahead_ns)?;
+        item.frame.stamp = self.written(item.frame.stamp);
+        self.newest = item.frame.stamp;
+        let FrameItem { frame, report, .. } = &*item;
         let message = self.to_wire(item);
         let results = Results {
             message: &message,
@@ -213,6 +235,7 @@ impl Writer {
             instance_id: &self.origin.instance_id,
             publication: item.report.counters.results_published,
             published: item.handed_over,
+            unix_ahead_ns: self.unix_ahead_ns,
             state: item.state,
             results_superseded: 0,
         };
@@ -297,6 +320,14 @@ impl Output {
         match self {
             Output::File(file) => file.writer.flush(),
             Output::Ring(ring) => ring.flush(),
+        }
+    }
+
+    /// Ends the file, so that the next item begins another one. `false`: there is only one.
+    fn cut(&mut self) -> Result<bool, RecordingError> {
+        match self {
+            Output::File(_) => Ok(false),
+            Output::Ring(ring) => ring.cut().map(|()| true),
         }
     }
 
