@@ -510,7 +510,7 @@ fn a_bench_of_nothing_or_of_broken_things_says_so_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let empty = folder.path().to_str().unwrap();
-    check_refused(&["bench", "--frames", empty], 1, &[empty, "no frames", ".png"]);
+    check_refused(&["bench", "--frames", empty], 1, &[empty, "no frames", "pictures"]);
     check_refused(&["bench", "--frames", "/nowhere"], 78, &["/nowhere"]);
     std::fs::write(path("cut.png"), "no picture").unwrap();
     check_refused(&["bench", "--frames", empty], 1, &["cut.png"]);

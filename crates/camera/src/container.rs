@@ -96,9 +96,11 @@ fn find(bytes: &[u8]) -> Result<Found, ImageProblem> {
         return webp(bytes).ok_or_else(|| truncated("WebP"));
     }
     // The decoders of the others notice by themselves when something is missing.
-    if let Some(directory) = Directory::of(bytes) {
-        let orientation = directory.orientation().map(|(value, _)| value);
-        return Ok(Found { format: Format::Tiff, size_px: directory.size_px(), orientation });
+    if bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*") {
+        let directory = Directory::of(bytes);
+        let size_px = directory.as_ref().and_then(Directory::size_px);
+        let orientation = directory.and_then(|directory| Some(directory.orientation()?.0));
+        return Ok(Found { format: Format::Tiff, size_px, orientation });
     }
     if bytes.starts_with(b"BM") {
         return Ok(plain(Format::Bmp, bmp_size(bytes)));

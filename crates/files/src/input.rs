@@ -34,25 +34,32 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Refuses what [`read`] would refuse, for a file that a library opens by its path.
+pub fn check_input(path: &Path, bytes_max: u64) -> io::Result<()> {
+    open_bounded(path, bytes_max).map(drop)
+}
+
 /// The whole of a file that has at most so many bytes.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let too_large = |found: u64| {
-        let why =
-            format!("it has {found} bytes, and {bytes_max} are the most; is it the right file?");
-        io::Error::new(ErrorKind::FileTooLarge, why)
-    };
-    let length = file.metadata()?.len();
-    if length > bytes_max {
-        return Err(too_large(length));
-    }
+    let file = open_bounded(path, bytes_max)?;
     let mut bytes = Vec::new();
     // One byte more than allowed shows a file that grew, or that does not know its length.
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(too_large(bytes.len() as u64));
+        return Err(too_large(bytes.len() as u64, bytes_max));
     }
     Ok(bytes)
+}
+
+fn open_bounded(path: &Path, bytes_max: u64) -> io::Result<File> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    if length > bytes_max { Err(too_large(length, bytes_max)) } else { Ok(file) }
+}
+
+fn too_large(found: u64, bytes_max: u64) -> io::Error {
+    let why = format!("it has {found} bytes, and {bytes_max} are the most; is it the right file?");
+    io::Error::new(ErrorKind::FileTooLarge, why)
 }
 
 /// [`read`], for text in UTF-8.

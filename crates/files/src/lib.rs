@@ -13,5 +13,5 @@
 mod input;
 mod output;
 
-pub use input::{TEXT_BYTES_MAX, note_input, open, read, read_text};
+pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
 pub use output::{OutputFile, check_output, create_empty_folder, write};

@@ -59,8 +59,8 @@ impl ZenohConfig {
             }
             File(path) | FileListening { path, .. } | FileAsClient { path, .. } => {
                 // zenoh would wait for a named pipe, or read a device, for ever.
-                let readable = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX);
-                readable.map_err(BoxError::from).and_then(|_text| Config::from_file(path)).map_err(
+                let readable = magpie_files::check_input(path, magpie_files::TEXT_BYTES_MAX);
+                readable.map_err(BoxError::from).and_then(|()| Config::from_file(path)).map_err(
                     |error| NetworkError::ConfigFile { path: path.clone(), source: cause(error) },
                 )?
             }

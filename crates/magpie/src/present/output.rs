@@ -11,8 +11,12 @@ use magpie_wire::printable_lines;
 
 /// Refuses, before the work for it is done, an output that [`write`] would refuse.
 pub fn check(path: &Path) -> Outcome {
-    let checked = magpie_files::check_output(path);
-    checked.with_context(|| format!("write {}", path.display())).map_err(Failure::Config)
+    magpie_files::check_output(path).map_err(|error| {
+        // A folder that is missing may come; a name that is refused stays refused.
+        let is_refused = error.kind() == ErrorKind::InvalidInput;
+        let error = anyhow::Error::new(error).context(format!("write {}", path.display()));
+        if is_refused { Failure::Config(error) } else { Failure::Fault(error) }
+    })
 }
 
 /// Writes a whole file, or leaves everything as it was.

@@ -105,3 +105,17 @@ pub fn packages(packages: &Packages, class_names: &[String]) -> String {
     }
     table.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_from_outside_is_one_line_of_printable_text() {
+        let mut table = new(&["type"]);
+        table.add_row([Cell::new("box\u{1b}[2J\n| forged |")]);
+        let shown = table.to_string();
+        assert!(shown.contains("box\\u001b[2J\\n| forged |"), "{shown}");
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+    }
+}

@@ -47,7 +47,7 @@ impl BenchFrames {
         }?;
         if loaded.frames.is_empty() {
             return Err(Failure::fault(anyhow!(
-                "bench {}: it holds no frames; name a folder of .jpg or .png files, or an MCAP \
+                "bench {}: it holds no frames; name a folder of pictures, or an MCAP \
                  recording",
                 loaded.name
             )));

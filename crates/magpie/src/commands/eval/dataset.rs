@@ -25,6 +25,8 @@ pub(super) struct LabelledDataset {
     labelled_throughout: HashSet<u64>,
 }
 
+/// Five times the largest set of labels that we know of, COCO's own.
+const LABELS_BYTES_MAX: u64 = 2_000_000_000;
 /// Empty outlines beyond these are only counted.
 const EMPTY_NAMED_MAX: usize = 20;
 
@@ -58,7 +60,11 @@ impl LabelledDataset {
 }
 
 fn read_coco(path: &Path) -> anyhow::Result<COCO> {
-    let mut coco = COCO::new(path).with_context(|| {
+    let read = || {
+        magpie_files::check_input(path, LABELS_BYTES_MAX)?;
+        COCO::new(path).map_err(anyhow::Error::from)
+    };
+    let mut coco = read().with_context(|| {
         let path = path.display();
         format!("read COCO annotations {path} (JSON with images, annotations, categories)")
     })?;
