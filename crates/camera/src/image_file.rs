@@ -20,7 +20,7 @@ use opencv::prelude::*;
 
 use crate::container::{Container, PngHeader};
 use crate::errors::{ImageError, ImageProblem};
-use crate::pixels::bgr_from_mat;
+use crate::pixels::{bgr_from_mat, millimetres};
 
 /// Reads a colour or grey image file, JPEG or PNG.
 pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
@@ -34,9 +34,10 @@ pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
-/// Reads a depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
-pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
-    let read = || decode_depth(&std::fs::read(path).map_err(ImageProblem::Io)?);
+/// Reads a depth image file: 16-bit PNG, one step of which is `unit_m` metres; 0 and 65535 where
+/// nothing was measured.
+pub fn read_depth_png(path: &Path, unit_m: f64) -> Result<DepthImage, ImageError> {
+    let read = || decode_depth(&std::fs::read(path).map_err(ImageProblem::Io)?, unit_m);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
@@ -49,7 +50,7 @@ pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
 
-/// Writes the file that [`read_depth_png`] reads.
+/// Writes the file that [`read_depth_png`] reads in millimetres.
 pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError> {
     let write = || {
         let (rows, cols) = (side(depth.height_px()), side(depth.width_px()));
@@ -84,6 +85,16 @@ pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
         return Err(ImageProblem::SixteenBitColor);
     }
     bgr_from_mat(&decode(bytes, imgcodecs::IMREAD_COLOR, container.format())?)
+}
+
+/// Decodes a picture that a camera compressed, as its sensor took it.
+pub(crate) fn decode_jpeg(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
+    match Container::of(bytes)? {
+        Container::Jpeg => {}
+        other => return Err(ImageProblem::NotJpeg { found: other.format() }),
+    }
+    let flags = imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_IGNORE_ORIENTATION;
+    bgr_from_mat(&decode(bytes, flags, "JPEG")?)
 }
 
 fn decode_sensor_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
@@ -122,14 +133,15 @@ fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImagePr
     if mat.empty() { Err(ImageProblem::Undecodable { format }) } else { Ok(mat) }
 }
 
-fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
+fn decode_depth(bytes: &[u8], unit_m: f64) -> Result<DepthImage, ImageProblem> {
     match Container::of(bytes)? {
         Container::Png(PngHeader { bits: 16, channels: "grey" }) => {}
         other => return Err(ImageProblem::NotDepth { found: other.describe() }),
     }
     let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
     let size = mat.size()?;
-    let data_mm = mat.data_typed::<u16>()?.to_vec();
+    let values = mat.data_typed::<u16>()?.iter();
+    let data_mm = values.map(|&value| millimetres(value, unit_m)).collect();
     DepthImage::new(size.width.unsigned_abs(), size.height.unsigned_abs(), data_mm)
         .map_err(|_| ImageProblem::Empty)
 }
