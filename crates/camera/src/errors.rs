@@ -128,9 +128,7 @@ pub enum ImageProblem {
     Undecodable { format: &'static str },
     #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
     SixteenBitColor,
-    #[error(
-        "a depth image must be a PNG with one channel of 16 bits; this is {found}"
-    )]
+    #[error("a depth image must be a PNG with one channel of 16 bits; this is {found}")]
     NotDepth { found: String },
     #[error(
         "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \

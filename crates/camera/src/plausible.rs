@@ -97,8 +97,7 @@ impl Grey<'_> {
     fn period(&self, direction: (usize, usize)) -> Option<usize> {
         let apart = |distance: usize| {
             let (dx, dy) = (distance * direction.0, distance * direction.1);
-            let pairs =
-                self.places().filter(|&(x, y)| x + dx < self.width && y + dy < self.height);
+            let pairs = self.places().filter(|&(x, y)| x + dx < self.width && y + dy < self.height);
             let (sum, count) = pairs.fold((0, 0), |(sum, count), (x, y)| {
                 let step = self.at(x, y).abs_diff(self.at(x + dx, y + dy));
                 (sum + u64::from(step), count + 1)
@@ -135,7 +134,9 @@ mod tests {
     #[test]
     fn a_scene_is_plausible_and_so_is_a_noisy_one() {
         assert_eq!(picture_doubts(&grey(320, 240, scene)), []);
-        let noise = |x: u32, y: u32| (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503) ^ (x * y)) as u8;
+        let noise = |x: u32, y: u32| {
+            (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503) ^ (x * y)) as u8
+        };
         assert_eq!(picture_doubts(&grey(320, 240, noise)), []);
     }
 

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::open;
-use magpie_camera::{CameraConfig, CameraState, GStreamerConfig, LiveConfig, LiveLimits, LiveSource};
+use magpie_camera::{
+    CameraConfig, CameraState, GStreamerConfig, LiveConfig, LiveLimits, LiveSource,
+};
 use peers::{Peer, check_loss_and_return};
 
 const PACKAGES: &str = "aravis-tools libaravis-0.8-0 gstreamer1.0-plugins-base";

@@ -50,8 +50,26 @@ fn caps(media: &str, format: &str) -> String {
 #[test]
 fn every_raw_format_becomes_the_same_picture() {
     let formats = [
-        "BGR", "RGB", "BGRx", "RGBA", "ARGB", "I420", "YV12", "NV12", "NV21", "YUY2", "UYVY",
-        "Y42B", "Y444", "I420_10LE", "P010_10LE", "I422_10LE", "v210", "v308", "AYUV", "RGB16",
+        "BGR",
+        "RGB",
+        "BGRx",
+        "RGBA",
+        "ARGB",
+        "I420",
+        "YV12",
+        "NV12",
+        "NV21",
+        "YUY2",
+        "UYVY",
+        "Y42B",
+        "Y444",
+        "I420_10LE",
+        "P010_10LE",
+        "I422_10LE",
+        "v210",
+        "v308",
+        "AYUV",
+        "RGB16",
     ];
     for format in formats {
         // RGB16 has five bits of red and blue.
@@ -130,7 +148,12 @@ fn gstreamers_own_words_say_why_no_frame_comes() {
     let jpeg = "video/x-raw,format=I420,width=64,height=48,framerate=30/1 ! jpegenc ! decodebin";
     let asked = "video/x-raw,format=I420,width=640";
     let impossible = format!("videotestsrc is-live=true ! {jpeg} ! {asked} ! appsink");
-    let parts = ["not-negotiated", "then for video/x-raw, format=I420, width=640", "its source offers", "px at"];
+    let parts = [
+        "not-negotiated",
+        "then for video/x-raw, format=I420, width=640",
+        "its source offers",
+        "px at",
+    ];
     check_ended(&impossible, &parts);
 }
 
@@ -168,7 +191,10 @@ fn depth_keeps_its_sixteen_bits_and_other_pixels_are_no_depth() {
 #[test]
 fn what_a_source_offers_is_told() {
     let offers = config("videotestsrc ! appsink").offers();
-    assert!(offers.iter().any(|line| line.contains("Bayer") || line.contains("bggr")), "{offers:?}");
+    assert!(
+        offers.iter().any(|line| line.contains("Bayer") || line.contains("bggr")),
+        "{offers:?}"
+    );
     assert!(offers[0].contains(" px at "), "{offers:?}");
     assert!(config("v4l2src device=/dev/video99 ! appsink").offers().is_empty());
 }
@@ -183,7 +209,9 @@ fn the_pipelines_of_the_documents_are_read_as_far_as_their_elements_exist() {
         let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
         let page = std::fs::read_to_string(path).unwrap();
         let pipelines = page.lines().filter_map(|line| {
-            line.trim_start_matches("# ").strip_prefix("pipeline = ").map(|one| one.trim_matches('"'))
+            line.trim_start_matches("# ")
+                .strip_prefix("pipeline = ")
+                .map(|one| one.trim_matches('"'))
         });
         for pipeline in pipelines {
             read += 1;

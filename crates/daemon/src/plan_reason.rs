@@ -26,15 +26,16 @@ fn reason(packages: &Packages) -> Option<Reason> {
     let doubtful = || doubt_packages(packages).map(|doubt| Reason::ScaleDoubtful { doubt });
     let too_large = Some(GraspRefusal::ToolTooLarge);
     let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal() == too_large);
-    depth.or_else(doubtful).or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
+    depth
+        .or_else(doubtful)
+        .or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use magpie_perception::{
-        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, SizeM, StampNs,
-        StampSource,
+        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, SizeM, StampNs, StampSource,
     };
 
     fn frame(refusals: &[Option<GraspRefusal>], depth_problem: Option<DepthProblem>) -> Packages {

@@ -13,7 +13,11 @@ pub(crate) fn score(text: &str) -> Result<f32, String> {
 pub(crate) fn depth_unit(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     UNIT_M.contains(&value).then_some(value).ok_or_else(|| {
-        format!("{text} is not between {} and {} m; millimetres are 0.001", UNIT_M.start(), UNIT_M.end())
+        format!(
+            "{text} is not between {} and {} m; millimetres are 0.001",
+            UNIT_M.start(),
+            UNIT_M.end()
+        )
     })
 }
 

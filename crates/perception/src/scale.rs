@@ -15,7 +15,9 @@ const BELOW_M_MAX: f64 = 0.3;
 /// Why the unit of depth, or the support plane, seems to be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum ScaleDoubt {
-    #[error("what packages lie on is {distance_m:.3} m from the camera; is the unit of depth right?")]
+    #[error(
+        "what packages lie on is {distance_m:.3} m from the camera; is the unit of depth right?"
+    )]
     Plane { distance_m: f64 },
     /// `length_m`: the longest side of the median package.
     #[error("packages measure {length_m:.2} m at the median; is the unit of depth right?")]

@@ -108,8 +108,8 @@ fn check_memory(caps: &CapsRef) -> Result<(), String> {
 
 fn raw_decoder(caps: &CapsRef) -> Result<Box<Decode<BgrImage>>, String> {
     let name = format_name(caps);
-    let info =
-        VideoInfo::from_caps(caps).map_err(|_| format!("the pipeline's caps {caps} are no picture"))?;
+    let info = VideoInfo::from_caps(caps)
+        .map_err(|_| format!("the pipeline's caps {caps} are no picture"))?;
     let interlace = info.interlace_mode();
     if matches!(interlace, VideoInterlaceMode::Fields | VideoInterlaceMode::Alternate) {
         return Err(format!("the pipeline delivers half pictures of {name}; add `deinterlace`"));
@@ -238,8 +238,7 @@ fn map<'a>(
     if buffer.meta::<VideoMeta>().is_none() && buffer.size() != info.size() {
         return Err(mismatch());
     }
-    let frame =
-        VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| mismatch())?;
+    let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| mismatch())?;
     let is_as_said = (frame.width(), frame.height(), frame.format())
         == (info.width(), info.height(), info.format());
     if is_as_said { Ok(frame) } else { Err(mismatch()) }

@@ -7,8 +7,8 @@
 //! it left in the slot of `latest_frame`.
 
 pub(crate) mod attempt;
-mod capture;
 mod caps;
+mod capture;
 pub(crate) mod device;
 pub(crate) mod gstreamer;
 mod latest_frame;

@@ -26,10 +26,7 @@ struct OpenCvDevice<I> {
 /// OpenCV converts what the driver delivers.
 pub(super) fn color_device(capture: VideoCapture) -> Result<Box<dyn Device<Images>>, DeviceError> {
     let (size_px, fourcc) = (size_px(&capture)?, fourcc(&capture)?);
-    device(
-        capture,
-        Box::new(move |mat| converted(mat, size_px, &fourcc).map(Images::from)),
-    )
+    device(capture, Box::new(move |mat| converted(mat, size_px, &fourcc).map(Images::from)))
 }
 
 /// `unit_m` is one step of the 16-bit values.
@@ -121,8 +118,7 @@ mod tests {
         let image = converted(&mat(2, 4, CV_8UC3), (4, 2), "YUYV").unwrap();
         assert_eq!((image.width_px(), image.pixel(3, 1)), (4, [7; 3]));
         // Planes of YUV 4:2:0, a compressed picture, sixteen bits, and a picture of another size.
-        let unconverted =
-            [(3, 4, CV_8UC1), (1, 999, CV_8UC1), (2, 4, CV_16UC1), (3, 4, CV_8UC3)];
+        let unconverted = [(3, 4, CV_8UC1), (1, 999, CV_8UC1), (2, 4, CV_16UC1), (3, 4, CV_8UC3)];
         for (rows, cols, kind) in unconverted {
             let problem = converted(&mat(rows, cols, kind), (4, 2), "NV12").unwrap_err();
             let message = problem.to_string();

@@ -91,7 +91,8 @@ impl Parsed {
             stream: None,
         };
         if device.pipeline.0.set_state(State::Playing).is_err() {
-            let words = device.trouble().unwrap_or_else(|| "the pipeline does not start".to_owned());
+            let words =
+                device.trouble().unwrap_or_else(|| "the pipeline does not start".to_owned());
             return Err(DeviceError::Unavailable(words));
         }
         Ok(Box::new(device))
@@ -222,8 +223,12 @@ impl<I> Running<I> {
     /// What the pipeline asks for, and what its sources have.
     fn wishes(&self) -> String {
         let bin = self.pipeline.0.upcast_ref::<gst::Bin>();
-        let asked: Vec<String> =
-            bin.iterate_all_by_element_factory_name("capsfilter").into_iter().flatten().map(caps_of).collect();
+        let asked: Vec<String> = bin
+            .iterate_all_by_element_factory_name("capsfilter")
+            .into_iter()
+            .flatten()
+            .map(caps_of)
+            .collect();
         let offered = offers_of(bin);
         let mut words = String::new();
         if !asked.is_empty() {

@@ -70,7 +70,9 @@ impl Device<Images> for Fake {
         match self.now {
             Act::Waiting => {}
             Act::Die => return Err(DeviceError::Unavailable("cable out".into())),
-            Act::Undecodable => return Err(DeviceError::Misconfigured("H.264 is no picture".into())),
+            Act::Undecodable => {
+                return Err(DeviceError::Misconfigured("H.264 is no picture".into()));
+            }
             Act::Hang => loop {
                 std::thread::park();
             },

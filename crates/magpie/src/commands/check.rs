@@ -108,8 +108,7 @@ fn check_source(
         )));
     }
     let began = clock.now();
-    let is_patient =
-        || Duration::from_nanos(clock.now().since_ns(began)) < DEPTH_TIME_MAX;
+    let is_patient = || Duration::from_nanos(clock.now().since_ns(began)) < DEPTH_TIME_MAX;
     let mut frame = open.frames.next_frame().map_err(source_ended)?;
     while let Some(without) = &frame
         && config.depth.is_some()
@@ -139,9 +138,12 @@ fn found(frame: &Frame, packages: &Packages) -> String {
         (Some(_), Some(_)) => "depth not used".to_owned(),
         (Some(depth), None) => {
             let mut mm: Vec<u16> = depth.data_mm().iter().copied().filter(|mm| *mm > 0).collect();
-            let middle = mm.len() / 2;
-            let median_m = mm.select_nth_unstable(middle).1;
-            format!("depth of {:.2} m at the median", f64::from(*median_m) / 1000.0)
+            mm.sort_unstable();
+            let median = mm.get(mm.len() / 2).map(|mm| f64::from(*mm) / 1000.0);
+            median.map_or_else(
+                || "depth without a measurement".to_owned(),
+                |median_m| format!("depth of {median_m:.2} m at the median"),
+            )
         }
     };
     format!("{} packages, {depth}", packages.packages.len())

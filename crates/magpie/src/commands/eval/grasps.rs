@@ -49,7 +49,8 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let bar = progress::bar(frames.len() as u64, "frames");
     let mut report = Report::default();
     for frame in &frames {
-        let image = read_frame(&frame.color, Some((&frame.depth, DEPTH_UNIT_M)), StampNs::default())?;
+        let image =
+            read_frame(&frame.color, Some((&frame.depth, DEPTH_UNIT_M)), StampNs::default())?;
         let packages = match &mut detector {
             None => planned(frame, &image, &limits),
             Some(detector) => detector.detect(frame, &image)?,
