@@ -14,6 +14,7 @@ use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, source_ended};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::SystemClock;
@@ -31,6 +32,7 @@ const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
 const GRACE: Duration = Duration::from_secs(1);
 
 pub fn check(args: &CheckArgs) -> Outcome {
+    check_descriptors()?;
     let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     say(
         "configuration",
