@@ -25,7 +25,8 @@ pub fn read_camera_info(
     frame_id: Option<&str>,
 ) -> Result<CameraInfo, CameraInfoError> {
     let read = || {
-        let bytes = std::fs::read(path).map_err(CameraInfoProblem::Io)?;
+        let bytes = magpie_files::read(path, magpie_files::TEXT_BYTES_MAX)
+            .map_err(CameraInfoProblem::Io)?;
         let (info, doubts) = parse_with_doubts(&String::from_utf8_lossy(&bytes), frame_id)?;
         for doubt in doubts {
             tracing::warn!("{}: {doubt}", path.display());
@@ -37,7 +38,8 @@ pub fn read_camera_info(
 
 /// Writes the file that ROS and [`read_camera_info`] read.
 pub fn write_camera_info(path: &Path, info: &CameraInfo) -> Result<(), CameraInfoError> {
-    let write = || std::fs::write(path, format_camera_info(info)?).map_err(CameraInfoProblem::Io);
+    let write =
+        || magpie_files::write(path, format_camera_info(info)?).map_err(CameraInfoProblem::Io);
     write().map_err(|source| CameraInfoError { action: "write", path: path.to_owned(), source })
 }
 

@@ -10,6 +10,7 @@ use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::SystemClock;
@@ -25,6 +26,7 @@ pub struct CheckArgs {
 const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
 
 pub fn check(args: &CheckArgs) -> Outcome {
+    check_descriptors()?;
     let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     say(
         "configuration",
