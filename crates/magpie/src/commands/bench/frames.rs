@@ -159,3 +159,41 @@ fn scale_camera_info(info: &mut CameraInfo, width_px: u32, height_px: u32) {
     };
     (info.width_px, info.height_px) = (width_px, height_px);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_keeps_constants_and_slopes_and_never_mixes_depths() {
+        // Ten a pixel: a pixel half as fine lies between two of the old ones.
+        let ramp: Vec<u8> = (0..8 * 4_u8).flat_map(|at| [10 * (at % 8), 7, 200]).collect();
+        let half = scale_color(&BgrImage::new(8, 4, ramp).unwrap(), 4, 2);
+        for (at, pixel) in half.data().chunks(3).enumerate() {
+            assert_eq!(&pixel[1..], [7, 200]);
+            let expected = 20 * u8::try_from(at % 4).unwrap() + 5;
+            let inside = (1..3).contains(&(at % 4));
+            assert!(!inside || pixel[0].abs_diff(expected) <= 1, "{pixel:?} for {expected}");
+        }
+        let blocks: Vec<u16> = (0..8 * 4_u16).map(|at| 100 * (at % 8 / 2) + at / 16).collect();
+        let half = scale_depth(&DepthImage::new(8, 4, blocks).unwrap(), 4, 2);
+        assert_eq!(half.data_mm(), [0, 100, 200, 300, 1, 101, 201, 301]);
+    }
+
+    /// The picture's edges stay its edges: at -0.5 and at its size less a half.
+    #[test]
+    fn a_scaled_lens_sees_the_same_rays_at_the_same_shares_of_the_picture() {
+        let mut info = CameraInfo {
+            camera_name: "test".into(),
+            frame_id: "test".into(),
+            width_px: 640,
+            height_px: 480,
+            intrinsics: Intrinsics { fx_px: 600.0, fy_px: 610.0, cx_px: 321.0, cy_px: 236.0 },
+            distortion: magpie_perception::Distortion::default(),
+        };
+        let before = info.ray(639.5, 100.0);
+        scale_camera_info(&mut info, 320, 120);
+        let after = info.ray(319.5, 24.625);
+        assert!((before - after).norm() < 1e-12, "{before} is not {after}");
+    }
+}

@@ -71,6 +71,9 @@ pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure>
     let text = magpie_files::read_text(path, PAIRS_BYTES_MAX).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
+    if let Some(why) = of_others(&text) {
+        return Err(Failure::Config(anyhow!("{}: {why}", path.display())));
+    }
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = PairsFile { entries: Vec::new(), unused_keys: BTreeSet::new() };
     for (index, line) in pose::without_mark(&text).lines().enumerate() {
@@ -92,6 +95,41 @@ pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure>
         file.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
     }
     Ok(file)
+}
+
+const LINE: &str = "write one JSON object a line: {\"base_from_gripper\": {\"translation\": [x, y, z], \
+                    \"quaternion_xyzw\": [qx, qy, qz, qw]}, \"camera_from_board\": {...}}";
+
+/// What to do with the samples of other programs.
+fn of_others(text: &str) -> Option<String> {
+    let first = pose::without_mark(text).lines().find(|line| {
+        !line.trim().is_empty() && !pose::is_comment(line) && !line.starts_with('%')
+    })?;
+    let is_number = |word: &str| word.trim().parse::<f64>().is_ok();
+    let words: Vec<&str> = first.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    let is_header = words.len() == 8 && words[0].trim() == "t";
+    if is_header || (words.len() == 8 && words.iter().all(|word| is_number(word))) {
+        return Some(format!(
+            "these are poses of ethz-asl's hand_eye_calibration (t, x, y, z, qx, qy, qz, qw), of \
+             which there are two files, aligned line by line; {LINE}, with the numbers of one line \
+             of each"
+        ));
+    }
+    if ["hand_world_samples", "camera_marker_samples", "samples:"]
+        .iter()
+        .any(|key| text.contains(key))
+        && !first.trim_start().starts_with('{')
+    {
+        return Some(format!(
+            "these are samples of easy_handeye; {LINE}, with `robot` (or hand_world) and `tracking` \
+             (or camera_marker) of one sample each"
+        ));
+    }
+    (text.contains("FloatMatrix") || text.contains("PoseState")).then(|| {
+        "this is one pose of Zivid; write a line for each stop that names its file: \
+         {\"base_from_gripper\": \"pos01.yaml\", \"image\": \"img01.png\"}"
+            .into()
+    })
 }
 
 /// Reads one entry, and removes from `fields` what it has used.
