@@ -1,5 +1,41 @@
 //! Values that several commands take from the command line.
 
+use std::path::PathBuf;
+
+use magpie_daemon::config::Config;
+use magpie_network::ZenohConfig;
+
+/// How a command that connects joins zenoh.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZenohArgs {
+    /// Join zenoh as this json5 file of zenoh's says, with its certificates and its namespace; absent:
+    /// as the configuration says, else on loopback.
+    #[arg(long = "zenoh", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl ZenohArgs {
+    /// The file goes before what the configuration names.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(file) = &self.file {
+            config.zenoh = ZenohConfig::File(file.clone());
+        }
+    }
+
+    pub(crate) fn reader(&self, endpoint: Option<&str>) -> ZenohConfig {
+        ZenohConfig::reader(self.file.clone(), endpoint.map(str::to_owned))
+    }
+
+    /// Where a reader looks, for a message.
+    pub(crate) fn place(&self, endpoint: Option<&str>) -> String {
+        match (endpoint, &self.file) {
+            (Some(endpoint), _) => endpoint.to_owned(),
+            (None, Some(file)) => file.display().to_string(),
+            (None, None) => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
+        }
+    }
+}
+
 /// A score given on the command line.
 pub(crate) fn score(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
