@@ -257,6 +257,7 @@ fn counts(count: usize, scene: Option<&Scene>) -> Vec<usize> {
             instance_id: "1",
             publication: 1,
             published: StampNs(0),
+            unix_ahead_ns: 0,
             state: wire::State::Ok,
             results_superseded: 0,
         };

@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::clock_watch::ClockWatch;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
@@ -90,6 +91,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
         plan_reason,
+        clock: ClockWatch::start(&clock),
         keep,
     };
     tracing::info!(

@@ -147,6 +147,11 @@ impl Ring {
         self.current.as_mut().map_or(Ok(()), |segment| segment.writer.flush())
     }
 
+    /// Closes the segment being written; the next frame begins another one, whatever its stamp.
+    pub fn cut(&mut self) -> Result<(), RecordingError> {
+        self.close()
+    }
+
     /// Closes the segment being written.
     pub fn finish(mut self) -> Result<(), RecordingError> {
         self.close()

@@ -22,7 +22,8 @@ mod reason;
 
 pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold};
 pub use freshness::{
-    BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
+    BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
+    StaleReason,
 };
 pub use json::to_json;
 pub use keys::{CellName, CellNameError};

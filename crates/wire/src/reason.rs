@@ -66,6 +66,13 @@ pub enum Reason {
          the view of them; if it is clear, the camera was knocked: calibrate again"
     )]
     FiducialsUnseen { looks: u32, period_s: f64 },
+    #[error(
+        "the machine's clock was set {} by {:.3} s; results follow it. Where that was not wanted, look \
+         at the machine's time synchronisation",
+        if *by_s < 0.0 { "back" } else { "forward" },
+        by_s.abs()
+    )]
+    ClockStepped { by_s: f64 },
 }
 
 impl Reason {
@@ -88,6 +95,7 @@ impl Reason {
             Reason::RecordingKeptFull => RECORDING_KEPT_FULL,
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
+            Reason::ClockStepped { .. } => "clock_stepped",
         }
     }
 }

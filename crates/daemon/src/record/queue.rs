@@ -37,13 +37,15 @@ pub struct Origin {
 /// An item of the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
-    Status { stamp: StampNs, status: Box<wire::Status> },
+    Status { status: Box<wire::Status>, sent: StampNs, unix_ahead_ns: i64 },
 }
 
 pub(super) struct FrameItem {
     pub(super) frame: Frame,
     pub(super) report: FrameReport,
     pub(super) handed_over: StampNs,
+    /// How far Unix time, which is written down, was ahead of the stamps here.
+    pub(super) unix_ahead_ns: i64,
     pub(super) state: wire::State,
     /// Frames that found the queue full since the last one that did not.
     pub(super) missed_before: u64,

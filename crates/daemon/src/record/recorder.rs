@@ -88,6 +88,7 @@ impl Recorder {
             ends_run,
             taken: 0,
             newest: StampNs(0),
+            unix_ahead_ns: clock.unix_ahead_ns(),
         });
         let start = |writer: Writer| {
             let thread = std::thread::Builder::new().name("magpie-record".into());
@@ -149,7 +150,9 @@ impl Recorder {
         if self.keep_on_degraded && now.has_new_reason(self.recorded_status.as_ref()) {
             self.keep();
         }
-        let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
+        let unix_ahead_ns = self.clock.unix_ahead_ns();
+        let sent = StampNs::from_unix_ns(status.sent_ns, unix_ahead_ns);
+        let item = Item::Status { status: Box::new(status), sent, unix_ahead_ns };
         // A status that finds the queue full comes again a tenth of a second later.
         if self.shared.send(&self.sender, item).is_ok() {
             self.recorded_status = Some(now);
@@ -205,12 +208,13 @@ mod tests {
     use crate::config::{Config, FileLimits};
     use magpie_network::SystemClock;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
+        BboxPx, BgrImage, Clock, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
         Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
     use magpie_wire::Identities;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicI64;
     use std::time::Duration;
 
     const FRAMES: u64 = 200;
@@ -424,6 +428,73 @@ mod tests {
         let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
         assert_eq!(std::iter::from_fn(|| reader.next_frame().unwrap()).count(), 1);
         assert!((1..=3).contains(&reader.losses().frames_unrecorded), "{}", reader.losses());
+    }
+
+    /// Set as a test wants.
+    #[derive(Default)]
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> StampNs {
+            StampNs(1_700_000_000_000_000_000)
+        }
+
+        fn unix_ahead_ns(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// The stamps of recorded frames and results, file by file, after the clock was set in between.
+    fn recorded_while_the_clock_is_set(config: &RecordingConfig, folder: &Path) -> Vec<Vec<u64>> {
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        let set = Arc::new(SetClock::default());
+        let clock: SharedClock = set.clone();
+        let recorder = Recorder::start(config, origin(), &clock).unwrap().unwrap();
+        let mut tap = recorder.tap();
+        for (sequence, ahead_ns) in [(0, 0), (1, -HOUR_NS), (2, -HOUR_NS), (3, HOUR_NS)] {
+            set.0.store(ahead_ns, Ordering::Relaxed);
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        drop(tap);
+        recorder.finish().unwrap();
+        // The ring's number stands behind the time.
+        let mut paths = recordings(folder);
+        paths.sort_by_key(|path| path.to_string_lossy().rsplit('-').next().map(str::to_owned));
+        let stamps = |path: &PathBuf| {
+            let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+            let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
+            let stamps: Vec<u64> = frames.map(|frame| frame.stamp.0).collect();
+            let mut reader = MessageReader::packages(path).unwrap();
+            let results = std::iter::from_fn(|| reader.next_message().unwrap());
+            let told: Vec<u64> = results.map(|result| result.message.stamp_ns).collect();
+            assert_eq!(told, stamps, "frames and results of one file are on one time");
+            stamps
+        };
+        paths.iter().map(stamps).collect()
+    }
+
+    #[test]
+    fn where_the_clock_is_set_a_ring_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = format!("[recording]\nfolder = {:?}", folder.path());
+        let config = Config::parse(Path::new("/magpie.toml"), &toml).unwrap().recording;
+        let stamp = |sequence| frame_and_report(sequence).0.stamp.0;
+        let hour = 3_600_000_000_000;
+        assert_eq!(
+            recorded_while_the_clock_is_set(&config, folder.path()),
+            [vec![stamp(0)], vec![stamp(1) - hour, stamp(2) - hour], vec![stamp(3) + hour]]
+        );
+    }
+
+    #[test]
+    fn a_recording_in_one_file_goes_on_on_the_time_that_it_began_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse(Path::new("/magpie.toml"), "").unwrap().recording;
+        let config = config.into_file(&folder.path().join("one.mcap"), FileLimits::default());
+        let stamps: Vec<u64> =
+            (0..4).map(|sequence| frame_and_report(sequence).0.stamp.0).collect();
+        assert_eq!(recorded_while_the_clock_is_set(&config, folder.path()), [stamps]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Tap {
             frame: frame.clone(),
             report: report.clone(),
             handed_over: self.clock.now(),
+            unix_ahead_ns: self.clock.unix_ahead_ns(),
             state,
             missed_before: self.missed,
         };

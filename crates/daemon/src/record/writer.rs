@@ -29,6 +29,8 @@ pub(super) struct Writer {
     /// Frames taken from the queue, and the stamp of the last one.
     pub(super) taken: u64,
     pub(super) newest: StampNs,
+    /// How far Unix time is ahead of the stamps that come, in the file that is written.
+    pub(super) unix_ahead_ns: i64,
 }
 
 /// The file, or the ring of files, that is written.
@@ -70,26 +72,44 @@ impl Writer {
             };
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             match item {
-                Item::Frame(item) => {
+                Item::Frame(mut item) => {
+                    self.follow(item.unix_ahead_ns)?;
+                    item.frame.stamp = self.written(item.frame.stamp);
                     (self.newest, now) = (item.frame.stamp, item.handed_over);
                     self.taken += 1;
                     self.write_frame(&item)?;
                     self.shared.frames.fetch_add(1, Ordering::Relaxed);
                 }
-                Item::Status { stamp, status } => {
-                    now = stamp;
+                Item::Status { mut status, sent, unix_ahead_ns } => {
+                    self.follow(unix_ahead_ns)?;
+                    now = sent;
+                    let stamp = self.written(sent);
+                    status.sent_ns = stamp.0;
                     self.output.writer(stamp)?.write_status(stamp, &status)?;
                 }
             }
             // The item is written first, so that what is kept shows why it is kept.
             self.keep_if_wanted(now)?;
-            if self.output.is_full(now) {
+            if self.output.is_full(self.written(now)) {
                 return Ok(Some(End::Full));
             }
         }
         self.note_rest()?;
         self.keep_if_wanted(now)?;
         Ok(None)
+    }
+
+    /// A file has one time: where the clock was set, a ring goes on in a new file, and a recording
+    /// in one file on the time that it began with.
+    fn follow(&mut self, unix_ahead_ns: i64) -> Result<(), RecordingError> {
+        if self.unix_ahead_ns != unix_ahead_ns && self.output.cut()? {
+            self.unix_ahead_ns = unix_ahead_ns;
+        }
+        Ok(())
+    }
+
+    fn written(&self, stamp: StampNs) -> StampNs {
+        StampNs(stamp.unix_ns(self.unix_ahead_ns))
     }
 
     fn write_frame(&mut self, item: &FrameItem) -> Result<(), RecordingError> {
@@ -122,6 +142,7 @@ impl Writer {
             instance_id: &self.origin.instance_id,
             publication: item.report.counters.results_published,
             published: item.handed_over,
+            unix_ahead_ns: self.unix_ahead_ns,
             state: item.state,
             results_superseded: 0,
         };
@@ -202,6 +223,14 @@ impl Output {
         match self {
             Output::File(file) => file.writer.flush(),
             Output::Ring(ring) => ring.flush(),
+        }
+    }
+
+    /// Ends the file, so that the next item begins another one. `false`: there is only one.
+    fn cut(&mut self) -> Result<bool, RecordingError> {
+        match self {
+            Output::File(_) => Ok(false),
+            Output::Ring(ring) => ring.cut().map(|()| true),
         }
     }
 

@@ -239,6 +239,7 @@ fn message(
         instance_id: "detect",
         publication: 1,
         published: report.packages.stamp,
+        unix_ahead_ns: 0,
         state: wire::State::Ok,
         results_superseded: 0,
     };

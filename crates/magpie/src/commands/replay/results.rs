@@ -80,6 +80,7 @@ impl ReplayResults {
             cell: &self.cell,
             instance_id: "replay",
             publication: report.counters.results_published,
+            unix_ahead_ns: 0,
             published: report.packages.stamp,
             state: wire::State::Ok,
             results_superseded: 0,
