@@ -10,25 +10,25 @@ use magpie_network::ZenohConfig;
 pub(crate) struct ZenohArgs {
     /// Join zenoh as this json5 file of zenoh's says, with its certificates and its namespace; absent:
     /// as the configuration says, else on loopback.
-    #[arg(long = "zenoh", value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    zenoh: Option<PathBuf>,
 }
 
 impl ZenohArgs {
     /// The file goes before what the configuration names.
     pub(crate) fn apply(&self, config: &mut Config) {
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.zenoh {
             config.zenoh = ZenohConfig::File(file.clone());
         }
     }
 
     pub(crate) fn reader(&self, endpoint: Option<&str>) -> ZenohConfig {
-        ZenohConfig::reader(self.file.clone(), endpoint.map(str::to_owned))
+        ZenohConfig::reader(self.zenoh.clone(), endpoint.map(str::to_owned))
     }
 
     /// Where a reader looks, for a message.
     pub(crate) fn place(&self, endpoint: Option<&str>) -> String {
-        match (endpoint, &self.file) {
+        match (endpoint, &self.zenoh) {
             (Some(endpoint), _) => endpoint.to_owned(),
             (None, Some(file)) => file.display().to_string(),
             (None, None) => magpie_network::LOOPBACK_ENDPOINT.to_owned(),

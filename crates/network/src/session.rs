@@ -33,9 +33,10 @@ pub enum ZenohConfig {
     Connect(Vec<String>),
     /// As this json5 file says, with zenoh's own defaults for what it leaves out.
     File(PathBuf),
-    /// As this file says, but alone: listening on these endpoints, and looking for nobody.
+    /// As this file says, but alone: listening on these endpoints, looking for nobody, and with no
+    /// rules. For a program that talks to itself, whose parts have no certificates.
     FileListening { path: PathBuf, endpoints: Vec<String> },
-    /// As this file says, but as a client of the first of these endpoints that answers.
+    /// The other side of [`FileListening`](ZenohConfig::FileListening).
     FileAsClient { path: PathBuf, endpoints: Vec<String> },
 }
 
@@ -45,16 +46,13 @@ impl ZenohConfig {
         ZenohConfig::Connect(vec![LOOPBACK_ENDPOINT.into()])
     }
 
-    /// For a reader that may name a file, an endpoint, or both; with neither as
+    /// For a reader that may be told a file, or else an endpoint; with neither as
     /// [`loopback_client`](ZenohConfig::loopback_client).
     pub fn reader(file: Option<PathBuf>, endpoint: Option<String>) -> ZenohConfig {
         match (file, endpoint) {
-            (None, None) => ZenohConfig::loopback_client(),
+            (Some(path), _) => ZenohConfig::File(path),
             (None, Some(endpoint)) => ZenohConfig::Connect(vec![endpoint]),
-            (Some(path), None) => ZenohConfig::File(path),
-            (Some(path), Some(endpoint)) => {
-                ZenohConfig::FileAsClient { path, endpoints: vec![endpoint] }
-            }
+            (None, None) => ZenohConfig::loopback_client(),
         }
     }
 
@@ -97,20 +95,20 @@ impl ZenohConfig {
                 })?
             }
         };
+        if let FileListening { .. } | FileAsClient { .. } = self {
+            insert(&mut config, "transport/link/protocols", "null");
+            insert(&mut config, "access_control/enabled", "false");
+        }
         match self {
             Shipped | File(_) => {}
             Listen(endpoints) | FileListening { endpoints, .. } => {
                 insert(&mut config, "connect/endpoints", "[]");
                 insert(&mut config, "scouting/multicast/enabled", "false");
-                insert(&mut config, "transport/link/protocols", "null");
-                // The parts of one program have no certificates by which rules would know them.
-                insert(&mut config, "access_control/enabled", "false");
                 insert_endpoints(&mut config, "listen/endpoints", endpoints)?;
             }
             Connect(endpoints) | FileAsClient { endpoints, .. } => {
                 as_client(&mut config);
                 insert(&mut config, "scouting/multicast/enabled", "false");
-                insert(&mut config, "transport/link/protocols", "null");
                 insert_endpoints(&mut config, "connect/endpoints", endpoints)?;
             }
         }

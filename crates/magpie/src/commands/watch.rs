@@ -26,9 +26,8 @@ pub struct WatchArgs {
     /// The cell to watch.
     #[arg(long, default_value = "demo")]
     cell: String,
-    /// Where its daemon, or a zenoh router, listens; absent: where --zenoh says, else
-    /// tcp/127.0.0.1:17447.
-    #[arg(long, value_name = "ENDPOINT")]
+    /// Where its daemon, or a zenoh router, listens; absent: tcp/127.0.0.1:17447.
+    #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
     connect: Option<String>,
     #[command(flatten)]
     zenoh: ZenohArgs,
