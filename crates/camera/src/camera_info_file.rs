@@ -132,7 +132,8 @@ pub fn read_camera_info(
     frame_id: Option<&str>,
 ) -> Result<CameraInfo, CameraInfoError> {
     let read = || {
-        let yaml = std::fs::read_to_string(path).map_err(CameraInfoProblem::Io)?;
+        let yaml = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
+            .map_err(CameraInfoProblem::Io)?;
         parse_camera_info(&yaml, frame_id)
     };
     read().map_err(|source| CameraInfoError { action: "read", path: path.to_owned(), source })
@@ -140,7 +141,8 @@ pub fn read_camera_info(
 
 /// Writes the file that ROS and [`read_camera_info`] read.
 pub fn write_camera_info(path: &Path, info: &CameraInfo) -> Result<(), CameraInfoError> {
-    let write = || std::fs::write(path, format_camera_info(info)?).map_err(CameraInfoProblem::Io);
+    let write =
+        || magpie_files::write(path, format_camera_info(info)?).map_err(CameraInfoProblem::Io);
     write().map_err(|source| CameraInfoError { action: "write", path: path.to_owned(), source })
 }
 

@@ -25,7 +25,10 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    #[error("folder {path:?} holds no .jpg, .jpeg or .png image; name the folder with the images")]
+    #[error(
+        "folder {path:?} holds no picture (JPEG, PNG, WebP, TIFF, BMP, PGM); name the folder with \
+         the pictures"
+    )]
     Empty { path: PathBuf },
     #[error(
         "there is no depth image {depth:?} for the colour image {color:?}; add it, or leave the \
@@ -95,19 +98,23 @@ pub struct ImageError {
 pub enum ImageProblem {
     #[error(transparent)]
     Io(std::io::Error),
-    #[error("it is neither a JPEG nor a PNG file; convert it to PNG")]
+    #[error("it is no JPEG, PNG, WebP, TIFF, BMP or PGM file; save it as one of them")]
     NotAnImage,
-    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file; save it as one of them")]
-    NotASensorImage,
+    #[error(
+        "it has {width_px}x{height_px} px, and {} megapixels are the most; scale it down",
+        pixels_max / 1_000_000
+    )]
+    TooLarge { width_px: u32, height_px: u32, pixels_max: u64 },
     #[error(
         "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it \
          again"
     )]
     Truncated { format: &'static str, bytes: usize },
-    #[error("the {format} file is damaged and cannot be decoded; copy it again")]
+    #[error(
+        "the {format} file is damaged, or of a kind that is not read; copy it again, or save it as \
+         PNG"
+    )]
     Undecodable { format: &'static str },
-    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
-    SixteenBitColor,
     #[error(
         "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
          this is {found}"

@@ -49,9 +49,11 @@ mod container;
 mod depth;
 mod draw;
 mod errors;
+mod exif;
 mod files;
 mod image_file;
 mod images;
+mod jpeg_scan;
 mod live;
 mod monitor;
 mod open;
@@ -71,8 +73,8 @@ pub use depth::pair::{DepthHandle, DepthTrouble, Paired, pair_depth};
 pub use draw::Canvas;
 pub use errors::{ImageError, ImageProblem, LiveFault, OpenError, VideoFileError};
 pub use image_file::{
-    check_aligned, decode_image, encode_jpeg, read_depth_png, read_image, read_sensor_image,
-    write_depth_png, write_png,
+    check_aligned, decode_image, encode_jpeg, is_picture_name, read_depth_png, read_image,
+    read_sensor_image, write_depth_png, write_png,
 };
 pub use live::gstreamer::GStreamerConfig;
 pub use live::limits::LiveLimits;

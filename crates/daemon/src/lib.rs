@@ -12,6 +12,7 @@ pub mod identity;
 mod inspect;
 pub mod model;
 mod plan_reason;
+pub mod process_limits;
 pub mod record;
 pub mod run;
 pub mod scheduling;

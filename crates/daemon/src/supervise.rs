@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use magpie_perception::{Counters, Fault};
 use magpie_transport::{StatusSnapshot, Transport};
-use magpie_wire::Reason;
+use magpie_wire::{Reason, printable};
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
@@ -144,7 +144,7 @@ impl Watchdog {
         let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
         let line = format!("{:?}: {reasons}", status.state);
         if line != self.logged {
-            notify(&[NotifyState::Status(&line)]);
+            notify(&[NotifyState::Status(&printable(&line))]);
             if status.reasons.is_empty() {
                 tracing::info!(state = ?status.state, "state");
             } else {

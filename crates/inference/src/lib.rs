@@ -24,6 +24,7 @@ mod provider;
 mod refusal;
 mod session;
 mod shape;
+mod time_limit;
 
 pub use library::LibraryError;
 pub use literal::LiteralError;

@@ -4,11 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use magpie_camera::{check_aligned, read_depth_png, read_image};
+use magpie_camera::{check_aligned, is_picture_name, read_depth_png, read_image};
 use magpie_daemon::failure::Failure;
 use magpie_perception::{Frame, StampNs, StampSource};
-
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// The pictures at a path: itself, or, for a folder, those in it and below, in the order of their
 /// names. A folder without any is an error.
@@ -20,7 +18,11 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     collect(path, &mut found)?;
     found.sort();
-    anyhow::ensure!(!found.is_empty(), "no JPEG or PNG file in {}", path.display());
+    anyhow::ensure!(
+        !found.is_empty(),
+        "no picture (JPEG, PNG, WebP, TIFF, BMP, PGM) in {}",
+        path.display()
+    );
     Ok(found)
 }
 
@@ -42,16 +44,11 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         // Links to folders are not followed: they may lead back here.
         if entry.file_type().with_context(name_it)?.is_dir() {
             collect(&path, found)?;
-        } else if is_picture(&path) {
+        } else if is_picture_name(&path) {
             found.push(path);
         }
     }
     Ok(())
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|have| EXTENSIONS.iter().any(|one| have.eq_ignore_ascii_case(one)))
 }
 
 #[cfg(test)]
@@ -62,14 +59,14 @@ mod tests {
     fn a_folder_gives_its_pictures_in_order_and_one_without_any_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("b")).unwrap();
-        for name in ["c.PNG", "a.jpeg", "b/x.jpg", "notes.txt"] {
+        for name in ["c.PNG", "a.jpeg", "b/x.jpg", "d.webp", "e.TIF", "f.bmp", "notes.txt"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let found = find(folder.path()).unwrap();
         let names = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display());
         assert_eq!(
             names.map(|name| name.to_string()).collect::<Vec<_>>(),
-            ["a.jpeg", "b/x.jpg", "c.PNG"]
+            ["a.jpeg", "b/x.jpg", "c.PNG", "d.webp", "e.TIF", "f.bmp"]
         );
         fs::create_dir(folder.path().join("bare")).unwrap();
         let error = find(&folder.path().join("bare")).unwrap_err().to_string();

@@ -89,10 +89,11 @@ impl ZenohConfig {
                 Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid")
             }
             File(path) | FileListening { path, .. } | FileAsClient { path, .. } => {
-                Config::from_file(path).map_err(|error| NetworkError::ConfigFile {
-                    path: path.clone(),
-                    source: cause(error),
-                })?
+                // zenoh would wait for a named pipe, or read a device, for ever.
+                let readable = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX);
+                readable.map_err(BoxError::from).and_then(|_text| Config::from_file(path)).map_err(
+                    |error| NetworkError::ConfigFile { path: path.clone(), source: cause(error) },
+                )?
             }
         };
         if let FileListening { .. } | FileAsClient { .. } = self {

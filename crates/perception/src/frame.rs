@@ -59,6 +59,10 @@ pub struct Frame {
     pub depth: Option<DepthImage>,
 }
 
+/// A file or a message that promises more pixels is refused before they are decoded: 67 megapixels,
+/// which is 201 MB in memory. The largest sensors on arms have 65.
+pub const PIXELS_MAX: u64 = 1 << 26;
+
 /// An image's data does not fill its size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found} values for an image of {width_px}x{height_px} px, which holds {expected}")]

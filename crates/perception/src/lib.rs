@@ -39,7 +39,7 @@ pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
     PublishError, Publisher, SharedClock, SourceError,
 };
-pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
+pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, PIXELS_MAX, StampNs, StampSource};
 pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};

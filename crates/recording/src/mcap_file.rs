@@ -19,6 +19,10 @@ const RECORD_HEAD_BYTES: usize = 1 + 8;
 /// Our records are far smaller. The limit keeps a damaged length from allocating all memory.
 const RECORD_BYTES_MAX: usize = 1 << 29;
 
+/// A chunk of half a second at a camera's full rate has a tenth of it. The limit keeps a few bytes that
+/// unpack to very many from filling all memory.
+const CHUNK_BYTES_MAX: usize = 1 << 30;
+
 pub(crate) trait Input: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Input for T {}
 
@@ -210,6 +214,7 @@ impl McapFile {
                 .with_record_length_limit(RECORD_BYTES_MAX),
         );
         let mut messages = Vec::new();
+        let mut unpacked_bytes = 0;
         while let Some(event) = reader.next_event() {
             match event? {
                 LinearReadEvent::ReadRequest(wanted) => {
@@ -219,6 +224,13 @@ impl McapFile {
                     chunk = later;
                 }
                 LinearReadEvent::Record { opcode, data } => {
+                    unpacked_bytes += data.len();
+                    if unpacked_bytes > CHUNK_BYTES_MAX {
+                        return Err(McapError::RecordTooLarge {
+                            opcode,
+                            len: unpacked_bytes as u64,
+                        });
+                    }
                     match mcap::parse_record(opcode, data)? {
                         Record::Message { header, data } => {
                             let (sequence, id) = (header.sequence, header.channel_id);

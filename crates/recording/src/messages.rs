@@ -1,7 +1,6 @@
 //! Reads the messages of one topic of a recording.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -34,7 +33,7 @@ impl<T: Message + Default> MessageReader<T> {
     /// topic's messages.
     pub fn open(path: &Path, topic: &str) -> Result<MessageReader<T>, RecordingError> {
         let name = path.display().to_string();
-        let input = match File::open(path) {
+        let input = match magpie_files::open(path) {
             Ok(file) => Box::new(BufReader::new(file)),
             Err(source) => return Err(RecordingError::Open { name, source }),
         };

@@ -1,6 +1,5 @@
 //! Reads frames from an MCAP file.
 
-use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +37,7 @@ struct TimedFrame {
 impl FrameReader {
     pub fn open(path: &Path, playback: Playback) -> Result<FrameReader, RecordingError> {
         let name = path.display().to_string();
-        match File::open(path) {
+        match magpie_files::open(path) {
             Ok(file) => FrameReader::new(name, Box::new(BufReader::new(file)), playback),
             Err(source) => Err(RecordingError::Open { name, source }),
         }

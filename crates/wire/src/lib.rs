@@ -17,6 +17,7 @@ mod convert;
 pub mod freshness;
 mod json;
 mod keys;
+mod printable;
 mod proto;
 mod reason;
 
@@ -27,6 +28,7 @@ pub use freshness::{
 };
 pub use json::to_json;
 pub use keys::{CellName, CellNameError};
+pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
 pub use reason::Reason;

@@ -8,7 +8,7 @@ use magpie_perception::BoxError;
 use super::player::Reader;
 use crate::config::ImageFolderConfig;
 use crate::errors::{ImageError, OpenError, chain};
-use crate::image_file::{read_depth_png, read_image};
+use crate::image_file::{is_picture_name, read_depth_png, read_image};
 use crate::images::Images;
 
 pub(crate) struct ImageFolder {
@@ -72,12 +72,7 @@ fn list_images(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths = list().map_err(|source| OpenError::List { path: folder.to_owned(), source })?;
-    paths.retain(|path| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| {
-            ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str())
-        })
-    });
+    paths.retain(|path| is_picture_name(path));
     paths.sort();
     Ok(paths)
 }

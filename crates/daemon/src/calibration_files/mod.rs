@@ -246,7 +246,7 @@ impl BoardFile {
 }
 
 fn read(path: &Path) -> Result<String, CalibrationFileError> {
-    std::fs::read_to_string(path)
+    magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|source| CalibrationFileError::Read { path: path.to_owned(), source })
 }
 

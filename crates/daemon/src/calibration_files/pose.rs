@@ -39,7 +39,7 @@ pub fn read(value: &Value, units: Units, folder: &Path) -> Result<RawPose, Strin
 
 /// A text file with the numbers of a pose, or JSON.
 pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
-    let text = std::fs::read_to_string(path)
+    let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|error| format!("read the pose {}: {error}", path.display()))?;
     let within = |why: String| format!("pose {}: {why}", path.display());
     let lines = || without_mark(&text).lines().filter(|line| !is_comment(line));

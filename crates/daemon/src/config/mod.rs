@@ -163,7 +163,7 @@ impl Config {
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
+    magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 

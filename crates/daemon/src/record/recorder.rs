@@ -13,7 +13,7 @@ use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, REASON_SHOWN_NS, Shared};
 use super::tap::Tap;
-use super::writer::{FileOutput, Output, Writer};
+use super::writer::{FileOutput, Output, TOO_SLOW, Target, Writer};
 use crate::config::{RecordingConfig, RecordingTarget, RingConfig};
 use crate::failure::Failure;
 
@@ -44,8 +44,7 @@ impl RecordedStatus {
 pub struct Recorder {
     sender: SyncSender<Item>,
     shared: Arc<Shared>,
-    /// `None` if there was no folder to write to from the start.
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
     clock: SharedClock,
     /// The last status that went into the recording.
     recorded_status: Option<RecordedStatus>,
@@ -64,37 +63,44 @@ impl Recorder {
         let Some(target) = &config.target else { return Ok(None) };
         let options = WriteOptions { color: config.color, ..WriteOptions::default() };
         let shared = Arc::new(Shared::default());
-        let (output, keep_on_degraded, keep_on_score_below) = match target {
+        let (target, output, keep_on_degraded, keep_on_score_below) = match target {
             RecordingTarget::File { path, limits } => {
                 let free_bytes_min = config.free_bytes_min;
                 let output = FileOutput::create(path, &origin, options, *limits, free_bytes_min);
-                (Some(Output::File(Box::new(output.map_err(Failure::config)?))), false, None)
+                let output = Output::File(Box::new(output.map_err(Failure::config)?));
+                (Target::File, Some(output), false, None)
             }
             RecordingTarget::Ring { folder, ring } => {
-                let opened = open_ring(folder, ring, config.free_bytes_min, &origin, options);
+                let (folder, ring) = (folder.clone(), *ring);
+                let free_bytes_min = config.free_bytes_min;
+                let open = move |origin: &Origin| {
+                    open_ring(&folder, &ring, free_bytes_min, origin, options)
+                };
                 // A full disk is no reason to keep the arm from working.
-                let output = opened.map_err(|error| shared.fail(error, false)).ok();
-                let output = output.map(|ring| Output::Ring(Box::new(ring)));
-                (output, ring.keep_on_degraded, ring.keep_on_score_below)
+                let output =
+                    open(&origin).map_err(|error| shared.fail(error, clock.as_ref(), false));
+                let output = output.ok().map(|ring| Output::Ring(Box::new(ring)));
+                let (keep, below) = (ring.keep_on_degraded, ring.keep_on_score_below);
+                (Target::Ring(Box::new(open)), output, keep, below)
             }
         };
         let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
-        let ends_run = matches!(target, RecordingTarget::File { .. });
-        let writer = output.map(|output| Writer {
+        let ends_run = matches!(target, Target::File);
+        let writer = Writer {
             origin,
+            target,
             output,
             keep_on_score_below,
             shared: Arc::clone(&shared),
-            ends_run,
-            taken: 0,
+            clock: Arc::clone(clock),
+            missing: 0,
+            missing_because: TOO_SLOW,
             newest: StampNs(0),
             unix_ahead_ns: clock.unix_ahead_ns(),
-        });
-        let start = |writer: Writer| {
-            let thread = std::thread::Builder::new().name("magpie-record".into());
-            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")
         };
-        let thread = writer.map(start).transpose()?;
+        let thread = std::thread::Builder::new().name("magpie-record".into());
+        let thread =
+            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")?;
         Ok(Some(Recorder {
             sender,
             shared,
@@ -163,7 +169,7 @@ impl Recorder {
     pub fn finish(self) -> Result<(), Failure> {
         let Recorder { sender, shared, thread, ends_run, .. } = self;
         drop(sender);
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        if thread.join().is_err() {
             return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -547,5 +553,46 @@ mod tests {
         drop(tap);
         recorder.finish().unwrap();
         assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_ring_goes_on_by_itself_and_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ring, aside] = ["ring", "aside"].map(|name| folder.path().join(name));
+        let recorder = start(&format!("[recording]\nfolder = {ring:?}"));
+        let mut tap = recorder.tap();
+        let mut offered = 0;
+        let mut offer_until = |is_there: &dyn Fn() -> bool| {
+            for _ in 0..3000 {
+                let (frame, report) = frame_and_report(offered);
+                tap.offer(&frame, &report, wire::State::Ok);
+                offered += 1;
+                std::thread::sleep(Duration::from_millis(10));
+                if is_there() {
+                    return;
+                }
+            }
+            panic!("not within half a minute: {:?}", recorder.reason());
+        };
+        offer_until(&|| recorder.shared.frames.load(Ordering::Relaxed) > 0);
+        std::fs::rename(&ring, &aside).unwrap();
+        std::fs::write(&ring, "in the way").unwrap();
+        let stopped = || matches!(recorder.reason(), Some(Reason::RecordingStopped { .. }));
+        offer_until(&stopped);
+        let told = recorder.reason().unwrap().to_string();
+        assert!(told.contains("goes on by itself"), "{told}");
+        std::fs::remove_file(&ring).unwrap();
+        offer_until(&|| !stopped());
+        let before = recorder.shared.frames.load(Ordering::Relaxed);
+        offer_until(&|| recorder.shared.frames.load(Ordering::Relaxed) > before);
+        drop(tap);
+        recorder.finish().unwrap();
+        let mut seen = 0;
+        for path in recordings(&ring).iter().chain(&recordings(&aside)) {
+            let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+            seen += std::iter::from_fn(|| reader.next_frame().unwrap()).count() as u64;
+            seen += reader.losses().frames_unrecorded;
+        }
+        assert_eq!(seen, offered, "recorded, or written down as missing");
     }
 }

@@ -11,6 +11,7 @@ use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::{Exposure, Joining, NetworkError, SystemClock, try_as_publisher};
@@ -34,6 +35,7 @@ const JOIN_PAUSE: Duration = Duration::from_millis(300);
 const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
 
 pub fn check(args: &CheckArgs) -> Outcome {
+    check_descriptors()?;
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     args.zenoh.apply(&mut config);
     say(

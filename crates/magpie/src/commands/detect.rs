@@ -31,7 +31,7 @@ const PLANE_SHARE_MIN: f64 = 0.2;
 
 #[derive(Debug, clap::Args)]
 pub struct DetectArgs {
-    /// JPEG or PNG pictures, or folders of them.
+    /// Pictures (JPEG, PNG, WebP, TIFF, BMP, PGM), or folders of them.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// The model; absent: the universal model.
@@ -65,9 +65,10 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     config.score_min = args.score_min.or(config.score_min);
     let model = model::chosen(args.model.as_deref(), &config)?;
     let paths = Paths::find(args)?;
-    for (picture, overlay) in paths.pictures.iter().zip(&paths.overlays) {
-        overlay.as_ref().map_or(Ok(()), |overlay| output::check_apart(picture, overlay))?;
-    }
+    // An overlay may have the name of a picture that is only read later.
+    let inputs = paths.pictures.iter().chain(&args.depth).chain(&args.camera_info);
+    inputs.for_each(|input| magpie_files::note_input(input));
+    paths.overlays.iter().flatten().try_for_each(|overlay| output::check(overlay))?;
     let mut scene = match &args.camera_info {
         Some(path) => {
             let camera_info = read_camera_info(path, None).map_err(Failure::config)?;

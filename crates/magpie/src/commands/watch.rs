@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use comfy_table::Cell;
 use magpie_camera::{decode_image, write_png};
 use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, wire};
+use magpie_wire::printable;
 use tokio::time::Instant;
 
 use crate::arguments::ZenohArgs;
@@ -63,6 +63,7 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
             args.silence_s_max
         ))
     })?;
+    args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
     let mut last_status = String::new();
@@ -126,10 +127,10 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
     if first {
         output::line(&format!(
             "cell {}, model {} on {}, poses in {}",
-            message.cell,
-            message.model.as_ref().map_or("?", |model| &model.name),
-            message.provider_got,
-            message.frame_id
+            printable(&message.cell),
+            printable(message.model.as_ref().map_or("?", |model| &model.name)),
+            printable(&message.provider_got),
+            printable(&message.frame_id)
         ))?;
     }
     let latency = message.latencies.unwrap_or_default();
@@ -145,7 +146,7 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         output::line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
     }
     if !message.depth_problem.is_empty() {
-        output::line(&format!("depth not used: {}", message.depth_problem))?;
+        output::line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
     }
     output::line(&packages_table(message))
 }
@@ -169,11 +170,11 @@ fn packages_table(message: &wire::Packages) -> String {
         table.add_row([
             table::number(package.pick_rank),
             table::number(package.track_id),
-            Cell::new(&package.r#type),
+            table::Cell::new(&package.r#type),
             table::number(format!("{:.2}", package.score)),
             table::number(position),
             table::decimal(grasp.map(|grasp| grasp.quality), 2),
-            Cell::new(
+            table::Cell::new(
                 grasp.map_or_else(|| table::refusal(package.refusal()), |grasp| pose_source(grasp)),
             ),
             table::size(package.size),
@@ -194,8 +195,9 @@ fn status_line(status: &wire::Status) -> String {
     let reasons = status.reasons.join("; ");
     let separator = if reasons.is_empty() { "" } else { ": " };
     format!(
-        "status {}{separator}{reasons}",
-        status.state().as_str_name().trim_start_matches("STATE_")
+        "status {}{separator}{}",
+        status.state().as_str_name().trim_start_matches("STATE_"),
+        printable(&reasons)
     )
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
+use magpie_camera::is_picture_name;
 use magpie_perception::{
     BgrImage, CameraInfo, DepthImage, Frame, FrameSource, Intrinsics, Scene, StampNs,
 };
@@ -121,12 +122,8 @@ fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("read folder {}", folder.display()))?;
-    let is_picture = |path: &PathBuf| {
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
-        matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
-    };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_picture).collect();
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| is_picture_name(path)).collect();
     paths.sort();
     Ok(paths)
 }

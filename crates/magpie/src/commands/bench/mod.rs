@@ -16,10 +16,9 @@ mod soak;
 mod stages;
 mod system;
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use magpie_wire::CellName;
 
 pub use self::cell::simulate;
@@ -88,11 +87,9 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     args.zenoh.apply(&mut config);
     config.cell = CellName::new("bench").expect("a valid name");
     config.recording = config.recording.into_ring(args.record.clone());
-    for path in [&args.json, &args.html].into_iter().flatten() {
-        check_writable(path)?;
-    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
+    [&args.json, &args.html].into_iter().flatten().try_for_each(|path| output::check(path))?;
     let file = model::chosen(args.model.as_deref(), &config)?;
     if let Some(models) = &args.curves {
         let frames = args.frames.as_deref().map(|path| BenchFrames::load(Some(path), &config));
@@ -135,23 +132,6 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     write(args.html.as_deref(), || html::page(&report, &run))
 }
 
-/// Refuses a file that cannot be written before the rounds, not after them. A pipe is left alone:
-/// opening it twice would end its reader's input.
-fn check_writable(path: &Path) -> Outcome {
-    let exists = path.exists();
-    if exists && !path.is_file() && !path.is_dir() {
-        return Ok(());
-    }
-    let open = OpenOptions::new().append(true).create(true).open(path);
-    open.with_context(|| format!("write {}", path.display()))?;
-    if !exists {
-        std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, content()).with_context(|| format!("write {}", path.display()))?;
-    Ok(())
+    path.map_or(Ok(()), |path| output::write(path, content()))
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use comfy_table::Cell;
 use magpie_camera::calibrate::{
     Board, HandEyePair, HandEyeReport, Setup, Spread, Suspicion, calibrate_hand_eye, find_mistake,
     resolve_orientations,
@@ -15,7 +14,6 @@ use nalgebra::Isometry3;
 use serde_json::{Value, json};
 
 use super::arguments::{AngleUnit, LengthUnit, units};
-use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::pairs::{self, BoardAndLens, Line, Pairs};
 use crate::distribution::Distribution;
@@ -206,7 +204,7 @@ fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -
     file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
     file.camera_info_id = info.map(camera_info_id);
     let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
-    write_atomically(&args.out, yaml.as_bytes())
+    output::write(&args.out, yaml.as_bytes())
 }
 
 /// The names of the camera's pose and of the board's.
@@ -239,7 +237,7 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let mut row = |name: &str, spread: Option<&Spread>| {
         let value = |of: fn(&Spread) -> f64| table::decimal(spread.map(of), 3);
         solvers.add_row([
-            Cell::new(name),
+            table::Cell::new(name),
             value(|spread| spread.rms_mm),
             value(|spread| spread.max_mm),
             value(|spread| spread.rms_deg),

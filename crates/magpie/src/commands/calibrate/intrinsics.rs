@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use comfy_table::Cell;
 use magpie_camera::calibrate::{
     Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics,
     chessboard_of_other_size, detect, dictionary_in_view, select_views,
@@ -12,7 +11,6 @@ use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
 use serde_json::{Value, json};
 
-use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::live::LiveCamera;
 use crate::present::{output, table};
@@ -25,7 +23,7 @@ pub(super) struct IntrinsicsArgs {
     /// Where to write ROS camera_info YAML.
     #[arg(long)]
     out: PathBuf,
-    /// Pictures of the board (JPEG, PNG, BMP, TIFF or PGM), all of one camera at one resolution.
+    /// Pictures of the board (JPEG, PNG, WebP, TIFF, BMP or PGM), all of one camera at one resolution.
     #[arg(required_unless_present = "live", conflicts_with = "live")]
     images: Vec<PathBuf>,
     /// Watch the camera that --config names, and say which views are still wanted.
@@ -82,7 +80,7 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         Failure::config(error)
     })?;
     let yaml = format_camera_info(&report.info).context("form the camera_info")?;
-    write_atomically(&args.out, yaml.as_bytes())?;
+    output::write(&args.out, yaml.as_bytes())?;
     if args.json {
         output::line(&to_json(&report, &gathered, &args.out).to_string())
     } else {
@@ -229,14 +227,19 @@ fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcom
     let mut views = table::new(&["view", "corners", "rms px", ""]);
     for ((name, view), result) in gathered.names.iter().zip(&gathered.views).zip(&report.views) {
         views.add_row([
-            Cell::new(name),
+            table::Cell::new(name),
             table::number(view.points.len()),
             table::decimal(result.as_ref().ok().copied(), 3),
-            Cell::new(result.as_ref().err().map(ToString::to_string).unwrap_or_default()),
+            table::Cell::new(result.as_ref().err().map(ToString::to_string).unwrap_or_default()),
         ]);
     }
     for (name, why) in &gathered.unusable {
-        views.add_row([Cell::new(name), table::number(0), table::number("-"), Cell::new(why)]);
+        views.add_row([
+            table::Cell::new(name),
+            table::number(0),
+            table::number("-"),
+            table::Cell::new(why),
+        ]);
     }
     let used = report.views.iter().filter(|view| view.is_ok()).count();
     let k = &report.info.intrinsics;

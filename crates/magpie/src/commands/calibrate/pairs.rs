@@ -11,6 +11,7 @@ use nalgebra::Isometry3;
 use serde_json::{Map, Value};
 
 use super::same_lens::check_size;
+use crate::present::progress;
 use magpie_daemon::calibration_files::pose::{self, Units};
 use magpie_daemon::failure::{Failure, one_line};
 
@@ -60,9 +61,14 @@ pub(super) struct Pairs {
     pub(super) left_out: Vec<String>,
 }
 
+/// With poses written out, a pair has some hundred bytes.
+const PAIRS_BYTES_MAX: u64 = 10_000_000;
+/// Each pair is left out once, and calibrated without by every solver.
+const PAIRS_MAX: usize = 200;
+
 /// Reads the file; `units` are those of the arm's poses and of the board's.
 pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = magpie_files::read_text(path, PAIRS_BYTES_MAX).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
@@ -76,6 +82,13 @@ pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure>
         let mut fields = object(line).map_err(at)?;
         let entry = entry(number, &mut fields, units, folder).map_err(at)?;
         file.entries.push(entry);
+        if file.entries.len() > PAIRS_MAX {
+            return Err(Failure::Config(anyhow!(
+                "{} has more than {PAIRS_MAX} pairs, which take long and tell no more: keep as many, \
+                 for example every third line",
+                path.display()
+            )));
+        }
         file.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
     }
     Ok(file)
@@ -135,6 +148,7 @@ impl PairsFile {
         board_and_lens: Option<&BoardAndLens<'_>>,
     ) -> Result<Pairs, Failure> {
         let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
+        let bar = progress::bar(self.entries.len() as u64, "pairs");
         for Entry { number, arm, board } in self.entries {
             match board {
                 BoardSource::Pose(board) => {
@@ -156,7 +170,9 @@ impl PairsFile {
                     }
                 }
             }
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         Ok(pairs)
     }
 }

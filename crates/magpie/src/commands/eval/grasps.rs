@@ -15,7 +15,6 @@ use magpie_workcell::{Judge, Solids, TruePackage, Verdict};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use super::args::{EvalArgs, Masks};
-use super::folder::create_empty;
 use super::grasp_pictures;
 use super::grasp_report::{Report, Sizes, Trial};
 use super::truth::{self, TrueFrame};
@@ -38,7 +37,7 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let frames = truth::read(folder, &config.tool).map_err(Failure::Fault)?;
     let limits = config.limits(None);
     if let Some(pictures) = &args.pictures {
-        create_empty(pictures)?;
+        output::create_empty_folder(pictures)?;
     }
     let mut detector = match args.masks {
         Masks::True => None,

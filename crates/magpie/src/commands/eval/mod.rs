@@ -5,7 +5,6 @@ mod args;
 mod card;
 mod dataset;
 mod empty;
-mod folder;
 mod grasp_pictures;
 mod grasp_report;
 mod grasps;
@@ -23,7 +22,6 @@ mod worst;
 pub use self::args::EvalArgs;
 
 use self::dataset::LabelledDataset;
-use self::folder::create_empty;
 use self::prediction::predict;
 use self::score::CategoryIds;
 use crate::present::output;
@@ -53,7 +51,7 @@ pub fn eval(args: &EvalArgs) -> Outcome {
         .map(|path| LabelledDataset::read(path))
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(folder) = &args.scorecard {
-        create_empty(folder)?;
+        output::create_empty_folder(folder)?;
     }
     let mut session = model::load(&model, &config.session)?;
     // The limits that a robot would act on.

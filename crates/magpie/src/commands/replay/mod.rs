@@ -112,7 +112,6 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         results.record_to(path, info, &config.written)?;
     }
     if let Some(path) = &args.json {
-        output::check_apart(&args.file, path)?;
         results.write_json_to(path)?;
     }
     let counters = Arc::new(Counters::default());
