@@ -95,14 +95,18 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--cell", required=True)
     args.add_argument("--connect", default="tcp/127.0.0.1:17447", help="the daemon's endpoint")
+    args.add_argument("--zenoh", help="join as this json5 file of zenoh's says, with its certificates")
     args.add_argument("--count", type=int, default=10, help="messages to receive")
     args.add_argument("--timeout-s", type=float, default=2.0, help="longest silence")
     args = args.parse_args()
     Packages, Status = load_schema()
-    config = zenoh.Config()
-    config.insert_json5("mode", '"client"')
-    config.insert_json5("connect/endpoints", json.dumps([args.connect]))
-    config.insert_json5("scouting/multicast/enabled", "false")
+    if args.zenoh:
+        config = zenoh.Config.from_file(args.zenoh)
+    else:
+        config = zenoh.Config()
+        config.insert_json5("mode", '"client"')
+        config.insert_json5("connect/endpoints", json.dumps([args.connect]))
+        config.insert_json5("scouting/multicast/enabled", "false")
     with zenoh.open(config) as session:
         ring = zenoh.handlers.RingChannel
         subscriber = session.declare_subscriber(f"magpie/{args.cell}/packages", ring(1))

@@ -1,6 +1,40 @@
 //! Values that several commands take from the command line.
 
-use magpie_daemon::config::UNIT_M;
+use std::path::PathBuf;
+
+use magpie_daemon::config::{Config, UNIT_M};
+use magpie_network::ZenohConfig;
+
+/// How a command that connects joins zenoh.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZenohArgs {
+    /// Join zenoh as this json5 file of zenoh's says, with its certificates and its namespace; absent:
+    /// as the configuration says, else on loopback.
+    #[arg(long, value_name = "FILE")]
+    zenoh: Option<PathBuf>,
+}
+
+impl ZenohArgs {
+    /// The file goes before what the configuration names.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(file) = &self.zenoh {
+            config.zenoh = ZenohConfig::File(file.clone());
+        }
+    }
+
+    pub(crate) fn reader(&self, endpoint: Option<&str>) -> ZenohConfig {
+        ZenohConfig::reader(self.zenoh.clone(), endpoint.map(str::to_owned))
+    }
+
+    /// Where a reader looks, for a message.
+    pub(crate) fn place(&self, endpoint: Option<&str>) -> String {
+        match (endpoint, &self.zenoh) {
+            (Some(endpoint), _) => endpoint.to_owned(),
+            (None, Some(file)) => file.display().to_string(),
+            (None, None) => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
+        }
+    }
+}
 
 /// A score given on the command line.
 pub(crate) fn score(text: &str) -> Result<f32, String> {

@@ -1,6 +1,8 @@
 //! A publisher and its readers on loopback, with made-up results.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
+pub mod site;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -30,7 +30,7 @@ use self::report::Report;
 use self::soak::Soak;
 use self::stages::Run;
 use self::system::{limits, with_system};
-use crate::arguments;
+use crate::arguments::{self, ZenohArgs};
 use crate::present::output;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -78,10 +78,13 @@ pub struct BenchArgs {
     /// Configuration for everything else.
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
 }
 
 pub fn bench(args: &BenchArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     config.cell = CellName::new("bench").expect("a valid name");
     config.recording = config.recording.into_ring(args.record.clone());
     config.scheduling.lock_memory().map_err(Failure::config)?;

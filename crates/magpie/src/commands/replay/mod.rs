@@ -24,6 +24,7 @@ use magpie_transport::StatusSnapshot;
 use magpie_wire::{Reason, State};
 use tokio::runtime::Runtime;
 
+use crate::arguments::ZenohArgs;
 use crate::present::output;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined};
@@ -64,6 +65,8 @@ pub struct ReplayArgs {
     /// controller under test.
     #[arg(long, conflicts_with = "fast")]
     publish: bool,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
     /// The model; absent: the configuration's.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -76,6 +79,7 @@ pub struct ReplayArgs {
 pub fn replay(args: &ReplayArgs) -> Outcome {
     let mut config =
         Config::load_uncalibrated(args.config.as_deref(), None).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     let machine = SystemClock::start();
     let as_recorded = |restamp| Pace::AsRecorded { clock: Arc::clone(&machine), restamp };
     let (clock, pace) = match (args.publish, args.as_recorded) {
