@@ -553,6 +553,7 @@ fn webp_tiff_and_bmp_are_read_and_refused_cut() {
     let folder = ImageFolderConfig {
         path: dir.path().to_owned(),
         depth_path: None,
+        depth_unit_m: 0.001,
         frame_interval: Duration::from_millis(1),
     };
     fs::write(dir.path().join("a.bmp"), coded(".bmp", &image, &[])).unwrap();
