@@ -41,8 +41,8 @@ impl LiveDevice for RtspConfig {
             let why = "GStreamer's base plugins are not installed (gstreamer1.0-plugins-base)";
             DeviceError::Misconfigured(why.to_owned())
         };
-        let raw = Caps::new_empty_simple("video/x-raw");
-        // Sound, which many cameras send too, is left alone.
+        let raw = Caps::builder("video/x-raw").any_features().build();
+        // Any memory, or decoders that know several are passed over. Sound, which many cameras send too, is left alone.
         let source = ElementFactory::make("uridecodebin")
             .property("uri", &self.url)
             .property("caps", &raw)
