@@ -19,7 +19,6 @@ use zenoh::Wait;
 use super::camera::Mode;
 use super::cell::{CELL, Cell, FORGED, FRAME_AGE_MAX};
 use super::link::Flow;
-use super::now;
 
 /// From when on silence counts, in the arm's subscriber.
 const SILENCE_MAX: Duration = Duration::from_millis(500);

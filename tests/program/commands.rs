@@ -321,6 +321,30 @@ fn a_picture_with_depth_gives_heights_over_the_plane_that_most_of_it_shows() {
     let height_m = |package: &Value| package["height_m"].as_f64().unwrap();
     let highest = found["packages"].as_array().unwrap().iter().map(height_m).fold(0.0, f64::max);
     assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
+
+    // The same in fifths of a millimetre, with 65535 where nothing was measured.
+    let step = |at: u32| if at % 7 == 0 { u16::MAX } else { 5 * mm(at) };
+    let data = (0..width * height).map(step).collect();
+    write_depth_png(Path::new(&depth), &DepthImage::new(width, height, data).unwrap()).unwrap();
+    let call = ["detect", &picture, "--depth", &depth, "--camera-info", info_path, "--json"];
+    let found = detected(&[&call[..], &["--depth-unit-m", "0.0002"]].concat());
+    let highest = found["packages"].as_array().unwrap().iter().map(height_m).fold(0.0, f64::max);
+    assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
+    let doubted = text(&succeed(&call).stderr);
+    for part in ["doubtful", "is the unit of depth right?", "--depth-unit-m"] {
+        assert!(doubted.contains(part), "{part:?} is not in {doubted}");
+    }
+    let wrong = magpie(&[&call[..], &["--depth-unit-m", "5000"]].concat());
+    assert_eq!(wrong.status.code(), Some(2));
+    let plane = ["calibrate", "plane", "--camera-info", info_path, "--depth", &depth, "--json"];
+    let offset_m = |arguments: &[&str]| {
+        let found: Value = detected(&[&plane[..], arguments].concat());
+        found["support_plane_in_camera"][3].as_f64().unwrap()
+    };
+    assert!((offset_m(&["--depth-unit-m", "0.0002", "--region", "0,0,40,40"]) + 1.0).abs() < 0.01);
+    let config = simulated.arg("unit.toml");
+    std::fs::write(&config, "[depth]\nunit_m = 0.0002").unwrap();
+    assert!((offset_m(&["--config", &config, "--region", "0,0,40,40"]) + 1.0).abs() < 0.01);
 }
 
 fn detected(args: &[&str]) -> Value {
@@ -444,6 +468,33 @@ fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     check_refused(&check, 78, &["64x48 px", "640x480 px", "calibrate"]);
     write("[zenoh]\nconfig = \"nowhere.json5\"");
     check_refused(&check, 78, &["nowhere.json5"]);
+}
+
+#[test]
+fn check_tells_the_pixels_of_a_camera_what_it_offers_and_what_is_doubtful() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dock.toml");
+    let check = ["check", "--config", path.to_str().unwrap()];
+    let write = |pipeline: &str| {
+        std::fs::write(&path, format!("[source.gstreamer]\npipeline = '{pipeline}'")).unwrap();
+    };
+    let size = "width=640,height=480,framerate=30/1";
+    write(&format!("videotestsrc is-live=true ! video/x-raw,format=NV12,{size} ! appsink"));
+    let told = text(&succeed(&check).stdout);
+    for part in ["640x480 px of NV12 at", "camera offers", "NV12", "first frame", "ok: "] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    write(&format!("videotestsrc is-live=true pattern=black ! video/x-raw,{size} ! appsink"));
+    let told = text(&succeed(&check).stdout);
+    for part in ["doubtful", "the same brightness everywhere", "look at what is doubtful first"] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    write("notanelement ! videoconvert ! video/x-raw,format=BGR ! appsink");
+    check_refused(&check, 78, &["no element \"notanelement\""]);
+    write(&format!("videotestsrc is-live=true ! video/x-raw,{size} ! openh264enc ! appsink"));
+    check_refused(&check, 78, &["video/x-h264", "decodebin"]);
+    write("v4l2src device=/dev/video99 ! appsink");
+    check_refused(&check, 1, &["Cannot identify device", "/dev/video99"]);
 }
 
 #[test]

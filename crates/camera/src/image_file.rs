@@ -25,7 +25,7 @@ use opencv::prelude::*;
 use crate::container::{Container, Format, PngHeader};
 use crate::errors::{ImageError, ImageProblem};
 use crate::exif;
-use crate::pixels::{bgr_from_mat, eight_bits};
+use crate::pixels::{bgr_from_mat, eight_bits, millimetres};
 
 /// As many pixels as are read, uncompressed in 16 bits a channel, with room for what stands beside
 /// them.
@@ -50,9 +50,10 @@ pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsTaken)
 }
 
-/// Reads a depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
-pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
-    let read = || decode_depth(&read_file(path)?);
+/// Reads a depth image file: 16-bit PNG, one step of which is `unit_m` metres; 0 and 65535 where
+/// nothing was measured.
+pub fn read_depth_png(path: &Path, unit_m: f64) -> Result<DepthImage, ImageError> {
+    let read = || decode_depth(&read_file(path)?, unit_m);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
@@ -65,7 +66,7 @@ pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
 
-/// Writes the file that [`read_depth_png`] reads.
+/// Writes the file that [`read_depth_png`] reads in millimetres.
 pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError> {
     let write = || {
         let (rows, cols) = (side(depth.height_px()), side(depth.width_px()));
@@ -96,6 +97,15 @@ pub fn check_aligned(color: &BgrImage, depth: &DepthImage) -> Result<(), ImagePr
 /// Decodes the bytes of a colour or grey image file.
 pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
     decode_picture(bytes, Turn::AsShown).map(|picture| picture.image)
+}
+
+/// Decodes a picture that a camera compressed, as its sensor took it.
+pub(crate) fn decode_jpeg(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
+    let format = Container::of(bytes)?.format;
+    if !matches!(format, Format::Jpeg) {
+        return Err(ImageProblem::NotJpeg { found: format.name() });
+    }
+    decode_picture(bytes, Turn::AsTaken).map(|picture| picture.image)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,14 +195,15 @@ fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImagePr
     if mat.empty() { Err(ImageProblem::Undecodable { format }) } else { Ok(mat) }
 }
 
-fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
+fn decode_depth(bytes: &[u8], unit_m: f64) -> Result<DepthImage, ImageProblem> {
     let container = Container::of(bytes)?;
     if !matches!(container.format, Format::Png(PngHeader { bits: 16, channels: "grey" })) {
         return Err(ImageProblem::NotDepth { found: container.describe() });
     }
     let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
     let size = mat.size()?;
-    let data_mm = mat.data_typed::<u16>()?.to_vec();
+    let values = mat.data_typed::<u16>()?.iter();
+    let data_mm = values.map(|&value| millimetres(value, unit_m)).collect();
     DepthImage::new(size.width.unsigned_abs(), size.height.unsigned_abs(), data_mm)
         .map_err(|_| ImageProblem::Empty)
 }

@@ -84,7 +84,15 @@ pub(crate) fn depth_from_mat(
     DepthImage::new(width_px, height_px, data_mm).map_err(|_| ImageProblem::Empty)
 }
 
-fn millimetres(value: u16, unit_m: f64) -> u16 {
+/// What sensors write where they measured nothing, besides 0: all bits set.
+const SATURATED: u16 = u16::MAX;
+
+/// A step of `unit_m` for each value; 0 where nothing was measured, or farther away than 16 bits of
+/// millimetres can say.
+pub(crate) fn millimetres(value: u16, unit_m: f64) -> u16 {
+    if value == SATURATED {
+        return 0;
+    }
     let mm = f64::from(value) * unit_m * 1000.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
     if mm < 65_535.5 { mm.round() as u16 } else { 0 }
@@ -132,8 +140,8 @@ mod tests {
             assert_eq!((depth.width_px(), depth.height_px()), (3, 2));
             assert_eq!(depth.data_mm(), expected);
         };
-        check(0.001, [0, 1000, 4001, 65_535, 2, 3]);
-        check(0.000_25, [0, 250, 1000, 16_384, 1, 1]);
+        check(0.001, [0, 1000, 4001, 0, 2, 3]);
+        check(0.000_25, [0, 250, 1000, 0, 1, 1]);
         check(0.01, [0, 10_000, 40_010, 0, 20, 30]);
     }
 

@@ -44,6 +44,7 @@ fn folder(path: &Path) -> ImageFolderConfig {
     ImageFolderConfig {
         path: path.to_owned(),
         depth_path: None,
+        depth_unit_m: 0.001,
         frame_interval: Duration::from_millis(20),
     }
 }
@@ -120,6 +121,23 @@ fn a_folder_is_played_in_the_order_of_its_names_with_its_depth() {
     assert!(next(&mut camera).is_none());
     assert_eq!(camera.handle.state(), CameraState::Ended { reason: "end of file".into() });
     assert_eq!(camera.handle.progress(), 3);
+}
+
+#[test]
+fn depth_of_a_folder_is_read_in_its_unit_and_what_was_not_measured_is_a_hole() {
+    let (_dir, config) = write_folder(1);
+    let depth = DepthImage::new(2, 2, vec![5000, 65_535, 0, 20_001]).unwrap();
+    write_depth_png(&config.depth_path.clone().unwrap().join("0.png"), &depth).unwrap();
+    write_png(&color_path(&config, "0.png"), &sized_color((2, 2), 0)).unwrap();
+    let read = |depth_unit_m: f64| {
+        let config = ImageFolderConfig { depth_unit_m, ..config.clone() };
+        let (mut camera, _) = open(&once(FileSource::ImageFolder(config)));
+        next(&mut camera).unwrap().depth.unwrap().data_mm().to_vec()
+    };
+    assert_eq!(read(0.001), [5000, 0, 0, 20_001]);
+    // Fifths and quarters of a millimetre, as TUM and RealSense L515 have them.
+    assert_eq!(read(0.000_2), [1000, 0, 0, 4000]);
+    assert_eq!(read(0.000_25), [1250, 0, 0, 5000]);
 }
 
 #[test]
@@ -301,13 +319,13 @@ fn depth_of_another_type_is_refused_by_what_it_is() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("depth.png");
     write_depth_png(&path, &depth(SIZE_PX, 9)).unwrap();
-    assert_eq!(read_depth_png(&path).unwrap(), depth(SIZE_PX, 9));
+    assert_eq!(read_depth_png(&path, 0.001).unwrap(), depth(SIZE_PX, 9));
     let path = dir.path().join("color.png");
     write_png(&path, &color(0)).unwrap();
-    let message = chain(&read_depth_png(&path).unwrap_err());
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
     assert!(message.contains("a PNG of 8 bits, RGB"), "{message}");
     fs::write(&path, encode_jpeg(&color(0), 90).unwrap()).unwrap();
-    let message = chain(&read_depth_png(&path).unwrap_err());
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
     assert!(message.contains("this is a JPEG"), "{message}");
 }
 
@@ -535,6 +553,7 @@ fn webp_tiff_and_bmp_are_read_and_refused_cut() {
     let folder = ImageFolderConfig {
         path: dir.path().to_owned(),
         depth_path: None,
+        depth_unit_m: 0.001,
         frame_interval: Duration::from_millis(1),
     };
     fs::write(dir.path().join("a.bmp"), coded(".bmp", &image, &[])).unwrap();

@@ -1,10 +1,24 @@
 //! Values that several commands take from the command line.
 
+use magpie_daemon::config::UNIT_M;
+
 /// A score given on the command line.
 pub(crate) fn score(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     let is_score = (0.0..=1.0).contains(&value);
     is_score.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 1"))
+}
+
+/// What one step of 16-bit depth stands for, in metres.
+pub(crate) fn depth_unit(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    UNIT_M.contains(&value).then_some(value).ok_or_else(|| {
+        format!(
+            "{text} is not between {} and {} m; millimetres are 0.001",
+            UNIT_M.start(),
+            UNIT_M.end()
+        )
+    })
 }
 
 /// How many of something: at least one.
@@ -16,6 +30,15 @@ pub(crate) fn count<T: std::str::FromStr + PartialOrd + From<u8>>(text: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_of_depth_is_a_length_in_metres() {
+        assert_eq!(depth_unit("0.0002"), Ok(0.0002));
+        for wrong in ["0", "1", "5000", "-0.001", "NaN"] {
+            assert!(depth_unit(wrong).unwrap_err().contains("millimetres are 0.001"), "{wrong}");
+        }
+        assert!(depth_unit("mm").unwrap_err().contains("no number"));
+    }
 
     #[test]
     fn a_count_is_a_whole_number_from_one_up() {

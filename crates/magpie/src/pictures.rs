@@ -26,10 +26,15 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A picture as a frame that was exposed now.
-pub fn read_frame(image: &Path, depth: Option<&Path>, stamp: StampNs) -> Result<Frame, Failure> {
+/// A picture as a frame that was exposed now. `depth`: an image of depth, and its unit in metres.
+pub fn read_frame(
+    image: &Path,
+    depth: Option<(&Path, f64)>,
+    stamp: StampNs,
+) -> Result<Frame, Failure> {
     let color = read_image(image).map_err(Failure::fault)?;
-    let depth = depth.map(read_depth_png).transpose().map_err(Failure::fault)?;
+    let read_depth = |(path, unit_m)| read_depth_png(path, unit_m);
+    let depth = depth.map(read_depth).transpose().map_err(Failure::fault)?;
     if let Some(depth) = &depth {
         check_aligned(&color, depth).map_err(Failure::fault)?;
     }

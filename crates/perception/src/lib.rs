@@ -27,6 +27,7 @@ mod outline;
 mod pipeline;
 mod result;
 mod rotation;
+mod scale;
 mod scene;
 mod tool;
 mod track;
@@ -52,6 +53,7 @@ pub use result::{
     Packages, PoseSource, Quality, SizeM, Velocity,
 };
 pub use rotation::nearest_rotation;
+pub use scale::{ScaleDoubt, doubt_packages, doubt_plane};
 pub use scene::{CameraPlace, Plane, ReferenceFrame, Scene};
 pub use tool::{Cup, CupSet, Tool};
 pub use track::Tracks;

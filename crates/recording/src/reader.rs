@@ -43,10 +43,10 @@ impl FrameReader {
         }
     }
 
-    /// A recording that is part of the program; `name` is for messages.
+    /// A recording in memory; `name` is for messages.
     pub fn from_bytes(
         name: &str,
-        bytes: &'static [u8],
+        bytes: impl AsRef<[u8]> + Send + 'static,
         playback: Playback,
     ) -> Result<FrameReader, RecordingError> {
         FrameReader::new(name.to_owned(), Box::new(Cursor::new(bytes)), playback)

@@ -14,6 +14,7 @@ use crate::images::Images;
 pub(crate) struct ImageFolder {
     entries: Vec<Entry>,
     next: usize,
+    depth_unit_m: f64,
     frame_interval: Duration,
 }
 
@@ -35,8 +36,9 @@ impl ImageFolder {
         let Some(first) = entries.first() else {
             return Err(OpenError::Empty { path: config.path.clone() });
         };
-        first.read()?;
-        Ok(ImageFolder { entries, next: 0, frame_interval: config.frame_interval })
+        let ImageFolderConfig { depth_unit_m, frame_interval, .. } = *config;
+        first.read(depth_unit_m)?;
+        Ok(ImageFolder { entries, next: 0, depth_unit_m, frame_interval })
     }
 }
 
@@ -48,7 +50,7 @@ impl Reader for ImageFolder {
     fn read(&mut self) -> Option<Result<Images, String>> {
         let entry = self.entries.get(self.next)?;
         self.next += 1;
-        Some(entry.read().map_err(|error| chain(&error)))
+        Some(entry.read(self.depth_unit_m).map_err(|error| chain(&error)))
     }
 
     fn rewind(&mut self) -> Result<(), BoxError> {
@@ -58,10 +60,10 @@ impl Reader for ImageFolder {
 }
 
 impl Entry {
-    fn read(&self) -> Result<Images, ImageError> {
+    fn read(&self, depth_unit_m: f64) -> Result<Images, ImageError> {
         let color = read_image(&self.color)?;
         let Some(path) = &self.depth else { return Ok(Images::from(color)) };
-        let depth = read_depth_png(path)?;
+        let depth = read_depth_png(path, depth_unit_m)?;
         let images = Images::new(color, Some(depth));
         images.map_err(|source| ImageError { action: "read", path: path.clone(), source })
     }

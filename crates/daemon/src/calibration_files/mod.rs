@@ -99,13 +99,17 @@ impl HandEyeFile {
     }
 
     pub fn read(path: &Path) -> Result<HandEyeFile, CalibrationFileError> {
-        let text = read(path)?;
-        if let Ok(serde_json::Value::Object(fields)) = serde_saphyr::from_str(&text)
+        HandEyeFile::parse(path, &read(path)?)
+    }
+
+    /// Reads the text of a file; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<HandEyeFile, CalibrationFileError> {
+        if let Ok(serde_json::Value::Object(fields)) = serde_saphyr::from_str(text)
             && let Some(message) = pose::of_easy_handeye(&fields)
         {
             return Err(CalibrationFileError::Parse { path: path.to_owned(), message });
         }
-        let file: HandEyeFile = parse(path, &text)?;
+        let file: HandEyeFile = parse(path, text)?;
         file.place(path)?;
         Ok(file)
     }

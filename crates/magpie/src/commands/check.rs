@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{Counters, InferenceSession, ReferenceFrame, Scene, check_image_size};
+use magpie_camera::{CameraConfig, picture_doubts};
+use magpie_perception::{
+    Clock, Counters, Frame, InferenceSession, Packages, Pipeline, ReferenceFrame, Scene,
+    check_image_size, doubt_packages,
+};
 
 use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
-use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::failure::{Failure, Outcome, ended_by, source_ended};
 use magpie_daemon::model::load_scheduled;
 use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
@@ -22,8 +26,10 @@ pub struct CheckArgs {
     config: Option<PathBuf>,
 }
 
-/// A live camera has this long to show itself.
-const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+/// How long depth may come later than colour.
+const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
+/// The watch of a camera decides when it is lost; this is for its telling.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub fn check(args: &CheckArgs) -> Outcome {
     check_descriptors()?;
@@ -49,7 +55,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
         ),
     )?;
     config.scheduling.lock_memory().map_err(Failure::config)?;
-    let session = load_scheduled(&file, &config)?;
+    let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
     say("provider", format!("{}{}", session.provider(), fallback.unwrap_or_default()))?;
     debug_assert_eq!(session.spec().sha256, spec.sha256);
@@ -58,14 +64,42 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
-    check_source(&config, &mut open)?;
-    output::line("ok: `magpie run` would run")
+    let frame = check_source(&config, &mut open, clock.as_ref())?;
+    let scene = open.scene.take();
+    // The camera is closed before somebody asks it what else it could do.
+    drop(open);
+    let mut doubts = 0;
+    if let Some(frame) = frame {
+        let limits = config.limits(spec.score_min);
+        let (packages, _) = Pipeline::new(spec.clone())
+            .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
+            .map_err(ended_by)?;
+        say("first frame", found(&frame, &packages))?;
+        for doubt in doubts_of(&frame, &packages) {
+            doubts += 1;
+            say("doubtful", doubt)?;
+        }
+    }
+    if let Source::Camera(camera) = &config.source {
+        camera.offers().into_iter().try_for_each(|offer| say("camera offers", offer))?;
+    }
+    output::line(match doubts {
+        0 => "ok: `magpie run` would run",
+        _ => "`magpie run` would run; look at what is doubtful first",
+    })
 }
 
-/// Checks that frames come, and that the first one has the size that the calibration is for.
-fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
-    if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, &open.watch) {
-        color.wait_while_opening(CAMERA_TIME_MAX);
+/// Checks that frames come, and that the first one has the size that the calibration is for. Returns
+/// it, with depth where that should come too.
+fn check_source(
+    config: &Config,
+    open: &mut OpenSource,
+    clock: &dyn Clock,
+) -> Result<Option<Frame>, Failure> {
+    if let (Source::Camera(CameraConfig::Live(live)), SourceWatch::Camera { color, .. }) =
+        (&config.source, &open.watch)
+    {
+        color.wait_while_opening(live.limits.open_time_max + GRACE);
     }
     say("source", open.watch.describe())?;
     if let Some(reason) = open.watch.lost() {
@@ -75,11 +109,55 @@ fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
             "the camera gives no frames: {reason}; a run would wait for it, DEGRADED"
         )));
     }
-    let frame = open.frames.next_frame();
+    let began = clock.now();
+    let is_patient = || Duration::from_nanos(clock.now().since_ns(began)) < DEPTH_TIME_MAX;
+    let mut frame = open.frames.next_frame().map_err(source_ended)?;
+    while let Some(without) = &frame
+        && config.depth.is_some()
+        && without.depth.is_none()
+        && open.watch.depth_reason().is_none()
+        && is_patient()
+    {
+        frame = open.frames.next_frame().map_err(source_ended)?;
+    }
+    if let Some(reason) = open.watch.depth_reason() {
+        open.watch.stop();
+        return Err(Failure::Fault(anyhow::anyhow!(
+            "no depth comes: {reason}; a run would go on without it, DEGRADED"
+        )));
+    }
     open.watch.stop();
-    let Some(frame) = frame.map_err(Failure::fault)? else { return Ok(()) };
+    let Some(frame) = frame else { return Ok(None) };
     check_image_size((frame.color.width_px(), frame.color.height_px()), open.scene.as_ref())
-        .map_err(Failure::config)
+        .map_err(Failure::config)?;
+    Ok(Some(frame))
+}
+
+/// What the model and the planner make of a frame.
+fn found(frame: &Frame, packages: &Packages) -> String {
+    let depth = match (&frame.depth, packages.depth_problem) {
+        (None, _) => "no depth".to_owned(),
+        (Some(_), Some(_)) => "depth not used".to_owned(),
+        (Some(depth), None) => {
+            let mut mm: Vec<u16> = depth.data_mm().iter().copied().filter(|mm| *mm > 0).collect();
+            mm.sort_unstable();
+            let median = mm.get(mm.len() / 2).map(|mm| f64::from(*mm) / 1000.0);
+            median.map_or_else(
+                || "depth without a measurement".to_owned(),
+                |median_m| format!("depth of {median_m:.2} m at the median"),
+            )
+        }
+    };
+    format!("{} packages, {depth}", packages.packages.len())
+}
+
+/// Everything that is possible and yet not likely.
+fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
+    let picture = picture_doubts(&frame.color).into_iter().map(|doubt| format!("picture: {doubt}"));
+    let depth = packages.depth_problem.map(|problem| format!("depth is not used: {problem}"));
+    let scale = doubt_packages(&packages.packages);
+    let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
+    picture.chain(depth).chain(scale).collect()
 }
 
 fn calibration(scene: Option<&Scene>) -> String {

@@ -28,6 +28,8 @@ use magpie_perception::SharedClock;
 
 /// A found package is a true one if their masks overlap by this much.
 const IOU_MIN: f32 = 0.5;
+/// Simulated depth is in millimetres.
+const DEPTH_UNIT_M: f64 = 0.001;
 /// The planner's pick order uses the same limit.
 const OCCLUDED_SHARE_MAX: f32 = 0.08;
 /// Patches that the baseline compares, across a mask.
@@ -46,7 +48,8 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let bar = progress::bar(frames.len() as u64, "frames");
     let mut report = Report::default();
     for frame in &frames {
-        let image = read_frame(&frame.color, Some(&frame.depth), StampNs::default())?;
+        let image =
+            read_frame(&frame.color, Some((&frame.depth, DEPTH_UNIT_M)), StampNs::default())?;
         let packages = match &mut detector {
             None => planned(frame, &image, &limits),
             Some(detector) => detector.detect(frame, &image)?,
