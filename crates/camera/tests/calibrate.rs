@@ -376,7 +376,7 @@ fn a_part_of_a_chessboard_is_not_taken_for_it_and_the_advice_holds() {
         |corners_x, corners_y| Board::Chessboard { corners_x, corners_y, square_length_m: 0.02 };
     let scene = BoardScene::new(&described(11, 8), lens(640, 480));
     for roll_deg in [0.0, 90.0] {
-        let pose = look_at(Point3::new(0.1, 0.07, 0.0), 0.34, 18.0, 40.0, roll_deg);
+        let pose = look_at(Point3::new(0.1, 0.07, 0.0), 0.42, 18.0, 40.0, roll_deg);
         let picture = scene.picture(&pose, &mut Noise(1));
         for (x, y) in [(9, 6), (8, 5), (12, 9), (7, 7)] {
             let view = detect(&picture, &described(x, y)).unwrap().unwrap();
