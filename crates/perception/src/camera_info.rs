@@ -17,9 +17,9 @@ pub struct Intrinsics {
 /// How a lens bends rays.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Distortion {
-    /// In OpenCV's and ROS's order `k1, k2, p1, p2, k3, k4, k5, k6`. A `plumb_bob` (Brown-Conrady)
-    /// lens is one whose last three are 0.
-    Polynomial([f64; 8]),
+    /// In OpenCV's and ROS's order `k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4`. A `plumb_bob`
+    /// (Brown-Conrady) lens is one whose last seven are 0; the last four are of a thin prism.
+    Polynomial([f64; 12]),
     /// A fisheye lens, `k1, k2, k3, k4`: what lies `θ` off the axis is seen at a radius of
     /// `θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸)` focal lengths (OpenCV `fisheye`, Kannala and Brandt).
     Equidistant([f64; 4]),
@@ -114,26 +114,35 @@ impl CameraInfo {
 impl Distortion {
     /// `k1, k2, p1, p2, k3`.
     pub const fn plumb_bob([k1, k2, p1, p2, k3]: [f64; 5]) -> Distortion {
-        Distortion::Polynomial([k1, k2, p1, p2, k3, 0.0, 0.0, 0.0])
+        Distortion::Polynomial([k1, k2, p1, p2, k3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    }
+
+    /// `k1, k2, p1, p2, k3, k4, k5, k6`.
+    pub const fn rational([k1, k2, p1, p2, k3, k4, k5, k6]: [f64; 8]) -> Distortion {
+        Distortion::Polynomial([k1, k2, p1, p2, k3, k4, k5, k6, 0.0, 0.0, 0.0, 0.0])
     }
 
     /// The coefficients of a model as ROS and OpenCV list them: 5 of a `plumb_bob` lens, 8 of a
-    /// `rational_polynomial` one, 4 of an `equidistant` one.
+    /// `rational_polynomial` one, 12 with a thin prism, 4 of an `equidistant` one.
     pub fn of_model(model: &str, d: &[f64]) -> Option<Distortion> {
         match *d {
             [k1, k2, k3, k4] if model == EQUIDISTANT => {
                 Some(Distortion::Equidistant([k1, k2, k3, k4]))
             }
             [k1, k2, p1, p2, k3] => Some(Distortion::plumb_bob([k1, k2, p1, p2, k3])),
+            [k1, k2, p1, p2, k3, k4, k5, k6] => {
+                Some(Distortion::rational([k1, k2, p1, p2, k3, k4, k5, k6]))
+            }
             _ => d.try_into().ok().map(Distortion::Polynomial),
         }
     }
 
-    /// The 5 values of a `plumb_bob` lens, the 8 of a `rational_polynomial` one, the 4 of an
-    /// `equidistant` one.
+    /// The 5 values of a `plumb_bob` lens, the 8 of a `rational_polynomial` one or its 12 with a thin
+    /// prism, the 4 of an `equidistant` one.
     pub fn coefficients(&self) -> &[f64] {
         match self {
             Distortion::Polynomial(d) if is_plumb_bob(d) => &d[..5],
+            Distortion::Polynomial(d) if d[8..] == [0.0; 4] => &d[..8],
             Distortion::Polynomial(d) => d,
             Distortion::Equidistant(d) => d,
         }
@@ -177,29 +186,29 @@ impl Distortion {
 
 impl Default for Distortion {
     fn default() -> Distortion {
-        Distortion::Polynomial([0.0; 8])
+        Distortion::Polynomial([0.0; 12])
     }
 }
 
 const EQUIDISTANT: &str = "equidistant";
 
-fn is_plumb_bob(d: &[f64; 8]) -> bool {
-    d[5..] == [0.0; 3]
+fn is_plumb_bob(d: &[f64; 12]) -> bool {
+    d[5..] == [0.0; 7]
 }
 
-fn bend(d: &[f64; 8], x: f64, y: f64) -> (f64, f64) {
-    let [k1, k2, p1, p2, k3, k4, k5, k6] = *d;
+fn bend(d: &[f64; 12], x: f64, y: f64) -> (f64, f64) {
+    let [k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4] = *d;
     let r2 = x * x + y * y;
     let radial = (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
     (
-        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
+        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) + r2 * (s1 + r2 * s2),
+        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y + r2 * (s3 + r2 * s4),
     )
 }
 
-/// [`bend`] and its derivative, which is symmetric.
-fn with_slope(d: &[f64; 8], x: f64, y: f64) -> (Vector2<f64>, Matrix2<f64>) {
-    let [k1, k2, p1, p2, k3, k4, k5, k6] = *d;
+/// [`bend`] and its derivative.
+fn with_slope(d: &[f64; 12], x: f64, y: f64) -> (Vector2<f64>, Matrix2<f64>) {
+    let [k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4] = *d;
     let r2 = x * x + y * y;
     let above = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3));
     let below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6));
@@ -208,17 +217,18 @@ fn with_slope(d: &[f64; 8], x: f64, y: f64) -> (Vector2<f64>, Matrix2<f64>) {
     let radial = above / below;
     let radial_slope = 2.0 * (above_slope - radial * below_slope) / below;
     let across = x * y * radial_slope + 2.0 * (p1 * x + p2 * y);
+    let prism = 2.0 * Vector2::new(s1 + 2.0 * s2 * r2, s3 + 2.0 * s4 * r2);
     let slope = Matrix2::new(
-        radial + x * x * radial_slope + 2.0 * p1 * y + 6.0 * p2 * x,
-        across,
-        across,
-        radial + y * y * radial_slope + 6.0 * p1 * y + 2.0 * p2 * x,
+        radial + x * x * radial_slope + 2.0 * p1 * y + 6.0 * p2 * x + prism.x * x,
+        across + prism.x * y,
+        across + prism.y * x,
+        radial + y * y * radial_slope + 6.0 * p1 * y + 2.0 * p2 * x + prism.y * y,
     );
     (Vector2::from(<[f64; 2]>::from(bend(d, x, y))), slope)
 }
 
-fn straighten(d: &[f64; 8], xd: f64, yd: f64) -> (f64, f64) {
-    if *d == [0.0; 8] {
+fn straighten(d: &[f64; 12], xd: f64, yd: f64) -> (f64, f64) {
+    if *d == [0.0; 12] {
         return (xd, yd);
     }
     let wanted = Vector2::new(xd, yd);
@@ -346,12 +356,27 @@ mod tests {
         check(&camera(620.0, [640, 480], Distortion::plumb_bob([-0.42, 0.24, 0.0, 0.001, -0.08])));
         // As the depth cameras of a well-known maker come from the factory.
         let d = [0.512, -2.73, 0.0006, -0.0002, 1.59, 0.392, -2.55, 1.51];
-        check(&camera(605.0, [1280, 720], Distortion::Polynomial(d)));
+        check(&camera(605.0, [1280, 720], Distortion::rational(d)));
         check(&camera(
             500.0,
             [640, 480],
-            Distortion::Polynomial([8.1, 4.2, 0.0, 0.0, 0.2, 8.4, 6.5, 1.1]),
+            Distortion::rational([8.1, 4.2, 0.0, 0.0, 0.2, 8.4, 6.5, 1.1]),
         ));
+    }
+
+    /// At a radius of 0.5 in a direction of 3 to 4: the prism's polynomials by hand.
+    #[test]
+    fn a_thin_prism_shifts_by_its_own_polynomials_of_the_radius() {
+        let mut d = [0.0; 12];
+        d[8..].copy_from_slice(&[0.01, -0.02, 0.03, 0.04]);
+        let prism = Distortion::Polynomial(d);
+        let (x, y) = prism.distort(0.3, 0.4);
+        assert!((x - (0.3 + 0.01 * 0.25 - 0.02 * 0.0625)).abs() < 1e-15, "{x}");
+        assert!((y - (0.4 + 0.03 * 0.25 + 0.04 * 0.0625)).abs() < 1e-15, "{y}");
+        assert_eq!((prism.model(), prism.coefficients().len()), ("rational_polynomial", 12));
+        check(&camera(520.0, [640, 480], prism));
+        let all = [0.1, 0.02, 0.001, -0.001, 0.001, 0.1, 0.02, 0.001, 0.001, -0.002, 0.003, 0.001];
+        check(&camera(520.0, [640, 480], Distortion::Polynomial(all)));
     }
 
     #[test]

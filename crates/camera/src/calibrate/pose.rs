@@ -179,7 +179,9 @@ mod tests {
     fn a_board_is_where_its_pixels_say_through_every_kind_of_lens() {
         check(Distortion::default());
         check(Distortion::plumb_bob([-0.2, 0.05, 0.001, -0.002, 0.01]));
-        check(Distortion::Polynomial([0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]));
+        check(Distortion::rational([0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]));
+        let prism = [0.1, 0.02, 0.001, -0.001, 0.0, 0.1, 0.0, 0.0, 0.01, -0.02, 0.03, 0.04];
+        check(Distortion::Polynomial(prism));
         check(Distortion::Equidistant([-0.008, 0.045, -0.042, 0.008]));
     }
 }

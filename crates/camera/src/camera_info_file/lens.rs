@@ -23,10 +23,14 @@ pub(super) fn distortion(model: &str, d: &[f64]) -> Result<Distortion, CameraInf
             let why = "a plumb_bob lens has k1, k2, p1, p2, k3; is it a rational_polynomial one?";
             Ok(polynomial(leading(name, d, &[5, 4], "4 or 5", why)?))
         }
-        "rational_polynomial" => Ok(polynomial(leading(name, d, &[8], "8", PRISM)?)),
+        "rational_polynomial" => {
+            Ok(polynomial(leading(name, d, rational_count(d), "8 or 12", RATIONAL)?))
+        }
         // As OpenCV tells them apart: by their number.
-        "" if d.len() > 5 => Ok(polynomial(leading("OpenCV", d, &[8], "4, 5 or 8", PRISM)?)),
-        "" => Ok(polynomial(leading("OpenCV", d, &[5, 4], "4, 5 or 8", PRISM)?)),
+        "" if d.len() > 5 => {
+            Ok(polynomial(leading("OpenCV", d, rational_count(d), OPENCV, RATIONAL)?))
+        }
+        "" => Ok(polynomial(leading("OpenCV", d, &[5, 4], OPENCV, RATIONAL)?)),
         "none" | "pinhole" | "inverse_brown_conrady" | "modified_brown_conrady" | "ftheta"
             if none =>
         {
@@ -36,7 +40,13 @@ pub(super) fn distortion(model: &str, d: &[f64]) -> Result<Distortion, CameraInf
     }
 }
 
-const PRISM: &str = "thin prisms and tilted sensors are not computed with; calibrate without them";
+const OPENCV: &str = "4, 5, 8 or 12";
+const RATIONAL: &str = "a thin prism has s1, s2, s3, s4, and tilted sensors are not computed with";
+
+/// With a thin prism or without.
+fn rational_count(d: &[f64]) -> &'static [usize] {
+    if d.len() < 12 { &[8] } else { &[12] }
+}
 
 /// The first coefficients, where only zeros come after them. The largest count comes first.
 fn leading<'a>(
@@ -62,7 +72,7 @@ fn leading<'a>(
 }
 
 fn polynomial(d: &[f64]) -> Distortion {
-    let mut all = [0.0; 8];
+    let mut all = [0.0; 12];
     all[..d.len()].copy_from_slice(d);
     Distortion::Polynomial(all)
 }

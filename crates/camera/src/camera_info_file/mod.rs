@@ -175,7 +175,7 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         let eight =
             parse("rational_polynomial", 8, "[0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]");
         let d = [0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5];
-        assert_eq!(eight.distortion, Distortion::Polynomial(d));
+        assert_eq!(eight.distortion, Distortion::rational(d));
         let yaml = format_camera_info(&eight).unwrap();
         assert!(yaml.contains("distortion_model: rational_polynomial"), "{yaml}");
         assert_eq!(parse_camera_info(&yaml, None).unwrap(), eight);
@@ -247,13 +247,27 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         let eight = "[-0.05, 0.06, 0.0003, -0.0002, -0.02, 0, 0, 0]";
         assert_eq!(lens("plumb_bob", eight).unwrap(), plain);
         assert_eq!(lens("radtan", eight).unwrap(), plain);
-        let rational = Distortion::Polynomial([0.1, 0.02, 0.0, 0.0, 0.001, 0.1, 0.02, 0.001]);
+        let rational = Distortion::rational([0.1, 0.02, 0.0, 0.0, 0.001, 0.1, 0.02, 0.001]);
         for zeros in ["", ", 0, 0, 0, 0", ", 0, 0, 0, 0, 0, 0"] {
             let data = format!("[0.1, 0.02, 0, 0, 0.001, 0.1, 0.02, 0.001{zeros}]");
             assert_eq!(lens("rational_polynomial", &data).unwrap(), rational, "{data}");
         }
-        let prism = lens("rational_polynomial", "[0.1, 0, 0, 0, 0, 0, 0, 0, 0.01, 0, 0, 0]");
-        assert!(chain(&prism.unwrap_err()).contains("thin prisms"));
+        let tilted = lens("rational_polynomial", "[0.1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0]");
+        assert!(chain(&tilted.unwrap_err()).contains("tilted sensors"));
+    }
+
+    #[test]
+    fn a_thin_prism_is_read_and_written() {
+        let d = [0.1, 0.02, 0.0, 0.0, 0.001, 0.1, 0.02, 0.001, 0.001, 0.0, 0.0, 0.0];
+        for zeros in ["", ", 0, 0"] {
+            let data = format!("{:?}", d).replace(']', &format!("{zeros}]"));
+            let prism = lens("rational_polynomial", &data).unwrap();
+            assert_eq!(prism, Distortion::Polynomial(d));
+            let mut info = parse_camera_info(FILE, None).unwrap();
+            info.distortion = prism;
+            let yaml = format_camera_info(&info).unwrap();
+            assert_eq!(parse_camera_info(&yaml, None).unwrap(), info);
+        }
     }
 
     #[test]

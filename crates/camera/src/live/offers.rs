@@ -41,8 +41,12 @@ fn offers(caps: &Caps) -> Vec<String> {
         };
         let field = |name| structure.value(name).ok().map(|value| words(value));
         let (width, height) = (field("width"), field("height"));
-        let size = width.zip(height).map(|(width, height)| format!("{width}x{height} px"));
-        let rate = field("framerate").map(|rate| format!("at {rate} fps"));
+        let size = width.zip(height).map(|(width, height)| match (&*width, &*height) {
+            (ANY, ANY) => "any size".to_owned(),
+            (width, height) => format!("{width}x{height} px"),
+        });
+        let rate = field("framerate").filter(|rate| rate != ANY);
+        let rate = rate.map(|rate| format!("at {rate} fps"));
         let offer = size.into_iter().chain(rate).collect::<Vec<_>>().join(" ");
         let place = *places.entry(format.clone()).or_insert_with(|| {
             lines.push((format, Vec::new()));
@@ -53,12 +57,21 @@ fn offers(caps: &Caps) -> Vec<String> {
     lines.into_iter().map(|(format, sizes)| format!("{format}: {}", sizes.join(", "))).collect()
 }
 
+/// What a source says that makes its pictures as they are wanted.
+const ANY: &str = "any";
+
 /// A value of caps in words: `640`, `16 to 4096`, `30/15`.
 fn words(value: &Value) -> String {
     if let Ok(range) = value.get::<IntRange<i32>>() {
+        if range.max() == i32::MAX {
+            return ANY.to_owned();
+        }
         return format!("{} to {}", range.min(), range.max());
     }
     if let Ok(range) = value.get::<FractionRange>() {
+        if range.max().numer() == i32::MAX {
+            return ANY.to_owned();
+        }
         return format!("{} to {}", number(range.min()), number(range.max()));
     }
     if let Ok(fraction) = value.get::<Fraction>() {
@@ -98,7 +111,8 @@ mod tests {
             "video/x-raw,format=YUY2,width=640,height=480,framerate={30/1,15/1}; \
              video/x-raw,format=YUY2,width=320,height=240,framerate=30000/1001; \
              image/jpeg,width=1920,height=1080,framerate=30/1; \
-             video/x-bayer,format=rggb,width=[16,4096],height=[16,3000],framerate=[1/1,60/1]",
+             video/x-bayer,format=rggb,width=[16,4096],height=[16,3000],framerate=[1/1,60/1]; \
+             video/x-raw,format=I420,width=[1,2147483647],height=[1,2147483647],framerate=[0/1,2147483647/1]",
         );
         assert_eq!(
             offers(&caps.unwrap()),
@@ -106,6 +120,7 @@ mod tests {
                 "YUY2: 640x480 px at 30/15 fps, 320x240 px at 29.97 fps",
                 "JPEG: 1920x1080 px at 30 fps",
                 "Bayer rggb: 16 to 4096x16 to 3000 px at 1 to 60 fps",
+                "I420: any size",
             ]
         );
     }

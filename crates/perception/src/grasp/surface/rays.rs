@@ -30,7 +30,7 @@ pub(crate) struct Rays {
 /// [`Distortion`] in the width that rays are computed in.
 #[derive(Clone, Copy, Debug)]
 enum Bend {
-    Polynomial([f32; 8]),
+    Polynomial([f32; 12]),
     Equidistant([f32; 4]),
 }
 
@@ -108,12 +108,13 @@ impl Rays {
 }
 
 #[inline]
-fn bend([k1, k2, p1, p2, k3, k4, k5, k6]: &[f32; 8], x: f32, y: f32) -> [f32; 2] {
+fn bend(d: &[f32; 12], x: f32, y: f32) -> [f32; 2] {
+    let [k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4] = d;
     let r2 = x * x + y * y;
     let radial = (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
     [
-        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
+        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) + r2 * (s1 + r2 * s2),
+        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y + r2 * (s3 + r2 * s4),
     ]
 }
 
@@ -182,7 +183,10 @@ mod tests {
     fn every_kind_of_lens_projects_as_its_calibration_does() {
         let lenses = [
             Distortion::plumb_bob([-0.2, 0.05, 0.001, -0.002, 0.01]),
-            Distortion::Polynomial([0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]),
+            Distortion::rational([0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]),
+            Distortion::Polynomial([
+                0.1, 0.02, 0.001, -0.001, 0.0, 0.1, 0.0, 0.0, 0.01, -0.02, 0.03, 0.04,
+            ]),
             Distortion::Equidistant([-0.008, 0.045, -0.042, 0.008]),
         ];
         for distortion in lenses {
