@@ -401,6 +401,28 @@ fn outlines_that_enclose_nothing_are_told_and_their_labels_scored_by_their_boxes
 }
 
 #[test]
+fn a_ros_2_bag_is_replayed_benched_and_exported_and_its_topics_are_told() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../recording/tests/data");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["realsense.mcap", "realsense.db3"] {
+        let bag = format!("{data}/{name}");
+        let out = folder.path().join(name).display().to_string();
+        let json = format!("{out}.jsonl");
+        for asked in [
+            &["replay", &bag, "--json", &json][..],
+            &["bench", "--frames", &bag, "--rounds", "2"],
+            &["export", &bag, "--out", &out, "--interval-s", "0"],
+        ] {
+            let told = text(&succeed(asked).stderr).to_owned();
+            assert!(told.contains("color from /camera/color/image_raw, depth from"), "{told}");
+        }
+        assert_eq!(std::fs::read_to_string(&json).unwrap().lines().count(), 3);
+        let front = ["replay", &bag, "--color-topic", "/front"];
+        check_refused(&front, 78, &["no color images on /front", "/camera/color/image_raw"]);
+    }
+}
+
+#[test]
 fn eval_reads_labels_as_tools_write_them() {
     let labels = |name: &str| format!("{}/tests/labels/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let labels = |name: &str| labels(name).replace("/crates/magpie/", "/");

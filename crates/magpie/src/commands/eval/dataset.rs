@@ -62,11 +62,7 @@ impl LabelledDataset {
     }
 }
 
-fn read(
-    path: &Path,
-    naming: Naming<'_>,
-    skip_bad_labels: bool,
-) -> anyhow::Result<LabelledDataset> {
+fn read(path: &Path, naming: Naming<'_>, skip_bad_labels: bool) -> anyhow::Result<LabelledDataset> {
     let document = Document::read(path)?;
     let reading = labels::read(&document, naming)?;
     tell(path, &reading, skip_bad_labels)?;
@@ -179,10 +175,9 @@ fn annotation(placed: &Placed, (width, height): (u32, u32)) -> Annotation {
     let [x0, y0, x1, y1] = placed.edges;
     let segmentation = match &placed.outline {
         Outline::Polygons(pieces) => Segmentation::Polygon(pieces.clone()),
-        Outline::Runs(mask) => Segmentation::CompressedRle {
-            size: [height, width],
-            counts: mask.to_coco_string(),
-        },
+        Outline::Runs(mask) => {
+            Segmentation::CompressedRle { size: [height, width], counts: mask.to_coco_string() }
+        }
     };
     let source = if placed.outlined { "outline" } else { RECTANGLE };
     let extra = serde_json::json!({ MASK_SOURCE: source });

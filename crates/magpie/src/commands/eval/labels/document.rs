@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, ensure};
 use serde_json::{Map, Value};
 
-use super::shape::{Shape, Wrong, shape};
+use super::shape::{Drawn, says_rectangle, shape};
 
 pub(in super::super) struct Document {
     pub(in super::super) path: PathBuf,
@@ -27,14 +27,6 @@ pub(in super::super) struct Picture {
     /// What of it cannot be meant.
     pub(super) wrong: Option<String>,
     pub(super) extra: Map<String, Value>,
-}
-
-/// One label.
-pub(super) struct Drawn {
-    pub(super) name: String,
-    /// File, number and picture, for messages.
-    pub(super) place: String,
-    pub(super) shape: Result<Shape, Wrong>,
 }
 
 /// Keys of an image that are taken here, or are typed in COCO's own way; whoever needs others finds
@@ -177,8 +169,3 @@ fn is_crowd(annotation: &Value) -> bool {
     };
     says && annotation.get("attributes").is_none()
 }
-
-pub(super) fn says_rectangle(annotation: &Value) -> bool {
-    annotation.get("mask_source").and_then(Value::as_str) == Some("bbox")
-}
-

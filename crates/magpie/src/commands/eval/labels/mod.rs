@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 
 pub(super) use self::document::Document;
-use self::document::{Drawn, Picture};
+use self::document::Picture;
 use self::picture::Finder;
+use self::shape::{Drawn, Wrong, placed};
 pub(super) use self::shape::{Outline, Placed};
-use self::shape::{Wrong, placed};
 
 /// A name that stands for "leave these out".
 const NOTHING: &str = "none";
@@ -71,9 +71,7 @@ pub(super) fn read(document: &Document, naming: Naming<'_>) -> anyhow::Result<Re
         match check(picture, path, &mut finder, &names, &mut reading.problems, &mut boxed) {
             Ok(Some(labelled)) if seen.contains(&labelled.path) => {
                 let (path, picture) = (path.display(), labelled.path.display());
-                reading
-                    .problems
-                    .push(format!("{path}: {picture} is also labelled in {path}"));
+                reading.problems.push(format!("{path}: {picture} is also labelled in {path}"));
             }
             Ok(Some(labelled)) => {
                 seen.push(labelled.path.clone());

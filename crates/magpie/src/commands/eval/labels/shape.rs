@@ -3,8 +3,6 @@
 use magpie_perception::Mask;
 use serde_json::Value;
 
-use super::document::{Drawn, says_rectangle};
-
 /// What cannot be meant, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong(pub(super) String);
@@ -41,6 +39,14 @@ pub(in super::super) struct Placed {
     pub(in super::super) outlined: bool,
 }
 
+/// One label.
+pub(super) struct Drawn {
+    pub(super) name: String,
+    /// File, number and picture, for messages.
+    pub(super) place: String,
+    pub(super) shape: Result<Shape, Wrong>,
+}
+
 /// An area below this encloses no pixel.
 const AREA_PX_MIN: f64 = 1.0;
 
@@ -65,13 +71,17 @@ pub(super) fn shape(annotation: &Value) -> Result<Shape, Wrong> {
             let pieces: Option<Vec<Vec<f64>>> = pieces.iter().map(polygon).collect();
             match pieces {
                 Some(pieces) => Ok(Shape { outline: Some(Outline::Polygons(pieces)), edges }),
-                None => wrong(
-                    "its segmentation is not made of lists of x, y pairs; export it again",
-                ),
+                None => {
+                    wrong("its segmentation is not made of lists of x, y pairs; export it again")
+                }
             }
         }
         Some(_) => wrong("its segmentation is not made of lists of x, y pairs; export it again"),
     }
+}
+
+pub(super) fn says_rectangle(annotation: &Value) -> bool {
+    annotation.get("mask_source").and_then(Value::as_str) == Some("bbox")
 }
 
 /// What Python takes for false.
@@ -115,8 +125,7 @@ pub(super) fn box_beside(bbox: Option<&Value>) -> Option<[f64; 4]> {
 
 /// Runs that do not cover the picture exactly would be read as another mask.
 fn runs_of(size: Option<&Value>, counts: Option<&Value>) -> Result<Mask, Wrong> {
-    let unknown =
-        || Wrong("its segmentation has no size or no counts; export it again".to_owned());
+    let unknown = || Wrong("its segmentation has no size or no counts; export it again".to_owned());
     let side = |value: &Value| value.as_f64().map(|side| side.trunc());
     let sides = size.and_then(Value::as_array).ok_or_else(unknown)?;
     let sides: Option<Vec<f64>> = sides.iter().map(side).collect();

@@ -66,7 +66,8 @@ fn labels_are_read_as_they_are_learned() {
 fn a_name_for_nothing_known_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("labels.json");
-    let text = r#"{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}"#;
+    let text =
+        r#"{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}"#;
     std::fs::write(&file, text).unwrap();
     let document = Document::read(&file).unwrap();
     let (classes, mapping) = (["box".to_owned()], [("carton".to_owned(), "crate".to_owned())]);
