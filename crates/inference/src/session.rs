@@ -259,7 +259,30 @@ impl OnnxSession {
         for _ in 0..runs.max(1) {
             self.run()?;
         }
-        self.check_finite()
+        self.check_finite()?;
+        self.warn_of_lost_scores();
+        Ok(())
+    }
+
+    /// A sigmoid is never 0. Whoever quantizes boxes, up to hundreds of pixels, and scores as one tensor
+    /// rounds all scores to that.
+    fn warn_of_lost_scores(&self) {
+        let [_, anchors] = self.spec.predictions_shape;
+        let classes = self.spec.class_names.len();
+        let is_lost = match self.spec.output_layout {
+            OutputLayout::YoloSeg => {
+                let scores = &self.predictions.values()[4 * anchors..(4 + classes) * anchors];
+                scores.iter().all(|score| *score == 0.0)
+            }
+            OutputLayout::YoloSegEndToEnd => false,
+        };
+        if is_lost {
+            tracing::warn!(
+                "{} gives every score as 0, so nothing is found: boxes and scores were quantized \
+                 together; leave the nodes that join them out (`nodes_to_exclude`)",
+                self.spec.name
+            );
+        }
     }
 
     fn end_profile(&mut self) -> Result<Placement, SessionError> {

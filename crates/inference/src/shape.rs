@@ -128,6 +128,7 @@ fn other_outputs(graph: &GraphProto) -> Refusal {
     };
     let shapes: Vec<String> = graph.output.iter().map(shape).collect();
     let (shapes, of_another) = (shapes.join(", "), graph.output.len() > 2);
-    let other = if of_another { ", as of Mask R-CNN or RTMDet-Ins, which are not read" } else { "" };
+    let other =
+        if of_another { ", as of Mask R-CNN or RTMDet-Ins, which are not read" } else { "" };
     Refusal::UnknownLayout { found: format!("outputs {shapes}{other}") }
 }

@@ -90,9 +90,12 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     left_out = len(seen) - len(reading.pictures)
     if left_out:
         reading.notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
-    reading.notes += [f"{where}: its outline encloses nothing; its box stands for it" for where in boxed[:BOXED_NAMED_MAX]]
-    if boxed[BOXED_NAMED_MAX:]:
-        reading.notes.append(f"{len(boxed) - BOXED_NAMED_MAX} more outlines enclose nothing; their boxes stand for them")
+    reading.notes += [
+        f"{where}: its outline encloses nothing; its box stands for it" for where in boxed[:BOXED_NAMED_MAX]
+    ]
+    more = len(boxed) - BOXED_NAMED_MAX
+    if more > 0:
+        reading.notes.append(f"{more} more outlines enclose nothing; their boxes stand for them")
     if crowds:
         reading.notes.append(f"{crowds} crowds (iscrowd) are not learned, and what is found on them is not judged")
     turned = [picture.path for picture in reading.pictures if picture.turned]
