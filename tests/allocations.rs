@@ -286,6 +286,7 @@ fn counts(count: usize, layout: OutputLayout, scene: Option<&Scene>) -> Vec<usiz
             instance_id: "1",
             publication: 1,
             published: StampNs(0),
+            unix_ahead_ns: 0,
             state: wire::State::Ok,
             results_superseded: 0,
         };

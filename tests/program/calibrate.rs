@@ -344,12 +344,104 @@ fn mixed_up_poses_are_named_and_not_saved_unless_forced() {
             "camera_from_board": rows(&cell.poses[index]),
         })
     });
-    check(&degrees, "in degrees: --angle-unit deg");
+    check(&degrees, "in degrees: --robot-angle-unit deg");
     let other_setup = ["hand-eye", "--setup", "eye-in-hand", "--out", &out, "--pairs"];
     let good = pose_pairs("good.jsonl");
     check_refused(&[&other_setup[..], &[&good]].concat(), 1, &["--setup eye-to-hand"]);
     check_done(&[&call[..], &[&inverted, "--force"]].concat());
     assert!(std::fs::read_to_string(&out).unwrap().contains("base_from_camera"));
+}
+
+#[test]
+fn euler_angles_are_named_with_the_option_that_reads_them() {
+    let cell = cell();
+    let out = cell.arg("euler.yaml");
+    let pairs = write_pairs("euler.jsonl", |cell, index| {
+        let pose = arm(cell, index);
+        let (t, (roll, pitch, yaw)) =
+            (pose.translation.vector * 1000.0, pose.rotation.euler_angles());
+        let [roll, pitch, yaw] = [roll, pitch, yaw].map(f64::to_degrees);
+        json!({
+            "base_from_gripper": [t.x, t.y, t.z, roll, pitch, yaw],
+            "camera_from_board": rows(&cell.poses[index]),
+        })
+    });
+    let units = ["--robot-unit", "mm", "--robot-angle-unit", "deg", "--pairs", &pairs];
+    let call = [&["hand-eye", "--setup", "eye-to-hand", "--out", &out][..], &units].concat();
+    check_refused(&call, 1, &["Euler angles of the order xyz", "--robot-euler xyz"]);
+    let report = check_json(&[&call[..], &["--robot-euler", "xyz"]].concat());
+    let (off_mm, off_deg) = off(&report["base_from_camera"], &base_from_camera());
+    assert!(off_mm < 0.001 && off_deg < 0.001, "{off_mm} mm, {off_deg} degrees");
+    assert!(report["uncertainty_mm"].as_f64().unwrap() < 0.001, "{report}");
+    let wrong = [&call[..], &["--robot-euler", "abc"]].concat();
+    assert_eq!(magpie(&[&["calibrate"], &wrong[..]].concat()).status.code(), Some(2));
+}
+
+#[test]
+fn squares_of_another_length_are_told_in_millimetres() {
+    let cell = cell();
+    let (out, info) = (cell.arg("squares.yaml"), cell.arg("true_info.yaml"));
+    let pictures = write_pairs(
+        "squares.jsonl",
+        |cell, index| json!({"base_from_gripper": rows(&arm(cell, index)), "image": format!("board_{index}.png")}),
+    );
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out, "--pairs", &pictures];
+    let said = ["--camera-info", &info, "--squares", "7x5", "--square-length-m", "0.031"];
+    let refused = magpie(&[&["calibrate"], &call[..], &said].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    let measured = told.split("the squares are ").nth(1).unwrap().split(" mm").next().unwrap();
+    assert!((measured.parse::<f64>().unwrap() - 30.0).abs() < 0.1, "{told}");
+    assert!(told.contains("mm, not 31;"), "{told}");
+}
+
+/// What others' programs leave behind, and the next step.
+#[test]
+fn samples_and_results_of_other_programs_are_named() {
+    let cell = cell();
+    let (out, samples) = (cell.arg("never.yaml"), cell.arg("samples.txt"));
+    let check = |text: &str, parts: &[&str]| {
+        std::fs::write(&samples, text).unwrap();
+        let call = ["hand-eye", "--setup", "eye-to-hand", "--pairs", &samples, "--out", &out];
+        check_refused(&call, 78, parts);
+    };
+    check("1.0,0.1,0.2,0.3,0,0,0,1\n", &["ethz-asl", "quaternion_xyzw"]);
+    check("t, x, y, z, q_x, q_y, q_z, q_w\n", &["ethz-asl"]);
+    check("samples:\n- robot: {}\n", &["easy_handeye", "base_from_gripper"]);
+    check("FloatMatrix:\n  Data: []\n", &["Zivid", "pos01.yaml"]);
+    let easy = "eye_on_hand: false\nrobot_base_frame: base\ntracking_base_frame: camera_link\n\
+                transformation: {x: 0.1, qw: 1.0}\n";
+    std::fs::write(&samples, easy).unwrap();
+    let (info, picture) = (cell.arg("true_info.yaml"), cell.picture(0));
+    let verify = ["verify", "--hand-eye", &samples, "--camera-info", &info, "--image", &picture];
+    check_refused(&[&verify[..], &BOARD].concat(), 78, &["easy_handeye: where camera_link is"]);
+}
+
+#[test]
+fn a_chessboard_of_another_size_is_named_and_the_advice_calibrates() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = Board::Chessboard { corners_x: 11, corners_y: 8, square_length_m: 0.02 };
+    let scene = BoardScene::new(&board, lens(480, 360));
+    let mut noise = Noise(12);
+    let pictures: Vec<String> = (0..6)
+        .map(|index| {
+            let target = Point3::new(0.08 + 0.01 * f64::from(index), 0.07, 0.0);
+            let pose = look_at(target, 0.4, 25.0, 137.5 * f64::from(index), 10.0);
+            let path = folder.path().join(format!("{index}.png"));
+            write_png(&path, &scene.picture(&pose, &mut noise)).unwrap();
+            path.display().to_string()
+        })
+        .collect();
+    let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+    let out = folder.path().join("lens.yaml").display().to_string();
+    let call = ["intrinsics", "--board", "chessboard", "--out", &out, "--corners"];
+    for wrong in ["9x6", "8x5", "12x9"] {
+        let call = [&call[..], &[wrong], &pictures].concat();
+        check_refused(&call, 78, &["not as it was described", "--corners 11x8", "6 of 6"]);
+    }
+    let found = check_json(&[&call[..], &["11x8"], &pictures].concat());
+    let (fx, truth) = (found["fx_px"].as_f64().unwrap(), scene.info.intrinsics.fx_px);
+    assert!((fx / truth - 1.0).abs() < 0.02, "{fx} for {truth}");
 }
 
 #[test]

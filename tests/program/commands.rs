@@ -1,13 +1,18 @@
 //! The program as its users call it: exit codes, output, messages.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use magpie_camera::{read_image, write_camera_info, write_depth_png, write_png};
 use magpie_perception::{BgrImage, CameraInfo, DepthImage, Distortion, Intrinsics, Mask};
 use serde_json::Value;
 
-use super::{check_refused, magpie, program, root, succeed, text};
+use super::{
+    check_refused, free_endpoint, magpie, program, root, succeed, text, write_zenoh_config,
+};
 
 /// Three frames of the simulated cell, made once.
 static SIMULATED: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -321,6 +326,30 @@ fn a_picture_with_depth_gives_heights_over_the_plane_that_most_of_it_shows() {
     let height_m = |package: &Value| package["height_m"].as_f64().unwrap();
     let highest = found["packages"].as_array().unwrap().iter().map(height_m).fold(0.0, f64::max);
     assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
+
+    // The same in fifths of a millimetre, with 65535 where nothing was measured.
+    let step = |at: u32| if at % 7 == 0 { u16::MAX } else { 5 * mm(at) };
+    let data = (0..width * height).map(step).collect();
+    write_depth_png(Path::new(&depth), &DepthImage::new(width, height, data).unwrap()).unwrap();
+    let call = ["detect", &picture, "--depth", &depth, "--camera-info", info_path, "--json"];
+    let found = detected(&[&call[..], &["--depth-unit-m", "0.0002"]].concat());
+    let highest = found["packages"].as_array().unwrap().iter().map(height_m).fold(0.0, f64::max);
+    assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
+    let doubted = text(&succeed(&call).stderr);
+    for part in ["doubtful", "is the unit of depth right?", "--depth-unit-m"] {
+        assert!(doubted.contains(part), "{part:?} is not in {doubted}");
+    }
+    let wrong = magpie(&[&call[..], &["--depth-unit-m", "5000"]].concat());
+    assert_eq!(wrong.status.code(), Some(2));
+    let plane = ["calibrate", "plane", "--camera-info", info_path, "--depth", &depth, "--json"];
+    let offset_m = |arguments: &[&str]| {
+        let found: Value = detected(&[&plane[..], arguments].concat());
+        found["support_plane_in_camera"][3].as_f64().unwrap()
+    };
+    assert!((offset_m(&["--depth-unit-m", "0.0002", "--region", "0,0,40,40"]) + 1.0).abs() < 0.01);
+    let config = simulated.arg("unit.toml");
+    std::fs::write(&config, "[depth]\nunit_m = 0.0002").unwrap();
+    assert!((offset_m(&["--config", &config, "--region", "0,0,40,40"]) + 1.0).abs() < 0.01);
 }
 
 fn detected(args: &[&str]) -> Value {
@@ -458,18 +487,76 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn check_of_the_shipped_configuration_names_everything_and_passes() {
-    let output = magpie(&["check"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let lines = text(&output.stdout);
-    for part in ["configuration", "model", "provider", "calibration", "source", "ok:"] {
+    let (folder, endpoint) = (tempfile::tempdir().unwrap(), free_endpoint());
+    write_zenoh_config(folder.path(), &endpoint);
+    let zenoh = folder.path().join("zenoh.json5");
+    let check = ["check", "--zenoh", zenoh.to_str().unwrap()];
+    let lines = text(&succeed(&check).stdout);
+    let listening = format!("listening on {endpoint}");
+    let open = format!("any local user can connect to {endpoint}");
+    for part in
+        ["configuration", "model", "provider", "calibration", "source", &listening, &open, "ok:"]
+    {
         assert!(lines.contains(part), "{part} is not in {lines}");
     }
+    let _stranger = TcpListener::bind(endpoint.trim_start_matches("tcp/")).unwrap();
+    check_refused(&check, 1, &[&endpoint, "taken by another process"]);
+    write_zenoh_config(folder.path(), "tcp/192.0.2.1:17447");
+    check_refused(&check, 1, &["a run would wait for the network", "192.0.2.1"]);
+}
+
+#[test]
+fn check_of_a_secured_cell_reads_its_certificates_and_finds_no_open_door() {
+    let (folder, endpoint) = (tempfile::tempdir().unwrap(), free_endpoint());
+    let address = endpoint.trim_start_matches("tcp/").trim_end_matches(":17447");
+    let made = Command::new(root().join("scripts/certificates"))
+        .args(["demo", address])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let at = folder.path().join("demo/daemon");
+    let zenoh = at.join("demo-daemon.json5");
+    let written = std::fs::read_to_string(&zenoh).unwrap();
+    std::fs::write(&zenoh, written.replace("/etc/magpie/tls", at.to_str().unwrap())).unwrap();
+    let check = ["check", "--zenoh", zenoh.to_str().unwrap()];
+    let lines = text(&succeed(&check).stdout);
+    for part in ["access control decides", "demo-daemon, for 729 more days", "ok:"] {
+        assert!(lines.contains(part), "{part} is not in {lines}");
+    }
+    assert!(!lines.contains("note"), "{lines}");
+
+    // Where the key is root's, systemd hands it over.
+    let credentials = folder.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::rename(at.join("demo-daemon.key"), credentials.join("demo-daemon.key")).unwrap();
+    check_refused(&check, 78, &["demo-daemon.key", "No such file"]);
+    let output = program().args(check).env("CREDENTIALS_DIRECTORY", &credentials).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn check_tells_when_nothing_could_be_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dock.toml");
+    write_zenoh_config(folder.path(), &free_endpoint());
+    let said = |recordings: &str| {
+        let config =
+            format!("[zenoh]\nconfig = \"zenoh.json5\"\n[recording]\nfolder = \"{recordings}\"");
+        std::fs::write(&path, config).unwrap();
+        text(&succeed(&["check", "--config", path.to_str().unwrap()]).stdout)
+    };
+    let good = said("new/recordings");
+    assert!(!good.contains("DEGRADED") && !folder.path().join("new").exists(), "{good}");
+    let bad = said("dock.toml/recordings");
+    assert!(bad.contains("(DEGRADED: ") && bad.contains("dock.toml cannot be written"), "{bad}");
 }
 
 #[test]
 fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dock.toml");
+    write_zenoh_config(folder.path(), &free_endpoint());
     let write = |more: &str| {
         let pictures = "[source.image_folder]\npath = \"pictures\"";
         std::fs::write(&path, format!("{pictures}\n{more}")).unwrap();
@@ -478,7 +565,7 @@ fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     let picture = BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap();
     write_png(&folder.path().join("pictures/1.png"), &picture).unwrap();
     let check = ["check", "--config", path.to_str().unwrap()];
-    write("");
+    write("[zenoh]\nconfig = \"zenoh.json5\"");
     succeed(&check);
     let info = magpie_recording::FrameReader::from_bytes(
         "demo",
@@ -491,6 +578,33 @@ fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     check_refused(&check, 78, &["64x48 px", "640x480 px", "calibrate"]);
     write("[zenoh]\nconfig = \"nowhere.json5\"");
     check_refused(&check, 78, &["nowhere.json5"]);
+}
+
+#[test]
+fn check_tells_the_pixels_of_a_camera_what_it_offers_and_what_is_doubtful() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dock.toml");
+    let check = ["check", "--config", path.to_str().unwrap()];
+    let write = |pipeline: &str| {
+        std::fs::write(&path, format!("[source.gstreamer]\npipeline = '{pipeline}'")).unwrap();
+    };
+    let size = "width=640,height=480,framerate=30/1";
+    write(&format!("videotestsrc is-live=true ! video/x-raw,format=NV12,{size} ! appsink"));
+    let told = text(&succeed(&check).stdout);
+    for part in ["640x480 px of NV12 at", "camera offers", "NV12", "first frame", "ok: "] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    write(&format!("videotestsrc is-live=true pattern=black ! video/x-raw,{size} ! appsink"));
+    let told = text(&succeed(&check).stdout);
+    for part in ["doubtful", "the same brightness everywhere", "look at what is doubtful first"] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    write("notanelement ! videoconvert ! video/x-raw,format=BGR ! appsink");
+    check_refused(&check, 78, &["no element \"notanelement\""]);
+    write(&format!("videotestsrc is-live=true ! video/x-raw,{size} ! openh264enc ! appsink"));
+    check_refused(&check, 78, &["video/x-h264", "decodebin"]);
+    write("v4l2src device=/dev/video99 ! appsink");
+    check_refused(&check, 1, &["Cannot identify device", "/dev/video99"]);
 }
 
 #[test]
@@ -523,8 +637,10 @@ fn wrong_configurations_end_with_78_and_name_the_place() {
 fn a_provider_that_is_not_there_may_fall_back_when_the_configuration_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("magpie.toml");
-    std::fs::write(&path, "[model]\nproviders = [\"cuda\", \"cpu\"]\nallow_fallback = true")
-        .unwrap();
+    write_zenoh_config(folder.path(), &free_endpoint());
+    let config = "zenoh.config = \"zenoh.json5\"\n\
+        [model]\nproviders = [\"cuda\", \"cpu\"]\nallow_fallback = true";
+    std::fs::write(&path, config).unwrap();
     let output = magpie(&["check", "--config", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("cpu (DEGRADED: "), "{}", text(&output.stdout));
@@ -557,7 +673,7 @@ fn a_bench_of_nothing_or_of_broken_things_says_so_in_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let empty = folder.path().to_str().unwrap();
-    check_refused(&["bench", "--frames", empty], 1, &[empty, "no frames", ".png"]);
+    check_refused(&["bench", "--frames", empty], 1, &[empty, "no frames", "pictures"]);
     check_refused(&["bench", "--frames", "/nowhere"], 78, &["/nowhere"]);
     std::fs::write(path("cut.png"), "no picture").unwrap();
     check_refused(&["bench", "--frames", empty], 1, &["cut.png"]);
@@ -639,4 +755,70 @@ fn a_bench_simulates_the_packages_asked_for_and_says_what_it_measured() {
 fn watching_a_cell_that_is_not_there_ends_with_1_and_says_where_it_looked() {
     let arguments = ["watch", "--connect", "tcp/127.0.0.1:1", "--silence-s-max", "1"];
     check_refused(&arguments, 1, &["127.0.0.1:1"]);
+}
+
+#[test]
+fn every_command_that_connects_takes_a_zenoh_file_with_its_namespace() {
+    let (folder, endpoint) = (tempfile::tempdir().unwrap(), free_endpoint());
+    let write = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let alone = "scouting: {multicast: {enabled: false}, gossip: {enabled: false}}";
+    let listen = format!("listen: {{endpoints: ['{endpoint}']}}");
+    let daemon = write("daemon.json5", format!("{{namespace: 'north', {listen}, {alone}}}"));
+    let client = format!("mode: 'client', connect: {{endpoints: ['{endpoint}']}}, {alone}");
+    let reader = write("reader.json5", format!("{{namespace: 'north', {client}}}"));
+    let config = write(
+        "dock.toml",
+        "[limits]\nframe_age_ms_max = 5000\ndeadline_ms = 5000\nresult_valid_ms = 5000".into(),
+    );
+    let recording = write("demo.mcap", String::new());
+    std::fs::write(&recording, magpie_daemon::source::DEMO_RECORDING).unwrap();
+
+    let run = ["run", "--config", &config, "--zenoh", &daemon];
+    let mut running = program().args(run).stderr(Stdio::null()).spawn().unwrap();
+    let watch = ["watch", "--zenoh", &reader, "--count", "1", "--silence-s-max", "60"];
+    let seen = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(200));
+        Some(magpie(&watch)).filter(|output| output.status.success())
+    });
+    let checked = magpie(&["check", "--zenoh", &daemon]);
+    let out = folder.path().join("out.mcap");
+    let record = ["record", "--zenoh", &daemon, "--out", out.to_str().unwrap()];
+    let replay = ["replay", &recording, "--publish", "--zenoh", &daemon];
+    let refused = [magpie(&record), magpie(&replay)];
+    let own = magpie(&["watch", "--zenoh", &daemon]);
+    let outside = ["watch", "--connect", &endpoint, "--silence-s-max", "1"];
+    let outside = magpie(&outside);
+    running.kill().unwrap();
+    running.wait().unwrap();
+
+    let seen = seen.expect("a result within the namespace");
+    assert!(text(&seen.stdout).contains("packages"), "{}", text(&seen.stdout));
+    let checked = text(&checked.stdout);
+    assert!(checked.contains("once the daemon that runs now has stopped"), "{checked}");
+    for refused in refused {
+        let message = text(&refused.stderr);
+        assert!(message.contains("already published by another magpie daemon"), "{message}");
+    }
+    assert!(text(&own.stderr).contains("mode: \"client\""), "{}", text(&own.stderr));
+    assert!(text(&outside.stderr).contains("nothing from cell"), "{}", text(&outside.stderr));
+    let missing = ["watch", "--zenoh", "/nowhere/reader.json5"];
+    check_refused(&missing, 78, &["/nowhere/reader.json5"]);
+}
+
+#[test]
+fn a_bench_by_a_secured_cell_s_file_measures_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new(root().join("scripts/certificates"))
+        .args(["bench", "127.0.0.1"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let zenoh = folder.path().join("bench/daemon/bench-daemon.json5");
+    let bench = ["bench", "--rounds", "3", "--zenoh", zenoh.to_str().unwrap()];
+    succeed(&bench);
 }

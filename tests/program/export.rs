@@ -177,7 +177,7 @@ fn corrected_labels_are_never_written_over() {
     let output = magpie(&["export", &cell.arg("pictures"), "--out", &labels]);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("not empty") && message.contains("--out"), "{message}");
+    assert!(message.contains("not empty") && message.contains("name another"), "{message}");
     assert_eq!(fs::read_to_string(corrected).unwrap(), "a person's work");
 }
 
@@ -200,7 +200,7 @@ fn sources_without_pictures_are_refused_before_anything_is_written() {
     fs::write(cell.path("broken.mcap"), "not a recording").unwrap();
     fs::write(cell.path("broken.jpg"), "not a picture").unwrap();
     for (source, part) in [
-        ("bare", "no JPEG or PNG file in"),
+        ("bare", "no picture (JPEG, PNG"),
         ("nowhere", "nowhere"),
         ("broken.mcap", "broken.mcap"),
         ("broken.jpg", "none of them could be read"),

@@ -18,6 +18,7 @@ mod board_scene;
 mod calibrate;
 mod commands;
 mod export;
+mod outside;
 mod record;
 mod replay;
 mod service;

@@ -56,8 +56,10 @@ pub enum FileSource {
 pub struct ImageFolderConfig {
     /// Holds the colour images, `.jpg`, `.jpeg` or `.png`.
     pub path: PathBuf,
-    /// Holds a 16-bit PNG in millimetres of the same stem for each colour image.
+    /// Holds a 16-bit PNG of the same stem for each colour image.
     pub depth_path: Option<PathBuf>,
+    /// One step of the 16-bit values, in metres; 0.001 is usual.
+    pub depth_unit_m: f64,
     pub frame_interval: Duration,
 }
 
@@ -67,6 +69,16 @@ impl CameraConfig {
         match self {
             CameraConfig::Live(live) => live.source.device().describe(),
             CameraConfig::Files(files) => files.source.describe(),
+        }
+    }
+
+    /// Says which pixel formats, sizes and frame rates a live camera has, a line for each format;
+    /// nothing where it does not tell. It opens the camera, which nobody else may hold, and may
+    /// block for a few seconds.
+    pub fn offers(&self) -> Vec<String> {
+        match self {
+            CameraConfig::Live(live) => live.source.device().offers(),
+            CameraConfig::Files(_) => Vec::new(),
         }
     }
 

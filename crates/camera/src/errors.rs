@@ -12,11 +12,12 @@ pub enum OpenError {
     UnstableDevice { device: String, present: String },
     #[error("fourcc {code:?} must be four ASCII letters, such as MJPG or YUYV")]
     Fourcc { code: String },
-    #[error(
-        "pipeline {pipeline:?} must end in `appsink drop=true max-buffers=1 sync=false`, \
-         so that the newest frame wins"
-    )]
-    Pipeline { pipeline: String },
+    #[error("read the pipeline {pipeline:?}")]
+    Pipeline {
+        pipeline: String,
+        #[source]
+        source: PipelineProblem,
+    },
     #[error("url {url:?} must look like rtsp://host:port/path")]
     Url { url: String },
     #[error("list the folder {path:?}")]
@@ -25,7 +26,10 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    #[error("folder {path:?} holds no .jpg, .jpeg or .png image; name the folder with the images")]
+    #[error(
+        "folder {path:?} holds no picture (JPEG, PNG, WebP, TIFF, BMP, PGM); name the folder with \
+         the pictures"
+    )]
     Empty { path: PathBuf },
     #[error(
         "there is no depth image {depth:?} for the colour image {color:?}; add it, or leave the \
@@ -48,6 +52,23 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Why GStreamer cannot make a pipeline, in its own words.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineProblem {
+    #[error("GStreamer says: {0}")]
+    Refused(String),
+    #[error(
+        "GStreamer says: {0}; is its plugin installed? `gst-inspect-1.0 NAME` tells, and \
+         docs/cameras.md says which package has it"
+    )]
+    NoSuchElement(String),
+    #[error(
+        "it must end in one appsink, and has {found}: end it in `! appsink sync=false`, so that \
+         Magpie can take the newest frame"
+    )]
+    Sinks { found: usize },
 }
 
 /// Why a video file cannot be played.
@@ -95,23 +116,26 @@ pub struct ImageError {
 pub enum ImageProblem {
     #[error(transparent)]
     Io(std::io::Error),
-    #[error("it is neither a JPEG nor a PNG file; convert it to PNG")]
+    #[error("it is no JPEG, PNG, WebP, TIFF, BMP or PGM file; save it as one of them")]
     NotAnImage,
-    #[error("it is no JPEG, PNG, BMP, TIFF or PGM file; save it as one of them")]
-    NotASensorImage,
+    #[error(
+        "it has {width_px}x{height_px} px, and {} megapixels are the most; scale it down",
+        pixels_max / 1_000_000
+    )]
+    TooLarge { width_px: u32, height_px: u32, pixels_max: u64 },
     #[error(
         "the {format} file is truncated: its end marker is missing after {bytes} bytes; copy it \
          again"
     )]
     Truncated { format: &'static str, bytes: usize },
-    #[error("the {format} file is damaged and cannot be decoded; copy it again")]
-    Undecodable { format: &'static str },
-    #[error("a colour image must have 8 bits per channel, this one has 16; is it a depth image?")]
-    SixteenBitColor,
+    #[error("it is a {found}, where the camera says JPEG")]
+    NotJpeg { found: &'static str },
     #[error(
-        "a depth image must be a PNG with one channel of 16 bits, in millimetres; \
-         this is {found}"
+        "the {format} file is damaged, or of a kind that is not read; copy it again, or save it as \
+         PNG"
     )]
+    Undecodable { format: &'static str },
+    #[error("a depth image must be a PNG with one channel of 16 bits; this is {found}")]
     NotDepth { found: String },
     #[error(
         "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \
@@ -125,6 +149,26 @@ pub enum ImageProblem {
          or convert in the pipeline with `videoconvert`"
     )]
     PixelType { found: String },
+    #[error(
+        "a buffer of {bytes} bytes where {format} of {width_px}x{height_px} px takes \
+         {bytes_expected}: the camera delivers another format or size than it says"
+    )]
+    BufferSize {
+        format: String,
+        width_px: u32,
+        height_px: u32,
+        bytes: usize,
+        bytes_expected: usize,
+    },
+    #[error(
+        "a JPEG of {found_width_px}x{found_height_px} px where the camera says {width_px}x{height_px} px"
+    )]
+    JpegSize { width_px: u32, height_px: u32, found_width_px: u32, found_height_px: u32 },
+    #[error(
+        "the driver's pixel format {fourcc:?} came through unconverted, as {found}; set \
+         source.v4l2.fourcc to one that OpenCV converts, such as MJPG, YUYV, NV12 or GREY"
+    )]
+    Unconverted { fourcc: String, found: String },
     #[error(
         "pixels of type {found} where 16-bit depth is needed; ask for format `Z16 ` or `GRAY16_LE`"
     )]

@@ -2,41 +2,58 @@
 //!
 //! A decoder fills what is missing from a truncated JPEG with grey, or even with pixels of an
 //! earlier image (opencv#26488), and reports success. So the container is walked to its end
-//! before a decoder sees it. A JPEG has no checksum: bytes that were altered inside a complete
-//! file go unnoticed, whereas a PNG's checksums are verified.
+//! before a decoder sees it, and so are the codes of a JPEG, which has no checksum. What is too large
+//! for memory is refused by its header.
 //!
 //! # Conventions
 //!
-//! Colour images follow their EXIF orientation, as every viewer shows them. Images that a
-//! calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the pixels
-//! of its sensor, however the camera was held.
+//! Colour images follow their EXIF orientation in every format, as every viewer shows them. Images
+//! that a calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the
+//! pixels of its sensor, however the camera was held.
+//!
+//! What has 16 bits a channel is a picture of a camera with 8, 10, 12, 14 or 16 bits, whichever hold
+//! its largest value. The highest 8 of those are taken.
 
 use std::path::Path;
+use std::sync::Once;
 
 use magpie_perception::{BgrImage, DepthImage};
-use opencv::core::{CV_8U, Mat, ToInputArray, Vec3b, Vector};
+use opencv::core::{self, CV_16U, Mat, ToInputArray, Vec3b, Vector};
 use opencv::imgcodecs;
 use opencv::prelude::*;
 
-use crate::container::{Container, PngHeader};
+use crate::container::{Container, Format, PngHeader};
 use crate::errors::{ImageError, ImageProblem};
-use crate::pixels::bgr_from_mat;
+use crate::exif;
+use crate::pixels::{bgr_from_mat, eight_bits, millimetres};
 
-/// Reads a colour or grey image file, JPEG or PNG.
+/// As many pixels as are read, uncompressed in 16 bits a channel, with room for what stands beside
+/// them.
+const FILE_BYTES_MAX: u64 = 500_000_000;
+
+/// How names of pictures end, in lower case.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "pgm", "ppm"];
+
+/// Whether a file in a folder is taken for a picture.
+pub fn is_picture_name(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|have| EXTENSIONS.iter().any(|one| have.eq_ignore_ascii_case(one)))
+}
+
+/// Reads a colour or grey image file: JPEG, PNG, WebP, TIFF, BMP, PGM or PPM.
 pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
-    let read = || decode_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
-    read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
+    read_picture(path, Turn::AsShown)
 }
 
-/// Reads a colour or grey image file as the sensor took it: JPEG, PNG, BMP, TIFF or PGM.
+/// Reads such a file as the sensor took it.
 pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
-    let read = || decode_sensor_image(&std::fs::read(path).map_err(ImageProblem::Io)?);
-    read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
+    read_picture(path, Turn::AsTaken)
 }
 
-/// Reads a depth image file: 16-bit PNG in millimetres, `0` where nothing was measured.
-pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
-    let read = || decode_depth(&std::fs::read(path).map_err(ImageProblem::Io)?);
+/// Reads a depth image file: 16-bit PNG, one step of which is `unit_m` metres; 0 and 65535 where
+/// nothing was measured.
+pub fn read_depth_png(path: &Path, unit_m: f64) -> Result<DepthImage, ImageError> {
+    let read = || decode_depth(&read_file(path)?, unit_m);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
 }
 
@@ -44,18 +61,18 @@ pub fn read_depth_png(path: &Path) -> Result<DepthImage, ImageError> {
 pub fn write_png(path: &Path, image: &BgrImage) -> Result<(), ImageError> {
     let write = || {
         let bytes = encode(".png", &mat_from_bgr(image)?, &Vector::new())?;
-        std::fs::write(path, bytes).map_err(ImageProblem::Io)
+        magpie_files::write(path, bytes).map_err(ImageProblem::Io)
     };
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
 
-/// Writes the file that [`read_depth_png`] reads.
+/// Writes the file that [`read_depth_png`] reads in millimetres.
 pub fn write_depth_png(path: &Path, depth: &DepthImage) -> Result<(), ImageError> {
     let write = || {
         let (rows, cols) = (side(depth.height_px()), side(depth.width_px()));
         let mat = Mat::new_rows_cols_with_data(rows, cols, depth.data_mm())?;
         let bytes = encode(".png", &mat, &Vector::new())?;
-        std::fs::write(path, bytes).map_err(ImageProblem::Io)
+        magpie_files::write(path, bytes).map_err(ImageProblem::Io)
     };
     write().map_err(|source| ImageError { action: "write", path: path.to_owned(), source })
 }
@@ -77,44 +94,100 @@ pub fn check_aligned(color: &BgrImage, depth: &DepthImage) -> Result<(), ImagePr
     Err(ImageProblem::DepthSize { width_px, height_px, depth_width_px, depth_height_px })
 }
 
-/// Decodes the bytes of a colour or grey image file, JPEG or PNG.
+/// Decodes the bytes of a colour or grey image file.
 pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
-    let container = Container::of(bytes)?;
-    if let Container::Png(PngHeader { bits: 16, .. }) = container {
-        return Err(ImageProblem::SixteenBitColor);
-    }
-    bgr_from_mat(&decode(bytes, imgcodecs::IMREAD_COLOR, container.format())?)
+    decode_picture(bytes, Turn::AsShown).map(|picture| picture.image)
 }
 
-fn decode_sensor_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
-    let format = match Container::of(bytes) {
-        Ok(container) => container.format(),
-        Err(ImageProblem::NotAnImage) => {
-            plain_format(bytes).ok_or(ImageProblem::NotASensorImage)?
-        }
-        Err(other) => return Err(other),
-    };
+/// Decodes a picture that a camera compressed, as its sensor took it.
+pub(crate) fn decode_jpeg(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
+    let format = Container::of(bytes)?.format;
+    if !matches!(format, Format::Jpeg) {
+        return Err(ImageProblem::NotJpeg { found: format.name() });
+    }
+    decode_picture(bytes, Turn::AsTaken).map(|picture| picture.image)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    AsShown,
+    AsTaken,
+}
+
+struct Picture {
+    image: BgrImage,
+    /// Of each channel, where it came with 16.
+    deep_bits: Option<u32>,
+}
+
+fn read_picture(path: &Path, turn: Turn) -> Result<BgrImage, ImageError> {
+    static TOLD: Once = Once::new();
+    let read = || decode_picture(&read_file(path)?, turn);
+    let Picture { image, deep_bits } =
+        read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })?;
+    if let Some(bits) = deep_bits {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "{} has 16 bits a channel: it is taken for a picture of a camera with {bits} bits; \
+                 a depth image belongs to where depth is asked for",
+                path.display()
+            );
+        });
+    }
+    Ok(image)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, ImageProblem> {
+    magpie_files::read(path, FILE_BYTES_MAX).map_err(ImageProblem::Io)
+}
+
+fn decode_picture(bytes: &[u8], turn: Turn) -> Result<Picture, ImageProblem> {
+    let Container { format, orientation } = Container::of(bytes)?;
+    // OpenCV leaves some formats as they lie, and turns some whatever it is asked: so it is done here.
     let flags =
-        imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_IGNORE_ORIENTATION | imgcodecs::IMREAD_ANYDEPTH;
-    let mat = decode(bytes, flags, format)?;
-    if mat.depth() != CV_8U {
-        return Err(ImageProblem::SixteenBitColor);
-    }
-    bgr_from_mat(&mat)
+        imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_ANYDEPTH | imgcodecs::IMREAD_IGNORE_ORIENTATION;
+    let mut mat = match format {
+        Format::Tiff => decode(&exif::without_orientation(bytes), flags, format.name())?,
+        _ => decode(bytes, flags, format.name())?,
+    };
+    let deep_bits = if mat.depth() == CV_16U {
+        let (shallow, bits) = eight_bits(&mat)?;
+        mat = shallow;
+        Some(bits)
+    } else {
+        None
+    };
+    let mat = if turn == Turn::AsShown { turned(mat, orientation)? } else { mat };
+    Ok(Picture { image: bgr_from_mat(&mat)?, deep_bits })
 }
 
-/// Names the formats whose decoders notice by themselves when something is missing.
-fn plain_format(bytes: &[u8]) -> Option<&'static str> {
-    let starts: [(&[u8], _); 7] = [
-        (b"BM", "BMP"),
-        (b"II*\0", "TIFF"),
-        (b"MM\0*", "TIFF"),
-        (b"P2", "PGM"),
-        (b"P5", "PGM"),
-        (b"P3", "PPM"),
-        (b"P6", "PPM"),
-    ];
-    starts.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, format)| format)
+/// As EXIF's orientation says: first mirrored at the diagonal, then at an axis or at both.
+fn turned(mat: Mat, orientation: u8) -> Result<Mat, ImageProblem> {
+    const LEFT_RIGHT: i32 = 1;
+    const UP_DOWN: i32 = 0;
+    const BOTH: i32 = -1;
+    let (at_diagonal, at_axis) = match orientation {
+        2 => (false, Some(LEFT_RIGHT)),
+        3 => (false, Some(BOTH)),
+        4 => (false, Some(UP_DOWN)),
+        5 => (true, None),
+        6 => (true, Some(LEFT_RIGHT)),
+        7 => (true, Some(BOTH)),
+        8 => (true, Some(UP_DOWN)),
+        _ => return Ok(mat),
+    };
+    let mut found = mat;
+    if at_diagonal {
+        let mut mirrored = Mat::default();
+        core::transpose(&found, &mut mirrored)?;
+        found = mirrored;
+    }
+    if let Some(axis) = at_axis {
+        let mut mirrored = Mat::default();
+        core::flip(&found, &mut mirrored, axis)?;
+        found = mirrored;
+    }
+    Ok(found)
 }
 
 fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImageProblem> {
@@ -122,14 +195,15 @@ fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImagePr
     if mat.empty() { Err(ImageProblem::Undecodable { format }) } else { Ok(mat) }
 }
 
-fn decode_depth(bytes: &[u8]) -> Result<DepthImage, ImageProblem> {
-    match Container::of(bytes)? {
-        Container::Png(PngHeader { bits: 16, channels: "grey" }) => {}
-        other => return Err(ImageProblem::NotDepth { found: other.describe() }),
+fn decode_depth(bytes: &[u8], unit_m: f64) -> Result<DepthImage, ImageProblem> {
+    let container = Container::of(bytes)?;
+    if !matches!(container.format, Format::Png(PngHeader { bits: 16, channels: "grey" })) {
+        return Err(ImageProblem::NotDepth { found: container.describe() });
     }
     let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
     let size = mat.size()?;
-    let data_mm = mat.data_typed::<u16>()?.to_vec();
+    let values = mat.data_typed::<u16>()?.iter();
+    let data_mm = values.map(|&value| millimetres(value, unit_m)).collect();
     DepthImage::new(size.width.unsigned_abs(), size.height.unsigned_abs(), data_mm)
         .map_err(|_| ImageProblem::Empty)
 }

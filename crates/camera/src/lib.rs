@@ -1,10 +1,10 @@
-//! Delivers the newest frame of one camera; the only crate that knows OpenCV.
+//! Delivers the newest frame of one camera; the only crate that knows OpenCV and GStreamer.
 //!
 //! [`open`] turns a [`CameraConfig`] into a [`FrameSource`](magpie_perception::FrameSource) and a
 //! [`CameraHandle`] that tells its state and stops it. Whoever asks for the next frame of files
 //! reads it. A live camera has two threads: `capture` reads the device into a one-frame slot, and
-//! `capture-watch` judges it by the age of its newest frame, because OpenCV's `read` may block for
-//! half a minute or for ever:
+//! `capture-watch` judges it by the age of its newest frame, because a driver may block for half
+//! a minute or for ever:
 //!
 //! ```text
 //!             first frame              no frame for too long,
@@ -25,8 +25,7 @@
 //!   threads, reopening, state and stamps come with that.
 //! - An SDK that delivers colour and depth together is such a file: `Device::retrieve` returns
 //!   `Images::new(color, Some(depth))`, the depth in millimetres and aligned with colour. Such a
-//!   camera needs no [`pair_depth`], which would replace its depth: the configuration has to refuse
-//!   `[depth]` beside it.
+//!   camera needs no [`pair_depth`], which leaves depth alone that is there already.
 //! - A kind of file is one file beside `files/video_file.rs` that implements `Reader`, with a
 //!   variant of [`FileSource`] and an arm of `open_files` in `open.rs`.
 //! - In TOML a source is a table of `[source]`: see `config/source.rs` of the daemon, and
@@ -37,9 +36,12 @@
 //! # Conventions
 //!
 //! A frame of a live camera is stamped when the driver handed it over
-//! ([`StampSource::Arrival`](magpie_perception::StampSource::Arrival)): OpenCV passes on no time
-//! of exposure that could be compared with ours. V4L2 and GStreamer hand over before OpenCV
-//! converts the pixels, FFmpeg only after it decoded them. A frame of a file is stamped when
+//! ([`StampSource::Arrival`](magpie_perception::StampSource::Arrival)): neither OpenCV nor GStreamer
+//! passes on a time of exposure that could be compared with ours. V4L2 and GStreamer hand over before
+//! the pixels are converted, a network stream only after it was decoded.
+//!
+//! Every live source says which pixels it delivers. They are converted, or refused by name: bytes
+//! whose meaning is unknown never become a picture. A frame of a file is stamped when
 //! handed out.
 
 pub mod calibrate;
@@ -49,13 +51,16 @@ mod container;
 mod depth;
 mod draw;
 mod errors;
+mod exif;
 mod files;
 mod image_file;
 mod images;
+mod jpeg_scan;
 mod live;
 mod monitor;
 mod open;
 mod pixels;
+mod plausible;
 #[cfg(test)]
 mod test_clock;
 
@@ -69,10 +74,10 @@ pub use config::{
 pub use depth::config::{DepthCamera, DepthConfig, DepthSource};
 pub use depth::pair::{DepthHandle, DepthTrouble, Paired, pair_depth};
 pub use draw::Canvas;
-pub use errors::{ImageError, ImageProblem, LiveFault, OpenError, VideoFileError};
+pub use errors::{ImageError, ImageProblem, LiveFault, OpenError, PipelineProblem, VideoFileError};
 pub use image_file::{
-    check_aligned, decode_image, encode_jpeg, read_depth_png, read_image, read_sensor_image,
-    write_depth_png, write_png,
+    check_aligned, decode_image, encode_jpeg, is_picture_name, read_depth_png, read_image,
+    read_sensor_image, write_depth_png, write_png,
 };
 pub use live::gstreamer::GStreamerConfig;
 pub use live::limits::LiveLimits;
@@ -80,3 +85,4 @@ pub use live::rtsp::RtspConfig;
 pub use live::v4l2::V4l2Config;
 pub use monitor::{CameraHandle, CameraState};
 pub use open::{Camera, open};
+pub use plausible::{PictureDoubt, picture_doubts};

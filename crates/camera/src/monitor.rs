@@ -56,6 +56,12 @@ impl CameraHandle {
         self.monitor.lock().last_corrupt.clone()
     }
 
+    /// Names the pixels that a live camera delivers, such as `NV12`, before they are converted;
+    /// known with the first frame.
+    pub fn pixel_format(&self) -> Option<String> {
+        self.monitor.lock().pixel_format.clone()
+    }
+
     /// Waits until the source has shown its first frame, was lost or has ended, at most `time_max`.
     pub fn wait_while_opening(&self, time_max: Duration) -> CameraState {
         let opening = |state: &mut State| state.camera == CameraState::Opening;
@@ -85,6 +91,8 @@ pub(crate) struct State {
     pub(crate) camera: CameraState,
     pub(crate) stopped: bool,
     pub(crate) last_corrupt: Option<String>,
+    /// What the backend calls the pixels that it delivers.
+    pub(crate) pixel_format: Option<String>,
     pub(crate) frame_rate: FrameRate,
     /// The number of the next frame.
     pub(crate) sequence: u64,
@@ -101,6 +109,7 @@ impl Monitor {
             camera: CameraState::Opening,
             stopped: false,
             last_corrupt: None,
+            pixel_format: None,
             frame_rate: FrameRate::default(),
             sequence: 0,
             size_px: None,

@@ -1,7 +1,7 @@
 //! OpenCV's matrices to our images.
 
 use magpie_perception::{BgrImage, DepthImage};
-use opencv::core::{CV_8UC1, CV_8UC2, CV_8UC3, CV_16UC1, Mat};
+use opencv::core::{CV_8UC1, CV_8UC2, CV_8UC3, CV_16UC1, CV_16UC3, Mat, Vec3b};
 use opencv::imgproc;
 use opencv::prelude::*;
 
@@ -32,6 +32,25 @@ fn copy_bgr(mat: &Mat) -> Result<BgrImage, ImageProblem> {
         mat.try_clone()?.data_bytes()?.to_vec()
     };
     BgrImage::new(width_px, height_px, data).map_err(|_| ImageProblem::Empty)
+}
+
+/// The highest 8 bits of a camera with the least of 8, 10, 12, 14 and 16 bits that hold the largest
+/// value, of 16-bit BGR; and how many bits those are.
+pub(crate) fn eight_bits(mat: &Mat) -> Result<(Mat, u32), ImageProblem> {
+    if mat.typ() != CV_16UC3 {
+        return Err(ImageProblem::PixelType { found: opencv::core::type_to_string(mat.typ())? });
+    }
+    let mat = mat.try_clone()?;
+    let values = || mat.data_bytes().map(|bytes| bytes.as_chunks().0.iter());
+    let value = |pair: &[u8; 2]| u16::from_ne_bytes(*pair);
+    let largest = values()?.map(value).max().unwrap_or(0);
+    let needed = u16::BITS - largest.leading_zeros();
+    let bits = needed.next_multiple_of(2).max(8);
+    let shallow: Vec<u8> = (values()?.map(value))
+        .map(|value| u8::try_from(value >> (bits - 8)).expect("no value has more bits"))
+        .collect();
+    let (rows, cols) = (mat.rows(), mat.cols());
+    Ok((Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, &shallow)?.try_clone()?, bits))
 }
 
 /// Turns 16-bit values, one step of which is `unit_m`, into millimetres; what is farther than 16
@@ -65,7 +84,15 @@ pub(crate) fn depth_from_mat(
     DepthImage::new(width_px, height_px, data_mm).map_err(|_| ImageProblem::Empty)
 }
 
-fn millimetres(value: u16, unit_m: f64) -> u16 {
+/// What sensors write where they measured nothing, besides 0: all bits set.
+const SATURATED: u16 = u16::MAX;
+
+/// A step of `unit_m` for each value; 0 where nothing was measured, or farther away than 16 bits of
+/// millimetres can say.
+pub(crate) fn millimetres(value: u16, unit_m: f64) -> u16 {
+    if value == SATURATED {
+        return 0;
+    }
     let mm = f64::from(value) * unit_m * 1000.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
     if mm < 65_535.5 { mm.round() as u16 } else { 0 }
@@ -113,8 +140,8 @@ mod tests {
             assert_eq!((depth.width_px(), depth.height_px()), (3, 2));
             assert_eq!(depth.data_mm(), expected);
         };
-        check(0.001, [0, 1000, 4001, 65_535, 2, 3]);
-        check(0.000_25, [0, 250, 1000, 16_384, 1, 1]);
+        check(0.001, [0, 1000, 4001, 0, 2, 3]);
+        check(0.000_25, [0, 250, 1000, 0, 1, 1]);
         check(0.01, [0, 10_000, 40_010, 0, 20, 30]);
     }
 

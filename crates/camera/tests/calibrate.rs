@@ -163,6 +163,70 @@ fn the_camera_on_the_arm_is_found_within_half_a_millimetre() {
     check_hand_eye(Setup::EyeInHand, &poses_only, &truth);
 }
 
+/// An arm that is off by a millimetre and a tenth of a degree at each stop.
+fn inexact_arm(stops: u32, noise: &mut Noise) -> (Vec<HandEyePair>, Isometry3<f64>) {
+    let gripper_from_camera =
+        Isometry3::new(Vector3::new(0.055, -0.032, 0.081), Vector3::new(0.06, -0.04, 1.52));
+    let base_from_board =
+        Isometry3::new(Vector3::new(0.52, -0.11, 0.03), Vector3::new(3.1, 0.05, -0.08));
+    let pairs = poses(stops as usize, noise).into_iter().map(|camera_from_board| {
+        let arm = base_from_board * camera_from_board.inverse() * gripper_from_camera.inverse();
+        let normal = |noise: &mut Noise| Vector3::from_fn(|_, _| noise.normal());
+        let off = Isometry3::new(normal(noise) * 1e-3, normal(noise) * 1.7e-3);
+        HandEyePair { base_from_gripper: arm * off, camera_from_board, view: None }
+    });
+    (pairs.collect(), gripper_from_camera)
+}
+
+#[test]
+fn the_uncertainty_is_as_large_as_the_error() {
+    let (mut square_error_mm, mut square_claim_mm, mut square_halves, mut square_claims) =
+        (0.0, 0.0, 0.0, 0.0);
+    let runs = 12;
+    for seed in 0..runs {
+        let (pairs, truth) = inexact_arm(16, &mut Noise(100 + seed));
+        let calibrate = |pairs: &[HandEyePair]| {
+            let report = calibrate_hand_eye(Setup::EyeInHand, pairs, None).unwrap();
+            let at = report.hand_eye.parent_from_camera.translation.vector;
+            (at, report.uncertainty_mm_deg[0])
+        };
+        let (found, claim_mm) = calibrate(&pairs);
+        square_error_mm += (1000.0 * (found - truth.translation.vector).norm()).powi(2);
+        square_claim_mm += claim_mm * claim_mm;
+        // Two halves of one set of stops differ as they say they may.
+        let halves = [0, 1].map(|half| {
+            let half = pairs.iter().skip(half).step_by(2).cloned().collect::<Vec<_>>();
+            calibrate(&half)
+        });
+        square_halves += (1000.0 * (halves[0].0 - halves[1].0).norm()).powi(2);
+        square_claims += halves[0].1.powi(2) + halves[1].1.powi(2);
+    }
+    let ratio = (square_claim_mm / square_error_mm).sqrt();
+    let of_halves = (square_claims / square_halves).sqrt();
+    let error_mm = (square_error_mm / runs as f64).sqrt();
+    println!("error {error_mm:.2} mm rms; claimed {ratio:.2} of it, halves {of_halves:.2}");
+    assert!((0.6..1.8).contains(&ratio), "claims {ratio} of the error");
+    assert!((0.6..2.0).contains(&of_halves), "halves claim {of_halves} of their difference");
+}
+
+#[test]
+fn what_is_handed_out_is_not_worse_than_a_solvers_solution() {
+    let (mut pairs, _) = inexact_arm(14, &mut Noise(5));
+    // Squares that are 3.5 % shorter than was said bend what the refinement fits.
+    pairs.iter_mut().for_each(|pair| pair.camera_from_board.translation.vector /= 0.965);
+    let report = calibrate_hand_eye(Setup::EyeInHand, &pairs, None).unwrap();
+    let least =
+        report.solvers.iter().filter_map(|(_, found)| found.map(|(_, spread)| spread.rms_mm));
+    let least = least.fold(f64::MAX, f64::min);
+    let handed = match report.solver {
+        Some(solver) => report.solvers.iter().find(|(one, _)| *one == solver).unwrap().1.unwrap().1,
+        None => report.refined.unwrap(),
+    };
+    assert!(handed.rms_mm < 1.25 * least, "{handed:?}, the best {least} mm, {:?}", report.refined);
+    let scale = report.board_scale.unwrap();
+    assert!((scale.scale - 0.965).abs() < 0.01 && scale.is_off(), "{scale:?}");
+}
+
 /// A camera whose z comes out of the lens, as graphics libraries have it.
 #[test]
 fn poses_that_cannot_be_refined_are_reported_as_solved_and_each_is_still_left_out_once() {
@@ -271,6 +335,7 @@ fn a_lens_that_turns_back_within_the_picture_is_not_handed_out() {
                 points: points.collect(),
                 edge_width_px: None,
                 mismatch: None,
+                ends_seen: true,
             }
         })
         .collect();
@@ -303,6 +368,24 @@ fn a_board_of_another_size_than_said_is_noticed() {
     assert!(wide.contains("count its squares again"), "{wide}");
     let thick = mismatch(described(7, 5, 0.027)).unwrap();
     assert!(thick.contains("but 90 % were said"), "{thick}");
+}
+
+#[test]
+fn a_part_of_a_chessboard_is_not_taken_for_it_and_the_advice_holds() {
+    let described =
+        |corners_x, corners_y| Board::Chessboard { corners_x, corners_y, square_length_m: 0.02 };
+    let scene = BoardScene::new(&described(11, 8), lens(640, 480));
+    for roll_deg in [0.0, 90.0] {
+        let pose = look_at(Point3::new(0.1, 0.07, 0.0), 0.34, 18.0, 40.0, roll_deg);
+        let picture = scene.picture(&pose, &mut Noise(1));
+        for (x, y) in [(9, 6), (8, 5), (12, 9), (7, 7)] {
+            let view = detect(&picture, &described(x, y)).unwrap().unwrap();
+            let mismatch = view.mismatch.unwrap();
+            assert!(mismatch.contains("--corners 11x8"), "{x}x{y}: {mismatch}");
+        }
+        let view = detect(&picture, &described(11, 8)).unwrap().unwrap();
+        assert_eq!((view.mismatch, view.points.len(), view.ends_seen), (None, 88, true));
+    }
 }
 
 #[test]
@@ -358,6 +441,42 @@ fn an_ambiguous_chessboard_is_oriented_alike_in_all_pictures() {
     });
     let message = resolve_orientations(&board, &mut pairs).unwrap_err().to_string();
     assert!(message.contains("half a turn"), "{message}");
+}
+
+/// Through a fisheye lens, from the pictures' corners to the camera on the arm.
+#[test]
+fn a_fisheye_camera_on_the_arm_is_found_from_pictures() {
+    let mut info = lens(640, 480);
+    info.intrinsics.fx_px = 400.0;
+    info.intrinsics.fy_px = 401.0;
+    info.distortion = Distortion::Equidistant([-0.008, 0.045, -0.042, 0.008]);
+    let scene = BoardScene::new(&charuco(), info);
+    let mut noise = Noise(21);
+    let truth = Isometry3::new(Vector3::new(0.055, -0.032, 0.081), Vector3::new(0.06, -0.04, 1.52));
+    let base_from_board =
+        Isometry3::new(Vector3::new(0.52, -0.11, 0.03), Vector3::new(3.1, 0.05, -0.08));
+    let pairs: Vec<_> = (0..10)
+        .map(|index| {
+            let index = f64::from(index);
+            let aside = Point3::new(0.105 + 0.08 * index.cos(), 0.075 + 0.06 * index.sin(), 0.0);
+            let pose = look_at(aside, 0.24, 25.0, 137.5 * index, 20.0 * index.sin());
+            let view = detect(&scene.picture(&pose, &mut noise), &charuco()).unwrap().unwrap();
+            let seen = board_pose(&view.points, &scene.info).unwrap();
+            assert!(seen.rms_px < 0.2, "{} px", seen.rms_px);
+            let base_from_gripper = base_from_board * pose.inverse() * truth.inverse();
+            HandEyePair {
+                base_from_gripper,
+                camera_from_board: seen.camera_from_board,
+                view: Some(view),
+            }
+        })
+        .collect();
+    let report = calibrate_hand_eye(Setup::EyeInHand, &pairs, Some(&scene.info)).unwrap();
+    let off = truth.inverse() * report.hand_eye.parent_from_camera;
+    let (off_mm, off_deg) =
+        (1000.0 * off.translation.vector.norm(), off.rotation.angle().to_degrees());
+    println!("fisheye: off by {off_mm:.3} mm, {off_deg:.4} degrees");
+    assert!(off_mm < 0.5 && off_deg < 0.1, "{off_mm} mm, {off_deg} degrees");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 mod board_scene;
 
 use board_scene::{Noise, look_at};
-use magpie_camera::calibrate::{Mistake, RawPose, Setup, find_mistake};
+use magpie_camera::calibrate::{EulerOrder, Mistake, RawPose, Setup, find_mistake};
 use nalgebra::{Isometry3, Point3, Vector3};
 
 type Pair = (RawPose, RawPose);
@@ -143,6 +143,82 @@ fn millimetres_for_metres_are_found() {
         }
     };
     check(both, &[Mistake::ArmInMillimetres, Mistake::BoardInMillimetres]);
+}
+
+fn reduce(raw: &mut RawPose) {
+    raw.pose.translation.vector /= 1000.0;
+}
+
+#[test]
+fn metres_where_millimetres_were_said_are_found() {
+    check(|pairs| pairs.iter_mut().for_each(|pair| reduce(&mut pair.0)), &[Mistake::ArmInMetres]);
+    check(|pairs| pairs.iter_mut().for_each(|pair| reduce(&mut pair.1)), &[Mistake::BoardInMetres]);
+    let both = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            reduce(&mut pair.0);
+            reduce(&mut pair.1);
+        }
+    };
+    check(both, &[Mistake::ArmInMetres, Mistake::BoardInMetres]);
+}
+
+#[test]
+fn squares_of_another_length_are_found_and_measured() {
+    for scale in [0.571, 0.965, 0.985, 1.02, 1.75] {
+        for (setup, seed) in SETUPS.into_iter().zip(1..) {
+            let mut pairs = good(setup, seed);
+            pairs.iter_mut().for_each(|pair| pair.1.pose.translation.vector /= scale);
+            let mut suspicion = find_mistake(setup, &pairs).unwrap();
+            assert_eq!(suspicion.mistakes, [Mistake::BoardScale], "{setup:?} {scale}: {suspicion}");
+            let found = suspicion.board_scale.unwrap();
+            assert!((found / scale - 1.0).abs() < 0.005, "{found} for {scale}");
+            suspicion.square_length_m = Some(0.03);
+            assert!(suspicion.to_string().contains("mm, not 30"), "{suspicion}");
+        }
+    }
+}
+
+/// Angles that a controller writes, read as a rotation vector.
+fn written(pose: &RawPose, angles: Vector3<f64>) -> RawPose {
+    let translation = pose.pose.translation.vector;
+    RawPose { pose: Isometry3::new(translation, angles), rotation_vector: Some(angles) }
+}
+
+#[test]
+fn euler_angles_are_found_with_their_order() {
+    type Angles = fn(&RawPose) -> Vector3<f64>;
+    let fixed: Angles = |raw| {
+        let (roll, pitch, yaw) = raw.pose.rotation.euler_angles();
+        Vector3::new(roll, pitch, yaw)
+    };
+    let moving: Angles = |raw| {
+        let (roll, pitch, yaw) = raw.pose.rotation.euler_angles();
+        Vector3::new(yaw, pitch, roll)
+    };
+    // The inverse turns back in the opposite order.
+    let moving_xyz: Angles = |raw| {
+        let (roll, pitch, yaw) = raw.pose.rotation.inverse().euler_angles();
+        -Vector3::new(roll, pitch, yaw)
+    };
+    for (order, angles) in [("xyz", fixed), ("ZYX", moving), ("XYZ", moving_xyz)] {
+        let order: EulerOrder = order.parse().unwrap();
+        for degrees in [false, true] {
+            let unit = if degrees { 180.0 / std::f64::consts::PI } else { 1.0 };
+            let spoil = |pairs: &mut Vec<Pair>| {
+                pairs.iter_mut().for_each(|pair| pair.0 = written(&pair.0, angles(&pair.0) * unit));
+            };
+            check(spoil, &[Mistake::ArmInEulerAngles { order, degrees }]);
+        }
+    }
+    let spoil = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            pair.0 = written(&pair.0, fixed(&pair.0));
+            enlarge(&mut pair.0);
+        }
+    };
+    let order: EulerOrder = "xyz".parse().unwrap();
+    let euler = Mistake::ArmInEulerAngles { order, degrees: false };
+    check(spoil, &[euler, Mistake::ArmInMillimetres]);
 }
 
 fn to_degrees(pose: &RawPose) -> RawPose {

@@ -44,6 +44,7 @@ fn folder(path: &Path) -> ImageFolderConfig {
     ImageFolderConfig {
         path: path.to_owned(),
         depth_path: None,
+        depth_unit_m: 0.001,
         frame_interval: Duration::from_millis(20),
     }
 }
@@ -120,6 +121,23 @@ fn a_folder_is_played_in_the_order_of_its_names_with_its_depth() {
     assert!(next(&mut camera).is_none());
     assert_eq!(camera.handle.state(), CameraState::Ended { reason: "end of file".into() });
     assert_eq!(camera.handle.progress(), 3);
+}
+
+#[test]
+fn depth_of_a_folder_is_read_in_its_unit_and_what_was_not_measured_is_a_hole() {
+    let (_dir, config) = write_folder(1);
+    let depth = DepthImage::new(2, 2, vec![5000, 65_535, 0, 20_001]).unwrap();
+    write_depth_png(&config.depth_path.clone().unwrap().join("0.png"), &depth).unwrap();
+    write_png(&color_path(&config, "0.png"), &sized_color((2, 2), 0)).unwrap();
+    let read = |depth_unit_m: f64| {
+        let config = ImageFolderConfig { depth_unit_m, ..config.clone() };
+        let (mut camera, _) = open(&once(FileSource::ImageFolder(config)));
+        next(&mut camera).unwrap().depth.unwrap().data_mm().to_vec()
+    };
+    assert_eq!(read(0.001), [5000, 0, 0, 20_001]);
+    // Fifths and quarters of a millimetre, as TUM and RealSense L515 have them.
+    assert_eq!(read(0.000_2), [1000, 0, 0, 4000]);
+    assert_eq!(read(0.000_25), [1250, 0, 0, 5000]);
 }
 
 #[test]
@@ -230,7 +248,7 @@ fn a_folder_that_cannot_be_played_is_an_error_at_open() {
     check_refused(FileSource::ImageFolder(folder(&missing)), &["nowhere", "No such file"]);
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    check_refused(FileSource::ImageFolder(folder(&empty)), &["empty", "no .jpg"]);
+    check_refused(FileSource::ImageFolder(folder(&empty)), &["empty", "no picture"]);
     let still = ImageFolderConfig { frame_interval: Duration::ZERO, ..config.clone() };
     check_refused(FileSource::ImageFolder(still), &["frame interval"]);
     fs::remove_file(dir.path().join("depth/1.png")).unwrap();
@@ -294,8 +312,6 @@ fn what_is_no_image_is_refused() {
     fs::write(&path, "not an image").unwrap();
     assert!(matches!(problem(&path), ImageProblem::NotAnImage));
     assert!(matches!(problem(dir.path()), ImageProblem::Io(_)));
-    write_depth_png(&path, &depth(SIZE_PX, 0)).unwrap();
-    assert!(matches!(problem(&path), ImageProblem::SixteenBitColor));
 }
 
 #[test]
@@ -303,12 +319,13 @@ fn depth_of_another_type_is_refused_by_what_it_is() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("depth.png");
     write_depth_png(&path, &depth(SIZE_PX, 9)).unwrap();
-    assert_eq!(read_depth_png(&path).unwrap(), depth(SIZE_PX, 9));
+    assert_eq!(read_depth_png(&path, 0.001).unwrap(), depth(SIZE_PX, 9));
+    let path = dir.path().join("color.png");
     write_png(&path, &color(0)).unwrap();
-    let message = chain(&read_depth_png(&path).unwrap_err());
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
     assert!(message.contains("a PNG of 8 bits, RGB"), "{message}");
     fs::write(&path, encode_jpeg(&color(0), 90).unwrap()).unwrap();
-    let message = chain(&read_depth_png(&path).unwrap_err());
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
     assert!(message.contains("this is a JPEG"), "{message}");
 }
 
@@ -356,14 +373,10 @@ fn what_industrial_cameras_save_can_be_calibrated_with_and_is_refused_cut() {
         let problem = read_sensor_image(&path).unwrap_err().source;
         assert!(matches!(problem, ImageProblem::Undecodable { .. }), "{name}: {problem}");
     }
-    let path = dir.path().join("deep.tiff");
-    let deep = Mat::new_rows_cols_with_data(1, 2, &[700_u16, 900]).unwrap();
-    opencv::imgcodecs::imwrite_def(&path, &deep).unwrap();
-    let problem = read_sensor_image(&path).unwrap_err().source;
-    assert!(matches!(problem, ImageProblem::SixteenBitColor), "{problem}");
+    let path = dir.path().join("other.gif");
     fs::write(&path, "GIF89a").unwrap();
     let problem = read_sensor_image(&path).unwrap_err().source;
-    assert!(matches!(problem, ImageProblem::NotASensorImage), "{problem}");
+    assert!(matches!(problem, ImageProblem::NotAnImage), "{problem}");
 }
 
 /// MJPG in AVI at 25 frames a second; frame `i` is uniformly `20 * i` bright.
@@ -452,4 +465,255 @@ fn a_truncated_video_is_played_as_far_as_it_goes_and_counted() {
     assert_eq!(counters.snapshot().frames_corrupt, 1);
     let reason = camera.handle.last_corrupt().unwrap();
     assert!(reason.contains(&format!("truncated: {frames} of 60")), "{reason}");
+}
+
+/// A picture with edges and noise, larger than an MCU of every sampling, and no multiple of one.
+fn busy(width_px: u32, height_px: u32) -> BgrImage {
+    let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 64;
+    let value =
+        |i: u32| noise(i).wrapping_add(if i / 3 % width_px > width_px / 3 { 120 } else { 0 });
+    BgrImage::new(width_px, height_px, (0..width_px * height_px * 3).map(value).collect()).unwrap()
+}
+
+fn coded(extension: &str, image: &BgrImage, settings: &[i32]) -> Vec<u8> {
+    let (rows, cols) = (image.height_px() as i32, image.width_px() as i32);
+    let mat =
+        Mat::new_rows_cols_with_bytes::<opencv::core::Vec3b>(rows, cols, image.data()).unwrap();
+    let mut bytes = opencv::core::Vector::new();
+    let settings = opencv::core::Vector::from_slice(settings);
+    opencv::imgcodecs::imencode(extension, &mat, &mut bytes, &settings).unwrap();
+    bytes.to_vec()
+}
+
+/// Every way in which OpenCV writes a JPEG: plain, progressive, with restart markers, optimized.
+fn jpegs(image: &BgrImage) -> Vec<Vec<u8>> {
+    use opencv::imgcodecs::{
+        IMWRITE_JPEG_OPTIMIZE, IMWRITE_JPEG_PROGRESSIVE, IMWRITE_JPEG_RST_INTERVAL,
+    };
+    let ways = [
+        vec![],
+        vec![IMWRITE_JPEG_PROGRESSIVE, 1],
+        vec![IMWRITE_JPEG_RST_INTERVAL, 3],
+        vec![IMWRITE_JPEG_OPTIMIZE, 1],
+        vec![IMWRITE_JPEG_PROGRESSIVE, 1, IMWRITE_JPEG_RST_INTERVAL, 5],
+    ];
+    ways.iter().map(|settings| coded(".jpg", image, settings)).collect()
+}
+
+#[test]
+fn a_jpeg_damaged_in_mid_scan_is_refused_by_name_and_a_whole_one_read() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.jpg");
+    let grey = Mat::new_rows_cols_with_default(45, 61, opencv::core::CV_8UC1, 77.into()).unwrap();
+    let mut bytes = opencv::core::Vector::new();
+    opencv::imgcodecs::imencode_def(".jpg", &grey, &mut bytes).unwrap();
+    fs::write(&path, bytes.as_slice()).unwrap();
+    assert_eq!(read_image(&path).unwrap().pixel(60, 44), [77; 3]);
+    for (width_px, height_px) in [(161, 123), (16, 16), (7, 5), (333, 8)] {
+        for whole in jpegs(&busy(width_px, height_px)) {
+            fs::write(&path, &whole).unwrap();
+            let read = read_image(&path).unwrap();
+            assert_eq!((read.width_px(), read.height_px()), (width_px, height_px));
+        }
+    }
+    for whole in jpegs(&busy(161, 123)) {
+        let mut refused = 0;
+        for at in (1..10).map(|tenth| whole.len() * tenth / 10) {
+            let mut damaged = whole.clone();
+            damaged[at..at + 24].fill(0x55);
+            fs::write(&path, &damaged).unwrap();
+            let outcome = read_image(&path);
+            refused += usize::from(outcome.is_err());
+            let Err(error) = outcome else { continue };
+            let told = chain(&error);
+            assert!(told.contains("a.jpg") && told.contains("damaged"), "{told}");
+        }
+        // Some bits are no codes: signs and low bits of coefficients.
+        assert!(refused >= 6, "{refused} of 9 places");
+    }
+}
+
+#[test]
+fn webp_tiff_and_bmp_are_read_and_refused_cut() {
+    let dir = TempDir::new().unwrap();
+    let image = busy(61, 45);
+    let lossless = [opencv::imgcodecs::IMWRITE_WEBP_QUALITY, 101];
+    for (name, bytes) in [
+        ("a.webp", coded(".webp", &image, &lossless)),
+        ("a.TIFF", coded(".tiff", &image, &[])),
+        ("a.bmp", coded(".bmp", &image, &[])),
+        ("a.ppm", coded(".ppm", &image, &[])),
+    ] {
+        let path = dir.path().join(name);
+        assert!(magpie_camera::is_picture_name(&path));
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_image(&path).unwrap(), image, "{name}");
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(read_image(&path).is_err(), "{name}");
+    }
+    let folder = ImageFolderConfig {
+        path: dir.path().to_owned(),
+        depth_path: None,
+        depth_unit_m: 0.001,
+        frame_interval: Duration::from_millis(1),
+    };
+    fs::write(dir.path().join("a.bmp"), coded(".bmp", &image, &[])).unwrap();
+    fs::remove_file(dir.path().join("a.TIFF")).unwrap();
+    fs::remove_file(dir.path().join("a.ppm")).unwrap();
+    let (mut camera, counters) = open(&once(FileSource::ImageFolder(folder)));
+    assert_eq!(next(&mut camera).unwrap().color, image);
+    assert!(next(&mut camera).is_none());
+    assert_eq!(counters.snapshot().frames_corrupt, 1, "the WebP that is cut");
+}
+
+#[test]
+fn sixteen_bits_are_a_mono_cameras_picture_of_as_many_bits_as_it_uses() {
+    let dir = TempDir::new().unwrap();
+    for name in ["a.png", "a.tiff", "a.pgm"] {
+        for (values, expected) in [
+            ([0_u16, 511, 65_535], [0_u8, 1, 255]),
+            ([0, 511, 4095], [0, 31, 255]),
+            ([0, 511, 1023], [0, 127, 255]),
+            ([0, 51, 255], [0, 51, 255]),
+        ] {
+            let path = dir.path().join(name);
+            let mat = Mat::new_rows_cols_with_data(1, 3, &values).unwrap();
+            opencv::imgcodecs::imwrite_def(&path, &mat).unwrap();
+            for read in [read_image(&path).unwrap(), read_sensor_image(&path).unwrap()] {
+                let found = [0, 1, 2].map(|x| read.pixel(x, 0));
+                assert_eq!(found, expected.map(|value| [value; 3]), "{name} {values:?}");
+            }
+        }
+    }
+}
+
+/// A PNG's chunk: length, type, data, checksum.
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let mut crc = u32::MAX;
+    for &byte in kind.iter().chain(data) {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
+        }
+    }
+    let length = (data.len() as u32).to_be_bytes();
+    [&length[..], kind, data, &(!crc).to_be_bytes()].concat()
+}
+
+/// EXIF data that says nothing but how to turn the picture.
+fn exif(orientation: u8) -> Vec<u8> {
+    let mut data = QUARTER_TURN[10..].to_vec();
+    data[19] = orientation;
+    data
+}
+
+/// The same picture in each format, with this orientation.
+fn turned(image: &BgrImage, orientation: u8) -> Vec<(&'static str, Vec<u8>)> {
+    let data = exif(orientation);
+    let jpeg = coded(".jpg", image, &[opencv::imgcodecs::IMWRITE_JPEG_QUALITY, 100]);
+    let png = coded(".png", image, &[]);
+    let webp = coded(".webp", image, &[opencv::imgcodecs::IMWRITE_WEBP_QUALITY, 101]);
+    let (width_px, height_px) = (image.width_px(), image.height_px());
+    let mut riff = b"WEBPVP8X\x0A\0\0\0\x08\0\0\0".to_vec();
+    riff.extend(&(width_px - 1).to_le_bytes()[..3]);
+    riff.extend(&(height_px - 1).to_le_bytes()[..3]);
+    riff.extend(&webp[12..]);
+    riff.extend([b"EXIF", &(data.len() as u32).to_le_bytes()[..], &data].concat());
+    let length = (riff.len() as u32).to_le_bytes();
+    // Baseline TIFF, its ten entries sorted: uncompressed RGB in one strip behind the directory.
+    let pixels: Vec<u8> =
+        image.data().chunks_exact(3).flat_map(|bgr| [bgr[2], bgr[1], bgr[0]]).collect();
+    let entry = |tag: u16, value: u32| {
+        [&tag.to_le_bytes()[..], &4_u16.to_le_bytes(), &1_u32.to_le_bytes(), &value.to_le_bytes()]
+            .concat()
+    };
+    let short = |tag: u16, value: u16| {
+        let mut entry = entry(tag, u32::from(value));
+        entry[2] = 3;
+        entry
+    };
+    let at = 8 + 2 + 12 * 10 + 4;
+    let entries = [
+        entry(256, width_px),
+        entry(257, height_px),
+        short(258, 8),
+        short(259, 1),
+        short(262, 2),
+        entry(273, at),
+        short(274, u16::from(orientation)),
+        short(277, 3),
+        entry(278, height_px),
+        entry(279, pixels.len() as u32),
+    ];
+    let tiff = [b"II*\0\x08\0\0\0\x0A\0", &entries.concat()[..], &[0; 4], &pixels].concat();
+    vec![
+        ("a.jpg", [&jpeg[..2], &QUARTER_TURN[..10], &data, &jpeg[2..]].concat()),
+        ("a.png", [&png[..33], &chunk(b"eXIf", &data), &png[33..]].concat()),
+        (
+            "late.png",
+            [&png[..png.len() - 12], &chunk(b"eXIf", &data), &png[png.len() - 12..]].concat(),
+        ),
+        ("a.webp", [b"RIFF", &length[..], &riff].concat()),
+        ("a.tiff", tiff),
+    ]
+}
+
+#[test]
+fn a_picture_is_turned_as_its_orientation_says_in_every_format() {
+    let dir = TempDir::new().unwrap();
+    // Flat quarters, so that a JPEG keeps them.
+    let value = |x: u32, y: u32| [30 + 60 * (x / 16) as u8, 200 - 90 * (y / 16) as u8, 10];
+    let pixels = (0..32).flat_map(|y| (0..48).flat_map(move |x| value(x, y))).collect();
+    let image = BgrImage::new(48, 32, pixels).unwrap();
+    // Where the first row and the first column of the file are seen (EXIF 2.3, 4.6.4).
+    let (top_left, top_right) = (value(0, 0), value(47, 0));
+    let (bottom_left, bottom_right) = (value(0, 31), value(47, 31));
+    let corners = [
+        [top_left, top_right, bottom_left, bottom_right],
+        [top_right, top_left, bottom_right, bottom_left],
+        [bottom_right, bottom_left, top_right, top_left],
+        [bottom_left, bottom_right, top_left, top_right],
+        [top_left, bottom_left, top_right, bottom_right],
+        [bottom_left, top_left, bottom_right, top_right],
+        [bottom_right, top_right, bottom_left, top_left],
+        [top_right, bottom_right, top_left, bottom_left],
+    ];
+    for (orientation, expected) in (1_u8..).zip(corners) {
+        for (name, bytes) in turned(&image, orientation) {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let read = read_image(&path).unwrap();
+            let (right, bottom) = (read.width_px() - 1, read.height_px() - 1);
+            assert_eq!(right, if orientation < 5 { 47 } else { 31 }, "{name} {orientation}");
+            let found = [(0, 0), (right, 0), (0, bottom), (right, bottom)];
+            for ((x, y), expected) in found.into_iter().zip(expected) {
+                let near = read.pixel(x, y).iter().zip(expected).all(|(a, b)| a.abs_diff(b) < 4);
+                assert!(near, "{name} {orientation}: {:?} at {x}, {y}", read.pixel(x, y));
+            }
+            let taken = read_sensor_image(&path).unwrap();
+            assert_eq!((taken.width_px(), taken.height_px()), (48, 32), "{name} {orientation}");
+            assert!(taken.pixel(47, 0)[0].abs_diff(top_right[0]) < 4, "{name} {orientation}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_too_large_for_memory_is_refused_by_its_header() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("bomb.png");
+    let header = [&20_000_u32.to_be_bytes()[..], &20_000_u32.to_be_bytes(), &[8, 2, 0, 0, 0]];
+    let signature = b"\x89PNG\r\n\x1a\n".to_vec();
+    let parts = [
+        signature,
+        chunk(b"IHDR", &header.concat()),
+        chunk(b"IDAT", &[0; 64]),
+        chunk(b"IEND", &[]),
+    ];
+    fs::write(&path, parts.concat()).unwrap();
+    let told = chain(&read_image(&path).unwrap_err());
+    assert!(told.contains("20000x20000 px") && told.contains("67 megapixels"), "{told}");
+    let sparse = fs::File::create(dir.path().join("huge.png")).unwrap();
+    sparse.set_len(5_000_000_000).unwrap();
+    let told = chain(&read_image(&dir.path().join("huge.png")).unwrap_err());
+    assert!(told.contains("5000000000 bytes"), "{told}");
 }

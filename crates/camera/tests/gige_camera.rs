@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::open;
-use magpie_camera::{CameraConfig, GStreamerConfig, LiveConfig, LiveLimits, LiveSource};
+use magpie_camera::{
+    CameraConfig, CameraState, GStreamerConfig, LiveConfig, LiveLimits, LiveSource,
+};
 use peers::{Peer, check_loss_and_return};
 
 const PACKAGES: &str = "aravis-tools libaravis-0.8-0 gstreamer1.0-plugins-base";
@@ -35,10 +37,13 @@ fn start_camera() -> Peer {
 }
 
 fn source() -> CameraConfig {
-    let pipeline = "aravissrc camera-name=127.0.0.1 \
-        ! video/x-raw,format=RGB,width=640,height=480,framerate=30/1 ! videoconvert \
-        ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false";
-    let source = LiveSource::GStreamer(GStreamerConfig { pipeline: pipeline.into() });
+    camera("video/x-raw,format=RGB,width=640,height=480,framerate=30/1")
+}
+
+/// As the camera delivers it: what is converted is converted by us.
+fn camera(caps: &str) -> CameraConfig {
+    let pipeline = format!("aravissrc camera-name=127.0.0.1 ! {caps} ! appsink sync=false");
+    let source = LiveSource::GStreamer(GStreamerConfig { pipeline });
     CameraConfig::Live(LiveConfig { source, limits: LiveLimits::default() })
 }
 
@@ -64,4 +69,37 @@ fn a_gige_camera_that_freezes_is_lost_and_comes_back() {
         (640, 480),
         PACKAGES,
     );
+}
+
+#[test]
+fn the_pixels_of_a_gige_camera_are_converted_by_their_name_and_its_offers_told() {
+    let _port = lock_port();
+    let _peer = start_camera();
+    let size = "width=320,height=240,framerate=20/1";
+    for (caps, name) in [
+        (format!("video/x-raw,format=GRAY8,{size}"), "GRAY8"),
+        (format!("video/x-bayer,format=rggb,{size}"), "Bayer rggb"),
+        (format!("video/x-raw,format=RGB,{size}"), "RGB"),
+    ] {
+        let (mut camera, _) = open(&camera(&caps));
+        let frame = camera.source.next_frame().unwrap().unwrap();
+        assert_eq!((frame.color.width_px(), frame.color.height_px()), (320, 240));
+        assert_eq!(camera.handle.pixel_format().as_deref(), Some(name));
+        let is_grey = frame.color.data().as_chunks().0.iter().all(|[b, g, r]| b == g && g == r);
+        assert_eq!(is_grey, name == "GRAY8", "{name}");
+    }
+    let offers = source().offers();
+    for format in ["GRAY8: ", "RGB: ", "Bayer "] {
+        assert!(offers.iter().any(|line| line.contains(format)), "{format} in {offers:?}");
+    }
+    assert!(offers[0].contains("px at "), "{offers:?}");
+}
+
+#[test]
+fn a_gige_camera_that_is_not_there_is_told_in_the_words_of_its_driver() {
+    let _port = lock_port();
+    let (camera, _) = open(&source());
+    let state = camera.handle.wait_while_opening(Duration::from_secs(30));
+    let CameraState::Lost { reason, .. } = &state else { panic!("{state:?}") };
+    assert!(reason.contains("aravis") && reason.contains("127.0.0.1"), "{reason}");
 }

@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run -p magpie-client --example subscribe -- demo 10
+//! cargo run -p magpie-client --example subscribe -- dock-7 10 --zenoh /etc/magpie/tls/dock-7-arm.json5
 //! ```
 #![allow(clippy::print_stdout, reason = "an example")]
 
@@ -12,10 +13,15 @@ use magpie_client::{
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let cell = CellName::new(&arguments.next().unwrap_or_else(|| "demo".into()))?;
-    let results: u32 = arguments.next().map_or(Ok(10), |count| count.parse())?;
-    let zenoh = ZenohConfig::loopback_client();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let zenoh_file = match arguments.iter().position(|argument| argument == "--zenoh") {
+        Some(at) if at + 1 < arguments.len() => arguments.drain(at..at + 2).next_back(),
+        Some(_) => return Err("--zenoh needs a file".into()),
+        None => None,
+    };
+    let cell = CellName::new(arguments.first().map_or("demo", String::as_str))?;
+    let results: u32 = arguments.get(1).map_or(Ok(10), |count| count.parse())?;
+    let zenoh = ZenohConfig::reader(zenoh_file.map(Into::into), None);
     let options = SubscriberOptions::new(cell, zenoh, SystemClock::start());
     let mut subscriber = PackagesSubscriber::open(options)?;
     for _ in 0..results {

@@ -21,6 +21,8 @@ from pycocotools import mask as coco
 HEARTBEAT_SILENCE_S_MAX = 0.5
 CLOCK_AHEAD_NS_MAX = 5_000_000
 RESULT_VALID_NS_MAX = 5_000_000_000
+# This machine's Unix time was set if it moves further than this against its monotonic time.
+CLOCK_STEP_NS_MIN = 10_000_000
 
 PROTO = Path(__file__).resolve().parents[2] / "wire" / "proto"
 
@@ -93,19 +95,24 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--cell", required=True)
     args.add_argument("--connect", default="tcp/127.0.0.1:17447", help="the daemon's endpoint")
+    args.add_argument("--zenoh", help="join as this json5 file of zenoh's says, with its certificates")
     args.add_argument("--count", type=int, default=10, help="messages to receive")
     args.add_argument("--timeout-s", type=float, default=2.0, help="longest silence")
     args = args.parse_args()
     Packages, Status = load_schema()
-    config = zenoh.Config()
-    config.insert_json5("mode", '"client"')
-    config.insert_json5("connect/endpoints", json.dumps([args.connect]))
-    config.insert_json5("scouting/multicast/enabled", "false")
+    if args.zenoh:
+        config = zenoh.Config.from_file(args.zenoh)
+    else:
+        config = zenoh.Config()
+        config.insert_json5("mode", '"client"')
+        config.insert_json5("connect/endpoints", json.dumps([args.connect]))
+        config.insert_json5("scouting/multicast/enabled", "false")
     with zenoh.open(config) as session:
         ring = zenoh.handlers.RingChannel
         subscriber = session.declare_subscriber(f"magpie/{args.cell}/packages", ring(1))
         heartbeat = Heartbeat(session.declare_subscriber(f"magpie/{args.cell}/status", ring(16)), Status)
         received, newest_ns, deadline = 0, 0, time.monotonic() + args.timeout_s
+        ahead_ns = time.time_ns() - time.monotonic_ns()
         while received < args.count:
             heartbeat.listen()
             if time.monotonic() > deadline:
@@ -122,6 +129,9 @@ def main():
             if why := refusal(message, args.cell, heartbeat, now_ns):
                 print(f"refused: {why}", file=sys.stderr)
                 continue
+            if abs(now_ns - time.monotonic_ns() - ahead_ns) > CLOCK_STEP_NS_MIN:
+                # Nothing that came before counts; what was published before is refused as old or ahead.
+                ahead_ns, newest_ns = now_ns - time.monotonic_ns(), 0
             if message.stamp_ns <= newest_ns:
                 continue  # A copy by another way.
             if now_ns > message.valid_until_ns:

@@ -130,7 +130,13 @@ impl Inbox {
         })
     }
 
-    pub(crate) fn receive(&mut self, decoded: Result<wire::Packages, Refusal>, at: StampNs) {
+    /// Takes a message that came at `at`, where the reader's Unix time was `unix_ahead_ns` ahead.
+    pub(crate) fn receive(
+        &mut self,
+        decoded: Result<wire::Packages, Refusal>,
+        at: StampNs,
+        unix_ahead_ns: i64,
+    ) {
         self.counters.received += 1;
         let message = match decoded {
             Ok(message) => message,
@@ -149,7 +155,7 @@ impl Inbox {
             }
             return;
         }
-        if self.is_copy(&message, at) {
+        if self.is_copy(&message, at, unix_ahead_ns) {
             return;
         }
         let mut restarted = self.heard.newest.as_ref().is_some_and(|newest| newest.restarted);
@@ -169,18 +175,21 @@ impl Inbox {
         }
         self.last = Some((message.instance_id.clone(), message.publication));
         self.heard.refused = None;
-        self.heard.newest = Some(Received { message: Arc::new(message), at, restarted });
+        let message = Arc::new(message);
+        self.heard.newest = Some(Received { message, at, unix_ahead_ns, restarted });
     }
 
     /// A message that came by another way, too, or that a newer one overtook. Frames are told apart
     /// by their stamps, so that no number in a message can keep later frames out. A result that
-    /// claims to be from the future keeps nothing out either, nor does an expired one.
-    fn is_copy(&self, message: &wire::Packages, at: StampNs) -> bool {
+    /// claims to be from the future keeps nothing out either, nor does an expired one, or one from
+    /// before this machine's clock was set.
+    fn is_copy(&self, message: &wire::Packages, at: StampNs, unix_ahead_ns: i64) -> bool {
         self.heard.newest.as_ref().is_some_and(|newest| {
             newest.message.instance_id == message.instance_id
                 && newest.message.stamp_ns >= message.stamp_ns
                 && newest.expires_at() >= at
-                && !self.trust.is_ahead(&newest.message, newest.at)
+                && newest.unix_ahead_ns == unix_ahead_ns
+                && !self.trust.is_ahead(newest)
         })
     }
 
@@ -233,7 +242,7 @@ mod tests {
     /// Received 11 ms after its exposure.
     fn receive(inbox: &mut Inbox, instance_id: &str, publication: u64, stamp_ms: u64) {
         let at = StampNs((stamp_ms + 11) * MS);
-        inbox.receive(message(instance_id, publication, stamp_ms), at);
+        inbox.receive(message(instance_id, publication, stamp_ms), at, 0);
     }
 
     fn newest_stamp_ms(inbox: &Inbox) -> Option<u64> {
@@ -279,7 +288,7 @@ mod tests {
     #[test]
     fn an_accepted_message_clears_a_refusal() {
         let mut inbox = inbox();
-        inbox.receive(Err(Refusal::Times), StampNs(1000 * MS));
+        inbox.receive(Err(Refusal::Times), StampNs(1000 * MS), 0);
         assert_eq!(inbox.heard.refused, Some(Refusal::Times));
         receive(&mut inbox, "a", 1, 1001);
         assert_eq!(inbox.heard.refused, None);
@@ -318,8 +327,17 @@ mod tests {
         receive(&mut inbox, "a", 5, 1002);
         assert_eq!((newest_stamp_ms(&inbox), inbox.counters.missed), (Some(1002), 0));
         // Exposed in an hour, as it says.
-        inbox.receive(message("a", 6, 3_600_000), StampNs(1003 * MS));
+        inbox.receive(message("a", 6, 3_600_000), StampNs(1003 * MS), 0);
         receive(&mut inbox, "a", 7, 1004);
         assert_eq!(newest_stamp_ms(&inbox), Some(1004));
+    }
+
+    #[test]
+    fn frames_from_before_the_clock_was_set_back_keep_none_out() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        let set_back_ns = -900 * i64::try_from(MS).unwrap();
+        inbox.receive(message("a", 2, 110), StampNs(1021 * MS), set_back_ns);
+        assert_eq!(newest_stamp_ms(&inbox), Some(110));
     }
 }

@@ -22,8 +22,8 @@ pub use magpie_network::{LOOPBACK_ENDPOINT, NetworkError, SystemClock, ZenohConf
 pub use magpie_perception::{SharedClock, StampNs};
 pub use magpie_wire as wire;
 pub use magpie_wire::{
-    BestGrasp, CellName, CellNameError, Expired, Freshness, LostReason, PackagesView, PoseAt,
-    Refusal, StaleReason,
+    BestGrasp, CellName, CellNameError, Expired, ExpiredWhy, Freshness, LostReason, PackagesView,
+    PoseAt, Refusal, StaleReason,
 };
 pub use options::SubscriberOptions;
 pub use packages::PackagesSubscriber;

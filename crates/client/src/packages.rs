@@ -94,9 +94,9 @@ fn receive_packages(
     let (clock, inbox, cell) = (options.clock.clone(), inbox.clone(), options.cell.clone());
     let valid_max = options.result_valid_max;
     let on_packages = move |sample: Sample| {
-        let at = clock.now();
+        let (at, unix_ahead_ns) = (clock.now(), clock.unix_ahead_ns());
         let decoded = decode_packages(&sample.payload().to_bytes(), cell.as_str(), valid_max);
-        inbox.change(|inbox| inbox.receive(decoded, at));
+        inbox.change(|inbox| inbox.receive(decoded, at, unix_ahead_ns));
     };
     let key = options.cell.key("packages");
     let packages = session.declare_subscriber(&key).callback(on_packages);

@@ -62,7 +62,7 @@ impl CellQueries {
     pub fn capture(&self, timeout: Duration) -> Result<PackagesView, QueryError> {
         let selector = format!("{}?timeout_ms={}", self.cell.key("capture"), timeout.as_millis());
         let bytes = self.ask(&selector, timeout + TRANSIT_MAX)?;
-        let at = self.clock.now();
+        let (at, unix_ahead_ns) = (self.clock.now(), self.clock.unix_ahead_ns());
         let message = decode_packages(&bytes, self.cell.as_str(), self.result_valid_max)
             .map_err(|refusal| QueryError::Answer { key: selector, refusal })?;
         let degraded = match message.state() {
@@ -72,8 +72,8 @@ impl CellQueries {
             }],
             _ => Vec::new(),
         };
-        let received = Received { message: message.into(), at, restarted: false };
-        if let Some(reason) = stale(&received, self.trust, self.clock.now()) {
+        let received = Received { message: message.into(), at, unix_ahead_ns, restarted: false };
+        if let Some(reason) = stale(&received, self.trust, &self.clock) {
             return Err(QueryError::Stale(reason));
         }
         Ok(PackagesView::new(&received, degraded, self.clock.clone()))

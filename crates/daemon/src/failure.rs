@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use magpie_camera::LiveFault;
 use magpie_network::NetworkError;
-use magpie_perception::Fault;
+use magpie_perception::{Fault, SourceError};
 
 /// An end that somebody asked for is no failure and exits with 0.
 #[derive(Debug)]
@@ -64,7 +65,16 @@ pub fn one_line(error: &anyhow::Error) -> String {
 pub fn ended_by(fault: Fault) -> Failure {
     match fault {
         Fault::ImageSize { .. } => Failure::config(fault),
+        Fault::Source(error) => source_ended(error),
         fault => Failure::fault(fault),
+    }
+}
+
+/// How a source that gives no more frames ends the process.
+pub fn source_ended(error: SourceError) -> Failure {
+    match error.source.downcast_ref() {
+        Some(LiveFault::Misconfigured(_)) => Failure::config(error),
+        _ => Failure::fault(error),
     }
 }
 

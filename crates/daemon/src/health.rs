@@ -11,7 +11,9 @@ pub(crate) struct Observation {
     pub(crate) camera: String,
     /// How far the camera has moved.
     pub(crate) drift: Option<DriftStatus>,
-    /// The reasons that camera, model, planner and recording give.
+    /// How often the machine's Unix time was set.
+    pub(crate) clock_steps: u64,
+    /// The reasons that clock, camera, model, planner and recording give.
     pub(crate) reasons: Vec<Reason>,
     /// Why the loop ended.
     pub(crate) fault: Option<String>,
@@ -35,10 +37,10 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn judge(&mut self, seen: &Observation) -> StatusSnapshot {
         self.judge_window(&seen.counters);
-        let (camera, drift) = (seen.camera.clone(), seen.drift);
+        let (camera, drift, clock_steps) = (seen.camera.clone(), seen.drift, seen.clock_steps);
         if let Some(why) = seen.fault.clone() {
             let reasons = vec![Reason::Fault { why }];
-            return StatusSnapshot { state: State::Fault, reasons, camera, drift };
+            return StatusSnapshot { state: State::Fault, reasons, camera, drift, clock_steps };
         }
         let mut reasons = seen.reasons.clone();
         reasons.extend(self.stale.clone());
@@ -51,7 +53,7 @@ impl Health {
             (true, 0) => State::Starting,
             (true, _) => State::Ok,
         };
-        StatusSnapshot { state, reasons, camera, drift }
+        StatusSnapshot { state, reasons, camera, drift, clock_steps }
     }
 
     fn judge_window(&mut self, now: &CountersSnapshot) {

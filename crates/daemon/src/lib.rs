@@ -4,6 +4,7 @@
 //! Start reading at [`run::run`].
 
 pub mod calibration_files;
+mod clock_watch;
 pub mod config;
 pub mod failure;
 mod health;
@@ -11,6 +12,7 @@ pub mod identity;
 mod inspect;
 pub mod model;
 mod plan_reason;
+pub mod process_limits;
 pub mod record;
 pub mod run;
 pub mod scheduling;

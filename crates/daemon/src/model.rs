@@ -31,8 +31,13 @@ pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failur
 /// Loads and warms the model up. A provider that is not there is a matter of configuration; what may
 /// pass by itself is a fault, and the next start may succeed.
 pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, Failure> {
-    OnnxSession::load(model, options).map_err(|error: SessionError| {
-        if error.may_pass() { Failure::fault(error) } else { Failure::config(error) }
+    OnnxSession::load(model, options).map_err(|error| match error {
+        SessionError::TooSlow { .. } => {
+            let keys = "model.load_s_max (with TensorRT model.engine_build_s_max, too)";
+            Failure::Fault(anyhow::anyhow!("{error}: {keys} in the configuration"))
+        }
+        error if error.may_pass() => Failure::fault(error),
+        error => Failure::config(error),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use magpie_perception::{GraspRefusal, Packages};
+use magpie_perception::{GraspRefusal, Packages, doubt_packages};
 use magpie_wire::Reason;
 
 /// The reason that the newest frame gives. It is written once a frame and read ten times a second,
@@ -23,16 +23,19 @@ impl PlanReason {
 fn reason(packages: &Packages) -> Option<Reason> {
     let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
     let packages = &packages.packages;
+    let doubtful = || doubt_packages(packages).map(|doubt| Reason::ScaleDoubtful { doubt });
     let too_large = Some(GraspRefusal::ToolTooLarge);
     let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal() == too_large);
-    depth.or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
+    depth
+        .or_else(doubtful)
+        .or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use magpie_perception::{
-        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, StampNs, StampSource,
+        BboxPx, DepthProblem, Instance, Mask, Package, ReferenceFrame, SizeM, StampNs, StampSource,
     };
 
     fn frame(refusals: &[Option<GraspRefusal>], depth_problem: Option<DepthProblem>) -> Packages {
@@ -68,5 +71,8 @@ mod tests {
         assert_eq!(code(&frame(&[None, large], None)), None);
         assert_eq!(code(&frame(&[large, large], None)), Some("tool_too_large"));
         assert_eq!(code(&frame(&[None], Some(DepthProblem::Empty))), Some("depth_not_used"));
+        let mut large = frame(&[None], None);
+        large.packages[0].size = Some(SizeM { length_m: 1.6, width_m: 1.2, height_m: 0.9 });
+        assert_eq!(code(&large), Some("scale_doubtful"));
     }
 }

@@ -17,17 +17,20 @@ use magpie_perception::{
     Counters, Edges, Fault, Limits, Publisher, Scene, SharedClock, run as run_pipeline,
 };
 use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
+use magpie_wire::printable;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::clock_watch::ClockWatch;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::model::{self, load_scheduled};
 use crate::plan_reason::PlanReason;
+use crate::process_limits::check_descriptors;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{self, OpenSource};
@@ -42,6 +45,7 @@ const JOIN_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the source ends or `shutdown` completes.
 pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
+    check_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("magpie-tokio")
@@ -90,6 +94,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         counters: Arc::clone(&counters),
         provider_fallback: session.fallback_reason().map(str::to_owned),
         plan_reason,
+        clock: ClockWatch::start(&clock),
         keep,
     };
     tracing::info!(
@@ -116,7 +121,7 @@ fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSes
             let status = format!("loading model {name}");
             notify(&[
                 NotifyState::ExtendTimeoutUsec(LOADING_EXTENSION_US),
-                NotifyState::Status(&status),
+                NotifyState::Status(&printable(&status)),
             ]);
             tokio::time::sleep(LOADING_PERIOD).await;
             tracing::info!(model = name, "still loading the model");
@@ -144,7 +149,7 @@ fn join_patiently<T>(
         let status = format!("waiting for the network: {why}");
         notify(&[
             NotifyState::ExtendTimeoutUsec(LOADING_EXTENSION_US),
-            NotifyState::Status(&status),
+            NotifyState::Status(&printable(&status)),
         ]);
         if why != reason {
             tracing::warn!("{status}");

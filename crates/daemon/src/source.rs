@@ -46,7 +46,9 @@ impl SourceWatch {
             SourceWatch::Camera { color, .. } => match color.state() {
                 CameraState::Opening => "opening".to_owned(),
                 CameraState::Streaming { fps, width_px, height_px } => {
-                    format!("streaming {width_px}x{height_px} px at {fps:.1} fps")
+                    let pixels = color.pixel_format().map(|pixels| format!(" of {pixels}"));
+                    let pixels = pixels.unwrap_or_default();
+                    format!("streaming {width_px}x{height_px} px{pixels} at {fps:.1} fps")
                 }
                 CameraState::Lost { reason, reopen_attempts, .. } => {
                     format!("lost: {reason}; {reopen_attempts} attempts to reopen it")

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::anyhow;
 use magpie_perception::{Counters, Fault};
 use magpie_transport::{StatusSnapshot, Transport};
-use magpie_wire::Reason;
+use magpie_wire::{Reason, printable};
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 
+use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
@@ -32,6 +33,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) clock: ClockWatch,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
@@ -51,7 +53,8 @@ impl Supervised<'_> {
         loop {
             tokio::select! {
                 _ = period.tick() => {
-                    let snapshot = health.judge(&self.observe(None));
+                    let observed = self.observe(None);
+                    let snapshot = health.judge(&observed);
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
                     self.supervise_recording();
@@ -90,9 +93,11 @@ impl Supervised<'_> {
         }
     }
 
-    fn observe(&self, fault: Option<String>) -> Observation {
+    fn observe(&mut self, fault: Option<String>) -> Observation {
+        let stepped = self.clock.look();
         let recorder = self.recorder.as_deref();
         let reasons = [
+            stepped,
             self.watch.lost().map(|why| Reason::CameraLost { why }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.plan_reason.reason(),
@@ -104,6 +109,7 @@ impl Supervised<'_> {
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
             drift: self.inspector.as_ref().and_then(Inspector::drift),
+            clock_steps: self.clock.steps,
             reasons: reasons.into_iter().flatten().collect(),
             fault,
         }
@@ -138,7 +144,7 @@ impl Watchdog {
         let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
         let line = format!("{:?}: {reasons}", status.state);
         if line != self.logged {
-            notify(&[NotifyState::Status(&line)]);
+            notify(&[NotifyState::Status(&printable(&line))]);
             if status.reasons.is_empty() {
                 tracing::info!(state = ?status.state, "state");
             } else {

@@ -25,6 +25,7 @@ mod provider;
 mod refusal;
 mod session;
 mod shape;
+mod time_limit;
 
 pub use library::LibraryError;
 pub use literal::LiteralError;

@@ -5,9 +5,9 @@
 //! The metadata keys are Ultralytics': `task`, `names`, `imgsz` (`[height, width]`) and `stride`;
 //! `magpie.score_min` is ours.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use magpie_perception::{InputForm, ModelSpec, OutputLayout};
 use prost::Message;
@@ -26,11 +26,12 @@ const FLOATS: &str = "float32 or float16";
 pub const MODEL_BYTES_MAX: u64 = 1 << 30;
 
 /// A file that keeps the model contract, as far as that shows without running it.
+#[derive(Clone)]
 pub struct ModelFile {
     spec: ModelSpec,
     ports: Ports,
     metadata: Vec<(String, String)>,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
 }
 
 impl std::fmt::Debug for ModelFile {
@@ -87,7 +88,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Refusal> {
     if !found.is_file() {
         return Err(Refusal::NotAFile);
     }
-    let file = File::open(path).map_err(Refusal::Unreadable)?;
+    let file = magpie_files::open(path).map_err(Refusal::Unreadable)?;
     let mut bytes = Vec::new();
     // One byte more than allowed shows a file that grew since it was asked.
     let mut limited = file.take(MODEL_BYTES_MAX + 1);
@@ -112,7 +113,7 @@ fn screen(name: &str, bytes: Vec<u8>, sha256_expected: Option<&str>) -> Result<M
     check_self_contained(&model)?;
     let (spec, ports) = read_spec(name, sha256, &model, graph)?;
     let metadata = model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    Ok(ModelFile { spec, ports, metadata, bytes })
+    Ok(ModelFile { spec, ports, metadata, bytes: bytes.into() })
 }
 
 fn read_spec(

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use magpie_perception::{
     InferenceError, InferenceSession, InputForm, InputMut, ModelSpec, OutputLayout, Outputs,
@@ -18,6 +19,7 @@ use crate::library::{LibraryError, environment};
 use crate::model_file::ModelFile;
 use crate::placement::{Placement, ProfileError, read_placement};
 use crate::provider::{engine_cache_folder, registrations, remedy};
+use crate::time_limit::{Outcome, Stop, within};
 
 /// How a model is to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct SessionOptions {
     pub warm_up_runs: usize,
     /// Where TensorRT keeps its engines; building one takes minutes.
     pub engine_cache: Option<PathBuf>,
+    /// Loading and warming up may take this long, on all providers together.
+    pub load_max: Duration,
 }
 
 impl Default for SessionOptions {
@@ -46,6 +50,7 @@ impl Default for SessionOptions {
             spinning: false,
             warm_up_runs: 3,
             engine_cache: None,
+            load_max: Duration::from_secs(60),
         }
     }
 }
@@ -66,6 +71,13 @@ pub enum SessionError {
          {on_cpu} to the cpu; ask for cpu, or export the model with operators that {provider} has"
     )]
     Unused { model: String, provider: Provider, nodes: usize, on_provider: usize, on_cpu: usize },
+    #[error(
+        "load {model} within {} s: it may loop for ever; export it again, or allow it more time",
+        load_max.as_secs_f64()
+    )]
+    TooSlow { model: String, load_max: Duration },
+    #[error("start a thread to load {model}")]
+    Thread { model: String, source: std::io::Error },
     #[error("start {model}, which ONNX Runtime refuses; export it again")]
     Refused { model: String, source: ort::Error },
     #[error("run the model on noise, to warm it up")]
@@ -82,13 +94,16 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// Whether it may pass by itself: no room in the temporary folder, a device without free memory.
+    /// Whether it may pass by itself: no room in the temporary folder, a device without free memory,
+    /// a machine that is busy.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
             SessionError::Profile { .. }
                 | SessionError::EngineCache { .. }
                 | SessionError::WarmUp(_)
+                | SessionError::TooSlow { .. }
+                | SessionError::Thread { .. }
         )
     }
 
@@ -117,6 +132,8 @@ pub struct OnnxSession {
     provider: Provider,
     placement: Placement,
     fallback_reason: Option<String>,
+    /// While it is loaded: ends a run that takes too long.
+    stop: Option<Stop>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -136,18 +153,40 @@ enum Input {
 }
 
 impl OnnxSession {
-    /// Tries the providers in order and warms the model up.
+    /// Tries the providers in order and warms the model up, within [`SessionOptions::load_max`].
     pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, SessionError> {
         let environment = environment()?;
+        let (file, asked) = (model.clone(), options.clone());
+        let load = move |stop| OnnxSession::load_until_stopped(&environment, &file, &asked, &stop);
+        let model = model.spec().name.clone();
+        match within(options.load_max, load) {
+            Outcome::Done(loaded) => loaded,
+            Outcome::TookTooLong => {
+                Err(SessionError::TooSlow { model, load_max: options.load_max })
+            }
+            Outcome::NotStarted(source) => Err(SessionError::Thread { model, source }),
+            Outcome::NoOptions(source) => Err(SessionError::Refused { model, source }),
+        }
+    }
+
+    fn load_until_stopped(
+        environment: &Environment,
+        model: &ModelFile,
+        options: &SessionOptions,
+        stop: &Stop,
+    ) -> Result<OnnxSession, SessionError> {
         let mut reasons = Vec::new();
         let mut first_error = SessionError::NoProviderAsked;
         for &provider in &options.providers {
-            match OnnxSession::start(&environment, model, provider, options) {
+            match OnnxSession::start(environment, model, provider, options, stop) {
                 Ok(mut session) => {
+                    session.stop = None;
                     session.fallback_reason = (!reasons.is_empty()).then(|| reasons.join("; "));
                     return Ok(session);
                 }
-                Err(err) if options.allow_fallback && err.is_provider_fault() => {
+                Err(err)
+                    if options.allow_fallback && err.is_provider_fault() && !stop.is_asked() =>
+                {
                     reasons.push(in_one_line(&err));
                     if reasons.len() == 1 {
                         first_error = err;
@@ -180,6 +219,7 @@ impl OnnxSession {
         model: &ModelFile,
         provider: Provider,
         options: &SessionOptions,
+        stop: &Stop,
     ) -> Result<OnnxSession, SessionError> {
         let scratch =
             tempfile::Builder::new().prefix("magpie-profile-").tempdir().map_err(|source| {
@@ -194,8 +234,11 @@ impl OnnxSession {
                 if profile {
                     builder = builder.with_profiling(scratch.path().join("run"))?;
                 }
+                stop.cover(builder.canceler());
                 let session = builder.commit_from_memory(model.bytes())?;
-                OnnxSession::bind(session, model, provider)
+                let mut session = OnnxSession::bind(session, model, provider)?;
+                session.stop = Some(stop.clone());
+                Ok(session)
             };
             start().map_err(|source| refused(model, provider, source))
         };
@@ -233,6 +276,7 @@ impl OnnxSession {
             provider,
             placement: Placement { provider, nodes: 0, nodes_on_provider: 0, nodes_on_cpu: 0 },
             fallback_reason: None,
+            stop: None,
         })
     }
 
@@ -324,7 +368,14 @@ impl OnnxSession {
             // Binding is what copies an input to another device.
             self.input.bind(&mut self.binding, &self.input_name)?;
         }
-        self.session.run_binding(&self.binding)?;
+        match &self.stop {
+            Some(stop) => {
+                self.session.run_binding_with_options(&self.binding, stop.run_options())?;
+            }
+            None => {
+                self.session.run_binding(&self.binding)?;
+            }
+        }
         if self.provider != Provider::Cpu {
             self.binding.synchronize_outputs()?;
         }

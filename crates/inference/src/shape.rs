@@ -89,6 +89,7 @@ pub(crate) fn element_name(code: i32) -> String {
 }
 
 /// The graph's ports in their roles; outputs are told apart by rank, never by order.
+#[derive(Clone)]
 pub(crate) struct Ports {
     pub(crate) image: Port<Vec<usize>>,
     /// `[batch, channels, anchors]`

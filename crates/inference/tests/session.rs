@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
 use magpie_perception::{InferenceSession, InputMut, Provider};
@@ -247,4 +248,15 @@ fn a_library_that_cannot_be_used_is_named_with_the_remedy() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
     }
+}
+
+#[test]
+fn a_model_that_never_ends_is_given_up_in_time_and_others_load_after_it() {
+    let options =
+        SessionOptions { load_max: Duration::from_millis(500), ..SessionOptions::default() };
+    let error = error("tiny_endless.onnx", &options);
+    assert!(matches!(error, SessionError::TooSlow { .. }) && error.may_pass(), "{error}");
+    let told = error.to_string();
+    assert!(told.contains("tiny_endless within 0.5 s") && told.contains("loop"), "{told}");
+    session("tiny_bgr8.onnx");
 }

@@ -1,10 +1,58 @@
 //! Values that several commands take from the command line.
 
+use std::path::PathBuf;
+
+use magpie_daemon::config::{Config, UNIT_M};
+use magpie_network::ZenohConfig;
+
+/// How a command that connects joins zenoh.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZenohArgs {
+    /// Join zenoh as this json5 file of zenoh's says, with its certificates and its namespace; absent:
+    /// as the configuration says, else on loopback.
+    #[arg(long, value_name = "FILE")]
+    zenoh: Option<PathBuf>,
+}
+
+impl ZenohArgs {
+    /// The file goes before what the configuration names.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(file) = &self.zenoh {
+            config.zenoh = ZenohConfig::File(file.clone());
+        }
+    }
+
+    pub(crate) fn reader(&self, endpoint: Option<&str>) -> ZenohConfig {
+        ZenohConfig::reader(self.zenoh.clone(), endpoint.map(str::to_owned))
+    }
+
+    /// Where a reader looks, for a message.
+    pub(crate) fn place(&self, endpoint: Option<&str>) -> String {
+        match (endpoint, &self.zenoh) {
+            (Some(endpoint), _) => endpoint.to_owned(),
+            (None, Some(file)) => file.display().to_string(),
+            (None, None) => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
+        }
+    }
+}
+
 /// A score given on the command line.
 pub(crate) fn score(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     let is_score = (0.0..=1.0).contains(&value);
     is_score.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 1"))
+}
+
+/// What one step of 16-bit depth stands for, in metres.
+pub(crate) fn depth_unit(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    UNIT_M.contains(&value).then_some(value).ok_or_else(|| {
+        format!(
+            "{text} is not between {} and {} m; millimetres are 0.001",
+            UNIT_M.start(),
+            UNIT_M.end()
+        )
+    })
 }
 
 /// How many of something: at least one.
@@ -16,6 +64,15 @@ pub(crate) fn count<T: std::str::FromStr + PartialOrd + From<u8>>(text: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_of_depth_is_a_length_in_metres() {
+        assert_eq!(depth_unit("0.0002"), Ok(0.0002));
+        for wrong in ["0", "1", "5000", "-0.001", "NaN"] {
+            assert!(depth_unit(wrong).unwrap_err().contains("millimetres are 0.001"), "{wrong}");
+        }
+        assert!(depth_unit("mm").unwrap_err().contains("no number"));
+    }
 
     #[test]
     fn a_count_is_a_whole_number_from_one_up() {

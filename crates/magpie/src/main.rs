@@ -1,7 +1,8 @@
 //! See `magpie --help`.
 
 use std::alloc::System;
-use std::io::IsTerminal;
+use std::fmt::Debug;
+use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
@@ -10,8 +11,13 @@ use magpie::commands::{
     bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
+use magpie_daemon::process_limits::outlive_file_size_limit;
+use magpie_wire::printable_lines;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -56,15 +62,26 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     start_logging();
-    match dispatch(&arguments.command) {
+    match outlive_file_size_limit().and_then(|()| dispatch(&arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message());
             failure.exit_code()
         }
     }
+}
+
+/// Ends the program. What was typed may be the name of somebody else's file.
+fn refuse(error: &clap::Error) -> ! {
+    if error.use_stderr() {
+        let mut stderr = std::io::stderr();
+        // Without anywhere to say it there is nothing else to do.
+        let _ = write!(stderr, "{}", printable_lines(&error.render().to_string()));
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 fn dispatch(command: &Command) -> Outcome {
@@ -98,12 +115,27 @@ fn start_logging() {
         Some(journal) => registry.with(journal).init(),
         None => {
             let text = tracing_subscriber::fmt::layer()
+                .fmt_fields(debug_fn(write_field).delimited(" "))
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)
                 .without_time();
             registry.with(text).init();
         }
+    }
+}
+
+/// Every value may hold text from outside. The lines of one message stand under its first.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    // Where a line of the crate `log` came from is left out, as usual.
+    if field.name().starts_with("log.") {
+        return Ok(());
+    }
+    let text = format!("{value:?}");
+    let text = printable_lines(&text).replace('\n', "\n  ");
+    match field.name() {
+        "message" => write!(writer, "{text}"),
+        name => write!(writer, "{name}={text}"),
     }
 }
 

@@ -4,11 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use magpie_camera::{check_aligned, read_depth_png, read_image};
+use magpie_camera::{check_aligned, is_picture_name, read_depth_png, read_image};
 use magpie_daemon::failure::Failure;
 use magpie_perception::{Frame, StampNs, StampSource};
-
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// The pictures at a path: itself, or, for a folder, those in it and below, in the order of their
 /// names. A folder without any is an error.
@@ -20,14 +18,23 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     collect(path, &mut found)?;
     found.sort();
-    anyhow::ensure!(!found.is_empty(), "no JPEG or PNG file in {}", path.display());
+    anyhow::ensure!(
+        !found.is_empty(),
+        "no picture (JPEG, PNG, WebP, TIFF, BMP, PGM) in {}",
+        path.display()
+    );
     Ok(found)
 }
 
-/// A picture as a frame that was exposed now.
-pub fn read_frame(image: &Path, depth: Option<&Path>, stamp: StampNs) -> Result<Frame, Failure> {
+/// A picture as a frame that was exposed now. `depth`: an image of depth, and its unit in metres.
+pub fn read_frame(
+    image: &Path,
+    depth: Option<(&Path, f64)>,
+    stamp: StampNs,
+) -> Result<Frame, Failure> {
     let color = read_image(image).map_err(Failure::fault)?;
-    let depth = depth.map(read_depth_png).transpose().map_err(Failure::fault)?;
+    let read_depth = |(path, unit_m)| read_depth_png(path, unit_m);
+    let depth = depth.map(read_depth).transpose().map_err(Failure::fault)?;
     if let Some(depth) = &depth {
         check_aligned(&color, depth).map_err(Failure::fault)?;
     }
@@ -42,16 +49,11 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         // Links to folders are not followed: they may lead back here.
         if entry.file_type().with_context(name_it)?.is_dir() {
             collect(&path, found)?;
-        } else if is_picture(&path) {
+        } else if is_picture_name(&path) {
             found.push(path);
         }
     }
     Ok(())
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|have| EXTENSIONS.iter().any(|one| have.eq_ignore_ascii_case(one)))
 }
 
 #[cfg(test)]
@@ -62,14 +64,14 @@ mod tests {
     fn a_folder_gives_its_pictures_in_order_and_one_without_any_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("b")).unwrap();
-        for name in ["c.PNG", "a.jpeg", "b/x.jpg", "notes.txt"] {
+        for name in ["c.PNG", "a.jpeg", "b/x.jpg", "d.webp", "e.TIF", "f.bmp", "notes.txt"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let found = find(folder.path()).unwrap();
         let names = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display());
         assert_eq!(
             names.map(|name| name.to_string()).collect::<Vec<_>>(),
-            ["a.jpeg", "b/x.jpg", "c.PNG"]
+            ["a.jpeg", "b/x.jpg", "c.PNG", "d.webp", "e.TIF", "f.bmp"]
         );
         fs::create_dir(folder.path().join("bare")).unwrap();
         let error = find(&folder.path().join("bare")).unwrap_err().to_string();

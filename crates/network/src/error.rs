@@ -39,8 +39,9 @@ pub enum NetworkError {
 
     #[error(
         "connect to zenoh at {endpoints}; is a daemon or router listening there?{}",
-        if *.tls { " A missing or refused client certificate shows as this time-out too: check \
-            `transport.link.tls.connect_certificate` and `connect_private_key`" } else { "" }
+        if *.tls { " A certificate that the other side refuses, or a missing client certificate, \
+            shows as this time-out too: is it of the other side's CA, \
+            `transport.link.tls.root_ca_certificate`?" } else { "" }
     )]
     Connect {
         endpoints: String,
@@ -54,6 +55,31 @@ pub enum NetworkError {
          tls/HOST:PORT"
     )]
     Protocol {
+        endpoints: String,
+        #[source]
+        source: BoxError,
+    },
+
+    #[error("{key} of the zenoh configuration: {path} {problem}")]
+    Credential { key: String, path: PathBuf, problem: String },
+
+    #[error("the zenoh configuration names no {key}, which {endpoint} needs")]
+    CredentialMissing { key: String, endpoint: String },
+
+    #[error("the certificate {path} is valid from {from} on: is this machine's clock right?")]
+    CredentialEarly { path: PathBuf, from: String },
+
+    #[error("the zenoh configuration contradicts itself")]
+    Contradiction {
+        #[source]
+        source: BoxError,
+    },
+
+    #[error(
+        "this zenoh configuration listens on {endpoints}, as a daemon's does, and that is taken; give \
+         a reader a file of its own, with `mode: \"client\"`"
+    )]
+    ReaderListens {
         endpoints: String,
         #[source]
         source: BoxError,
@@ -88,13 +114,21 @@ impl NetworkError {
             NetworkError::ConfigFile { .. }
                 | NetworkError::Endpoint { .. }
                 | NetworkError::Protocol { .. }
+                | NetworkError::Credential { .. }
+                | NetworkError::CredentialMissing { .. }
+                | NetworkError::Contradiction { .. }
         )
     }
 
     /// Whether it may pass by itself: a router that starts later, an address that comes up with its
-    /// interface.
+    /// interface, a clock that is not set yet.
     pub fn may_pass(&self) -> bool {
-        matches!(self, NetworkError::Connect { .. } | NetworkError::Open { .. })
+        matches!(
+            self,
+            NetworkError::Connect { .. }
+                | NetworkError::CredentialEarly { .. }
+                | NetworkError::Open { .. }
+        )
     }
 }
 

@@ -2,11 +2,17 @@
 //! and the clock by which messages are stamped and expire.
 
 mod clock;
+mod credentials;
 mod error;
+mod exposure;
 mod session;
+mod settings;
 
 pub use clock::SystemClock;
+pub use credentials::Certificate;
 pub use error::NetworkError;
+pub use exposure::Exposure;
 pub use session::{
-    LOOPBACK_ENDPOINT, SHIPPED_ZENOH_CONFIG, ZenohConfig, close, open, open_as_publisher,
+    Joining, LOOPBACK_ENDPOINT, SHIPPED_ZENOH_CONFIG, ZenohConfig, close, open, open_as_publisher,
+    try_as_publisher,
 };

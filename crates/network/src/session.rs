@@ -7,8 +7,10 @@ use magpie_perception::BoxError;
 use magpie_wire::CellName;
 use zenoh::{Config, Session, Wait};
 
-use crate::NetworkError;
+use crate::credentials;
 use crate::error::cause;
+use crate::settings::endpoints;
+use crate::{Certificate, Exposure, NetworkError, SystemClock};
 
 /// Where a daemon listens unless its zenoh configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
@@ -31,9 +33,10 @@ pub enum ZenohConfig {
     Connect(Vec<String>),
     /// As this json5 file says, with zenoh's own defaults for what it leaves out.
     File(PathBuf),
-    /// As this file says, but alone: listening on these endpoints, and looking for nobody.
+    /// As this file says, but alone: listening on these endpoints, looking for nobody, and with no
+    /// rules. For a program that talks to itself, whose parts have no certificates.
     FileListening { path: PathBuf, endpoints: Vec<String> },
-    /// As this file says, but as a client of the first of these endpoints that answers.
+    /// The other side of [`FileListening`](ZenohConfig::FileListening).
     FileAsClient { path: PathBuf, endpoints: Vec<String> },
 }
 
@@ -43,27 +46,60 @@ impl ZenohConfig {
         ZenohConfig::Connect(vec![LOOPBACK_ENDPOINT.into()])
     }
 
-    /// Whether it can be read at all; nothing is opened.
+    /// For a reader that may be told a file, or else an endpoint; with neither as
+    /// [`loopback_client`](ZenohConfig::loopback_client).
+    pub fn reader(file: Option<PathBuf>, endpoint: Option<String>) -> ZenohConfig {
+        match (file, endpoint) {
+            (Some(path), _) => ZenohConfig::File(path),
+            (None, Some(endpoint)) => ZenohConfig::Connect(vec![endpoint]),
+            (None, None) => ZenohConfig::loopback_client(),
+        }
+    }
+
+    /// Reads it, with the certificates that it names; nothing is opened.
     ///
     /// # Errors
-    /// If its file is missing or is no configuration of zenoh's.
-    pub fn check(&self) -> Result<(), NetworkError> {
-        self.load().map(drop)
+    /// If its file is missing or is no configuration of zenoh's, or a certificate or key is wrong.
+    pub fn check(&self) -> Result<Joining, NetworkError> {
+        let (config, certificates) = self.load_checked()?;
+        Ok(Joining {
+            listen: endpoints(&config, "listen/endpoints"),
+            connect: endpoints(&config, "connect/endpoints"),
+            exposure: Exposure::of(&config),
+            certificates,
+        })
     }
 
     fn load(&self) -> Result<Config, NetworkError> {
+        self.load_checked().map(|(config, _)| config)
+    }
+
+    fn load_checked(&self) -> Result<(Config, Vec<Certificate>), NetworkError> {
+        let mut config = self.read()?;
+        let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        credentials::take_from_systemd(&mut config, handed_over.as_deref());
+        let certificates = credentials::check(&config, SystemClock::start().now())?;
+        Ok((config, certificates))
+    }
+
+    fn read(&self) -> Result<Config, NetworkError> {
         use ZenohConfig::{Connect, File, FileAsClient, FileListening, Listen, Shipped};
         let mut config = match self {
             Shipped | Listen(_) | Connect(_) => {
                 Config::from_json5(SHIPPED_ZENOH_CONFIG).expect("our own file is valid")
             }
             File(path) | FileListening { path, .. } | FileAsClient { path, .. } => {
-                Config::from_file(path).map_err(|error| NetworkError::ConfigFile {
-                    path: path.clone(),
-                    source: cause(error),
-                })?
+                // zenoh would wait for a named pipe, or read a device, for ever.
+                let readable = magpie_files::check_input(path, magpie_files::TEXT_BYTES_MAX);
+                readable.map_err(BoxError::from).and_then(|()| Config::from_file(path)).map_err(
+                    |error| NetworkError::ConfigFile { path: path.clone(), source: cause(error) },
+                )?
             }
         };
+        if let FileListening { .. } | FileAsClient { .. } = self {
+            insert(&mut config, "transport/link/protocols", "null");
+            insert(&mut config, "access_control/enabled", "false");
+        }
         match self {
             Shipped | File(_) => {}
             Listen(endpoints) | FileListening { endpoints, .. } => {
@@ -79,6 +115,16 @@ impl ZenohConfig {
         }
         Ok(config)
     }
+}
+
+/// What a configuration says about joining.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    pub listen: Vec<String>,
+    pub connect: Vec<String>,
+    pub exposure: Exposure,
+    /// Those that are shown to others.
+    pub certificates: Vec<Certificate>,
 }
 
 /// How long a client waits for its first connection.
@@ -114,15 +160,27 @@ fn insert_endpoints(
 /// Opens a session for a subscriber.
 pub fn open(zenoh: &ZenohConfig) -> Result<Session, NetworkError> {
     let config = zenoh.load()?;
-    zenoh::open(config.clone()).wait().map_err(|error| not_opened(&config, error))
+    zenoh::open(config.clone()).wait().map_err(|source| {
+        if is_address_in_use(&source) {
+            let endpoints = named(&config, "listen/endpoints");
+            return NetworkError::ReaderListens { endpoints, source: cause(source) };
+        }
+        not_opened(&config, source)
+    })
 }
 
 fn not_opened(config: &Config, error: BoxError) -> NetworkError {
-    let connect = endpoints(config, "connect/endpoints");
+    let connect = named(config, "connect/endpoints");
     // zenoh says so in text only.
-    if error.to_string().contains("not supported for") {
-        let endpoints = format!("{}{connect}", endpoints(config, "listen/endpoints"));
+    let said = error.to_string();
+    if said.contains("not supported for") {
+        let listen = named(config, "listen/endpoints");
+        let endpoints = [listen, connect].into_iter().filter(|endpoints| !endpoints.is_empty());
+        let endpoints = endpoints.collect::<Vec<_>>().join(", ");
         return NetworkError::Protocol { endpoints, source: cause(error) };
+    }
+    if said.contains("Access control not enabled") {
+        return NetworkError::Contradiction { source: cause(error) };
     }
     if connect.is_empty() {
         return NetworkError::Open { source: cause(error) };
@@ -134,17 +192,14 @@ fn not_opened(config: &Config, error: BoxError) -> NetworkError {
 /// Opens the session of the only publisher of `cell`.
 pub fn open_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<Session, NetworkError> {
     let config = zenoh.load()?;
-    let listen = endpoints(&config, "listen/endpoints");
     let session = match zenoh::open(config.clone()).wait() {
         Ok(session) => session,
-        Err(source) if is_address_in_use(&source) => {
-            return Err(who_listens(config, listen, cell, source));
-        }
+        Err(source) if is_address_in_use(&source) => return Err(who_listens(config, cell, source)),
         Err(source) => return Err(not_opened(&config, source)),
     };
     if is_published(&session, cell) {
-        let through = match endpoints(&config, "connect/endpoints") {
-            connect if connect.is_empty() => listen,
+        let through = match named(&config, "connect/endpoints") {
+            connect if connect.is_empty() => named(&config, "listen/endpoints"),
             connect => connect,
         };
         close(&session);
@@ -153,16 +208,25 @@ pub fn open_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<Session
     Ok(session)
 }
 
+/// Joins as [`open_as_publisher`] would, and leaves at once. Whether anybody was there.
+pub fn try_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<bool, NetworkError> {
+    let session = open_as_publisher(zenoh, cell)?;
+    let info = session.info();
+    let others = info.routers_zid().wait().count() + info.peers_zid().wait().count();
+    close(&session);
+    Ok(others > 0)
+}
+
 /// Another daemon of the same cell, or a stranger? Asks whoever listens there.
-fn who_listens(
-    mut config: Config,
-    endpoints: String,
-    cell: &CellName,
-    source: BoxError,
-) -> NetworkError {
+fn who_listens(mut config: Config, cell: &CellName, source: BoxError) -> NetworkError {
+    let (listen, endpoints) =
+        (endpoints(&config, "listen/endpoints"), named(&config, "listen/endpoints"));
     as_client(&mut config);
-    insert(&mut config, "connect/endpoints", &endpoints);
-    if let Ok(session) = zenoh::open(config).wait() {
+    // Our own rules say what others may do, not what we may ask.
+    insert(&mut config, "access_control/enabled", "false");
+    if insert_endpoints(&mut config, "connect/endpoints", &listen).is_ok()
+        && let Ok(session) = zenoh::open(config).wait()
+    {
         let published = is_published(&session, cell);
         close(&session);
         if published {
@@ -190,9 +254,9 @@ pub fn close(session: &Session) {
     }
 }
 
-/// The endpoints of this mode as the configuration writes them, `""` if there are none.
-fn endpoints(config: &Config, key: &str) -> String {
-    config.get_json(key).ok().filter(|json| json != "[]" && json != "null").unwrap_or_default()
+/// The endpoints as a message names them, `""` if there are none.
+fn named(config: &Config, key: &str) -> String {
+    endpoints(config, key).join(", ")
 }
 
 fn is_address_in_use(error: &BoxError) -> bool {

@@ -89,7 +89,13 @@ pub struct PublishError {
 
 /// Tells the time: the machine's in service, the recording's in replay.
 pub trait Clock {
+    /// Never steps, whatever becomes of the machine's Unix time.
     fn now(&self) -> StampNs;
+
+    /// How far the machine's Unix time is ahead of [`now`](Self::now): it has been set since.
+    fn unix_ahead_ns(&self) -> i64 {
+        0
+    }
 }
 
 /// One clock for all parts of a process.

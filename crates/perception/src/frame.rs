@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ndarray::{Array2, ArrayView2};
 
-/// Nanoseconds since the Unix epoch: Unix time at start plus monotonic time since, so it never
-/// steps.
+/// Nanoseconds on the process's clock: Unix time at start plus monotonic time since, so it never
+/// steps. What others are told is Unix time, see [`StampNs::unix_ns`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StampNs(pub u64);
 
@@ -14,6 +14,17 @@ impl StampNs {
     /// Time from `earlier` to `self`; zero when `earlier` lies in the future.
     pub fn since_ns(self, earlier: StampNs) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Nanoseconds since the Unix epoch, where Unix time is `ahead_ns` ahead of the clock: see
+    /// [`Clock::unix_ahead_ns`](crate::Clock::unix_ahead_ns).
+    pub fn unix_ns(self, ahead_ns: i64) -> u64 {
+        self.0.saturating_add_signed(ahead_ns)
+    }
+
+    /// The inverse of [`unix_ns`](Self::unix_ns).
+    pub fn from_unix_ns(unix_ns: u64, ahead_ns: i64) -> StampNs {
+        StampNs(unix_ns.saturating_add_signed(ahead_ns.saturating_neg()))
     }
 }
 
@@ -47,6 +58,10 @@ pub struct Frame {
     /// Same size as `color`, pixel for pixel.
     pub depth: Option<DepthImage>,
 }
+
+/// A file or a message that promises more pixels is refused before they are decoded: 67 megapixels,
+/// which is 201 MB in memory. The largest sensors on arms have 65.
+pub const PIXELS_MAX: u64 = 1 << 26;
 
 /// An image's data does not fill its size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -27,6 +27,7 @@ mod outline;
 mod pipeline;
 mod result;
 mod rotation;
+mod scale;
 mod scene;
 mod tool;
 mod track;
@@ -39,7 +40,7 @@ pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
     PublishError, Publisher, SharedClock, SourceError,
 };
-pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, StampNs, StampSource};
+pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, PIXELS_MAX, StampNs, StampSource};
 pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
@@ -52,6 +53,7 @@ pub use result::{
     Packages, PoseSource, Quality, SizeM, Velocity,
 };
 pub use rotation::nearest_rotation;
+pub use scale::{ScaleDoubt, doubt_packages, doubt_plane};
 pub use scene::{CameraPlace, Plane, ReferenceFrame, Scene};
 pub use tool::{Cup, CupSet, Tool};
 pub use track::Tracks;

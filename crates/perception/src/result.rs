@@ -133,7 +133,8 @@ impl Deref for Grasps {
 pub enum GraspRefusal {
     /// The camera has no calibration.
     NotCalibrated,
-    /// Neither depth nor a support plane says where its surface is.
+    /// Neither depth nor a support plane says where its surface is, or it is too far aside for the
+    /// lens to say so.
     NoSurface,
     /// No cup fits on what is seen of it.
     ToolTooLarge,

@@ -103,6 +103,7 @@ pub(crate) fn choose(
             color: color.topic.clone(),
             depth: depth.map(|depth| depth.topic.clone()),
             by_stamp: true,
+            is_numbered: false,
         },
         scene,
         base_frame_id,
@@ -338,6 +339,9 @@ fn depth_size(depth: &Image) -> Option<(u32, u32)> {
 
 /// Coefficients as ROS lists them: none for a lens without distortion, zeros behind.
 fn distortion(model: &str, d: &[f64]) -> Result<Distortion, String> {
+    if let ("equidistant" | "fisheye" | "kannala_brandt", &[k1, k2, k3, k4]) = (model, d) {
+        return Ok(Distortion::Equidistant([k1, k2, k3, k4]));
+    }
     let known = matches!(model, "" | "plumb_bob" | "rational_polynomial");
     let end = d.iter().rposition(|value| *value != 0.0).map_or(0, |last| last + 1);
     let mut padded = [0.0; 8];
@@ -348,7 +352,7 @@ fn distortion(model: &str, d: &[f64]) -> Result<Distortion, String> {
         return Err(format!("the {} coefficients are not read", d.len()));
     }
     padded[..end].copy_from_slice(&d[..end]);
-    Ok(Distortion { d: padded })
+    Ok(Distortion::Polynomial(padded))
 }
 
 fn pose(translation: Option<Vector3>, rotation: Option<Rotation>) -> Isometry3<f64> {

@@ -5,8 +5,11 @@ use std::io::Cursor;
 use foxglove::messages::{CompressedImage, RawImage, Timestamp};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, ImageReader, ImageResult};
-use magpie_perception::{BgrImage, BoxError, DepthImage, StampNs};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
+    ImageResult,
+};
+use magpie_perception::{BgrImage, BoxError, DepthImage, PIXELS_MAX, StampNs};
 use prost::Message;
 
 use crate::pixels::{self, swap_red_blue};
@@ -227,7 +230,15 @@ fn decode_compressed(image: &CompressedImage) -> Result<DynamicImage, BoxError> 
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
         _ => return Err(format!("format {:?} is neither png nor jpeg", image.format).into()),
     };
-    Ok(ImageReader::with_format(Cursor::new(&image.data), format).decode()?)
+    let decoder = ImageReader::with_format(Cursor::new(&image.data), format).into_decoder()?;
+    let (width_px, height_px) = decoder.dimensions();
+    if u64::from(width_px) * u64::from(height_px) > PIXELS_MAX {
+        let most = PIXELS_MAX / 1_000_000;
+        return Err(
+            format!("{width_px}x{height_px} px, where {most} megapixels are the most").into()
+        );
+    }
+    Ok(DynamicImage::from_decoder(decoder)?)
 }
 
 /// The image's bytes without padding between rows.

@@ -106,12 +106,14 @@ pub(crate) struct Selection {
     /// By stamps that are close, where others wrote the file; else by sequence and stamp, as we
     /// write them, and a color channel says whether depth belongs to it.
     pub(crate) by_stamp: bool,
+    /// Whether sequences are those of frames. Others count messages, or nothing.
+    pub(crate) is_numbered: bool,
 }
 
 impl Selection {
     pub(crate) fn ours() -> Selection {
         let (color, depth) = (COLOR_TOPIC.to_owned(), Some(DEPTH_TOPIC.to_owned()));
-        Selection { color, depth, by_stamp: false }
+        Selection { color, depth, by_stamp: false, is_numbered: true }
     }
 }
 
@@ -120,11 +122,14 @@ const SAME_EXPOSURE_NS_MAX: u64 = 16_000_000;
 /// So many pictures may wait for depth that comes later.
 const WAITING_MAX: usize = 16;
 
+/// An image with the sequence and the stamp of its frame.
+type Stamped = (u64, StampNs, StoredImage);
+
 /// Images that wait for their partner.
 #[derive(Default)]
 struct Waiting {
-    color: VecDeque<(StampNs, StoredImage)>,
-    depth: VecDeque<(StampNs, StoredImage)>,
+    color: VecDeque<Stamped>,
+    depth: VecDeque<Stamped>,
 }
 
 /// Walks a file's frames in the order of their messages.
@@ -223,7 +228,8 @@ impl StoredFrames {
             let stamp = stamp_of(image.schema_name(), &image.data);
             let stamp = stamp.unwrap_or(StampNs(stamp_ns));
             let waiting = if is_color { &mut self.waiting.color } else { &mut self.waiting.depth };
-            waiting.push_back((stamp, image));
+            let sequence = if self.selection.is_numbered { u64::from(sequence) } else { 0 };
+            waiting.push_back((sequence, stamp, image));
             self.settle(false);
             return;
         }
@@ -252,24 +258,24 @@ impl StoredFrames {
     fn settle(&mut self, at_end: bool) {
         let Waiting { color, depth } = &mut self.waiting;
         let away = |one: StampNs, other: StampNs| one.since_ns(other).max(other.since_ns(one));
-        while let Some((stamp, _)) = color.front() {
+        while let Some((_, stamp, _)) = color.front() {
             let stamp = *stamp;
             let mut partner = None;
             if self.selection.depth.is_some() {
-                let passed = depth.back().is_some_and(|(last, _)| *last >= stamp);
+                let passed = depth.back().is_some_and(|(_, last, _)| *last >= stamp);
                 if !passed && !at_end && color.len() <= WAITING_MAX {
                     return;
                 }
-                let closest = (0..depth.len()).min_by_key(|at| away(depth[*at].0, stamp));
-                let found = closest.filter(|at| away(depth[*at].0, stamp) <= SAME_EXPOSURE_NS_MAX);
+                let closest = (0..depth.len()).min_by_key(|at| away(depth[*at].1, stamp));
+                let found = closest.filter(|at| away(depth[*at].1, stamp) <= SAME_EXPOSURE_NS_MAX);
                 if let Some(at) = found {
                     depth.drain(..at);
-                    partner = depth.pop_front().map(|(_, image)| image);
+                    partner = depth.pop_front().map(|(.., image)| image);
                 }
             }
-            let Some((stamp, color)) = color.pop_front() else { return };
+            let Some((sequence, stamp, color)) = color.pop_front() else { return };
             if partner.is_some() || self.selection.depth.is_none() {
-                self.whole.push_back(StoredFrame { sequence: 0, stamp, color, depth: partner });
+                self.whole.push_back(StoredFrame { sequence, stamp, color, depth: partner });
             } else {
                 self.losses.frames_incomplete += u64::from(self.is_first_pass);
             }

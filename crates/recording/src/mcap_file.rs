@@ -20,6 +20,10 @@ const RECORD_HEAD_BYTES: usize = 1 + 8;
 /// Our records are far smaller. The limit keeps a damaged length from allocating all memory.
 const RECORD_BYTES_MAX: usize = 1 << 29;
 
+/// A chunk of half a second at a camera's full rate has a tenth of it. The limit keeps a few bytes that
+/// unpack to very many from filling all memory.
+const CHUNK_BYTES_MAX: usize = 1 << 30;
+
 pub(crate) trait Input: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Input for T {}
 
@@ -28,6 +32,7 @@ pub(crate) struct McapFile {
     chunks: Vec<Chunk>,
     attachments: Vec<RecordSpan>,
     channels: ChannelAccumulator<'static>,
+    channel_ids: BTreeMap<String, u16>,
     /// Metadata records by name; the last of a name counts.
     pub(crate) metadata: BTreeMap<String, Fields>,
     pub(crate) topics: BTreeSet<String>,
@@ -100,6 +105,7 @@ impl McapFile {
             chunks: Vec::new(),
             attachments: Vec::new(),
             channels: ChannelAccumulator::default(),
+            channel_ids: BTreeMap::new(),
             metadata: BTreeMap::new(),
             topics: BTreeSet::new(),
             is_finished: false,
@@ -190,6 +196,7 @@ impl McapFile {
             }
             Record::Channel(channel) => {
                 self.topics.insert(channel.topic.clone());
+                self.channel_ids.insert(channel.topic.clone(), channel.id);
                 self.channels.add_channel(channel)
             }
             _ => Ok(()),
@@ -207,7 +214,7 @@ impl McapFile {
 
     /// As far as it is known without the chunks.
     pub(crate) fn channel_of(&self, topic: &str) -> Option<Arc<Channel<'static>>> {
-        (0..=u16::MAX).filter_map(|id| self.channels.get(id)).find(|channel| channel.topic == topic)
+        self.channels.get(*self.channel_ids.get(topic)?)
     }
 
     pub(crate) fn chunks(&self) -> usize {
@@ -242,6 +249,7 @@ impl McapFile {
                 .with_record_length_limit(RECORD_BYTES_MAX),
         );
         let mut messages = Vec::new();
+        let mut unpacked_bytes = 0;
         while let Some(event) = reader.next_event() {
             match event? {
                 LinearReadEvent::ReadRequest(wanted) => {
@@ -251,6 +259,13 @@ impl McapFile {
                     chunk = later;
                 }
                 LinearReadEvent::Record { opcode, data } => {
+                    unpacked_bytes += data.len();
+                    if unpacked_bytes > CHUNK_BYTES_MAX {
+                        return Err(McapError::RecordTooLarge {
+                            opcode,
+                            len: unpacked_bytes as u64,
+                        });
+                    }
                     match mcap::parse_record(opcode, data)? {
                         Record::Message { header, data } => {
                             let (sequence, id) = (header.sequence, header.channel_id);

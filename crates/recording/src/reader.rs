@@ -52,10 +52,10 @@ impl FrameReader {
         FrameReader::new(path.display().to_string(), Storage::open(path)?, playback, topics)
     }
 
-    /// A recording that is part of the program; `name` is for messages.
+    /// A recording in memory; `name` is for messages.
     pub fn from_bytes(
         name: &str,
-        bytes: &'static [u8],
+        bytes: impl AsRef<[u8]> + Send + 'static,
         playback: Playback,
     ) -> Result<FrameReader, RecordingError> {
         let storage = Storage::scan(name, Box::new(Cursor::new(bytes)))?;
@@ -74,7 +74,8 @@ impl FrameReader {
                 (Selection::ours(), info, None)
             }
             own => {
-                let choice = choose(&name, &mut file, topics)?;
+                let mut choice = choose(&name, &mut file, topics)?;
+                choice.selection.is_numbered = own.is_some();
                 let info = own.unwrap_or_else(|| choice.info());
                 (choice.selection, info, Some(choice.told))
             }

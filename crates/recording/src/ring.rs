@@ -10,8 +10,8 @@
 //! Files are ordered by their number, for the machine's clock may have been set back since. Another
 //! program may remove files or the folder: the ring goes on with what is left.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -58,6 +58,9 @@ struct Segment {
 /// A segment fills at most this share of the ring's bytes.
 const SEGMENTS_MIN: u64 = 4;
 const KEPT: &str = "kept";
+/// Written and removed to see whether writing is possible: as much as a chunk of a small camera.
+const PROBE: &str = ".magpie-probe";
+const PROBE_BYTES: usize = 1 << 20;
 
 impl Ring {
     /// Makes the folder if it is missing. Files that an earlier run left there become part of the
@@ -85,6 +88,23 @@ impl Ring {
         let newest = ring.files_in(&ring.folder)?.pop();
         ring.number_next = newest.map_or(1, |file| file.number + 1);
         Ok(ring)
+    }
+
+    /// Whether a frame could be written now. Nothing of a file that may be cut short is left behind.
+    pub fn check_writable(&self) -> Result<(), RecordingError> {
+        self.make_folder()?;
+        self.make_room()?;
+        let path = self.folder.join(PROBE);
+        let probe = || {
+            // What an earlier process left there is no file of ours.
+            unless_gone(fs::remove_file(&path))?;
+            let mut file = File::create_new(&path)?;
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            file.sync_all()
+        };
+        let outcome = self.in_folder(probe);
+        let _ = fs::remove_file(&path);
+        outcome
     }
 
     fn make_folder(&self) -> Result<(), RecordingError> {
@@ -145,6 +165,11 @@ impl Ring {
     /// Closes the open chunk: what was written so far survives a kill.
     pub fn flush(&mut self) -> Result<(), RecordingError> {
         self.current.as_mut().map_or(Ok(()), |segment| segment.writer.flush())
+    }
+
+    /// Closes the segment being written; the next frame begins another one, whatever its stamp.
+    pub fn cut(&mut self) -> Result<(), RecordingError> {
+        self.close()
     }
 
     /// Closes the segment being written.

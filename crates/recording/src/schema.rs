@@ -186,8 +186,13 @@ fn read_scene(fields: &RecordReader<'_>) -> Result<Scene, RecordingError> {
 }
 
 fn read_distortion(fields: &RecordReader<'_>) -> Result<Distortion, RecordingError> {
-    let distortion = Distortion::from_coefficients(&fields.all_numbers("d")?);
-    fields.check(distortion.is_some(), "d", "5 or 8 finite numbers")?;
+    let model = fields.text("distortion_model");
+    let distortion = Distortion::of_model(&model, &fields.all_numbers("d")?);
+    fields.check(
+        distortion.is_some(),
+        "d",
+        "5 or 8 finite numbers, or 4 of an equidistant lens",
+    )?;
     Ok(distortion.expect("checked above"))
 }
 

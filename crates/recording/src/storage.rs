@@ -1,7 +1,6 @@
 //! A recording's messages, however its file stores them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ impl Storage {
         let path = if path.is_dir() { file_of_bag(path)? } else { path.to_owned() };
         let name = path.display().to_string();
         let opened = |source| RecordingError::Open { name: name.clone(), source };
-        let mut file = File::open(&path).map_err(opened)?;
+        let mut file = magpie_files::open(&path).map_err(opened)?;
         let mut magic = Vec::new();
         (&mut file).take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(opened)?;
         if magic == *SQLITE_MAGIC {

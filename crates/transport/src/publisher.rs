@@ -194,6 +194,7 @@ impl Publisher for ZenohPublisher {
             instance_id: &shared.instance_id,
             publication: self.publications,
             published: now,
+            unix_ahead_ns: shared.clock.unix_ahead_ns(),
             state: self.status.state(),
             results_superseded: shared.results_superseded(),
         };

@@ -23,6 +23,8 @@ pub struct StatusSnapshot {
     pub camera: String,
     /// `None` while no fixed fiducials are watched, or none were seen yet.
     pub drift: Option<DriftStatus>,
+    /// How often the machine's Unix time was set while the program ran.
+    pub clock_steps: u64,
 }
 
 /// How far the camera has moved since it was calibrated.
@@ -36,14 +38,14 @@ pub struct DriftStatus {
     pub limit_mm: f64,
 }
 
-impl From<DriftStatus> for wire::Drift {
-    fn from(drift: DriftStatus) -> wire::Drift {
+impl DriftStatus {
+    fn to_wire(self, unix_ahead_ns: i64) -> wire::Drift {
         wire::Drift {
-            displacement_mm: drift.displacement_mm,
-            rotation_deg: drift.rotation_deg,
-            points: drift.points,
-            stamp_ns: drift.stamp.0,
-            limit_mm: drift.limit_mm,
+            displacement_mm: self.displacement_mm,
+            rotation_deg: self.rotation_deg,
+            points: self.points,
+            stamp_ns: self.stamp.unix_ns(unix_ahead_ns),
+            limit_mm: self.limit_mm,
         }
     }
 }
@@ -55,6 +57,7 @@ impl Default for StatusSnapshot {
             reasons: Vec::new(),
             camera: String::new(),
             drift: None,
+            clock_steps: 0,
         }
     }
 }
@@ -117,13 +120,13 @@ pub(crate) async fn beat(
 }
 
 pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status {
-    let now = shared.clock.now();
+    let (now, unix_ahead_ns) = (shared.clock.now(), shared.clock.unix_ahead_ns());
     let identities = &shared.identities;
     wire::Status {
         schema_version: wire::SCHEMA_VERSION,
         cell: shared.cell.to_string(),
         instance_id: shared.instance_id.clone(),
-        sent_ns: now.0,
+        sent_ns: now.unix_ns(unix_ahead_ns),
         uptime_ns: now.since_ns(shared.started),
         state: snapshot.state.into(),
         reasons: snapshot.reasons.iter().map(Reason::to_string).collect(),
@@ -138,7 +141,8 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         calibration_id: identities.calibration_id.clone(),
         providers_asked: identities.provider_names(),
         provider_got: identities.provider_got.name().into(),
-        drift: snapshot.drift.map(Into::into),
+        drift: snapshot.drift.map(|drift| drift.to_wire(unix_ahead_ns)),
+        clock_steps: snapshot.clock_steps,
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use magpie_client::{
-    Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, StatusSubscriber,
+    ExpiredWhy, Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, StatusSubscriber,
     SubscriberOptions, ZenohConfig, wire,
 };
 use magpie_perception::StampNs;
@@ -14,8 +16,8 @@ use magpie_transport::StatusSnapshot;
 use magpie_wire::{Reason, State};
 use prost::Message;
 use support::{
-    Cell, HEIGHT_PX, VALIDITY, WIDTH_PX, clock, free_endpoint, options, runtime, session,
-    shifted_clock, subscriber,
+    Cell, HEIGHT_PX, ShiftedClock, VALIDITY, WIDTH_PX, clock, free_endpoint, options, runtime,
+    session, shifted_clock, subscriber,
 };
 use zenoh::Wait;
 use zenoh::sample::Sample;
@@ -267,6 +269,37 @@ fn a_publisher_whose_clock_is_behind_sends_what_has_expired() {
     cell.publish_until(|| {
         matches!(reader.latest(), Freshness::Stale(StaleReason::ArrivedExpired { .. }))
     });
+}
+
+#[test]
+fn stamps_follow_the_clock_and_nothing_from_before_it_was_set_counts() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let (here, there) = (Arc::new(ShiftedClock::default()), Arc::new(ShiftedClock::default()));
+    let publisher =
+        magpie_transport::TransportOptions { clock: there.clone(), ..options("dock", &endpoint) };
+    let mut cell = Cell::open(publisher, &runtime).unwrap();
+    let mut reader = subscriber("dock", &endpoint, here.clone());
+    for set_ns in [7_200_000_000_000, -7_200_000_000_000, 0] {
+        cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+        let Freshness::Fresh(kept) = reader.latest() else { continue };
+        // The publisher's machine is set first, and this one follows: two machines of one cell.
+        there.unix_ahead_ns.store(set_ns, Ordering::Relaxed);
+        cell.publish_until(|| {
+            matches!(
+                reader.latest(),
+                Freshness::Stale(
+                    StaleReason::ClockAhead { .. } | StaleReason::ArrivedExpired { .. }
+                )
+            )
+        });
+        here.unix_ahead_ns.store(set_ns, Ordering::Relaxed);
+        assert_eq!(kept.packages().unwrap_err().why, ExpiredWhy::ClockStepped);
+        assert!(
+            matches!(reader.latest(), Freshness::Stale(StaleReason::ClockStepped { .. })),
+            "nothing has been published since"
+        );
+    }
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
 }
 
 #[test]

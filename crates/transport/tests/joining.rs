@@ -160,3 +160,35 @@ fn a_protocol_that_is_not_spoken_is_a_matter_of_configuration() {
     assert!(error.is_configuration() && !error.may_pass(), "{}", line(&error));
     assert!(line(&error).contains("foo/127.0.0.1:1"), "{}", line(&error));
 }
+
+#[test]
+fn rules_that_contradict_themselves_are_a_matter_of_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zenoh.json5");
+    let rules = "access_control: {enabled: true, default_permission: 'deny',
+        rules: [{id: 'all', permission: 'allow', messages: ['put'], key_exprs: ['**']}],
+        subjects: [{id: 'arm'}], policies: [{rules: ['all'], subjects: ['nobody']}]}";
+    let listen = format!("listen: {{endpoints: ['{}']}}", free_endpoint());
+    for (rules, part) in [
+        (rules, "nobody"),
+        ("access_control: {enabled: true, default_permission: 'deny'}", "rules/subjects/policies"),
+    ] {
+        std::fs::write(&path, format!("{{{listen}, {rules}}}")).unwrap();
+        let zenoh = ZenohConfig::File(path.clone());
+        let error = refusal(TransportOptions { zenoh, ..options("dock", "") });
+        assert!(error.is_configuration(), "{}", line(&error));
+        assert!(line(&error).contains(part), "{}", line(&error));
+    }
+}
+
+#[test]
+fn a_reader_with_a_daemon_s_file_is_told_that_it_needs_its_own() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let error = join(ZenohConfig::Listen(vec![endpoint.clone()])).map(|_| ()).unwrap_err();
+    assert!(
+        line(&error).contains(&endpoint) && line(&error).contains("client"),
+        "{}",
+        line(&error)
+    );
+}

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use magpie_wire as wire;
 use prost::Message;
+use support::site::{Site, address};
 use support::{Cell, free_endpoint, options, runtime};
 use zenoh::Wait;
 
@@ -26,10 +27,14 @@ fn python() -> PathBuf {
 }
 
 fn start(endpoint: &str, arguments: &[&str]) -> Child {
+    start_joining(&[&["--connect", endpoint], arguments].concat())
+}
+
+fn start_joining(arguments: &[&str]) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client/examples/subscriber.py");
     Command::new(python())
         .arg(script)
-        .args(["--cell", "dock", "--connect", endpoint])
+        .args(["--cell", "dock"])
         .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -68,6 +73,19 @@ fn the_example_decodes_every_mask() {
     assert_eq!(out.lines().count(), 5, "{out}");
     let expected = format!("3 packages, 3 grasps in base, mask areas [{area}, {area}, {area}] px");
     assert!(out.lines().all(|line| line.ends_with(&expected)), "{out}");
+}
+
+#[test]
+fn the_example_joins_a_secured_cell() {
+    let (runtime, site) = (runtime(), Site::new(&address()));
+    let secured =
+        magpie_transport::TransportOptions { zenoh: site.zenoh("daemon"), ..options("dock", "") };
+    let mut cell = Cell::open(secured, &runtime).unwrap();
+    let path = site.path("dock", "viewer");
+    let child = start_joining(&["--zenoh", path.to_str().unwrap(), "--count", "3"]);
+    let (code, out, err) = run_beside(&mut cell, child);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(out.lines().count(), 3, "{out}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn nothing_of_an_earlier_message_is_left() {
         instance_id: "1",
         publication: 1,
         published: StampNs(2_000),
+        unix_ahead_ns: 0,
         state: wire::State::Ok,
         results_superseded: 0,
     };

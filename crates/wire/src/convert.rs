@@ -37,6 +37,8 @@ pub struct Envelope<'a> {
     pub instance_id: &'a str,
     pub publication: u64,
     pub published: domain::StampNs,
+    /// How far Unix time, which messages are in, is ahead of the publisher's clock.
+    pub unix_ahead_ns: i64,
     pub state: State,
     pub results_superseded: u64,
 }
@@ -68,6 +70,7 @@ pub fn rewritten(
         domain::ReferenceFrame::Camera => &identities.camera_frame_id,
     };
     let model = old.model.unwrap_or_default();
+    let unix_ns = |stamp: domain::StampNs| stamp.unix_ns(envelope.unix_ahead_ns);
     let Spare { packages, grasps } = spare;
     Packages {
         schema_version: SCHEMA_VERSION,
@@ -75,10 +78,10 @@ pub fn rewritten(
         instance_id: text(old.instance_id, envelope.instance_id),
         publication: envelope.publication,
         sequence: found.sequence,
-        stamp_ns: found.stamp.0,
+        stamp_ns: unix_ns(found.stamp),
         stamp_source: StampSource::from(found.stamp_source).into(),
-        published_ns: envelope.published.0,
-        valid_until_ns: found.valid_until.0,
+        published_ns: unix_ns(envelope.published),
+        valid_until_ns: unix_ns(found.valid_until),
         frame_id: text(old.frame_id, frame_id),
         reference_frame: ReferenceFrame::from(found.reference_frame).into(),
         image_width_px: found.image_width_px,

@@ -13,6 +13,9 @@
 //! time since it was received: never longer than `valid_until_ns - published_ns`, which needs no
 //! agreement between the clocks. The earlier one counts, so a publisher whose clock runs ahead
 //! cannot make its results live longer.
+//!
+//! Messages carry Unix time; everything else here is on the reader's own clock, which never steps.
+//! Where the reader's Unix time is set, nothing counts that came before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +55,11 @@ pub enum StaleReason {
         by_ns / 1_000_000
     )]
     ClockAhead { by_ns: u64 },
+    #[error(
+        "this machine's clock was set by {} ms since the newest result came; the next one counts",
+        by_ns / 1_000_000
+    )]
+    ClockStepped { by_ns: i64 },
     #[error("the newest message was refused: {0}")]
     Refused(Refusal),
 }
@@ -171,15 +179,23 @@ fn is_whole(grasp: &wire::Grasp) -> bool {
 pub struct Received {
     pub message: Arc<wire::Packages>,
     pub at: StampNs,
+    /// [`Clock::unix_ahead_ns`](magpie_perception::Clock::unix_ahead_ns) at that moment.
+    pub unix_ahead_ns: i64,
     /// The first result of a publisher that was not the one before.
     pub restarted: bool,
 }
 
 impl Received {
-    /// The last moment, on this machine's clock, at which the result may be acted on.
+    /// The last moment, on the reader's clock, at which the result may be acted on.
     pub fn expires_at(&self) -> StampNs {
         let lifetime_ns = self.message.valid_until_ns.saturating_sub(self.message.published_ns);
-        StampNs(self.at.0.saturating_add(lifetime_ns).min(self.message.valid_until_ns))
+        let valid_until = StampNs::from_unix_ns(self.message.valid_until_ns, self.unix_ahead_ns);
+        StampNs(self.at.0.saturating_add(lifetime_ns)).min(valid_until)
+    }
+
+    /// By how much the message was published later than it was received; zero if it was not.
+    fn ahead_by_ns(&self) -> u64 {
+        self.message.published_ns.saturating_sub(self.at.unix_ns(self.unix_ahead_ns))
     }
 }
 
@@ -212,9 +228,8 @@ impl Trust {
     }
 
     /// Whether a message was published later than it was received, by more than clocks may differ.
-    pub fn is_ahead(&self, message: &wire::Packages, at: StampNs) -> bool {
-        let ahead_ns = message.published_ns.saturating_sub(at.0);
-        u128::from(ahead_ns) > self.clock_ahead_max.as_nanos()
+    pub fn is_ahead(&self, received: &Received) -> bool {
+        u128::from(received.ahead_by_ns()) > self.clock_ahead_max.as_nanos()
     }
 }
 
@@ -231,7 +246,7 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
     let Some(newest) = &heard.newest else {
         return Freshness::Stale(StaleReason::NothingYet { state });
     };
-    if let Some(why) = stale(newest, trust, now) {
+    if let Some(why) = stale(newest, trust, clock) {
         return Freshness::Stale(why);
     }
     let degraded = match &heard.status {
@@ -268,11 +283,15 @@ pub fn silence(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, Lo
 }
 
 /// Why a received result may not be acted on; `None` if it may.
-pub fn stale(newest: &Received, trust: Trust, now: StampNs) -> Option<StaleReason> {
-    if trust.is_ahead(&newest.message, newest.at) {
-        let by_ns = newest.message.published_ns - newest.at.0;
-        return Some(StaleReason::ClockAhead { by_ns });
+pub fn stale(newest: &Received, trust: Trust, clock: &SharedClock) -> Option<StaleReason> {
+    let by_ns = clock.unix_ahead_ns() - newest.unix_ahead_ns;
+    if by_ns != 0 {
+        return Some(StaleReason::ClockStepped { by_ns });
     }
+    if trust.is_ahead(newest) {
+        return Some(StaleReason::ClockAhead { by_ns: newest.ahead_by_ns() });
+    }
+    let now = clock.now();
     let expires_at = newest.expires_at();
     if newest.at > expires_at {
         return Some(StaleReason::ArrivedExpired { by_ns: newest.at.since_ns(expires_at) });
@@ -282,10 +301,18 @@ pub fn stale(newest: &Received, trust: Trust, now: StampNs) -> Option<StaleReaso
 
 /// The result's time was over when it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the result of frame {sequence} expired {} ms ago; ask the subscriber for a newer one", by_ns / 1_000_000)]
+#[error("the result of frame {sequence} {why}; ask the subscriber for a newer one")]
 pub struct Expired {
     pub sequence: u64,
-    pub by_ns: u64,
+    pub why: ExpiredWhy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpiredWhy {
+    #[error("expired {} ms ago", by_ns / 1_000_000)]
+    Late { by_ns: u64 },
+    #[error("is from before this machine's clock was set")]
+    ClockStepped,
 }
 
 /// The package to pick, and how.
@@ -298,7 +325,7 @@ pub struct BestGrasp<'a> {
     /// Whether the pose is in the robot's base, where alone an arm can use it; of a camera on the
     /// arm it is in the gripper, see [`PackagesView::pose_in_base`].
     pub reference_frame: wire::ReferenceFrame,
-    /// Do not start to move after this moment.
+    /// Do not start to move after this moment, on the reader's clock.
     pub expires_at: StampNs,
 }
 
@@ -319,6 +346,7 @@ pub struct PoseAt {
 pub struct PackagesView {
     message: Arc<wire::Packages>,
     expires_at: StampNs,
+    unix_ahead_ns: i64,
     restarted: bool,
     degraded: Vec<wire::Reason>,
     clock: SharedClock,
@@ -334,6 +362,7 @@ impl PackagesView {
         PackagesView {
             message: received.message.clone(),
             expires_at: received.expires_at(),
+            unix_ahead_ns: received.unix_ahead_ns,
             restarted: received.restarted,
             degraded,
             clock,
@@ -354,7 +383,7 @@ impl PackagesView {
         }))
     }
 
-    /// Where a grasp of this result will be at `at`, on the publisher's clock: its package moves on
+    /// Where a grasp of this result will be at `at`, on the reader's clock: its package moves on
     /// with the belt, and the longer ago it was seen, the less sure that is. `None` while the
     /// motion of the packages is not known, even if nothing seems to move.
     pub fn pose_at(&self, grasp: &wire::Grasp, at: StampNs) -> Result<Option<PoseAt>, Expired> {
@@ -365,7 +394,8 @@ impl PackagesView {
         let (Some(v), Some(p)) = (&velocity.linear_m_s, &mut pose.position_m) else {
             return Ok(None);
         };
-        let elapsed_s = (i128::from(at.0) - i128::from(message.stamp_ns)) as f64 / 1e9;
+        let stamp = StampNs::from_unix_ns(message.stamp_ns, self.unix_ahead_ns);
+        let elapsed_s = (i128::from(at.0) - i128::from(stamp.0)) as f64 / 1e9;
         (p.x, p.y, p.z) = (p.x + v.x * elapsed_s, p.y + v.y * elapsed_s, p.z + v.z * elapsed_s);
         let drift_m = velocity.sigma_m_s * elapsed_s.abs();
         Ok(Some(PoseAt { pose, position_sigma_m: grasp.position_sigma_m.hypot(drift_m) }))
@@ -394,7 +424,7 @@ impl PackagesView {
         &self.message
     }
 
-    /// The last moment at which this may be acted on, on this machine's clock.
+    /// The last moment at which this may be acted on, on the reader's clock.
     pub fn expires_at(&self) -> StampNs {
         self.expires_at
     }
@@ -411,11 +441,14 @@ impl PackagesView {
 
     fn unexpired(&self) -> Result<&wire::Packages, Expired> {
         let now = self.clock.now();
-        if now > self.expires_at {
-            let by_ns = now.since_ns(self.expires_at);
-            return Err(Expired { sequence: self.message.sequence, by_ns });
-        }
-        Ok(&self.message)
+        let why = if self.clock.unix_ahead_ns() != self.unix_ahead_ns {
+            ExpiredWhy::ClockStepped
+        } else if now > self.expires_at {
+            ExpiredWhy::Late { by_ns: now.since_ns(self.expires_at) }
+        } else {
+            return Ok(&self.message);
+        };
+        Err(Expired { sequence: self.message.sequence, why })
     }
 }
 
@@ -439,7 +472,7 @@ fn isometry(pose: &wire::Pose) -> Option<Isometry3<f64>> {
 mod tests {
     use super::*;
     use magpie_perception::Clock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
     const MS: u64 = 1_000_000;
     const VALID_MAX: Duration = Duration::from_secs(1);
@@ -448,11 +481,25 @@ mod tests {
         clock_ahead_max: Duration::from_millis(5),
     };
 
-    struct HandClock(AtomicU64);
+    #[derive(Default)]
+    struct HandClock {
+        now_ns: AtomicU64,
+        unix_ahead_ns: AtomicI64,
+    }
+
+    impl HandClock {
+        fn at_ms(now_ms: u64) -> HandClock {
+            HandClock { now_ns: AtomicU64::new(now_ms * MS), ..HandClock::default() }
+        }
+    }
 
     impl Clock for HandClock {
         fn now(&self) -> StampNs {
-            StampNs(self.0.load(Ordering::Relaxed))
+            StampNs(self.now_ns.load(Ordering::Relaxed))
+        }
+
+        fn unix_ahead_ns(&self) -> i64 {
+            self.unix_ahead_ns.load(Ordering::Relaxed)
         }
     }
 
@@ -493,15 +540,20 @@ mod tests {
         wire::Status { state: state.into(), reasons, ..Default::default() }
     }
 
+    fn received(message: wire::Packages) -> Received {
+        Received {
+            message: Arc::new(message),
+            at: StampNs(1051 * MS),
+            unix_ahead_ns: 0,
+            restarted: false,
+        }
+    }
+
     /// Received at 1051 ms, with a heartbeat at 1100 ms.
     fn heard() -> Heard {
         Heard {
             listening: StampNs(900 * MS),
-            newest: Some(Received {
-                message: Arc::new(message()),
-                at: StampNs(1051 * MS),
-                restarted: false,
-            }),
+            newest: Some(received(message())),
             refused: None,
             status: Some((StampNs(1100 * MS), status(wire::State::Ok))),
             gone: None,
@@ -510,7 +562,7 @@ mod tests {
     }
 
     fn at(heard: &Heard, now_ms: u64) -> Freshness {
-        let clock: SharedClock = Arc::new(HandClock(AtomicU64::new(now_ms * MS)));
+        let clock: SharedClock = Arc::new(HandClock::at_ms(now_ms));
         assess(heard, TRUST, &clock)
     }
 
@@ -579,14 +631,56 @@ mod tests {
 
     #[test]
     fn a_view_that_was_kept_too_long_gives_no_grasp() {
-        let hand = Arc::new(HandClock(AtomicU64::new(1100 * MS)));
+        let hand = Arc::new(HandClock::at_ms(1100));
         let clock: SharedClock = hand.clone();
         let Freshness::Fresh(view) = assess(&heard(), TRUST, &clock) else { panic!() };
         let best = view.best_grasp().unwrap().unwrap();
         assert_eq!(best.package.pick_rank, 1, "rank 0 has no grasp");
-        hand.0.store(1201 * MS, Ordering::Relaxed);
-        assert_eq!(view.best_grasp().unwrap_err().by_ns, MS);
-        assert_eq!(view.packages().unwrap_err().by_ns, MS);
+        hand.now_ns.store(1201 * MS, Ordering::Relaxed);
+        assert_eq!(view.best_grasp().unwrap_err().why, ExpiredWhy::Late { by_ns: MS });
+        assert_eq!(view.packages().unwrap_err().why, ExpiredWhy::Late { by_ns: MS });
+    }
+
+    #[test]
+    fn nothing_counts_that_came_before_the_clock_was_set() {
+        const HOURS: i64 = 7_200_000_000_000;
+        for by_ns in [HOURS, -HOURS, 20_000_000] {
+            // A publisher that has been running for a day, so that its clock can be set back.
+            let day = |ns: u64| ns + 86_400_000_000_000;
+            let told = |ahead_ns: i64| wire::Packages {
+                stamp_ns: day(1000 * MS).saturating_add_signed(ahead_ns),
+                published_ns: day(1050 * MS).saturating_add_signed(ahead_ns),
+                valid_until_ns: day(1200 * MS).saturating_add_signed(ahead_ns),
+                ..message()
+            };
+            let hand = Arc::new(HandClock::default());
+            hand.now_ns.store(day(1100 * MS), Ordering::Relaxed);
+            let clock: SharedClock = hand.clone();
+            let heard = |newest: Received| Heard {
+                newest: Some(Received { at: StampNs(day(1051 * MS)), ..newest }),
+                status: Some((StampNs(day(1100 * MS)), status(wire::State::Ok))),
+                ..heard()
+            };
+            let before = heard(received(told(0)));
+            let Freshness::Fresh(view) = assess(&before, TRUST, &clock) else { panic!() };
+            hand.unix_ahead_ns.store(by_ns, Ordering::Relaxed);
+            assert_eq!(view.packages().unwrap_err().why, ExpiredWhy::ClockStepped);
+            let why = |heard: &Heard| match assess(heard, TRUST, &clock) {
+                Freshness::Stale(why) => Some(why),
+                Freshness::Fresh(_) => None,
+                Freshness::Lost { why, .. } => panic!("{why}"),
+            };
+            assert_eq!(why(&before), Some(StaleReason::ClockStepped { by_ns }));
+            let received_after = |told| Received { unix_ahead_ns: by_ns, ..received(told) };
+            assert_eq!(why(&heard(received_after(told(by_ns)))), None, "all clocks follow");
+            let across = why(&heard(received_after(told(0))));
+            assert!(across.is_some() || by_ns == 20_000_000, "{across:?}");
+            let Freshness::Fresh(view) = assess(&heard(received_after(told(by_ns))), TRUST, &clock)
+            else {
+                panic!()
+            };
+            assert_eq!(view.expires_at(), StampNs(day(1200 * MS)), "counted on the steady clock");
+        }
     }
 
     #[test]
@@ -601,11 +695,8 @@ mod tests {
             linear_m_s: Some(wire::Vector3 { x: 0.5, y: 0.0, z: 0.0 }),
             sigma_m_s: 0.04,
         });
-        let received =
-            Received { message: Arc::new(moving), at: StampNs(1051 * MS), restarted: false };
-        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
-            panic!()
-        };
+        let heard = Heard { newest: Some(received(moving)), ..heard() };
+        let Freshness::Fresh(view) = at(&heard, 1100) else { panic!() };
         let grasp = view.best_grasp().unwrap().unwrap().grasp;
         let later = view.pose_at(grasp, StampNs(1100 * MS)).unwrap().unwrap();
         assert!((later.pose.position_m.unwrap().x - 0.45).abs() < 1e-9, "0.1 s at 0.5 m/s");
@@ -623,11 +714,8 @@ mod tests {
         assert_eq!(view.pose_in_base(&grasp, &base_from_gripper), Ok(None), "no gripper's frame");
         let mut on_arm = message();
         on_arm.reference_frame = wire::ReferenceFrame::Gripper.into();
-        let received =
-            Received { message: Arc::new(on_arm), at: StampNs(1051 * MS), restarted: false };
-        let Freshness::Fresh(view) = at(&Heard { newest: Some(received), ..heard() }, 1100) else {
-            panic!()
-        };
+        let heard = Heard { newest: Some(received(on_arm)), ..heard() };
+        let Freshness::Fresh(view) = at(&heard, 1100) else { panic!() };
         let found = view.pose_in_base(&grasp, &base_from_gripper).unwrap().unwrap();
         assert_eq!(found.position_m, Some(wire::Vector3 { x: 0.4, y: 0.0, z: 0.6 }));
     }

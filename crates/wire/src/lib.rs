@@ -17,15 +17,18 @@ mod convert;
 pub mod freshness;
 mod json;
 mod keys;
+mod printable;
 mod proto;
 mod reason;
 
 pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold};
 pub use freshness::{
-    BestGrasp, Expired, Freshness, LostReason, PackagesView, PoseAt, Refusal, StaleReason,
+    BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
+    StaleReason,
 };
 pub use json::to_json;
 pub use keys::{CellName, CellNameError};
+pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
 pub use reason::Reason;

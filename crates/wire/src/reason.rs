@@ -3,7 +3,7 @@
 //!
 //! Programs decide by the code; the sentence may change with any version.
 
-use magpie_perception::DepthProblem;
+use magpie_perception::{DepthProblem, ScaleDoubt};
 
 use crate::proto;
 
@@ -42,6 +42,8 @@ pub enum Reason {
     DeadlinesMissed { missed: u64, results: u64 },
     #[error("depth not used: {problem}{}", depth_setting(problem))]
     DepthNotUsed { problem: DepthProblem },
+    #[error("sizes are doubtful: {doubt} see depth.unit_m and [scene]")]
+    ScaleDoubtful { doubt: ScaleDoubt },
     #[error("the tool is too large for each of the {packages} packages in view: see [tool]")]
     ToolTooLarge { packages: usize },
     #[error("recording stopped: {why}")]
@@ -66,6 +68,13 @@ pub enum Reason {
          the view of them; if it is clear, the camera was knocked: calibrate again"
     )]
     FiducialsUnseen { looks: u32, period_s: f64 },
+    #[error(
+        "the machine's clock was set {} by {:.3} s; results follow it. Where that was not wanted, look \
+         at the machine's time synchronisation",
+        if *by_s < 0.0 { "back" } else { "forward" },
+        by_s.abs()
+    )]
+    ClockStepped { by_s: f64 },
 }
 
 impl Reason {
@@ -82,12 +91,14 @@ impl Reason {
             Reason::ResultsExpired { .. } => "results_expired",
             Reason::DeadlinesMissed { .. } => "deadlines_missed",
             Reason::DepthNotUsed { .. } => "depth_not_used",
+            Reason::ScaleDoubtful { .. } => "scale_doubtful",
             Reason::ToolTooLarge { .. } => "tool_too_large",
             Reason::RecordingStopped { .. } => RECORDING_STOPPED,
             Reason::RecordingBehind => RECORDING_BEHIND,
             Reason::RecordingKeptFull => RECORDING_KEPT_FULL,
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
+            Reason::ClockStepped { .. } => "clock_stepped",
         }
     }
 }

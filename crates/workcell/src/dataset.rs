@@ -6,13 +6,14 @@
 //! Packages of which too little is visible share one annotation with `iscrowd` 1, in category 1 for
 //! want of one of their own: evaluators then neither ask for them nor punish finding them.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder as _};
+use magpie_files::OutputFile;
 use magpie_perception::{Mask, PackageType};
 use nalgebra::Isometry3;
 use rayon::prelude::*;
@@ -70,10 +71,10 @@ struct Record {
 }
 
 fn create_folders(out_dir: &Path, with_solids: bool) -> Result<(), WorkcellError> {
-    let occupied = fs::read_dir(out_dir).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        return Err(WorkcellError::NotEmpty { folder: out_dir.to_owned() });
-    }
+    magpie_files::create_empty_folder(out_dir).map_err(|source| match source.kind() {
+        ErrorKind::DirectoryNotEmpty => WorkcellError::NotEmpty { folder: out_dir.to_owned() },
+        _ => WorkcellError::Write { path: out_dir.to_owned(), source },
+    })?;
     let folders = if with_solids { &["color", "depth", "solids"][..] } else { &["color", "depth"] };
     for folder in folders {
         let path = out_dir.join(folder);
@@ -217,21 +218,20 @@ fn write_png(
     size: (u32, u32),
     kind: ExtendedColorType,
 ) -> Result<(), WorkcellError> {
-    let file = create(path)?;
-    let mut writer = BufWriter::new(file);
+    let mut writer = create(path)?;
     PngEncoder::new_with_quality(&mut writer, CompressionType::Fast, FilterType::Adaptive)
         .write_image(bytes, size.0, size.1, kind)
         .map_err(|source| WorkcellError::Encode { path: path.to_owned(), source })?;
-    flush(path, &mut writer)
+    finish(path, writer)
 }
 
 fn write_truth(out_dir: &Path, records: &[Record]) -> Result<(), WorkcellError> {
     let path = out_dir.join("truth.jsonl");
-    let mut writer = BufWriter::new(create(&path)?);
+    let mut writer = create(&path)?;
     for record in records {
         writeln!(writer, "{}", record.truth).map_err(write_error(&path))?;
     }
-    flush(&path, &mut writer)
+    finish(&path, writer)
 }
 
 fn write_annotations_to(path: &Path, seed: u64, records: Vec<Record>) -> Result<(), WorkcellError> {
@@ -254,18 +254,18 @@ fn write_annotations_to(path: &Path, seed: u64, records: Vec<Record>) -> Result<
         "annotations": annotations,
         "categories": categories,
     });
-    let mut writer = BufWriter::new(create(path)?);
+    let mut writer = create(path)?;
     serde_json::to_writer(&mut writer, &dataset)
         .map_err(|source| WorkcellError::Write { path: path.to_owned(), source: source.into() })?;
-    flush(path, &mut writer)
+    finish(path, writer)
 }
 
-fn create(path: &Path) -> Result<File, WorkcellError> {
-    File::create(path).map_err(write_error(path))
+fn create(path: &Path) -> Result<OutputFile, WorkcellError> {
+    OutputFile::create(path).map_err(write_error(path))
 }
 
-fn flush(path: &Path, writer: &mut BufWriter<File>) -> Result<(), WorkcellError> {
-    writer.flush().map_err(write_error(path))
+fn finish(path: &Path, writer: OutputFile) -> Result<(), WorkcellError> {
+    writer.finish().map_err(write_error(path))
 }
 
 fn write_error(path: &Path) -> impl Fn(std::io::Error) -> WorkcellError {

@@ -4,7 +4,6 @@
 //! Metres in the base frame. Binary little-endian PLY: vertices `x y z` (f32), faces of three
 //! vertices with the property `package`, the package's id, or -1 for everything else.
 
-use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use crate::WorkcellError;
@@ -20,6 +19,8 @@ pub struct Solids {
     pub package_ids: Vec<Option<u32>>,
 }
 
+/// A scene's surfaces have some megabytes.
+const SOLIDS_BYTES_MAX: u64 = 1_000_000_000;
 const VERTEX_BYTES: usize = 12;
 const FACE_BYTES: usize = 1 + 12 + 4;
 
@@ -46,7 +47,6 @@ impl Solids {
 
     pub fn write(&self, path: &Path) -> Result<(), WorkcellError> {
         let write = |source| WorkcellError::Write { path: path.to_owned(), source };
-        let mut file = BufWriter::new(std::fs::File::create(path).map_err(write)?);
         let mut bytes = self.header().into_bytes();
         for vertex in &self.vertices_in_base {
             bytes.extend(vertex.iter().flat_map(|value| value.to_le_bytes()));
@@ -57,7 +57,7 @@ impl Solids {
             let id = id.map_or(-1, |id| i32::try_from(id).expect("a few hundred packages"));
             bytes.extend(id.to_le_bytes());
         }
-        file.write_all(&bytes).and_then(|()| file.flush()).map_err(write)
+        magpie_files::write(path, bytes).map_err(write)
     }
 
     fn header(&self) -> String {
@@ -73,7 +73,7 @@ impl Solids {
 
     /// Reads what [`write`](Self::write) wrote.
     pub fn read(path: &Path) -> Result<Solids, WorkcellError> {
-        let bytes = std::fs::read(path)
+        let bytes = magpie_files::read(path, SOLIDS_BYTES_MAX)
             .map_err(|source| WorkcellError::Read { path: path.to_owned(), source })?;
         Solids::parse(&bytes).ok_or_else(|| WorkcellError::NotSolids { path: path.to_owned() })
     }

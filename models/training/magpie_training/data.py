@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from . import UserError
+from . import UserError, picture_files
 
 # Long side of stored copies; larger images only cost decoding time at our training sizes.
 CACHE_SIDE_PX = 704
@@ -219,10 +219,12 @@ def draw_ids(record):
 
 
 def read_image(path):
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"read image {path}: missing, or its contents do not decode")
-    return image
+    try:
+        return picture_files.decode(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"read image {path}: {error.strerror}") from error
+    except UserError as error:
+        raise UserError(f"read image {path}: {error}") from error
 
 
 def read_sample(record, cache_dir=None):

@@ -179,7 +179,7 @@ def test_a_copy_that_was_left_empty_is_made_again(dataset, tmp_path, ending):
 
 def test_an_image_that_does_not_decode_is_named(dataset):
     (dataset.parent / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match="0.png: missing, or its contents do not decode"):
+    with pytest.raises(UserError, match="0.png: is no JPEG, PNG"):
         read_sample(load_coco(dataset, CLASSES)[0])
 
 

@@ -235,7 +235,7 @@ def test_missing_broken_and_resized_pictures_are_named(tmp_path):
     as_labelme_polygon(tmp_path)
     assert "a.json: its picture a.png is missing" in one_problem(tmp_path)
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    assert "a.png: is neither JPEG nor PNG" in one_problem(tmp_path)
+    assert "a.png: is no JPEG, PNG, WebP" in one_problem(tmp_path)
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8))
     assert "it is 40x30" in one_problem(tmp_path) and "labels it at 80x60" in one_problem(tmp_path)
 
@@ -434,6 +434,12 @@ def noise(ending):
     return cv2.imencode(ending, image)[1].tobytes()
 
 
+def damaged():
+    data = bytearray(noise(".jpg"))
+    data[len(data) // 2 : len(data) // 2 + 24] = b"\x55" * 24
+    return bytes(data)
+
+
 def huge():
     """A PNG's header of 60000 by 40000 pixels."""
     data = bytearray(grey())
@@ -449,9 +455,11 @@ def huge():
         (noise(".jpg"), ""),
         (noise(".jpg")[:-400], "is cut short; copy it again"),
         (noise(".png")[:-4000], "does not decode"),
-        (noise(".bmp"), "is neither JPEG nor PNG; save it again as one of them"),
-        (b"", "is neither JPEG nor PNG"),
-        (cv2.imencode(".png", np.zeros((HEIGHT, WIDTH, 3), np.uint16))[1].tobytes(), "has 16 bits a channel"),
+        *((noise(ending), "") for ending in (".bmp", ".tiff", ".webp", ".ppm")),
+        (b"GIF89a", "is no JPEG, PNG, WebP, TIFF, BMP or PGM; save it again as one of them"),
+        (b"", "is no JPEG"),
+        (cv2.imencode(".png", np.zeros((HEIGHT, WIDTH, 3), np.uint16))[1].tobytes(), ""),
+        (damaged(), "is damaged; copy it again"),
         (huge(), "is too large to decode; scale it down"),
     ],
 )

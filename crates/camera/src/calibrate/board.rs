@@ -48,6 +48,9 @@ pub struct View {
     pub edge_width_px: Option<f64>,
     /// How the board differs from its description, if it does.
     pub mismatch: Option<String>,
+    /// Whether the picture shows that the board ends where it was said to. A chessboard that
+    /// reaches out of the picture may be larger than what was found of it.
+    pub ends_seen: bool,
 }
 
 impl Board {
@@ -114,6 +117,17 @@ impl Board {
             return Ok(());
         }
         Err(CalibrateError::AmbiguousOrientation { board: self.to_string() })
+    }
+
+    /// Refuses views of which none shows that the board ends where it was said to.
+    pub fn check_ends_seen<'a>(
+        &self,
+        mut views: impl Iterator<Item = &'a View>,
+    ) -> Result<(), CalibrateError> {
+        if views.any(|view| view.ends_seen) {
+            return Ok(());
+        }
+        Err(CalibrateError::EndsNotSeen { board: self.to_string() })
     }
 
     /// Returns the inner corners each way; `None` for single markers.

@@ -19,6 +19,8 @@ pub(crate) struct Detection {
     pub(crate) points: Vec<BoardPoint>,
     /// How the board differs from its description, if it does.
     pub(crate) mismatch: Option<String>,
+    /// See [`View::ends_seen`](super::board::View::ends_seen).
+    pub(crate) ends_seen: bool,
 }
 
 /// A single marker is too easily imagined.
@@ -97,7 +99,11 @@ pub(crate) fn detect(
     let count = best.squares.len();
     let beyond = markers.iter().filter(|marker| marker.id >= count).map(|marker| marker.id).max();
     if known < MARKERS_MIN {
-        let too_large = |id| Detection { points: Vec::new(), mismatch: Some(too_large(id, count)) };
+        let too_large = |id| Detection {
+            points: Vec::new(),
+            mismatch: Some(too_large(id, count)),
+            ends_seen: true,
+        };
         return Ok(beyond.map(too_large));
     }
     let mismatch = match beyond {
@@ -106,7 +112,7 @@ pub(crate) fn detect(
         _ => find_mismatch(&markers, known, &best)?,
     };
     let points = interpolate(gray, board, &best)?;
-    Ok(Some(Detection { points, mismatch }))
+    Ok(Some(Detection { points, mismatch, ends_seen: true }))
 }
 
 fn too_large(id: usize, count: usize) -> String {
@@ -140,7 +146,7 @@ pub(crate) fn detect_markers(
     }
     points.sort_by_key(|point| point.id);
     points.dedup_by_key(|point| point.id);
-    Ok((!points.is_empty()).then_some(Detection { points, mismatch: None }))
+    Ok((!points.is_empty()).then_some(Detection { points, mismatch: None, ends_seen: true }))
 }
 
 pub(crate) fn count_markers(gray: &Mat, dictionary: Dictionary) -> CvResult<usize> {
@@ -402,7 +408,7 @@ mod tests {
             marker_length_m: 0.021,
             dictionary,
         };
-        let Detection { points, mismatch } = detect_board(&image, &board);
+        let Detection { points, mismatch, .. } = detect_board(&image, &board);
         assert_eq!(mismatch, None);
         assert_eq!(points.len(), (squares_x - 1) * (squares_y - 1));
         for point in points {
@@ -424,7 +430,7 @@ mod tests {
         for (squares_x, squares_y) in [(5, 6), (7, 5), (6, 5)] {
             for starts_white in [false, true] {
                 let (board, layout) = described(squares_x, squares_y, starts_white);
-                let Detection { points, mismatch } = detect_board(&drawn(&layout, &[]), &board);
+                let Detection { points, mismatch, .. } = detect_board(&drawn(&layout, &[]), &board);
                 let corners = (squares_x - 1) * (squares_y - 1);
                 assert_eq!(
                     (points.len(), mismatch),
@@ -440,7 +446,7 @@ mod tests {
     fn stray_markers_beside_the_board_do_not_spoil_the_view() {
         let (board, layout) = described(7, 5, false);
         let stray = [(44, 0), (45, 1), (46, 2)];
-        let Detection { points, mismatch } = detect_board(&drawn(&layout, &stray), &board);
+        let Detection { points, mismatch, .. } = detect_board(&drawn(&layout, &stray), &board);
         assert_eq!((points.len(), mismatch), (24, None));
         // With most of its markers unknown it is another board.
         let (small, _) = described(4, 3, false);

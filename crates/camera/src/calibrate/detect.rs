@@ -25,10 +25,10 @@ pub fn detect(image: &BgrImage, board: &Board) -> Result<Option<View>, Calibrate
             charuco::detect_markers(&gray, marker_length_m, dictionary)?
         }
     };
-    let Some(Detection { points, mismatch }) = detection else { return Ok(None) };
+    let Some(Detection { points, mismatch, ends_seen }) = detection else { return Ok(None) };
     let edge_width_px = sharpness::edge_width_px(&gray, board, &points)?;
     let (width_px, height_px) = (image.width_px(), image.height_px());
-    Ok(Some(View { width_px, height_px, points, edge_width_px, mismatch }))
+    Ok(Some(View { width_px, height_px, points, edge_width_px, mismatch, ends_seen }))
 }
 
 /// Finds the board, which has to be in the picture and as it was described.
@@ -37,17 +37,9 @@ pub fn view_of(image: &BgrImage, board: &Board) -> Result<View, CalibrateError> 
     let view = view.ok_or_else(|| CalibrateError::NotInView { board: board.to_string() })?;
     match view.mismatch {
         Some(mismatch) => Err(CalibrateError::Mismatch { mismatch }),
+        None if !view.ends_seen => Err(CalibrateError::EndsNotSeen { board: board.to_string() }),
         None => Ok(view),
     }
-}
-
-/// Returns the inner corners each way of a chessboard that is in the picture, when the one that was
-/// described is not: usually squares were counted for corners. This is slow.
-pub fn chessboard_of_other_size(
-    image: &BgrImage,
-    board: &Board,
-) -> Result<Option<(usize, usize)>, CalibrateError> {
-    Ok(chessboard::other_size(&gray(image)?, board)?)
 }
 
 /// Returns the dictionary whose markers are in view, when those that were described are not, and

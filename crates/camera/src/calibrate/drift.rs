@@ -128,3 +128,33 @@ fn plane_frame(points: &[BoardPoint]) -> Isometry3<f64> {
     let rotation = nalgebra::UnitQuaternion::face_towards(&across, &along);
     Isometry3::from_parts(center.into(), rotation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_of_points_lies_in_their_plane_and_is_right_handed() {
+        let place = Isometry3::new(Vector3::new(0.1, -0.3, 0.9), Vector3::new(0.4, -2.0, 0.7));
+        let points: Vec<BoardPoint> = (0..12_u8)
+            .map(|id| {
+                let in_board = Point3::new(0.03 * f64::from(id % 4), 0.02 * f64::from(id / 4), 0.0);
+                BoardPoint {
+                    id: id.into(),
+                    in_board: place * in_board,
+                    px: nalgebra::Point2::origin(),
+                }
+            })
+            .collect();
+        let frame = plane_frame(&points);
+        for point in &points {
+            let local = frame.inverse_transform_point(&point.in_board);
+            assert!(local.z.abs() < 1e-12, "{local}");
+        }
+        let center = place * Point3::new(0.045, 0.02, 0.0);
+        assert!((frame.translation.vector - center.coords).norm() < 1e-12);
+        let matrix = frame.rotation.to_rotation_matrix().into_inner();
+        assert!((matrix.determinant() - 1.0).abs() < 1e-12);
+        assert!((matrix * matrix.transpose() - nalgebra::Matrix3::identity()).norm() < 1e-12);
+    }
+}

@@ -62,6 +62,11 @@ pub enum CalibrateError {
          ChArUco board, or a chessboard with an even and an odd number of inner corners"
     )]
     AmbiguousOrientation { board: String },
+    #[error(
+        "the {board} reaches out of the picture, so that it may be larger than was said; bring it \
+         wholly into view, with its white rim"
+    )]
+    EndsNotSeen { board: String },
     #[error("the board is not as it was described: {mismatch}")]
     Mismatch { mismatch: String },
     #[error("the image cannot be used")]

@@ -201,3 +201,51 @@ fn held_out_rms_px(views: &[&View], with_k3: bool) -> Result<f64, CalibrateError
     }
     Ok((sum / count as f64).sqrt())
 }
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::{Isometry3, Point3, Vector3};
+
+    use super::super::board::BoardPoint;
+    use super::*;
+
+    /// Exact corners have one lens.
+    #[test]
+    fn exact_corners_give_the_lens_that_made_them() {
+        let truth = CameraInfo {
+            intrinsics: Intrinsics { fx_px: 605.0, fy_px: 608.0, cx_px: 322.0, cy_px: 238.0 },
+            distortion: Distortion::plumb_bob([-0.1, 0.03, 0.001, -0.0005, 0.0]),
+            ..guess(640, 480)
+        };
+        let views: Vec<View> = (0..8_u8)
+            .map(|view| {
+                let angle = 0.8 * f64::from(view);
+                let pose = Isometry3::new(
+                    Vector3::new(-0.1 + 0.02 * angle.sin(), -0.07, 0.4 + 0.03 * angle.cos()),
+                    Vector3::new(0.4 * angle.cos(), 0.4 * angle.sin(), 0.1 * angle),
+                );
+                let points = (0..35_u8).map(|id| {
+                    let in_board =
+                        Point3::new(0.03 * f64::from(id % 7), 0.03 * f64::from(id / 7), 0.0);
+                    let px = truth.project(&(pose * in_board)).unwrap();
+                    BoardPoint { id: id.into(), in_board, px }
+                });
+                View {
+                    width_px: 640,
+                    height_px: 480,
+                    points: points.collect(),
+                    edge_width_px: None,
+                    mismatch: None,
+                    ends_seen: true,
+                }
+            })
+            .collect();
+        let found = solve(&views.iter().collect::<Vec<_>>(), false).unwrap();
+        assert!(found.rms_px < 1e-3, "{}", found.rms_px);
+        let (k, t) = (found.info.intrinsics, truth.intrinsics);
+        let off = [k.fx_px - t.fx_px, k.fy_px - t.fy_px, k.cx_px - t.cx_px, k.cy_px - t.cy_px];
+        assert!(off.iter().all(|off| off.abs() < 0.02), "{k:?}");
+        let d = found.info.distortion.coefficients();
+        assert!(d.iter().zip(truth.distortion.coefficients()).all(|(a, b)| (a - b).abs() < 1e-3));
+    }
+}

@@ -110,3 +110,33 @@ pub(crate) fn apply(homography: &Matrix3<f64>, point: Point2<f64>) -> Point2<f64
     let mapped = homography * Vector3::new(point.x, point.y, 1.0);
     Point2::new(mapped.x / mapped.z, mapped.y / mapped.z)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_homography_of_exact_points_is_the_map_that_made_them() {
+        let truth = Matrix3::new(1.2, -0.3, 5.0, 0.2, 0.9, -7.0, 1e-3, -2e-3, 1.0);
+        let from: Vec<_> = (0..12_u8)
+            .map(|i| Point2::new(10.0 * f64::from(i % 4), 12.0 * f64::from(i / 4)))
+            .collect();
+        let to: Vec<_> = from.iter().map(|point| apply(&truth, *point)).collect();
+        for tolerance in [0.0, 1.0] {
+            let (found, fits) = homography(&from, &to, tolerance).unwrap().unwrap();
+            // OpenCV takes points with the digits of f32.
+            assert!((found / found[(2, 2)] - truth).norm() < 1e-3, "{found}");
+            assert!(tolerance == 0.0 || fits.iter().all(|&fits| fits));
+        }
+    }
+
+    #[test]
+    fn a_pose_survives_opencvs_matrices() {
+        let pose = Isometry3::new(Vector3::new(0.1, 2.0, -0.3), Vector3::new(0.0, 0.0, 3.1));
+        let mats = (rotation_mat(&pose).unwrap(), translation_mat(&pose).unwrap());
+        let back = pose_of(&mats.0, &mats.1).unwrap().unwrap();
+        assert!((back.to_homogeneous() - pose.to_homogeneous()).norm() < 1e-12);
+        let same = isometry(&pose.rotation.scaled_axis(), &pose.translation.vector);
+        assert!((same.to_homogeneous() - pose.to_homogeneous()).norm() < 1e-12);
+    }
+}

@@ -155,6 +155,34 @@ mod tests {
         assert!(fit.inlier_share < 0.95 && fit.rms_mm < 1.5, "{fit:?}");
     }
 
+    /// In closed form: points of a plane lie on it, whichever way it faces.
+    #[test]
+    fn exact_points_of_a_plane_give_that_plane() {
+        let normals = [
+            [0.0, 0.0, -1.0],
+            [-1.0, 0.0, -1e-9],
+            [0.0, -1.0, -1e-9],
+            [0.3, -0.4, -0.866],
+            [-0.577, -0.577, -0.577],
+        ];
+        for normal in normals.map(|[x, y, z]| Unit::new_normalize(Vector3::new(x, y, z))) {
+            let across = normal.cross(&Vector3::new(0.2, 0.9, 0.1)).normalize();
+            let along = normal.cross(&across);
+            let foot = normal.into_inner() * -1.3;
+            let points: Vec<Point3<f64>> = (0..20_u8)
+                .map(|i| {
+                    let (u, v) = (f64::from(i % 5) * 0.1, f64::from(i / 5) * 0.07);
+                    Point3::from(foot + across * u + along * v)
+                })
+                .collect();
+            let found = least_squares(&points);
+            assert!(found.normal.angle(&normal) < 1e-7, "{found:?} for {normal:?}");
+            assert!((found.offset_m + 1.3).abs() < 1e-12, "{found:?}");
+            let three = through(&points[0], &points[4], &points[15]).unwrap();
+            assert!(three.normal.angle(&normal) < 1e-7, "{three:?}");
+        }
+    }
+
     #[test]
     fn nothing_measured_and_no_plane_are_refused() {
         let info = guess(160, 120);

@@ -16,7 +16,7 @@ use crate::live::v4l2::V4l2Config;
 pub struct DepthConfig {
     pub source: DepthSource,
     pub limits: LiveLimits,
-    /// One step of the 16-bit values; 0.001 is usual.
+    /// One step of the 16-bit values, in metres; 0.001 is usual.
     pub unit_m: f64,
     /// `None` if depth is aligned with colour already, pixel for pixel.
     pub registration: Option<DepthCamera>,
@@ -51,10 +51,14 @@ impl DepthSource {
         self.device().check()
     }
 
-    pub(crate) fn open(&self, unit_m: f64) -> Result<Box<dyn Device<DepthImage>>, DeviceError> {
+    pub(crate) fn open(
+        &self,
+        limits: &LiveLimits,
+        unit_m: f64,
+    ) -> Result<Box<dyn Device<DepthImage>>, DeviceError> {
         match self {
             DepthSource::V4l2(camera) => camera.open_depth(unit_m),
-            DepthSource::GStreamer(pipeline) => pipeline.open_depth(unit_m),
+            DepthSource::GStreamer(pipeline) => pipeline.open_depth(limits, unit_m),
         }
     }
 

@@ -106,7 +106,7 @@ pub fn pair_depth(
     // The loop's counters count colour frames alone.
     let monitor = Arc::new(Monitor::new(clock, Arc::new(Counters::default())));
     let camera = CameraHandle::new(Arc::clone(&monitor));
-    let open: Box<Open<DepthImage>> = Box::new(move || source.open(unit_m));
+    let open: Box<Open<DepthImage>> = Box::new(move || source.open(&limits, unit_m));
     let stream = LiveStream::start(from, open, limits, monitor)?;
     let registration = registration.as_ref().map(Registration::new);
 
@@ -182,7 +182,10 @@ impl PairedSource {
 impl FrameSource for PairedSource {
     fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
         let Some(mut frame) = self.color.next_frame()? else { return Ok(None) };
-        frame.depth = self.depth_of(&frame);
+        // A camera that delivers depth itself knows better.
+        if frame.depth.is_none() {
+            frame.depth = self.depth_of(&frame);
+        }
         Ok(Some(frame))
     }
 }
@@ -190,5 +193,60 @@ impl FrameSource for PairedSource {
 impl Drop for PairedSource {
     fn drop(&mut self) {
         self.handle.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_perception::{BgrImage, StampSource};
+
+    use super::*;
+    use crate::depth::config::DepthSource;
+    use crate::live::gstreamer::GStreamerConfig;
+    use crate::live::limits::LiveLimits;
+    use crate::test_clock::MachineClock;
+
+    /// A camera that delivers colour and depth together.
+    struct WithDepth(SharedClock);
+
+    impl FrameSource for WithDepth {
+        fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(Some(Frame {
+                sequence: 0,
+                stamp: self.0.now(),
+                stamp_source: StampSource::Arrival,
+                color: BgrImage::new(64, 48, vec![0; 3 * 64 * 48]).unwrap(),
+                depth: Some(DepthImage::new(64, 48, vec![700; 64 * 48]).unwrap()),
+            }))
+        }
+    }
+
+    #[test]
+    fn depth_that_a_camera_delivers_itself_is_not_replaced() {
+        let pipeline = "videotestsrc is-live=true ! video/x-raw,format=GRAY16_LE,width=64,height=48 \
+            ! appsink";
+        let beside = DepthConfig {
+            source: DepthSource::GStreamer(GStreamerConfig { pipeline: pipeline.into() }),
+            limits: LiveLimits::default(),
+            unit_m: 0.001,
+            registration: None,
+            pairing_max: Duration::from_secs(1),
+        };
+        let clock: SharedClock = Arc::new(MachineClock::new());
+        let color = Box::new(WithDepth(Arc::clone(&clock)));
+        let mut paired = pair_depth(color, beside, clock).unwrap();
+        let shared = Arc::clone(&paired.handle.shared);
+        let mut with_both = 0;
+        for _ in 0..500 {
+            let frame = paired.source.next_frame().unwrap().unwrap();
+            assert_eq!(frame.depth.unwrap().data_mm()[0], 700);
+            let beside = shared.newest.lock().unwrap().len();
+            with_both += usize::from(beside > 0);
+            if with_both > 3 {
+                return;
+            }
+        }
+        panic!("no depth came from the pipeline: {:?}", paired.handle.trouble());
     }
 }

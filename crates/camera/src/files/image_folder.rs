@@ -8,12 +8,13 @@ use magpie_perception::BoxError;
 use super::player::Reader;
 use crate::config::ImageFolderConfig;
 use crate::errors::{ImageError, OpenError, chain};
-use crate::image_file::{read_depth_png, read_image};
+use crate::image_file::{is_picture_name, read_depth_png, read_image};
 use crate::images::Images;
 
 pub(crate) struct ImageFolder {
     entries: Vec<Entry>,
     next: usize,
+    depth_unit_m: f64,
     frame_interval: Duration,
 }
 
@@ -35,8 +36,9 @@ impl ImageFolder {
         let Some(first) = entries.first() else {
             return Err(OpenError::Empty { path: config.path.clone() });
         };
-        first.read()?;
-        Ok(ImageFolder { entries, next: 0, frame_interval: config.frame_interval })
+        let ImageFolderConfig { depth_unit_m, frame_interval, .. } = *config;
+        first.read(depth_unit_m)?;
+        Ok(ImageFolder { entries, next: 0, depth_unit_m, frame_interval })
     }
 }
 
@@ -48,7 +50,7 @@ impl Reader for ImageFolder {
     fn read(&mut self) -> Option<Result<Images, String>> {
         let entry = self.entries.get(self.next)?;
         self.next += 1;
-        Some(entry.read().map_err(|error| chain(&error)))
+        Some(entry.read(self.depth_unit_m).map_err(|error| chain(&error)))
     }
 
     fn rewind(&mut self) -> Result<(), BoxError> {
@@ -58,10 +60,10 @@ impl Reader for ImageFolder {
 }
 
 impl Entry {
-    fn read(&self) -> Result<Images, ImageError> {
+    fn read(&self, depth_unit_m: f64) -> Result<Images, ImageError> {
         let color = read_image(&self.color)?;
         let Some(path) = &self.depth else { return Ok(Images::from(color)) };
-        let depth = read_depth_png(path)?;
+        let depth = read_depth_png(path, depth_unit_m)?;
         let images = Images::new(color, Some(depth));
         images.map_err(|source| ImageError { action: "read", path: path.clone(), source })
     }
@@ -72,12 +74,7 @@ fn list_images(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     };
     let mut paths = list().map_err(|source| OpenError::List { path: folder.to_owned(), source })?;
-    paths.retain(|path| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| {
-            ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str())
-        })
-    });
+    paths.retain(|path| is_picture_name(path));
     paths.sort();
     Ok(paths)
 }

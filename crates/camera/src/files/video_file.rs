@@ -77,7 +77,7 @@ impl VideoFile {
 
 fn open_capture(path: &Path) -> Result<VideoCapture, VideoFileError> {
     // FFmpeg would take a missing file for an undecodable one.
-    std::fs::File::open(path).map_err(VideoFileError::Io)?;
+    magpie_files::open(path).map_err(VideoFileError::Io)?;
     let capture =
         VideoCapture::from_file(path, videoio::CAP_FFMPEG).map_err(VideoFileError::OpenCv)?;
     if capture.is_opened().map_err(VideoFileError::OpenCv)? {

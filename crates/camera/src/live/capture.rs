@@ -38,18 +38,15 @@ impl<I: StreamImage> Capture<I> {
     pub(crate) fn run(&self, number: u64, open: &Open<I>) -> End {
         let mut device = match open() {
             Ok(device) => device,
-            Err(DeviceError::Unavailable(reason)) => return End::Lost(reason),
-            Err(DeviceError::Misconfigured(reason)) => {
-                return End::Fault(LiveFault::Misconfigured(reason));
-            }
+            Err(error) => return end(error),
         };
         let clock = &self.monitor.clock;
         let opened = clock.now();
         let mut is_fresh = false;
         while self.monitor.is_current(number) {
             let asked = clock.now();
-            if let Err(reason) = device.grab() {
-                return End::Lost(reason);
+            if let Err(error) = device.grab() {
+                return end(error);
             }
             let stamp = clock.now();
             let waited = Duration::from_nanos(stamp.since_ns(asked));
@@ -85,6 +82,7 @@ impl<I: StreamImage> Capture<I> {
             Ok(image) => {
                 // From the first frame of each opening on the watch waits by another measure.
                 if state.attempt.newest.replace(stamp).is_none() {
+                    state.pixel_format = device.pixel_format();
                     self.monitor.changed.notify_all();
                 }
                 let sequence = self.monitor.count_frame(&mut state, stamp);
@@ -98,6 +96,13 @@ impl<I: StreamImage> Capture<I> {
                 false
             }
         }
+    }
+}
+
+fn end(error: DeviceError) -> End {
+    match error {
+        DeviceError::Unavailable(reason) => End::Lost(reason),
+        DeviceError::Misconfigured(reason) => End::Fault(LiveFault::Misconfigured(reason)),
     }
 }
 

@@ -17,6 +17,12 @@ pub(crate) trait LiveDevice {
     /// Opens the camera. The call comes from the thread that will read the device, and may block
     /// for ever.
     fn open(&self, limits: &LiveLimits) -> Result<Box<dyn Device<Images>>, DeviceError>;
+
+    /// Says which pixel formats, sizes and frame rates the camera has, a line for each format;
+    /// nothing where it does not tell. It opens the camera, and may block for a few seconds.
+    fn offers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An opened camera that gives images of type `I`. Any call may block for ever.
@@ -24,8 +30,12 @@ pub(crate) trait Device<I> {
     /// Returns what the device says of itself, which need not be true.
     fn frame_interval(&self) -> Option<Duration>;
 
+    /// Names the pixels that the backend delivers, before they are converted; known with the first
+    /// frame.
+    fn pixel_format(&self) -> Option<String>;
+
     /// Waits for the next frame, undecoded; an error says why the device gave up.
-    fn grab(&mut self) -> Result<(), String>;
+    fn grab(&mut self) -> Result<(), DeviceError>;
 
     /// Decodes what was grabbed.
     fn retrieve(&mut self) -> Result<I, ImageProblem>;
@@ -34,7 +44,7 @@ pub(crate) trait Device<I> {
 /// Opens a device anew for each attempt; called on the thread that will read it.
 pub(crate) type Open<I> = dyn Fn() -> Result<Box<dyn Device<I>>, DeviceError> + Send + Sync;
 
-/// Why a device did not open.
+/// Why a device did not open, or gave up.
 #[derive(Debug)]
 pub(crate) enum DeviceError {
     /// It may be there the next time.

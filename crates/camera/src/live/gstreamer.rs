@@ -1,35 +1,35 @@
 //! A GStreamer pipeline.
 
 use magpie_perception::DepthImage;
-use opencv::videoio::{self, VideoCapture};
 
+use super::caps::{depth_decoder, images_decoder};
 use super::device::{Device, DeviceError, LiveDevice};
 use super::limits::LiveLimits;
-use super::opencv_device::{color_device, depth_device};
+use super::pipeline::Parsed;
 use super::redact::redact;
 use crate::errors::OpenError;
 use crate::images::Images;
 
-/// Any GStreamer pipeline that ends in an `appsink`: GigE Vision through `aravissrc`, RTSP.
+/// Any GStreamer pipeline that ends in an `appsink`: GigE Vision through `aravissrc`, the sources of
+/// makers, files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GStreamerConfig {
     pub pipeline: String,
 }
 
-const ADVICE: &str = "is it on the network, does no other program hold it, \
-    and does `gst-launch-1.0` run the pipeline?";
-
 impl GStreamerConfig {
-    /// Opens a pipeline whose caps are `GRAY16_LE`.
+    /// Opens a pipeline whose caps are 16-bit grey.
     pub(crate) fn open_depth(
         &self,
+        limits: &LiveLimits,
         unit_m: f64,
     ) -> Result<Box<dyn Device<DepthImage>>, DeviceError> {
-        depth_device(self.capture()?, ADVICE, unit_m)
+        self.parsed()?.start(limits, Box::new(move |caps| depth_decoder(caps, unit_m)))
     }
 
-    fn capture(&self) -> Result<VideoCapture, DeviceError> {
-        Ok(VideoCapture::from_file(&self.pipeline, videoio::CAP_GSTREAMER)?)
+    fn parsed(&self) -> Result<Parsed, DeviceError> {
+        Parsed::from_description(&self.pipeline)
+            .map_err(|problem| DeviceError::Misconfigured(problem.to_string()))
     }
 }
 
@@ -39,16 +39,18 @@ impl LiveDevice for GStreamerConfig {
     }
 
     fn check(&self) -> Result<(), OpenError> {
-        let pipeline = &self.pipeline;
-        let drops = ["drop=true", "drop=1"].iter().any(|setting| pipeline.contains(setting));
-        if pipeline.contains("appsink") && drops {
-            return Ok(());
+        match Parsed::from_description(&self.pipeline) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(OpenError::Pipeline { pipeline: redact(&self.pipeline), source }),
         }
-        Err(OpenError::Pipeline { pipeline: redact(pipeline) })
     }
 
-    fn open(&self, _: &LiveLimits) -> Result<Box<dyn Device<Images>>, DeviceError> {
-        color_device(self.capture()?, ADVICE)
+    fn open(&self, limits: &LiveLimits) -> Result<Box<dyn Device<Images>>, DeviceError> {
+        self.parsed()?.start(limits, Box::new(images_decoder))
+    }
+
+    fn offers(&self) -> Vec<String> {
+        Parsed::from_description(&self.pipeline).map(Parsed::offers).unwrap_or_default()
     }
 }
 
@@ -56,16 +58,32 @@ impl LiveDevice for GStreamerConfig {
 mod tests {
     use super::*;
 
-    fn check(pipeline: &str) -> Result<(), OpenError> {
-        GStreamerConfig { pipeline: pipeline.into() }.check()
+    fn check_refused(pipeline: &str, parts: &[&str]) {
+        let refused = GStreamerConfig { pipeline: pipeline.into() }.check().unwrap_err();
+        let message = crate::errors::chain(&refused);
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
     }
 
     #[test]
-    fn a_pipeline_must_end_in_a_sink_that_drops_old_frames() {
-        for pipeline in ["aravissrc ! videoconvert", "aravissrc ! appsink"] {
-            let message = check(pipeline).unwrap_err().to_string();
-            assert!(message.contains("appsink drop=true"), "{message}");
-        }
-        assert!(check("aravissrc ! appsink drop=true max-buffers=1").is_ok());
+    fn a_pipeline_ends_in_one_sink() {
+        check_refused("videotestsrc ! videoconvert", &["must end in one appsink", "0"]);
+        check_refused("appsink", &["must end in one appsink"]);
+        let two = "videotestsrc ! tee name=t t. ! queue ! appsink t. ! queue ! appsink";
+        check_refused(two, &["must end in one appsink", "2"]);
+        let config = GStreamerConfig { pipeline: "videotestsrc ! appsink".into() };
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn gstreamers_own_words_say_what_is_wrong_with_a_pipeline() {
+        check_refused("nosuchsrc ! appsink", &["no element \"nosuchsrc\"", "gst-inspect-1.0"]);
+        check_refused("videotestsrc colour=1 ! appsink", &["no property \"colour\""]);
+        check_refused("videotestsrc ! h264parse ! appsink", &["could not link", "h264parse0"]);
+        let unknown = "videotestsrc ! video/x-raw,format=NOPE ! appsink";
+        check_refused(unknown, &["can't handle caps", "format=(string)NOPE"]);
+        check_refused("videotestsrc ! ! appsink", &["syntax error"]);
+        check_refused("nosuchsrc location=rtsp://a:secret@h/x ! appsink", &["rtsp://***@h/x"]);
     }
 }

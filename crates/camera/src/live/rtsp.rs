@@ -1,18 +1,23 @@
-//! A network stream through FFmpeg.
+//! A network stream.
 
-use std::time::Duration;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer::{Caps, Element, ElementFactory};
+use gstreamer_app::AppSink;
 
-use opencv::core::Vector;
-use opencv::videoio::{self, VideoCapture};
-
+use super::caps::images_decoder;
 use super::device::{Device, DeviceError, LiveDevice};
 use super::limits::LiveLimits;
-use super::opencv_device::color_device;
+use super::pipeline::{Parsed, initialise};
 use super::redact::redact;
 use crate::errors::OpenError;
 use crate::images::Images;
 
-/// A network stream that FFmpeg reads.
+/// How long packets may wait for those before them.
+const JITTER_MS: u32 = 50;
+
+/// A network stream, most often RTSP with H.264 or H.265, decoded by whichever decoder GStreamer
+/// finds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RtspConfig {
     pub url: String,
@@ -30,21 +35,47 @@ impl LiveDevice for RtspConfig {
         }
     }
 
-    /// FFmpeg's time-outs are longer than ours: after a read time-out it hands out its last frame
-    /// once more, and by then this thread must have been abandoned.
     fn open(&self, limits: &LiveLimits) -> Result<Box<dyn Device<Images>>, DeviceError> {
-        let milliseconds = |time: Duration| {
-            i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1000)
+        initialise().map_err(|problem| DeviceError::Misconfigured(problem.to_string()))?;
+        let missing = |_| {
+            let why = "GStreamer's base plugins are not installed (gstreamer1.0-plugins-base)";
+            DeviceError::Misconfigured(why.to_owned())
         };
-        let settings = Vector::from_slice(&[
-            videoio::CAP_PROP_OPEN_TIMEOUT_MSEC,
-            milliseconds(limits.open_time_max),
-            videoio::CAP_PROP_READ_TIMEOUT_MSEC,
-            milliseconds(limits.frame_age_max),
-        ]);
-        let capture =
-            VideoCapture::from_file_with_params(&self.url, videoio::CAP_FFMPEG, &settings)?;
-        color_device(capture, "is it on the network, and are path and password right?")
+        let raw = Caps::builder("video/x-raw").any_features().build();
+        // Any memory, or decoders that know several are passed over. Sound, which many cameras send too, is left alone.
+        let source = ElementFactory::make("uridecodebin")
+            .property("uri", &self.url)
+            .property("caps", &raw)
+            .property("expose-all-streams", false)
+            .build()
+            .map_err(missing)?;
+        let sink = AppSink::builder().sync(false).caps(&raw).build();
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&source).expect("it is new");
+        pipeline.add(&sink).expect("it is new");
+        source.connect("source-setup", false, |values| {
+            prefer_tcp(&values[1].get::<Element>().expect("the signal carries the source"));
+            None
+        });
+        let sink_pad = sink.static_pad("sink").expect("every sink has one");
+        source.connect_pad_added(move |_, pad| {
+            if !sink_pad.is_linked() {
+                // What cannot be linked is told by the source.
+                let _ = pad.link(&sink_pad);
+            }
+        });
+        Parsed::new(pipeline, sink).start(limits, Box::new(images_decoder))
+    }
+}
+
+/// Lost packets of UDP tear pictures, and UDP gets through few networks. The newest frame is wanted,
+/// not a smooth film.
+fn prefer_tcp(source: &Element) {
+    if source.has_property("protocols") {
+        source.set_property_from_str("protocols", "tcp");
+    }
+    if source.has_property("latency") {
+        source.set_property("latency", JITTER_MS);
     }
 }
 

@@ -31,6 +31,8 @@ enum Act {
     Garbage,
     /// The stream breaks off.
     Die,
+    /// The stream is of a kind that nobody reads.
+    Undecodable,
     /// Blocks for good.
     Hang,
     /// A frame after a silence.
@@ -58,12 +60,19 @@ impl Device<Images> for Fake {
         None
     }
 
-    fn grab(&mut self) -> Result<(), String> {
+    fn pixel_format(&self) -> Option<String> {
+        Some("NV12".into())
+    }
+
+    fn grab(&mut self) -> Result<(), DeviceError> {
         self.now = self.acts[self.next.min(self.acts.len() - 1)];
         self.next += 1;
         match self.now {
             Act::Waiting => {}
-            Act::Die => return Err("cable out".into()),
+            Act::Die => return Err(DeviceError::Unavailable("cable out".into())),
+            Act::Undecodable => {
+                return Err(DeviceError::Misconfigured("H.264 is no picture".into()));
+            }
             Act::Hang => loop {
                 std::thread::park();
             },
@@ -190,6 +199,7 @@ fn frames_stream_with_rising_numbers_and_stamps() {
         last = frame;
     }
     assert!(bench.handle.progress() > 20);
+    assert_eq!(bench.handle.pixel_format().as_deref(), Some("NV12"));
     let CameraState::Streaming { fps, width_px: 8, height_px: 6 } = bench.handle.state() else {
         panic!("{:?}", bench.handle.state());
     };
@@ -359,6 +369,12 @@ fn a_camera_that_comes_back_with_another_size_is_a_fault() {
 fn a_camera_that_cannot_do_what_was_asked_is_a_fault() {
     let fault = LiveFault::Misconfigured("60 fps is too much".into());
     check_fault(vec![Opening::Misconfigured], fault);
+}
+
+#[test]
+fn a_camera_whose_pixels_nobody_reads_is_a_fault() {
+    let fault = LiveFault::Misconfigured("H.264 is no picture".into());
+    check_fault(vec![then(frames(3), Act::Undecodable)], fault);
 }
 
 #[test]

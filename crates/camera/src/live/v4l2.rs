@@ -9,6 +9,7 @@ use opencv::videoio::{self, VideoCapture, VideoWriter};
 use super::device::{Device, DeviceError, LiveDevice};
 use super::limits::LiveLimits;
 use super::opencv_device::{color_device, depth_device};
+use super::pipeline::source_offers;
 use crate::errors::OpenError;
 use crate::images::Images;
 
@@ -23,8 +24,6 @@ pub struct V4l2Config {
     /// Four letters, such as `MJPG` or `YUYV`.
     pub fourcc: Option<String>,
 }
-
-const ADVICE: &str = "is it a video device, and does no other program use it?";
 
 /// Who turns the driver's pixels into images.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl V4l2Config {
         &self,
         unit_m: f64,
     ) -> Result<Box<dyn Device<DepthImage>>, DeviceError> {
-        depth_device(self.capture(Conversion::Ours)?, ADVICE, unit_m)
+        depth_device(self.capture(Conversion::Ours)?, unit_m)
     }
 
     /// Sets what the configuration asks for and reads it back: drivers silently choose the next
@@ -63,7 +62,7 @@ impl V4l2Config {
         }
         let mut capture = VideoCapture::from_file(&*path, videoio::CAP_V4L2)?;
         if !capture.is_opened()? {
-            return Ok(capture);
+            return Err(DeviceError::Unavailable(self.why_not_opened()));
         }
         // One buffer, so that no old frame waits in the driver; some drivers insist on more.
         capture.set(videoio::CAP_PROP_BUFFERSIZE, 1.0)?;
@@ -73,7 +72,7 @@ impl V4l2Config {
         // The pixel format decides which sizes and rates exist, so it comes first.
         if let Some(code) = &self.fourcc {
             let asked = fourcc(code)?;
-            set(&mut capture, "fourcc", videoio::CAP_PROP_FOURCC, f64::from(asked), 0.0)?;
+            self.set(&mut capture, "fourcc", videoio::CAP_PROP_FOURCC, f64::from(asked), 0.0)?;
         }
         let sizes = [
             ("width_px", videoio::CAP_PROP_FRAME_WIDTH, self.width_px),
@@ -84,13 +83,49 @@ impl V4l2Config {
             asked.map_or(Ok(true), |asked| capture.set(property, f64::from(asked)))?;
         }
         for (name, property, asked) in sizes {
-            asked.map_or(Ok(()), |asked| set(&mut capture, name, property, asked.into(), 0.0))?;
+            asked.map_or(Ok(()), |asked| {
+                self.set(&mut capture, name, property, asked.into(), 0.0)
+            })?;
         }
         if let Some(asked) = self.fps {
             // Frame rates are fractions: 29.97 is what asking for 30 may mean.
-            set(&mut capture, "fps", videoio::CAP_PROP_FPS, asked, 0.01 * asked)?;
+            self.set(&mut capture, "fps", videoio::CAP_PROP_FPS, asked, 0.01 * asked)?;
         }
         Ok(capture)
+    }
+
+    /// OpenCV does not say why a camera did not open; GStreamer does.
+    fn why_not_opened(&self) -> String {
+        match offers(&self.device) {
+            Err(words) => format!("it could not be opened: {words}"),
+            Ok(_) => "OpenCV could not open it; does no other program use it?".to_owned(),
+        }
+    }
+
+    fn set(
+        &self,
+        capture: &mut VideoCapture,
+        name: &str,
+        property: i32,
+        asked: f64,
+        tolerance: f64,
+    ) -> Result<(), DeviceError> {
+        capture.set(property, asked)?;
+        let got = capture.get(property)?;
+        if (got - asked).abs() <= tolerance {
+            return Ok(());
+        }
+        let offers = self.offers();
+        let offers = if offers.is_empty() {
+            "`v4l2-ctl --list-formats-ext` shows what it can do".to_owned()
+        } else {
+            format!("it offers {}", offers.join("; "))
+        };
+        let reason = match name {
+            "fourcc" => format!("it was asked for another fourcc than it set; {offers}"),
+            _ => format!("it was asked for {name} = {asked} and set {got}; {offers}"),
+        };
+        Err(DeviceError::Misconfigured(reason))
     }
 }
 
@@ -116,27 +151,24 @@ impl LiveDevice for V4l2Config {
     }
 
     fn open(&self, _: &LiveLimits) -> Result<Box<dyn Device<Images>>, DeviceError> {
-        color_device(self.capture(Conversion::OpenCv)?, ADVICE)
+        color_device(self.capture(Conversion::OpenCv)?)
+    }
+
+    fn offers(&self) -> Vec<String> {
+        offers(&self.device).unwrap_or_default()
     }
 }
 
-fn set(
-    capture: &mut VideoCapture,
-    name: &str,
-    property: i32,
-    asked: f64,
-    tolerance: f64,
-) -> Result<(), DeviceError> {
-    capture.set(property, asked)?;
-    let got = capture.get(property)?;
-    if (got - asked).abs() <= tolerance {
-        return Ok(());
-    }
-    let reason = format!(
-        "it was asked for {name} = {asked} and set {got}; `v4l2-ctl --list-formats-ext` shows \
-         what it can do"
-    );
-    Err(DeviceError::Misconfigured(reason))
+/// What the device offers, as GStreamer lists it, in the names that GStreamer and the kernel have.
+fn offers(device: &Path) -> Result<Vec<String>, String> {
+    let offers = source_offers("v4l2src", device)?;
+    let named = |offer: String| match offer.split_once(": ") {
+        Some(("YUY2", sizes)) => format!("YUYV: {sizes}"),
+        Some(("JPEG", sizes)) => format!("MJPG: {sizes}"),
+        Some(("GRAY8", sizes)) => format!("GREY: {sizes}"),
+        _ => offer,
+    };
+    Ok(offers.into_iter().map(named).collect())
 }
 
 fn fourcc(code: &str) -> Result<i32, DeviceError> {

@@ -45,6 +45,11 @@ pub struct HandEyeFile {
     pub pairs: usize,
     pub leave_one_out_rms_mm: f64,
     pub leave_one_out_rms_deg: f64,
+    /// Standard deviations of the camera's position and direction, from leaving stops out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty_mm: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty_deg: Option<f64>,
     /// Identifies the camera_info that the pictures were read with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera_info_id: Option<String>,
@@ -76,6 +81,8 @@ impl HandEyeFile {
             pairs: 0,
             leave_one_out_rms_mm: 0.0,
             leave_one_out_rms_deg: 0.0,
+            uncertainty_mm: None,
+            uncertainty_deg: None,
             camera_info_id: None,
         };
         match setup {
@@ -92,7 +99,17 @@ impl HandEyeFile {
     }
 
     pub fn read(path: &Path) -> Result<HandEyeFile, CalibrationFileError> {
-        let file: HandEyeFile = parse(path, &read(path)?)?;
+        HandEyeFile::parse(path, &read(path)?)
+    }
+
+    /// Reads the text of a file; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<HandEyeFile, CalibrationFileError> {
+        if let Ok(serde_json::Value::Object(fields)) = serde_saphyr::from_str(text)
+            && let Some(message) = pose::of_easy_handeye(&fields)
+        {
+            return Err(CalibrationFileError::Parse { path: path.to_owned(), message });
+        }
+        let file: HandEyeFile = parse(path, text)?;
         file.place(path)?;
         Ok(file)
     }
@@ -246,7 +263,7 @@ impl BoardFile {
 }
 
 fn read(path: &Path) -> Result<String, CalibrationFileError> {
-    std::fs::read_to_string(path)
+    magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|source| CalibrationFileError::Read { path: path.to_owned(), source })
 }
 
@@ -264,8 +281,7 @@ fn parse<T: serde::de::DeserializeOwned>(
 fn isometry(rows: &[Row]) -> Result<Isometry3<f64>, String> {
     let numbers: Vec<f64> = rows.iter().flat_map(|row| row.0.iter().copied()).collect();
     let value = serde_json::json!(numbers);
-    let units = pose::Units { length_m: 1.0, angle_rad: 1.0 };
-    pose::read(&value, units, Path::new(".")).map(|raw| raw.pose)
+    pose::read(&value, pose::Units::SI, Path::new(".")).map(|raw| raw.pose)
 }
 
 /// Twelve hex digits that change with every number that the lens is computed with.

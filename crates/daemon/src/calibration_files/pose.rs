@@ -8,11 +8,13 @@
 //! | `{"R": [[3x3]], "t": [...]}`, also `rotation` and `translation` | rotation matrix |
 //! | `{"quaternion_xyzw": [...], "translation": [...]}`, or `quaternion_wxyz` | quaternion |
 //! | `{"position": {"x": ...}, "orientation": {"x": ..., "w": ...}}`, also `translation` and `rotation` | ROS's messages |
-//! | `[x, y, z, rx, ry, rz]` | translation, then rotation vector, as UR controllers have it |
+//! | `{"rpy": [...], "translation": [...]}`, `{"euler_ZYX": [...], ...}` | Euler angles of an order |
+//! | `[x, y, z, rx, ry, rz]` | translation, then rotation vector, as UR controllers have it; Euler angles if an order was given |
+//! | a file in YAML | Zivid's matrix, a matrix of OpenCV's FileStorage, or a pose or transform of ROS |
 
 use std::path::Path;
 
-use magpie_camera::calibrate::RawPose;
+use magpie_camera::calibrate::{EulerOrder, RawPose};
 use magpie_perception::nearest_rotation;
 use nalgebra::{Isometry3, Matrix3, Quaternion, UnitQuaternion, Vector3};
 use serde_json::{Map, Value};
@@ -22,6 +24,12 @@ use serde_json::{Map, Value};
 pub struct Units {
     pub length_m: f64,
     pub angle_rad: f64,
+    /// How three angles beside a translation turn; `None` for a rotation vector.
+    pub euler: Option<EulerOrder>,
+}
+
+impl Units {
+    pub const SI: Units = Units { length_m: 1.0, angle_rad: 1.0, euler: None };
 }
 
 /// Digits that a printed rotation matrix may lack.
@@ -39,7 +47,7 @@ pub fn read(value: &Value, units: Units, folder: &Path) -> Result<RawPose, Strin
 
 /// A text file with the numbers of a pose, or JSON.
 pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
-    let text = std::fs::read_to_string(path)
+    let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|error| format!("read the pose {}: {error}", path.display()))?;
     let within = |why: String| format!("pose {}: {why}", path.display());
     let lines = || without_mark(&text).lines().filter(|line| !is_comment(line));
@@ -48,8 +56,66 @@ pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
         Ok(value) if !value.is_number() && !value.is_string() => {
             read(&value, units, folder).map_err(within)
         }
+        // Numbers alone have no colon.
+        _ if lines().any(|line| line.contains(':')) => {
+            from_yaml(without_mark(&text), units).map_err(within)
+        }
         _ => from_text(without_mark(&text), units).map_err(within),
     }
+}
+
+/// A document of YAML. OpenCV begins with a directive that is none, and tags its matrices.
+fn from_yaml(text: &str, units: Units) -> Result<RawPose, String> {
+    let lines = text.lines().filter(|line| !line.starts_with('%'));
+    let lines = lines.skip_while(|line| line.trim() == "---" || line.trim().is_empty());
+    let document: Vec<&str> = lines.take_while(|line| line.trim_end() != "---").collect();
+    let yaml = document.join("\n").replace("!!opencv-matrix", "");
+    let value: Value = serde_saphyr::from_str(&yaml).map_err(|error| {
+        let why = error.to_string().lines().next().unwrap_or_default().to_owned();
+        format!("neither numbers nor JSON nor YAML: {why}")
+    })?;
+    let Value::Object(fields) = &value else { return Err("it holds no pose".into()) };
+    // Zivid's lengths are millimetres, whatever the rest is written in.
+    let zivid = Units { length_m: 0.001, ..units };
+    if let Some(data) = fields.get("FloatMatrix").and_then(|matrix| matrix.get("Data")) {
+        return from_matrix(&flatten(data)?, zivid);
+    }
+    if let Some(data) = fields.get("PoseState").and_then(|matrix| matrix.get("data")) {
+        return from_matrix(&flatten(data)?, zivid);
+    }
+    if let Some(calibration) = of_easy_handeye(fields) {
+        return Err(calibration);
+    }
+    // `PoseStamped` and `TransformStamped` of ROS.
+    if let Some(Value::Object(inner)) = fields.get("pose").or_else(|| fields.get("transform")) {
+        return from_object(inner, units);
+    }
+    let matrices: Vec<&Value> = fields.values().filter_map(|matrix| matrix.get("data")).collect();
+    match matrices[..] {
+        [data] => from_matrix(&flatten(data)?, units),
+        [] => from_object(fields, units),
+        _ => Err(format!("it holds {} matrices; one is a pose", matrices.len())),
+    }
+}
+
+/// Says what to do with the file that easy_handeye writes: a result, in a frame of its own.
+pub(super) fn of_easy_handeye(fields: &Map<String, Value>) -> Option<String> {
+    let text = |key: &str| {
+        let inner = fields.get("parameters").and_then(|inner| inner.get(key));
+        fields.get(key).or(inner).and_then(Value::as_str).unwrap_or("?").to_owned()
+    };
+    let has_pose = fields.contains_key("transformation") || fields.contains_key("transform");
+    (has_pose && text("tracking_base_frame") != "?").then(|| {
+        format!(
+            "it is a calibration of easy_handeye: where {} is, seen from {} or {}. If that is the \
+             camera's optical frame, write its transform as gripper_from_camera or base_from_camera \
+             into a file like calibration/hand_eye.yaml; else run `magpie calibrate hand-eye` on the \
+             arm's and the board's poses",
+            text("tracking_base_frame"),
+            text("robot_effector_frame"),
+            text("robot_base_frame")
+        )
+    })
 }
 
 /// Some editors begin a file with a byte order mark.
@@ -64,6 +130,8 @@ pub fn is_comment(line: &str) -> bool {
 fn from_text(text: &str, units: Units) -> Result<RawPose, String> {
     let mut numbers: Vec<f64> = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
+        // UR's controllers write `p[...]`.
+        let line = line.trim_start().strip_prefix("p[").unwrap_or(line);
         let words = line.split(|c: char| c.is_whitespace() || ",;[]()".contains(c));
         for word in words.filter(|word| !word.is_empty()) {
             let number = word.parse().ok().filter(|number: &f64| number.is_finite());
@@ -78,7 +146,15 @@ fn from_text(text: &str, units: Units) -> Result<RawPose, String> {
 
 fn from_numbers(numbers: &[f64], units: Units) -> Result<RawPose, String> {
     match *numbers {
-        [x, y, z, rx, ry, rz] => Ok(from_rotation_vector([x, y, z], [rx, ry, rz], units)),
+        [x, y, z, rx, ry, rz] => match units.euler {
+            Some(order) => Ok(from_euler([x, y, z], [rx, ry, rz], order, units)),
+            None => Ok(from_rotation_vector([x, y, z], [rx, ry, rz], units)),
+        },
+        [_, _, _, _, _, _, _, _] => Err(format!(
+            "8 numbers are a stamp, a place and a quaternion, as in ethz-asl's CSV and in trajectories \
+             of TUM; write \"translation\": [x, y, z] and \"quaternion_xyzw\": [qx, qy, qz, qw] \
+             instead ({ALTERNATIVES})"
+        )),
         [_, _, _, _, _, _, _] => Err(format!(
             "7 numbers do not say where the quaternion has its w; write {ALTERNATIVES} beside \
              \"translation\""
@@ -104,6 +180,9 @@ fn from_object(fields: &Map<String, Value>, units: Units) -> Result<RawPose, Str
     let place: [f64; 3] = numbers(&named(place, ["x", "y", "z"])?)?;
     if ["rotation_vector", "rvec"].contains(&key.as_str()) {
         return Ok(from_rotation_vector(place, numbers(rotation)?, units));
+    }
+    if let Some(order) = euler_order(key)? {
+        return Ok(from_euler(place, numbers(rotation)?, order, units));
     }
     let rotation = match (key.as_str(), rotation) {
         ("quaternion_xyzw", _) => from_quaternion(numbers(rotation)?)?,
@@ -135,6 +214,19 @@ fn from_object(fields: &Map<String, Value>, units: Units) -> Result<RawPose, Str
     };
     let place = Vector3::from(place) * units.length_m;
     Ok(Isometry3::from_parts(place.into(), rotation).into())
+}
+
+/// The order that the key of Euler angles names; `None` for other keys.
+fn euler_order(key: &str) -> Result<Option<EulerOrder>, String> {
+    match key.strip_prefix("euler_") {
+        Some(order) => order.parse().map(Some),
+        None if key == "rpy" => Ok(Some("xyz".parse().expect("roll, pitch, yaw"))),
+        None if ["euler", "euler_angles", "angles"].contains(&key) => Err(format!(
+            "{key:?} does not say in which order; write \"rpy\" for roll, pitch, yaw about fixed \
+             axes, or the order, such as \"euler_ZYX\""
+        )),
+        None => Ok(None),
+    }
 }
 
 /// ROS's `{"x": ..., "y": ...}` as a list; a list is left as it is.
@@ -172,6 +264,12 @@ fn from_rotation_vector(translation: [f64; 3], rotation: [f64; 3], units: Units)
         pose: Isometry3::new(translation, rotation_vector),
         rotation_vector: Some(rotation_vector),
     }
+}
+
+fn from_euler(place: [f64; 3], angles: [f64; 3], order: EulerOrder, units: Units) -> RawPose {
+    let rotation = order.rotation(&(Vector3::from(angles) * units.angle_rad));
+    let place = Vector3::from(place) * units.length_m;
+    Isometry3::from_parts(place.into(), rotation).into()
 }
 
 fn from_quaternion([x, y, z, w]: [f64; 4]) -> Result<UnitQuaternion<f64>, String> {
@@ -228,7 +326,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const METRES: Units = Units { length_m: 1.0, angle_rad: 1.0 };
+    const METRES: Units = Units::SI;
 
     fn check(value: Value, units: Units) {
         let pose = read(&value, units, Path::new(".")).unwrap().pose;
@@ -263,7 +361,7 @@ mod tests {
         check(json!({"R": matrix, "t": [[x], [y], [z]]}), METRES);
         check(json!({"rotation": matrix, "translation": [x, y, z]}), METRES);
         check(json!([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, z]]), METRES);
-        let units = Units { length_m: 1e-3, angle_rad: 1.0_f64.to_radians() };
+        let units = Units { length_m: 1e-3, angle_rad: 1.0_f64.to_radians(), euler: None };
         check(json!([100, -200, 300, 0, 0, 28.6479]), units);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pose.txt");
@@ -275,6 +373,58 @@ mod tests {
         check(json!(path), METRES);
         std::fs::write(&path, "# from the arm\n[0.1, -0.2, 0.3, 0, 0, 0.5]\n").unwrap();
         check(json!(path), METRES);
+    }
+
+    #[test]
+    fn euler_angles_are_read_in_the_order_that_was_given() {
+        let degrees = |order: &str| Units {
+            length_m: 1e-3,
+            angle_rad: 1.0_f64.to_radians(),
+            euler: Some(order.parse().unwrap()),
+        };
+        // Half a radian about z, in the third place or in the first.
+        check(json!([100, -200, 300, 0, 0, 28.6479]), degrees("xyz"));
+        check(json!([100, -200, 300, 28.6479, 0, 0]), degrees("ZYX"));
+        check(json!({"rpy": [0, 0, 0.5], "translation": [0.1, -0.2, 0.3]}), METRES);
+        check(json!({"euler_ZYX": [0.5, 0, 0], "translation": [0.1, -0.2, 0.3]}), METRES);
+        let why = "euler_ZYX";
+        check_refused(json!({"euler": [0, 0, 0.5], "translation": [0, 0, 0]}), why);
+        check_refused(json!({"euler_abc": [0, 0, 0.5], "translation": [0, 0, 0]}), "no order");
+    }
+
+    #[test]
+    fn pose_files_of_zivid_opencv_and_ros_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let check_file = |text: &str| {
+            std::fs::write(folder.path().join("pose.yaml"), text).unwrap();
+            let truth = Isometry3::new(Vector3::new(0.1, -0.2, 0.3), Vector3::new(0.0, 0.0, 0.5));
+            let pose = read(&json!("pose.yaml"), METRES, folder.path()).unwrap().pose;
+            assert!((pose.to_homogeneous() - truth.to_homogeneous()).norm() < 1e-3, "{pose}");
+        };
+        let rows =
+            "[0.8776, -0.4794, 0, 100], [0.4794, 0.8776, 0, -200], [0, 0, 1, 300], [0, 0, 0, 1]";
+        check_file(&format!(
+            "__version__:\n  serializer: 1\n  data: 1\nFloatMatrix:\n  Data: [{rows}]\n"
+        ));
+        let flat = rows.replace(['[', ']'], "");
+        let matrix =
+            format!("!!opencv-matrix\n   rows: 4\n   cols: 4\n   dt: d\n   data: [ {flat} ]\n");
+        check_file(&format!("%YAML:1.0\n---\nPoseState: {matrix}"));
+        let metres = matrix.replace("100", "0.1").replace("-200", "-0.2").replace("300", "0.3");
+        check_file(&format!("%YAML:1.0\n---\nT: {metres}"));
+        let place = "{x: 0.1, y: -0.2, z: 0.3}";
+        let turn = "{x: 0.0, y: 0.0, z: 0.247404, w: 0.968912}";
+        check_file(&format!(
+            "header:\n  frame_id: base\npose:\n  position: {place}\n  orientation: {turn}\n---\n"
+        ));
+        check_file(&format!("transform:\n  translation: {place}\n  rotation: {turn}\n"));
+        check_file("p[0.1, -0.2, 0.3, 0, 0, 0.5]\n".trim());
+        let easy = "parameters:\n  eye_on_hand: true\n  robot_effector_frame: tool0\n  \
+                    tracking_base_frame: camera_link\ntransformation: {qw: 1.0, x: 0.1}\n";
+        std::fs::write(folder.path().join("pose.yaml"), easy).unwrap();
+        let why = read(&json!("pose.yaml"), METRES, folder.path()).unwrap_err();
+        assert!(why.contains("easy_handeye: where camera_link is"), "{why}");
+        check_refused(json!([1.5, 0, 0, 0, 0, 0, 0, 1]), "ethz-asl");
     }
 
     #[test]

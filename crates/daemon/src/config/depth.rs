@@ -1,4 +1,4 @@
-//! `[depth]`: a depth camera beside the colour camera.
+//! `[depth]`: the unit of depth, and a depth camera beside the colour camera.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::checker::{Checker, ConfigError, shipped};
 use super::source::{GstreamerFile, Source, V4l2File};
+
+/// From a thousandth of a millimetre to a tenth of a metre.
+pub const UNIT_M: std::ops::RangeInclusive<f64> = 1e-6..=0.1;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +23,16 @@ pub(super) struct DepthFile {
     color_from_depth: Option<[[f64; 4]; 4]>,
 }
 
+/// The distance that one step of 16 bits stands for, in metres: of a depth stream, and of depth
+/// images in files.
+pub(super) fn unit_m(checker: &Checker<'_>, file: &DepthFile) -> Result<f64, ConfigError> {
+    let unit_m = shipped(file.unit_m);
+    if !UNIT_M.contains(&unit_m) {
+        checker.refuse("depth.unit_m", unit_m, "must lie between 0.000001 and 0.1 m")?;
+    }
+    Ok(unit_m)
+}
+
 /// `None` without a depth stream.
 pub(super) fn check(
     checker: &Checker<'_>,
@@ -27,10 +40,7 @@ pub(super) fn check(
     source: &Source,
     scene: Option<&Scene>,
 ) -> Result<Option<DepthConfig>, ConfigError> {
-    let unit_m = shipped(file.unit_m);
-    if !(1e-6..=0.1).contains(&unit_m) {
-        checker.refuse("depth.unit_m", unit_m, "must lie between 0.000001 and 0.1 m")?;
-    }
+    let unit_m = unit_m(checker, file)?;
     let pairing_max = checker.time("depth.pairing_ms_max", shipped(file.pairing_ms_max))?;
     let stream = match (&file.gstreamer, &file.v4l2) {
         (None, None) => {

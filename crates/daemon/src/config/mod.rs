@@ -38,6 +38,7 @@ use self::limits::AgeLimits;
 use crate::scheduling::Scheduling;
 
 pub use self::checker::ConfigError;
+pub use self::depth::UNIT_M;
 pub use self::drift::DriftConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
@@ -70,6 +71,8 @@ pub struct Config {
     pub recording: RecordingConfig,
     /// A depth stream beside the colour camera.
     pub depth: Option<DepthConfig>,
+    /// One step of 16-bit depth, in metres.
+    pub depth_unit_m: f64,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
     pub scheduling: Scheduling,
@@ -108,7 +111,11 @@ impl Config {
                     let scene = Table::from_iter([("camera_info".to_owned(), lens)]);
                     operator.insert("scene".to_owned(), toml::Value::Table(scene));
                 }
-                None => drop(operator.remove("depth")),
+                None => {
+                    if let Some(toml::Value::Table(depth)) = operator.get_mut("depth") {
+                        depth.retain(|key, _| key == "unit_m");
+                    }
+                }
             }
         })
     }
@@ -163,7 +170,7 @@ impl Config {
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
+    magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
@@ -213,7 +220,9 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         CellName::new(&shipped(file.cell)).map_err(|error| checker.unusable("cell", error))?;
     let base_frame_id = shipped(file.scene.base_frame_id.clone());
     let tool = tool::check(&checker, file.tool)?;
-    let source = source::check(&checker, file.source, camera::check(&checker, &file.camera)?)?;
+    let camera = camera::check(&checker, &file.camera)?;
+    let depth_unit_m = depth::unit_m(&checker, &file.depth)?;
+    let source = source::check(&checker, file.source, camera, depth_unit_m)?;
     let scene = scene::check(&checker, &file.scene, &source, tool.clone())?;
     let depth = depth::check(&checker, &file.depth, &source, scene.as_ref())?;
     let drift = drift::check(&checker, &file.drift, scene.as_ref())?;
@@ -235,6 +244,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         ages: limits::check(&checker, &file.limits)?,
         scene,
         depth,
+        depth_unit_m,
         drift,
         tool,
         base_frame_id,
@@ -269,6 +279,7 @@ fn check_on_arm(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use magpie_camera::{CameraConfig, FileSource};
     use nalgebra::{Point3, Vector3};
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -334,6 +345,16 @@ mod tests {
         check_refused("[tool]\ncups = []", &["tool.cups = 0", "one to eight"]);
         check_refused("[belt]\nvelocity_m_s = [300.0, 0.0, 0.0]", &["velocity_m_s", "millimetres"]);
         check_refused("[grasps]\ntilt_deg_max = 0.8", &["tilt_deg_max = 0.8", "degrees"]);
+    }
+
+    #[test]
+    fn the_unit_of_depth_is_that_of_depth_files_too() {
+        let folder = "[source.image_folder]\npath = \"color\"\ndepth_path = \"depth\"";
+        let config = parse(&format!("{folder}\n[depth]\nunit_m = 0.0002")).unwrap();
+        let Source::Camera(CameraConfig::Files(files)) = config.source else { panic!("no files") };
+        let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
+        assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
+        check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use magpie_inference::SessionOptions;
 use magpie_perception::Provider;
@@ -19,6 +20,8 @@ pub(super) struct ModelFile {
     threads: Option<usize>,
     spinning: Option<bool>,
     engine_cache: Option<PathBuf>,
+    load_s_max: Option<u64>,
+    engine_build_s_max: Option<u64>,
 }
 
 /// `[model]`, checked.
@@ -51,7 +54,11 @@ fn session_options(checker: &Checker<'_>, file: &ModelFile) -> Result<SessionOpt
     if providers.is_empty() {
         checker.refuse("model.providers", "[]", "must name at least one, for example \"cpu\"")?;
     }
+    let builds_engine = providers.contains(&Provider::TensorRt);
+    let load_max = seconds(checker, "model.load_s_max", file.load_s_max)?;
+    let engine_build_max = seconds(checker, "model.engine_build_s_max", file.engine_build_s_max)?;
     Ok(SessionOptions {
+        load_max: if builds_engine { load_max + engine_build_max } else { load_max },
         providers,
         allow_fallback: shipped(file.allow_fallback),
         threads: NonZeroUsize::new(shipped(file.threads)),
@@ -59,4 +66,15 @@ fn session_options(checker: &Checker<'_>, file: &ModelFile) -> Result<SessionOpt
         engine_cache: file.engine_cache.as_ref().map(|path| checker.resolve(path)),
         ..SessionOptions::default()
     })
+}
+
+fn seconds(
+    checker: &Checker<'_>,
+    key: &'static str,
+    value: Option<u64>,
+) -> Result<Duration, ConfigError> {
+    match shipped(value) {
+        seconds @ 1..=86_400 => Ok(Duration::from_secs(seconds)),
+        other => checker.refuse(key, other, "must lie between 1 and 86400 s"),
+    }
 }

@@ -92,11 +92,12 @@ pub enum Source {
     Recording { path: PathBuf, looped: bool },
 }
 
-/// `limits`: of a live camera.
+/// `limits`: of a live camera. `depth_unit_m`: of depth images in files.
 pub(super) fn check(
     checker: &Checker<'_>,
     file: SourceFile,
     limits: LiveLimits,
+    depth_unit_m: f64,
 ) -> Result<Source, ConfigError> {
     let live = |source| Source::Camera(CameraConfig::Live(LiveConfig { source, limits }));
     let files = |source, looped| {
@@ -115,6 +116,7 @@ pub(super) fn check(
         let source = FileSource::ImageFolder(ImageFolderConfig {
             path: checker.resolve(&folder.path),
             depth_path: folder.depth_path.map(|path| checker.resolve(&path)),
+            depth_unit_m,
             frame_interval: checker.time("source.image_folder.frame_interval_ms", interval_ms)?,
         });
         sources.push(files(source, folder.r#loop));

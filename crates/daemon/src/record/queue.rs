@@ -11,8 +11,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
-use magpie_perception::{Frame, FrameReport, StampNs};
+use magpie_perception::{Clock, Frame, FrameReport, StampNs};
 use magpie_recording::{RecordingError, RecordingInfo};
 use magpie_wire::{self as wire, Identities, Reason};
 
@@ -37,13 +38,15 @@ pub struct Origin {
 /// An item of the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
-    Status { stamp: StampNs, status: Box<wire::Status> },
+    Status { status: Box<wire::Status>, sent: StampNs, unix_ahead_ns: i64 },
 }
 
 pub(super) struct FrameItem {
     pub(super) frame: Frame,
     pub(super) report: FrameReport,
     pub(super) handed_over: StampNs,
+    /// How far Unix time, which is written down, was ahead of the stamps here.
+    pub(super) unix_ahead_ns: i64,
     pub(super) state: wire::State,
     /// Frames that found the queue full since the last one that did not.
     pub(super) missed_before: u64,
@@ -70,6 +73,7 @@ pub(super) struct Shared {
 pub(super) enum End {
     /// The file has what was asked for.
     Full,
+    /// A ring goes on when it can.
     Failed(String),
 }
 
@@ -79,14 +83,29 @@ impl Shared {
     }
 
     /// Ends the recording with this error, and logs it once. `ends_run`: the run is for the sake of
-    /// this recording and ends with it.
-    pub(super) fn fail(&self, error: RecordingError, ends_run: bool) {
+    /// this recording and ends with it; another goes on with it by itself.
+    pub(super) fn fail(&self, error: RecordingError, clock: &dyn Clock, ends_run: bool) {
         let why = one_line(&error.into());
-        // A run that ends with its recording will log why.
-        if !ends_run {
-            tracing::error!("{}", Reason::RecordingStopped { why: why.clone() });
+        if ends_run {
+            // A run that ends with its recording will log why.
+            return self.set_end(End::Failed(why));
         }
+        let at = UNIX_EPOCH + Duration::from_nanos(clock.now().unix_ns(clock.unix_ahead_ns()));
+        let at = humantime::format_rfc3339_seconds(at);
+        let why = format!("{why}; since {at}, and goes on by itself as soon as it can");
+        tracing::error!("{}", Reason::RecordingStopped { why: why.clone() });
         self.set_end(End::Failed(why));
+    }
+
+    /// The recording goes on.
+    pub(super) fn resume(&self) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Counts frames that are in no file, and of which no file says so yet.
+    pub(super) fn note_lost(&self, frames: u64) {
+        self.frames_missed.fetch_add(frames, Ordering::Relaxed);
+        self.frames_unnoted.fetch_add(frames, Ordering::Relaxed);
     }
 
     pub(super) fn set_end(&self, end: End) {
@@ -108,8 +127,7 @@ impl Shared {
     }
 
     pub(super) fn note_missed(&self, now: StampNs) {
-        self.frames_missed.fetch_add(1, Ordering::Relaxed);
-        self.frames_unnoted.fetch_add(1, Ordering::Relaxed);
+        self.note_lost(1);
         self.missed_stamp_ns.store(now.0, Ordering::Relaxed);
     }
 }

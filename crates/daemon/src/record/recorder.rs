@@ -13,7 +13,7 @@ use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, REASON_SHOWN_NS, Shared};
 use super::tap::Tap;
-use super::writer::{FileOutput, Output, Writer};
+use super::writer::{FileOutput, Output, TOO_SLOW, Target, Writer};
 use crate::config::{RecordingConfig, RecordingTarget, RingConfig};
 use crate::failure::Failure;
 
@@ -44,8 +44,7 @@ impl RecordedStatus {
 pub struct Recorder {
     sender: SyncSender<Item>,
     shared: Arc<Shared>,
-    /// `None` if there was no folder to write to from the start.
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
     clock: SharedClock,
     /// The last status that went into the recording.
     recorded_status: Option<RecordedStatus>,
@@ -64,36 +63,44 @@ impl Recorder {
         let Some(target) = &config.target else { return Ok(None) };
         let options = WriteOptions { color: config.color, ..WriteOptions::default() };
         let shared = Arc::new(Shared::default());
-        let (output, keep_on_degraded, keep_on_score_below) = match target {
+        let (target, output, keep_on_degraded, keep_on_score_below) = match target {
             RecordingTarget::File { path, limits } => {
                 let free_bytes_min = config.free_bytes_min;
                 let output = FileOutput::create(path, &origin, options, *limits, free_bytes_min);
-                (Some(Output::File(Box::new(output.map_err(Failure::config)?))), false, None)
+                let output = Output::File(Box::new(output.map_err(Failure::config)?));
+                (Target::File, Some(output), false, None)
             }
             RecordingTarget::Ring { folder, ring } => {
-                let opened = open_ring(folder, ring, config.free_bytes_min, &origin, options);
+                let (folder, ring) = (folder.clone(), *ring);
+                let free_bytes_min = config.free_bytes_min;
+                let open = move |origin: &Origin| {
+                    open_ring(&folder, &ring, free_bytes_min, origin, options)
+                };
                 // A full disk is no reason to keep the arm from working.
-                let output = opened.map_err(|error| shared.fail(error, false)).ok();
-                let output = output.map(|ring| Output::Ring(Box::new(ring)));
-                (output, ring.keep_on_degraded, ring.keep_on_score_below)
+                let output =
+                    open(&origin).map_err(|error| shared.fail(error, clock.as_ref(), false));
+                let output = output.ok().map(|ring| Output::Ring(Box::new(ring)));
+                let (keep, below) = (ring.keep_on_degraded, ring.keep_on_score_below);
+                (Target::Ring(Box::new(open)), output, keep, below)
             }
         };
         let (sender, receiver) = sync_channel(QUEUE_FRAMES_MAX);
-        let ends_run = matches!(target, RecordingTarget::File { .. });
-        let writer = output.map(|output| Writer {
+        let ends_run = matches!(target, Target::File);
+        let writer = Writer {
             origin,
+            target,
             output,
             keep_on_score_below,
             shared: Arc::clone(&shared),
-            ends_run,
-            taken: 0,
+            clock: Arc::clone(clock),
+            missing: 0,
+            missing_because: TOO_SLOW,
             newest: StampNs(0),
-        });
-        let start = |writer: Writer| {
-            let thread = std::thread::Builder::new().name("magpie-record".into());
-            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")
+            unix_ahead_ns: clock.unix_ahead_ns(),
         };
-        let thread = writer.map(start).transpose()?;
+        let thread = std::thread::Builder::new().name("magpie-record".into());
+        let thread =
+            thread.spawn(move || writer.run(receiver)).context("start the recording's thread")?;
         Ok(Some(Recorder {
             sender,
             shared,
@@ -149,7 +156,9 @@ impl Recorder {
         if self.keep_on_degraded && now.has_new_reason(self.recorded_status.as_ref()) {
             self.keep();
         }
-        let item = Item::Status { stamp: StampNs(status.sent_ns), status: Box::new(status) };
+        let unix_ahead_ns = self.clock.unix_ahead_ns();
+        let sent = StampNs::from_unix_ns(status.sent_ns, unix_ahead_ns);
+        let item = Item::Status { status: Box::new(status), sent, unix_ahead_ns };
         // A status that finds the queue full comes again a tenth of a second later.
         if self.shared.send(&self.sender, item).is_ok() {
             self.recorded_status = Some(now);
@@ -160,7 +169,7 @@ impl Recorder {
     pub fn finish(self) -> Result<(), Failure> {
         let Recorder { sender, shared, thread, ends_run, .. } = self;
         drop(sender);
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        if thread.join().is_err() {
             return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
         }
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -205,12 +214,13 @@ mod tests {
     use crate::config::{Config, FileLimits};
     use magpie_network::SystemClock;
     use magpie_perception::{
-        BboxPx, BgrImage, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
+        BboxPx, BgrImage, Clock, CountersSnapshot, Frame, FrameReport, FrameSource, Instance, Mask,
         Package, Packages, Provider, ReferenceFrame, StageLatencies, StampSource,
     };
     use magpie_recording::{FrameReader, MessageReader, Playback, RecordingInfo};
     use magpie_wire::Identities;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicI64;
     use std::time::Duration;
 
     const FRAMES: u64 = 200;
@@ -426,6 +436,73 @@ mod tests {
         assert!((1..=3).contains(&reader.losses().frames_unrecorded), "{}", reader.losses());
     }
 
+    /// Set as a test wants.
+    #[derive(Default)]
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> StampNs {
+            StampNs(1_700_000_000_000_000_000)
+        }
+
+        fn unix_ahead_ns(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// The stamps of recorded frames and results, file by file, after the clock was set in between.
+    fn recorded_while_the_clock_is_set(config: &RecordingConfig, folder: &Path) -> Vec<Vec<u64>> {
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        let set = Arc::new(SetClock::default());
+        let clock: SharedClock = set.clone();
+        let recorder = Recorder::start(config, origin(), &clock).unwrap().unwrap();
+        let mut tap = recorder.tap();
+        for (sequence, ahead_ns) in [(0, 0), (1, -HOUR_NS), (2, -HOUR_NS), (3, HOUR_NS)] {
+            set.0.store(ahead_ns, Ordering::Relaxed);
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        drop(tap);
+        recorder.finish().unwrap();
+        // The ring's number stands behind the time.
+        let mut paths = recordings(folder);
+        paths.sort_by_key(|path| path.to_string_lossy().rsplit('-').next().map(str::to_owned));
+        let stamps = |path: &PathBuf| {
+            let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+            let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
+            let stamps: Vec<u64> = frames.map(|frame| frame.stamp.0).collect();
+            let mut reader = MessageReader::packages(path).unwrap();
+            let results = std::iter::from_fn(|| reader.next_message().unwrap());
+            let told: Vec<u64> = results.map(|result| result.message.stamp_ns).collect();
+            assert_eq!(told, stamps, "frames and results of one file are on one time");
+            stamps
+        };
+        paths.iter().map(stamps).collect()
+    }
+
+    #[test]
+    fn where_the_clock_is_set_a_ring_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = format!("[recording]\nfolder = {:?}", folder.path());
+        let config = Config::parse(Path::new("/magpie.toml"), &toml).unwrap().recording;
+        let stamp = |sequence| frame_and_report(sequence).0.stamp.0;
+        let hour = 3_600_000_000_000;
+        assert_eq!(
+            recorded_while_the_clock_is_set(&config, folder.path()),
+            [vec![stamp(0)], vec![stamp(1) - hour, stamp(2) - hour], vec![stamp(3) + hour]]
+        );
+    }
+
+    #[test]
+    fn a_recording_in_one_file_goes_on_on_the_time_that_it_began_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse(Path::new("/magpie.toml"), "").unwrap().recording;
+        let config = config.into_file(&folder.path().join("one.mcap"), FileLimits::default());
+        let stamps: Vec<u64> =
+            (0..4).map(|sequence| frame_and_report(sequence).0.stamp.0).collect();
+        assert_eq!(recorded_while_the_clock_is_set(&config, folder.path()), [stamps]);
+    }
+
     #[test]
     fn a_queue_without_room_costs_no_copy() {
         let folder = tempfile::tempdir().unwrap();
@@ -476,5 +553,46 @@ mod tests {
         drop(tap);
         recorder.finish().unwrap();
         assert_eq!(recordings(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_ring_goes_on_by_itself_and_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ring, aside] = ["ring", "aside"].map(|name| folder.path().join(name));
+        let recorder = start(&format!("[recording]\nfolder = {ring:?}"));
+        let mut tap = recorder.tap();
+        let mut offered = 0;
+        let mut offer_until = |is_there: &dyn Fn() -> bool| {
+            for _ in 0..3000 {
+                let (frame, report) = frame_and_report(offered);
+                tap.offer(&frame, &report, wire::State::Ok);
+                offered += 1;
+                std::thread::sleep(Duration::from_millis(10));
+                if is_there() {
+                    return;
+                }
+            }
+            panic!("not within half a minute: {:?}", recorder.reason());
+        };
+        offer_until(&|| recorder.shared.frames.load(Ordering::Relaxed) > 0);
+        std::fs::rename(&ring, &aside).unwrap();
+        std::fs::write(&ring, "in the way").unwrap();
+        let stopped = || matches!(recorder.reason(), Some(Reason::RecordingStopped { .. }));
+        offer_until(&stopped);
+        let told = recorder.reason().unwrap().to_string();
+        assert!(told.contains("goes on by itself"), "{told}");
+        std::fs::remove_file(&ring).unwrap();
+        offer_until(&|| !stopped());
+        let before = recorder.shared.frames.load(Ordering::Relaxed);
+        offer_until(&|| recorder.shared.frames.load(Ordering::Relaxed) > before);
+        drop(tap);
+        recorder.finish().unwrap();
+        let mut seen = 0;
+        for path in recordings(&ring).iter().chain(&recordings(&aside)) {
+            let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+            seen += std::iter::from_fn(|| reader.next_frame().unwrap()).count() as u64;
+            seen += reader.losses().frames_unrecorded;
+        }
+        assert_eq!(seen, offered, "recorded, or written down as missing");
     }
 }

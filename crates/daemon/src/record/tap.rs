@@ -8,7 +8,7 @@ use magpie_perception::{Frame, FrameReport, PublishError, Publisher, SharedClock
 use magpie_transport::StatusHandle;
 use magpie_wire as wire;
 
-use super::queue::{FrameItem, Item, QUEUE_FRAMES_MAX, Shared};
+use super::queue::{End, FrameItem, Item, QUEUE_FRAMES_MAX, Shared};
 
 /// Takes frames from the loop for the recording's thread.
 pub struct Tap {
@@ -26,8 +26,13 @@ impl Tap {
 
     /// Returns at once: copies the frame, or counts it.
     pub(super) fn offer(&mut self, frame: &Frame, report: &FrameReport, state: wire::State) {
-        if self.shared.end().is_some() {
-            return;
+        match self.shared.end() {
+            None => {}
+            Some(End::Full) => return,
+            Some(End::Failed(_)) => {
+                self.missed += 1;
+                return self.shared.note_lost(1);
+            }
         }
         // Copying megabytes for nothing would cost the most when there is the least to spare.
         if self.shared.queued.load(Ordering::Relaxed) >= QUEUE_FRAMES_MAX {
@@ -38,6 +43,7 @@ impl Tap {
             frame: frame.clone(),
             report: report.clone(),
             handed_over: self.clock.now(),
+            unix_ahead_ns: self.clock.unix_ahead_ns(),
             state,
             missed_before: self.missed,
         };

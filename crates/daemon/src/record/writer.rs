@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use magpie_perception::StampNs;
+use magpie_perception::{SharedClock, StampNs};
 use magpie_recording::{
     FrameWriter, RecordingError, Results, Ring, StoredFile, WriteOptions, check_free_bytes,
 };
@@ -19,16 +19,35 @@ use crate::config::FileLimits;
 const NICENESS: i32 = 5;
 
 /// Takes items from the queue and writes them, in the recording's thread.
+///
+/// ```text
+///  writing ------- error -------> stopped -- a run for the sake of the recording --> ended
+///     ^                             |
+///     +---- a file can be written --+  tried again every RETRY_PERIOD
+/// ```
 pub(super) struct Writer {
     pub(super) origin: Origin,
-    pub(super) output: Output,
+    pub(super) target: Target,
+    /// `None` until there is something to write to; after an error, what could not be written.
+    pub(super) output: Option<Output>,
     pub(super) keep_on_score_below: Option<f32>,
     pub(super) shared: Arc<Shared>,
-    /// The run is for the sake of this recording and ends with it.
-    pub(super) ends_run: bool,
-    /// Frames taken from the queue, and the stamp of the last one.
-    pub(super) taken: u64,
+    pub(super) clock: SharedClock,
+    /// Frames that are missing before the next one, and that no file mentions yet.
+    pub(super) missing: u64,
+    /// Why they are missing.
+    pub(super) missing_because: &'static str,
+    /// The stamp of the last frame that was taken from the queue.
     pub(super) newest: StampNs,
+    /// How far Unix time is ahead of the stamps that come, in the file that is written.
+    pub(super) unix_ahead_ns: i64,
+}
+
+/// What is written to, and how it is opened anew after an error.
+pub(super) enum Target {
+    /// One file, with which the run ends.
+    File,
+    Ring(Box<dyn Fn(&Origin) -> Result<Ring, RecordingError> + Send>),
 }
 
 /// The file, or the ring of files, that is written.
@@ -41,18 +60,16 @@ impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
         be_nice();
         let _guard = PanicGuard(Arc::clone(&self.shared));
-        let outcome = match self.write_all(&receiver) {
-            Ok(end) => self.output.finish().map(|()| end),
-            Err(error) => {
-                self.shared.fail(error, self.ends_run);
-                // Nothing more is sent from here on, and the broken file can still be read.
+        loop {
+            if self.output.is_some() {
+                match self.write_all(&receiver) {
+                    Ok(end) => return self.finish(end),
+                    Err(error) => self.fail(error),
+                }
+            }
+            if !self.wait_until_writable(&receiver) {
                 return self.note_end(&receiver);
             }
-        };
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(end)) => self.shared.set_end(end),
-            Err(error) => self.shared.fail(error, self.ends_run),
         }
     }
 
@@ -63,27 +80,34 @@ impl Writer {
             let item = match receiver.recv_timeout(QUIET) {
                 Ok(item) => item,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.output.flush()?;
+                    self.output().flush()?;
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
             match item {
-                Item::Frame(item) => {
-                    (self.newest, now) = (item.frame.stamp, item.handed_over);
-                    self.taken += 1;
-                    self.write_frame(&item)?;
+                Item::Frame(mut item) => {
+                    self.missing += item.missed_before;
+                    now = item.handed_over;
+                    if let Err(error) = self.write_frame(&mut item) {
+                        self.lose(1);
+                        return Err(error);
+                    }
                     self.shared.frames.fetch_add(1, Ordering::Relaxed);
                 }
-                Item::Status { stamp, status } => {
-                    now = stamp;
-                    self.output.writer(stamp)?.write_status(stamp, &status)?;
+                Item::Status { mut status, sent, unix_ahead_ns } => {
+                    self.follow(unix_ahead_ns)?;
+                    now = sent;
+                    let stamp = self.written(sent);
+                    status.sent_ns = stamp.0;
+                    self.output().writer(stamp)?.write_status(stamp, &status)?;
                 }
             }
             // The item is written first, so that what is kept shows why it is kept.
             self.keep_if_wanted(now)?;
-            if self.output.is_full(now) {
+            let written_now = self.written(now);
+            if self.output().is_full(written_now) {
                 return Ok(Some(End::Full));
             }
         }
@@ -92,18 +116,107 @@ impl Writer {
         Ok(None)
     }
 
-    fn write_frame(&mut self, item: &FrameItem) -> Result<(), RecordingError> {
-        let FrameItem { frame, report, .. } = item;
+    fn output(&mut self) -> &mut Output {
+        self.output.as_mut().expect("only what has an output is written")
+    }
+
+    fn finish(self, end: Option<End>) {
+        let finished = self.output.map_or(Ok(()), Output::finish);
+        match (finished, end) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(end)) => self.shared.set_end(end),
+            (Err(error), _) => {
+                self.shared.fail(error, self.clock.as_ref(), matches!(self.target, Target::File));
+            }
+        }
+    }
+
+    fn fail(&mut self, error: RecordingError) {
+        self.missing_because = BROKEN;
+        self.shared.fail(error, self.clock.as_ref(), matches!(self.target, Target::File));
+    }
+
+    /// Frames that were taken from the queue and are in no file.
+    fn lose(&mut self, frames: u64) {
+        self.missing += frames;
+        self.shared.note_lost(frames);
+    }
+
+    /// Takes and counts what comes, until the ring can be written again. `false`: every sender is gone,
+    /// or the run ends with this recording.
+    fn wait_until_writable(&mut self, receiver: &Receiver<Item>) -> bool {
+        let stopped = self.clock.now();
+        let mut tried = stopped;
+        loop {
+            let Target::Ring(open) = &self.target else { return false };
+            if self.clock.now().since_ns(tried) >= RETRY_PERIOD_NS {
+                tried = self.clock.now();
+                let opened = open(&self.origin);
+                match opened.and_then(|ring| ring.check_writable().map(|()| ring)) {
+                    Ok(ring) => {
+                        self.output = Some(Output::Ring(Box::new(ring)));
+                        self.shared.resume();
+                        let stopped_s = tried.since_ns(stopped) / 1_000_000_000;
+                        let frames = self.shared.frames_unnoted.load(Ordering::Relaxed);
+                        tracing::info!(frames_missing = frames, stopped_s, "recording goes on");
+                        return true;
+                    }
+                    Err(error) => tracing::debug!(%error, "try to go on with the recording"),
+                }
+            }
+            match receiver.recv_timeout(QUIET) {
+                Ok(item) => {
+                    self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                    self.lose_item(&item);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn lose_item(&mut self, item: &Item) {
+        if let Item::Frame(item) = item {
+            self.newest = self.written(item.frame.stamp);
+            // Those are counted already.
+            self.missing += item.missed_before;
+            self.lose(1);
+        }
+    }
+
+    /// A file has one time: where the clock was set, a ring goes on in a new file, and a recording
+    /// in one file on the time that it began with.
+    fn follow(&mut self, unix_ahead_ns: i64) -> Result<(), RecordingError> {
+        if self.unix_ahead_ns != unix_ahead_ns && self.output().cut()? {
+            self.unix_ahead_ns = unix_ahead_ns;
+        }
+        Ok(())
+    }
+
+    fn written(&self, stamp: StampNs) -> StampNs {
+        StampNs(stamp.unix_ns(self.unix_ahead_ns))
+    }
+
+    fn write_frame(&mut self, item: &mut FrameItem) -> Result<(), RecordingError> {
+        self.follow(item.unix_ahead_ns)?;
+        item.frame.stamp = self.written(item.frame.stamp);
+        self.newest = item.frame.stamp;
+        let FrameItem { frame, report, .. } = &*item;
         let message = self.to_wire(item);
         let results = Results {
             message: &message,
             packages: &report.packages,
             class_names: &self.origin.identities.class_names,
         };
-        let writer = self.output.writer(frame.stamp)?;
-        if item.missed_before > 0 {
-            writer.note_gap(frame.stamp, item.missed_before, TOO_SLOW)?;
-            self.shared.frames_unnoted.fetch_sub(item.missed_before, Ordering::Relaxed);
+        let writer = self
+            .output
+            .as_mut()
+            .expect("only what has an output is written")
+            .writer(frame.stamp)?;
+        if self.missing > 0 {
+            writer.note_gap(frame.stamp, self.missing, self.missing_because)?;
+            self.shared.frames_unnoted.fetch_sub(self.missing, Ordering::Relaxed);
+            (self.missing, self.missing_because) = (0, TOO_SLOW);
         }
         writer.write_processed(frame, &results)?;
         let low = self.keep_on_score_below.is_some_and(|least| {
@@ -122,6 +235,7 @@ impl Writer {
             instance_id: &self.origin.instance_id,
             publication: item.report.counters.results_published,
             published: item.handed_over,
+            unix_ahead_ns: self.unix_ahead_ns,
             state: item.state,
             results_superseded: 0,
         };
@@ -134,17 +248,19 @@ impl Writer {
         if rest == 0 || self.newest == StampNs(0) {
             return Ok(());
         }
-        self.output.writer(self.newest)?.note_gap(self.newest, rest, TOO_SLOW)
+        let (newest, because) = (self.newest, self.missing_because);
+        self.output().writer(newest)?.note_gap(newest, rest, because)
     }
 
-    /// Writes down what an error cost: the frame that met it, those in the queue, and those that did
-    /// not get there. Where that cannot be written either, the file is not closed, which says as much.
+    /// Writes down what an error cost, where no later file can say it. Where it cannot be written
+    /// either, the file is not closed, which says as much.
     fn note_end(&mut self, receiver: &Receiver<Item>) {
-        let queued =
-            receiver.try_iter().filter(|item| matches!(item, Item::Frame(_))).count() as u64;
-        let in_hand = self.taken - self.shared.frames.load(Ordering::Relaxed);
-        let missing = in_hand + queued + self.shared.frames_unnoted.load(Ordering::Relaxed);
-        let Some(writer) = self.output.current().filter(|_| missing > 0) else { return };
+        for item in receiver.try_iter() {
+            self.lose_item(&item);
+        }
+        let missing = self.shared.frames_unnoted.load(Ordering::Relaxed);
+        let writer = self.output.as_mut().and_then(Output::current).filter(|_| missing > 0);
+        let Some(writer) = writer else { return };
         let noted = writer.note_gap(self.newest, missing, BROKEN).and_then(|()| writer.flush());
         if let Err(error) = noted {
             tracing::debug!(%error, missing, "write down what is missing");
@@ -152,7 +268,7 @@ impl Writer {
     }
 
     fn keep_if_wanted(&mut self, now: StampNs) -> Result<(), RecordingError> {
-        let Output::Ring(ring) = &mut self.output else { return Ok(()) };
+        let Some(Output::Ring(ring)) = &mut self.output else { return Ok(()) };
         if !self.shared.keep_wanted.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
@@ -172,8 +288,10 @@ impl Writer {
 
 /// Everything is flushed to the disk after so long without anything to write.
 const QUIET: Duration = Duration::from_millis(500);
-const TOO_SLOW: &str = "they came faster than they could be written";
-const BROKEN: &str = "the recording ended with an error";
+/// A ring that could not be written is tried again so often.
+const RETRY_PERIOD_NS: u64 = 2_000_000_000;
+pub(super) const TOO_SLOW: &str = "they came faster than they could be written";
+const BROKEN: &str = "the recording stopped with an error";
 
 impl Output {
     fn writer(&mut self, stamp: StampNs) -> Result<&mut FrameWriter, RecordingError> {
@@ -202,6 +320,14 @@ impl Output {
         match self {
             Output::File(file) => file.writer.flush(),
             Output::Ring(ring) => ring.flush(),
+        }
+    }
+
+    /// Ends the file, so that the next item begins another one. `false`: there is only one.
+    fn cut(&mut self) -> Result<bool, RecordingError> {
+        match self {
+            Output::File(_) => Ok(false),
+            Output::Ring(ring) => ring.cut().map(|()| true),
         }
     }
 

@@ -109,17 +109,45 @@ def end_to_end(*, names_the_class):
     return with_metadata(nodes, image, outputs, constants)
 
 
+def endless_addend():
+    """Nodes that make `addend` by a loop whose condition, taken from the picture, always holds."""
+    scalar = lambda name, kind: helper.make_tensor_value_info(name, kind, [])
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes_on_in"], ["goes_on_out"]),
+            helper.make_node("Identity", ["sum_in"], ["sum_out"]),
+        ],
+        "endless",
+        [
+            scalar("round", TensorProto.INT64),
+            scalar("goes_on_in", TensorProto.BOOL),
+            scalar("sum_in", TensorProto.FLOAT),
+        ],
+        [scalar("goes_on_out", TensorProto.BOOL), scalar("sum_out", TensorProto.FLOAT)],
+    )
+    return [
+        helper.make_node("ReduceMax", ["rgb"], ["brightest"], keepdims=0),
+        helper.make_node("GreaterOrEqual", ["brightest", "zero"], ["goes_on"]),
+        helper.make_node("Loop", ["", "goes_on", "zero"], ["addend"], body=body),
+    ], numpy_helper.from_array(np.float32(0.0), "zero")
+
+
 def tiny(
     make_input, *, prototypes_first=False, anchors_declared=ANCHORS, addend=0.0,
-    element_type=TensorProto.FLOAT,
+    element_type=TensorProto.FLOAT, endless=False,
 ):
     image, nodes, constants = make_input()
     constants += [
         mixing_weights("to_predictions", CHANNELS),
         mixing_weights("to_prototypes", 32),
-        numpy_helper.from_array(np.float32(addend), "addend"),
         numpy_helper.from_array(np.array([1, CHANNELS, -1], np.int64), "flat"),
     ]
+    if endless:
+        loop, zero = endless_addend()
+        nodes += loop
+        constants.append(zero)
+    else:
+        constants.insert(-1, numpy_helper.from_array(np.float32(addend), "addend"))
     half = element_type != TensorProto.FLOAT
     whole = {name: f"{name}_f32" if half else name for name in ("predictions", "prototypes")}
     nodes += pooled("rgb", 4, "to_prototypes", whole["prototypes"])
@@ -159,6 +187,8 @@ def main():
         "tiny_unnamed.onnx": end_to_end(names_the_class=False),
         # Says nothing but numbers that are not numbers.
         "tiny_nan.onnx": tiny(bgr8_input, addend=float("nan")),
+        # Never ends.
+        "tiny_endless.onnx": tiny(bgr8_input, endless=True),
     }
     for name, model in models.items():
         checker.check_model(model, full_check=True)

@@ -1,36 +1,54 @@
 //! `magpie check`: everything that a run needs, one line each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{Counters, InferenceSession, ReferenceFrame, Scene, check_image_size};
+use magpie_camera::{CameraConfig, picture_doubts};
+use magpie_perception::{
+    Clock, Counters, Frame, InferenceSession, Packages, Pipeline, ReferenceFrame, Scene,
+    check_image_size, doubt_packages,
+};
 
+use crate::arguments::ZenohArgs;
 use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
-use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::SystemClock;
+use magpie_network::{Exposure, Joining, NetworkError, SystemClock, try_as_publisher};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// The configuration; absent: the shipped one.
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
 }
 
-/// A live camera has this long to show itself.
-const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+/// How long depth may come later than colour.
+const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
+/// The watch of a camera decides when it is lost; this is for its telling.
+const GRACE: Duration = Duration::from_secs(1);
+const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// A certificate that ends sooner is to be renewed.
+const RENEW_DAYS: u64 = 30;
+/// How often, and after how long, an endpoint that is taken is tried again.
+const JOIN_AGAIN: u32 = 3;
+const JOIN_PAUSE: Duration = Duration::from_millis(300);
 
 pub fn check(args: &CheckArgs) -> Outcome {
-    let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    check_descriptors()?;
+    let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     say(
         "configuration",
         args.config.as_ref().map_or_else(|| "shipped".to_owned(), |p| p.display().to_string()),
     )?;
-    config.zenoh.check().map_err(Failure::config)?;
+    let joining = config.zenoh.check().map_err(not_joined)?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 
     let file = model::chosen(None, &config)?;
@@ -47,7 +65,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
         ),
     )?;
     config.scheduling.lock_memory().map_err(Failure::config)?;
-    let session = load_scheduled(&file, &config)?;
+    let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
     say("provider", format!("{}{}", session.provider(), fallback.unwrap_or_default()))?;
     debug_assert_eq!(session.spec().sha256, spec.sha256);
@@ -56,14 +74,91 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
-    check_source(&config, &mut open)?;
-    output::line("ok: `magpie run` would run")
+    let frame = check_source(&config, &mut open, clock.as_ref())?;
+    let scene = open.scene.take();
+    // The camera is closed before somebody asks it what else it could do.
+    drop(open);
+    let mut doubts = 0;
+    if let Some(frame) = frame {
+        let limits = config.limits(spec.score_min);
+        let (packages, _) = Pipeline::new(spec.clone())
+            .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
+            .map_err(ended_by)?;
+        say("first frame", found(&frame, &packages))?;
+        for doubt in doubts_of(&frame, &packages) {
+            doubts += 1;
+            say("doubtful", doubt)?;
+        }
+    }
+    if let Source::Camera(camera) = &config.source {
+        camera.offers().into_iter().try_for_each(|offer| say("camera offers", offer))?;
+    }
+    let runs_already = check_zenoh(&config, &joining)?;
+    output::line(match (doubts, runs_already) {
+        (0, false) => "ok: `magpie run` would run",
+        (0, true) => "ok: `magpie run` would run, once the daemon that runs now has stopped",
+        _ => "`magpie run` would run; look at what is doubtful first",
+    })
 }
 
-/// Checks that frames come, and that the first one has the size that the calibration is for.
-fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
-    if let (Source::Camera(_), SourceWatch::Camera { color, .. }) = (&config.source, &open.watch) {
-        color.wait_while_opening(CAMERA_TIME_MAX);
+/// Joins the network as a run would, and leaves it. Whether a daemon of this cell runs already.
+fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
+    let Joining { listen, connect, exposure, certificates } = joining;
+    let places = [("listening on", listen), ("connecting to", connect)];
+    let places = places.iter().filter(|(_, endpoints)| !endpoints.is_empty());
+    let places = places.map(|(how, endpoints)| format!("{how} {}", endpoints.join(", ")));
+    say("zenoh", places.collect::<Vec<_>>().join(", "))?;
+    let note = if *exposure == Exposure::Secured { "access" } else { "note" };
+    say(note, exposure.to_string())?;
+    let now = SystemClock::start().now();
+    for certificate in certificates {
+        let days = certificate.valid_until.since_ns(now) / DAY_NS;
+        let soon = if days < RENEW_DAYS { ": renew it (scripts/certificates)" } else { "" };
+        say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
+    }
+    match join(config) {
+        Ok(is_alone) => {
+            if is_alone && !connect.is_empty() {
+                let nobody =
+                    format!("nobody answers at {}; a run would go on trying", connect.join(", "));
+                say("note", nobody)?;
+            }
+            Ok(false)
+        }
+        Err(error @ NetworkError::CellTaken { .. }) => {
+            say("note", error.to_string())?;
+            Ok(true)
+        }
+        Err(error) if error.may_pass() => {
+            let error = anyhow::Error::new(error);
+            Err(Failure::fault(error.context("a run would wait for the network")))
+        }
+        Err(error) => Err(not_joined(error)),
+    }
+}
+
+/// Whether nobody else was there. An endpoint that is taken may be another check's, which leaves soon.
+fn join(config: &Config) -> Result<bool, NetworkError> {
+    for _ in 0..JOIN_AGAIN {
+        match try_as_publisher(&config.zenoh, &config.cell) {
+            Err(NetworkError::EndpointTaken { .. }) => std::thread::sleep(JOIN_PAUSE),
+            joined => return joined.map(|is_joined| !is_joined),
+        }
+    }
+    try_as_publisher(&config.zenoh, &config.cell).map(|is_joined| !is_joined)
+}
+
+/// Checks that frames come, and that the first one has the size that the calibration is for. Returns
+/// it, with depth where that should come too.
+fn check_source(
+    config: &Config,
+    open: &mut OpenSource,
+    clock: &dyn Clock,
+) -> Result<Option<Frame>, Failure> {
+    if let (Source::Camera(CameraConfig::Live(live)), SourceWatch::Camera { color, .. }) =
+        (&config.source, &open.watch)
+    {
+        color.wait_while_opening(live.limits.open_time_max + GRACE);
     }
     say("source", open.watch.describe())?;
     if let Some(reason) = open.watch.lost() {
@@ -73,11 +168,55 @@ fn check_source(config: &Config, open: &mut OpenSource) -> Outcome {
             "the camera gives no frames: {reason}; a run would wait for it, DEGRADED"
         )));
     }
-    let frame = open.frames.next_frame();
+    let began = clock.now();
+    let is_patient = || Duration::from_nanos(clock.now().since_ns(began)) < DEPTH_TIME_MAX;
+    let mut frame = open.frames.next_frame().map_err(source_ended)?;
+    while let Some(without) = &frame
+        && config.depth.is_some()
+        && without.depth.is_none()
+        && open.watch.depth_reason().is_none()
+        && is_patient()
+    {
+        frame = open.frames.next_frame().map_err(source_ended)?;
+    }
+    if let Some(reason) = open.watch.depth_reason() {
+        open.watch.stop();
+        return Err(Failure::Fault(anyhow::anyhow!(
+            "no depth comes: {reason}; a run would go on without it, DEGRADED"
+        )));
+    }
     open.watch.stop();
-    let Some(frame) = frame.map_err(Failure::fault)? else { return Ok(()) };
+    let Some(frame) = frame else { return Ok(None) };
     check_image_size((frame.color.width_px(), frame.color.height_px()), open.scene.as_ref())
-        .map_err(Failure::config)
+        .map_err(Failure::config)?;
+    Ok(Some(frame))
+}
+
+/// What the model and the planner make of a frame.
+fn found(frame: &Frame, packages: &Packages) -> String {
+    let depth = match (&frame.depth, packages.depth_problem) {
+        (None, _) => "no depth".to_owned(),
+        (Some(_), Some(_)) => "depth not used".to_owned(),
+        (Some(depth), None) => {
+            let mut mm: Vec<u16> = depth.data_mm().iter().copied().filter(|mm| *mm > 0).collect();
+            mm.sort_unstable();
+            let median = mm.get(mm.len() / 2).map(|mm| f64::from(*mm) / 1000.0);
+            median.map_or_else(
+                || "depth without a measurement".to_owned(),
+                |median_m| format!("depth of {median_m:.2} m at the median"),
+            )
+        }
+    };
+    format!("{} packages, {depth}", packages.packages.len())
+}
+
+/// Everything that is possible and yet not likely.
+fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
+    let picture = picture_doubts(&frame.color).into_iter().map(|doubt| format!("picture: {doubt}"));
+    let depth = packages.depth_problem.map(|problem| format!("depth is not used: {problem}"));
+    let scale = doubt_packages(&packages.packages);
+    let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
+    picture.chain(depth).chain(scale).collect()
 }
 
 fn calibration(scene: Option<&Scene>) -> String {
@@ -100,14 +239,27 @@ fn calibration(scene: Option<&Scene>) -> String {
 fn recording(config: &Config) -> String {
     match &config.recording.target {
         Some(RecordingTarget::Ring { folder, ring }) => format!(
-            "the last {} min to {}, {} MB at most",
+            "the last {} min to {}, {} MB at most{}",
             ring.span.as_secs() / 60,
             folder.display(),
-            ring.bytes_max / 1_000_000
+            ring.bytes_max / 1_000_000,
+            unwritable(folder).map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default()
         ),
         Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
         None => "none".to_owned(),
     }
+}
+
+/// Why nothing can be written into a folder, or into the one in which a run would make it.
+fn unwritable(folder: &Path) -> Option<String> {
+    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    let trial = existing.join(format!(".magpie-check-{}", std::process::id()));
+    let written = std::fs::write(&trial, "magpie check").map_err(|error| {
+        format!("{} cannot be written: {error}; nothing would be recorded", existing.display())
+    });
+    // What could not be written need not be removed.
+    let _ = std::fs::remove_file(trial);
+    written.err()
 }
 
 fn say(what: &str, found: String) -> Outcome {

@@ -11,7 +11,7 @@ use magpie_daemon::identity::identities;
 use magpie_inference::OnnxSession;
 use magpie_perception::{
     CameraInfo, CountersSnapshot, DepthImage, Frame, FrameReport, InferenceSession, ModelSpec,
-    Packages, Pipeline, Plane, Scene, check_image_size,
+    Packages, Pipeline, Plane, Scene, check_image_size, doubt_packages, doubt_plane,
 };
 use magpie_wire as wire;
 use serde_json::json;
@@ -31,16 +31,20 @@ const PLANE_SHARE_MIN: f64 = 0.2;
 
 #[derive(Debug, clap::Args)]
 pub struct DetectArgs {
-    /// JPEG or PNG pictures, or folders of them.
+    /// Pictures (JPEG, PNG, WebP, TIFF, BMP, PGM), or folders of them.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG in millimetres, aligned with the one picture. Needs a camera_info. Where no
-    /// support plane is configured, the largest plane in it is taken for one.
+    /// 16-bit PNG, aligned with the one picture. Needs a camera_info. Where no support plane is
+    /// configured, the largest plane in it is taken for one.
     #[arg(long)]
     depth: Option<PathBuf>,
+    /// What one step of --depth stands for, in metres: 0.0002 in TUM's data sets, 0.00025 with a
+    /// RealSense L515. Absent: [depth] of the configuration, whose default are millimetres.
+    #[arg(long, value_parser = arguments::depth_unit, requires = "depth")]
+    depth_unit_m: Option<f64>,
     /// ROS camera_info YAML of the camera: gives grasps, in its optical frame. Absent: [scene] of the
     /// configuration.
     #[arg(long)]
@@ -65,9 +69,10 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     config.score_min = args.score_min.or(config.score_min);
     let model = model::chosen(args.model.as_deref(), &config)?;
     let paths = Paths::find(args)?;
-    for (picture, overlay) in paths.pictures.iter().zip(&paths.overlays) {
-        overlay.as_ref().map_or(Ok(()), |overlay| output::check_apart(picture, overlay))?;
-    }
+    // An overlay may have the name of a picture that is only read later.
+    let inputs = paths.pictures.iter().chain(&args.depth).chain(&args.camera_info);
+    inputs.for_each(|input| magpie_files::note_input(input));
+    paths.overlays.iter().flatten().try_for_each(|overlay| output::check(overlay))?;
     let mut scene = match &args.camera_info {
         Some(path) => {
             let camera_info = read_camera_info(path, None).map_err(Failure::config)?;
@@ -82,7 +87,9 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     }
     // A single picture is read before the model is loaded: a wrong name is reported at once.
     let clock = SystemClock::start();
-    let read = |path: &Path| read_frame(path, args.depth.as_deref(), clock.now());
+    let unit_m = args.depth_unit_m.unwrap_or(config.depth_unit_m);
+    let depth = args.depth.as_deref().map(|path| (path, unit_m));
+    let read = |path: &Path| read_frame(path, depth, clock.now());
     let mut first = if paths.are_several { None } else { Some(read(&paths.pictures[0])?) };
     if let Some((scene, depth)) = scene.as_mut().zip(first.as_ref().and_then(|f| f.depth.as_ref()))
     {
@@ -110,6 +117,7 @@ pub fn detect(args: &DetectArgs) -> Outcome {
         let (packages, latencies) = Pipeline::new(model.spec().clone())
             .process(&frame, &mut session, clock.as_ref(), scene.as_ref(), &limits)
             .map_err(ended_by)?;
+        bar.suspend(|| tell_doubts(&packages));
         if let Some(overlay) = overlay {
             write_overlay(overlay, &frame, &packages, session.spec())?;
         }
@@ -190,6 +198,16 @@ fn write_overlay(path: &Path, frame: &Frame, packages: &Packages, spec: &ModelSp
     write_png(path, &picture).map_err(Failure::fault)
 }
 
+/// What the daemon would say of depth and sizes in its status.
+fn tell_doubts(packages: &Packages) {
+    if let Some(problem) = packages.depth_problem {
+        tracing::warn!("depth not used: {problem}; see --depth-unit-m");
+    }
+    if let Some(doubt) = doubt_packages(&packages.packages) {
+        tracing::warn!("sizes are doubtful: {doubt} see --depth-unit-m");
+    }
+}
+
 /// Takes the largest plane in view for the support plane, where none is configured.
 fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
     check_image_size((depth.width_px(), depth.height_px()), Some(scene))
@@ -202,12 +220,16 @@ fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
             let share_percent = 100.0 * fit.inlier_share;
             let Plane { normal: n, offset_m } = fit.plane;
             tracing::info!(
-                "took the plane of {share_percent:.0} % of the depth for the support: \
+                "took the plane of {share_percent:.0} % of the depth, {:.3} m away, for the support: \
                  support_plane_in_camera = [{:.4}, {:.4}, {:.4}, {offset_m:.4}]",
+                offset_m.abs(),
                 n.x,
                 n.y,
                 n.z
             );
+            if let Some(doubt) = doubt_plane(&fit.plane) {
+                tracing::warn!("depth is doubtful: {doubt} see --depth-unit-m");
+            }
             scene.support_plane_in_camera = Some(fit.plane);
         }
         Err(error) => {
@@ -239,6 +261,7 @@ fn message(
         instance_id: "detect",
         publication: 1,
         published: report.packages.stamp,
+        unix_ahead_ns: 0,
         state: wire::State::Ok,
         results_superseded: 0,
     };

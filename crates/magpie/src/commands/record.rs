@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::arguments;
+use crate::arguments::{self, ZenohArgs};
 use magpie_daemon::config::{Config, FileLimits};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::run::{self, asked_to_stop};
@@ -25,11 +25,14 @@ pub struct RecordArgs {
     /// Stop when the file has this size, a chunk more or less.
     #[arg(long, value_parser = arguments::count::<u64>)]
     size_mb_max: Option<u64>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
 }
 
 /// Runs until a limit is reached, the source ends, or somebody asks to stop.
 pub fn record(args: &RecordArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     let limits = FileLimits {
         duration_max: args.duration_s.map(Duration::from_secs),
         frames_max: args.frames,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::arguments::ZenohArgs;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::run::{self, asked_to_stop};
@@ -11,9 +12,12 @@ pub struct RunArgs {
     /// The configuration; absent: the shipped one, which plays the demo recording.
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
 }
 
 pub fn run(args: &RunArgs) -> Outcome {
-    let config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     run::run(&config, asked_to_stop())
 }

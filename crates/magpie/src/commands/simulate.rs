@@ -54,7 +54,7 @@ pub fn simulate(args: &SimulateArgs) -> Outcome {
     };
     let mut recipe = match &args.recipe {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
                 .with_context(|| format!("read recipe {}", path.display()))
                 .map_err(Failure::Config)?;
             Recipe::from_toml(&text)

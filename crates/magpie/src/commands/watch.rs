@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use comfy_table::Cell;
 use magpie_camera::{decode_image, write_png};
-use magpie_client::{
-    CellName, LOOPBACK_ENDPOINT, WatchEvent, WatchOptions, Watcher, ZenohConfig, wire,
-};
+use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, wire};
+use magpie_wire::printable;
 use tokio::time::Instant;
 
+use crate::arguments::ZenohArgs;
 use crate::present::overlay::{Drawn, draw};
 use crate::present::{output, table};
-use magpie_daemon::failure::{Failure, Outcome};
+use magpie_daemon::failure::{Failure, Outcome, not_joined};
 
 #[derive(Debug, clap::Args)]
 pub struct WatchArgs {
@@ -27,9 +26,11 @@ pub struct WatchArgs {
     /// The cell to watch.
     #[arg(long, default_value = "demo")]
     cell: String,
-    /// Where its daemon, or a zenoh router, listens.
-    #[arg(long, default_value = LOOPBACK_ENDPOINT)]
-    connect: String,
+    /// Where its daemon, or a zenoh router, listens; absent: tcp/127.0.0.1:17447.
+    #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
+    connect: Option<String>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
     /// Write one picture with masks, types, track ids and grasps here, as PNG.
     #[arg(long)]
     overlay: Option<PathBuf>,
@@ -48,10 +49,10 @@ pub fn watch(args: &WatchArgs) -> Outcome {
         .build()
         .map_err(Failure::fault)?;
     let cell = CellName::new(&args.cell).map_err(Failure::config)?;
-    let zenoh = ZenohConfig::Connect(vec![args.connect.clone()]);
+    let zenoh = args.zenoh.reader(args.connect.as_deref());
     let options = WatchOptions { images: args.overlay.is_some() };
     let mut watcher =
-        runtime.block_on(async { Watcher::open(cell, &zenoh, options) }).map_err(Failure::fault)?;
+        runtime.block_on(async { Watcher::open(cell, &zenoh, options) }).map_err(not_joined)?;
     runtime.block_on(follow(args, &mut watcher))
 }
 
@@ -62,6 +63,7 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
             args.silence_s_max
         ))
     })?;
+    args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
     let mut last_status = String::new();
@@ -107,13 +109,15 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
 }
 
 fn silence_of(args: &WatchArgs, last_status: &str) -> anyhow::Error {
-    let WatchArgs { cell, connect, silence_s_max, .. } = args;
+    let WatchArgs { cell, silence_s_max, .. } = args;
+    let place = args.zenoh.place(args.connect.as_deref());
     if last_status.is_empty() {
         return anyhow!(
-            "nothing from cell {cell:?} at {connect} for {silence_s_max} s: is `magpie run` running?"
+            "nothing from cell {cell:?} at {place} for {silence_s_max} s: is `magpie run` running, \
+             and may this reader read?"
         );
     }
-    anyhow!("no results from cell {cell:?} at {connect} for {silence_s_max} s: {last_status}")
+    anyhow!("no results from cell {cell:?} at {place} for {silence_s_max} s: {last_status}")
 }
 
 fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
@@ -123,10 +127,10 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
     if first {
         output::line(&format!(
             "cell {}, model {} on {}, poses in {}",
-            message.cell,
-            message.model.as_ref().map_or("?", |model| &model.name),
-            message.provider_got,
-            message.frame_id
+            printable(&message.cell),
+            printable(message.model.as_ref().map_or("?", |model| &model.name)),
+            printable(&message.provider_got),
+            printable(&message.frame_id)
         ))?;
     }
     let latency = message.latencies.unwrap_or_default();
@@ -142,7 +146,7 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         output::line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
     }
     if !message.depth_problem.is_empty() {
-        output::line(&format!("depth not used: {}", message.depth_problem))?;
+        output::line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
     }
     output::line(&packages_table(message))
 }
@@ -166,11 +170,11 @@ fn packages_table(message: &wire::Packages) -> String {
         table.add_row([
             table::number(package.pick_rank),
             table::number(package.track_id),
-            Cell::new(&package.r#type),
+            table::Cell::new(&package.r#type),
             table::number(format!("{:.2}", package.score)),
             table::number(position),
             table::decimal(grasp.map(|grasp| grasp.quality), 2),
-            Cell::new(
+            table::Cell::new(
                 grasp.map_or_else(|| table::refusal(package.refusal()), |grasp| pose_source(grasp)),
             ),
             table::size(package.size),
@@ -191,8 +195,9 @@ fn status_line(status: &wire::Status) -> String {
     let reasons = status.reasons.join("; ");
     let separator = if reasons.is_empty() { "" } else { ": " };
     format!(
-        "status {}{separator}{reasons}",
-        status.state().as_str_name().trim_start_matches("STATE_")
+        "status {}{separator}{}",
+        status.state().as_str_name().trim_start_matches("STATE_"),
+        printable(&reasons)
     )
 }
 

@@ -1,25 +1,39 @@
-//! Printing on standard output.
+//! Printing on standard output, and writing files: what leaves a command leaves it here.
+//!
+//! All text is made [printable](printable_lines) on its way, for any of it may come from outside.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use anyhow::Context;
 use magpie_daemon::failure::{Failure, Outcome};
+use magpie_wire::printable_lines;
 
-/// Refuses to write over what is read.
-pub fn check_apart(input: &Path, output: &Path) -> Outcome {
-    let is_same = input.canonicalize().is_ok_and(|i| output.canonicalize().is_ok_and(|o| i == o));
-    if is_same {
-        return Err(Failure::Config(anyhow::anyhow!(
-            "{} is read and would be written over; name another output",
-            output.display()
-        )));
-    }
-    Ok(())
+/// Refuses, before the work for it is done, an output that [`write`] would refuse.
+pub fn check(path: &Path) -> Outcome {
+    magpie_files::check_output(path).map_err(|error| {
+        // A folder that is missing may come; a name that is refused stays refused.
+        let is_refused = error.kind() == ErrorKind::InvalidInput;
+        let error = anyhow::Error::new(error).context(format!("write {}", path.display()));
+        if is_refused { Failure::Config(error) } else { Failure::Fault(error) }
+    })
 }
 
-/// Prints a line. A reader that has gone away, such as `head`, ends the program quietly.
+/// Writes a whole file, or leaves everything as it was.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Outcome {
+    let written = magpie_files::write(path, bytes);
+    written.with_context(|| format!("write {}", path.display())).map_err(Failure::Fault)
+}
+
+/// Creates the folder; one that holds anything is refused.
+pub fn create_empty_folder(path: &Path) -> Outcome {
+    let created = magpie_files::create_empty_folder(path);
+    created.with_context(|| format!("write to {}", path.display())).map_err(Failure::Fault)
+}
+
+/// Prints a line, or several. A reader that has gone away, such as `head`, ends the program quietly.
 pub fn line(text: &str) -> Outcome {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match print(text) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Failure::fault(error)),
@@ -28,10 +42,14 @@ pub fn line(text: &str) -> Outcome {
 
 /// [`line`], for a command whose verdict matters to others than the reader: it goes on without one.
 pub fn line_if_read(text: &str) -> Outcome {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match print(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::fault(error)),
         _ => Ok(()),
     }
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", printable_lines(text))
 }
 
 /// [`line`], unless standard output is for a program to read.

@@ -1,21 +1,47 @@
 //! Results as tables for people.
 
+use std::fmt;
+
+use comfy_table::CellAlignment;
 use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{Cell, CellAlignment, Table};
 use magpie_perception::Packages;
-use magpie_wire as wire;
+use magpie_wire::{self as wire, printable};
+
+/// A table of [`Cell`]s.
+pub struct Table(comfy_table::Table);
+
+/// One line of text, [printable] whatever it is made of: a line end in a type must not pass for a row.
+pub struct Cell(comfy_table::Cell);
+
+impl Cell {
+    pub fn new(text: impl ToString) -> Cell {
+        Cell(comfy_table::Cell::new(printable(&text.to_string())))
+    }
+}
+
+impl Table {
+    pub fn add_row(&mut self, row: impl IntoIterator<Item = Cell>) {
+        self.0.add_row(row.into_iter().map(|cell| cell.0));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A table with a header; columns of numbers are right-aligned.
 pub fn new(header: &[&str]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(ASCII_MARKDOWN);
-    table.set_header(header.iter().map(Cell::new));
-    table
+    table.set_header(header.iter().map(comfy_table::Cell::new));
+    Table(table)
 }
 
 /// A right-aligned cell.
 pub fn number(text: impl ToString) -> Cell {
-    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+    Cell(Cell::new(text).0.set_alignment(CellAlignment::Right))
 }
 
 /// A right-aligned cell with this many decimals, a dash where there is no value.
@@ -78,4 +104,18 @@ pub fn packages(packages: &Packages, class_names: &[String]) -> String {
         ]);
     }
     table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_from_outside_is_one_line_of_printable_text() {
+        let mut table = new(&["type"]);
+        table.add_row([Cell::new("box\u{1b}[2J\n| forged |")]);
+        let shown = table.to_string();
+        assert!(shown.contains("box\\u001b[2J\\n| forged |"), "{shown}");
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+    }
 }

@@ -18,7 +18,7 @@ use super::surface::noise::noise_m;
 use super::surface::patch::PatchSampler;
 use super::surface::view::View;
 use crate::number::to_f32;
-use crate::{Grasp, Grasps, Package, PackageType, PoseSource, Scene};
+use crate::{Grasp, GraspRefusal, Grasps, Package, PackageType, PoseSource, Scene};
 
 /// A package of which less is measured than this is placed on the support plane.
 const MEASURED_SHARE_MIN: f32 = 0.3;
@@ -82,6 +82,11 @@ pub(super) fn plan_package(
         None => grid.centroid_px,
     };
     let Some(context) = context else { return };
+    let [x_px, y_px] = package.deepest_px.map(f64::from);
+    if !context.scene.camera_info.sees(x_px, y_px) {
+        package.grasps = Err(GraspRefusal::NoSurface);
+        return;
+    }
     if let Some(view) = context.view {
         let height_m = |point: &Vector3<f32>| {
             context.support.as_ref().map_or(0.0, |support| support.height_m(point))

@@ -659,3 +659,60 @@ fn a_package_that_was_refused_is_searched_again_soon_and_at_once_where_it_moved(
         assert_eq!(moved.packages[0].refusal(), None, "after {frames} frames");
     }
 }
+
+/// A box on the floor a metre away, from half a metre aside on, through any lens.
+fn boxed(info: &CameraInfo) -> (Mask, DepthImage) {
+    let (low, high) = (Point3::new(0.45, -0.1, 0.85), Point3::new(0.75, 0.1, 1.0));
+    let (mut bitmap, mut data) = (Vec::new(), Vec::new());
+    for (x, y) in (0..info.height_px).flat_map(|y| (0..info.width_px).map(move |x| (x, y))) {
+        let ray = info.ray(f64::from(x), f64::from(y));
+        let sides = (0..3).map(|axis| {
+            let (a, b) = (low[axis] / ray[axis], high[axis] / ray[axis]);
+            (a.min(b), a.max(b))
+        });
+        let (near, far) = sides.fold((0.0_f64, f64::MAX), |(near, far), (enters, leaves)| {
+            (near.max(enters), far.min(leaves))
+        });
+        let hit = near < far;
+        bitmap.push(u8::from(hit));
+        data.push((1000.0 * if hit { near } else { 1.0 }).round() as u16);
+    }
+    let (width, height) = (info.width_px, info.height_px);
+    (Mask::from_bitmap(width, height, &bitmap), DepthImage::new(width, height, data).unwrap())
+}
+
+#[test]
+fn a_fisheye_lens_measures_a_box_as_a_straight_one_does() {
+    let lens = |f_px: f64, distortion| CameraInfo {
+        width_px: 640,
+        height_px: 480,
+        intrinsics: Intrinsics { fx_px: f_px, fy_px: f_px, cx_px: 319.5, cy_px: 239.5 },
+        distortion,
+        ..scene().camera_info
+    };
+    let fisheye = Distortion::Equidistant([-0.008, 0.045, -0.042, 0.008]);
+    for info in [lens(320.0, Distortion::default()), lens(400.0, fisheye)] {
+        let (mask, depth) = boxed(&info);
+        let found = plan_once(vec![mask], Some(&depth), &Scene { camera_info: info, ..scene() });
+        let package = &found.packages[0];
+        let size = package.size.unwrap();
+        for (found, truth) in [(size.length_m, 0.3), (size.width_m, 0.2), (size.height_m, 0.15)] {
+            assert!((found - truth).abs() < 0.008, "{size:?}");
+        }
+        let at = package.grasps()[0].reference_from_grasp.translation.vector;
+        assert!((0.45..0.75).contains(&at.x) && at.y.abs() < 0.1, "{at}");
+        assert!((at.z - 0.85).abs() < 0.002, "{at}");
+    }
+}
+
+#[test]
+fn what_is_further_aside_than_a_fisheye_lens_is_computed_with_has_no_grasp() {
+    let mut scene = scene();
+    scene.camera_info.intrinsics =
+        Intrinsics { fx_px: 100.0, fy_px: 100.0, cx_px: 160.0, cy_px: 120.0 };
+    scene.camera_info.distortion = Distortion::Equidistant([0.0; 4]);
+    let (middle, aside) = (rectangle(140, 100, 40, 40), rectangle(2, 100, 20, 40));
+    let found = plan_once(vec![middle, aside], None, &scene);
+    let refusal = |id| found.packages.iter().find(|p| p.track_id == id).unwrap().refusal();
+    assert_eq!((refusal(1), refusal(2)), (None, Some(GraspRefusal::NoSurface)));
+}

@@ -1,7 +1,7 @@
 //! The cell, as viewers place its images: the lens, and where the camera is.
 
 use foxglove::messages::{CameraCalibration, FrameTransform, Quaternion, Vector3};
-use magpie_perception::{CameraInfo, CameraPlace, Intrinsics, Scene, StampNs};
+use magpie_perception::{CameraInfo, CameraPlace, Distortion, Intrinsics, Scene, StampNs};
 
 use super::common::timestamp;
 
@@ -12,7 +12,11 @@ pub(crate) fn camera_calibration(info: &CameraInfo, stamp: StampNs) -> CameraCal
         frame_id: info.frame_id.clone(),
         width: info.width_px,
         height: info.height_px,
-        distortion_model: info.distortion.model().to_owned(),
+        // Viewers know OpenCV's fisheye lens by the name of those who described it.
+        distortion_model: match info.distortion {
+            Distortion::Equidistant(_) => "kannala_brandt".to_owned(),
+            Distortion::Polynomial(_) => info.distortion.model().to_owned(),
+        },
         d: info.distortion.coefficients().to_vec(),
         k: vec![fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0],
         r: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],

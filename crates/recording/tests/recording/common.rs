@@ -23,7 +23,7 @@ pub(crate) fn scene() -> Scene {
             width_px: WIDTH_PX,
             height_px: HEIGHT_PX,
             intrinsics: Intrinsics { fx_px: 15.1, fy_px: 15.3, cx_px: 7.7, cy_px: 1.0 / 3.0 },
-            distortion: Distortion { d: [0.1, -0.07, 1e-4, -3.3e-5, 0.0, 0.2, 0.03, -0.4] },
+            distortion: Distortion::Polynomial([0.1, -0.07, 1e-4, -3.3e-5, 0.0, 0.2, 0.03, -0.4]),
         },
         camera_place: Some(CameraPlace::InBase(Isometry3::from_parts(
             Vector3::new(0.4, -0.1, 1.25).into(),

@@ -1,6 +1,8 @@
 //! A publisher and its readers on loopback, with made-up results.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
+pub mod site;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,10 +27,11 @@ pub const HEIGHT_PX: u32 = 240;
 /// Long enough for a machine that is busy with other tests.
 pub const VALIDITY: Duration = Duration::from_millis(1000);
 
-/// The machine's clock, off by as much as a test wants.
+/// The machine's clock, off by as much as a test wants, and set while it runs.
 #[derive(Default)]
 pub struct ShiftedClock {
     pub offset_ns: AtomicI64,
+    pub unix_ahead_ns: AtomicI64,
 }
 
 impl Clock for ShiftedClock {
@@ -38,6 +41,10 @@ impl Clock for ShiftedClock {
         let now = i64::try_from(now).unwrap() + self.offset_ns.load(Ordering::Relaxed);
         StampNs(u64::try_from(now).unwrap())
     }
+
+    fn unix_ahead_ns(&self) -> i64 {
+        self.unix_ahead_ns.load(Ordering::Relaxed)
+    }
 }
 
 pub fn clock() -> SharedClock {
@@ -45,7 +52,8 @@ pub fn clock() -> SharedClock {
 }
 
 pub fn shifted_clock(offset_ms: i64) -> SharedClock {
-    Arc::new(ShiftedClock { offset_ns: AtomicI64::new(offset_ms * 1_000_000) })
+    let offset_ns = AtomicI64::new(offset_ms * 1_000_000);
+    Arc::new(ShiftedClock { offset_ns, ..ShiftedClock::default() })
 }
 
 pub fn free_endpoint() -> String {

@@ -1,10 +1,12 @@
 //! The calibration itself, and how far it can be trusted.
 
 use magpie_perception::CameraInfo;
-use nalgebra::Matrix3;
+use nalgebra::{Isometry3, Matrix3};
 
+use super::jackknife::jackknife_mm_deg;
 use super::model::{HandEye, HandEyePair, PAIRS_MIN, Setup, Spread, center_in_board};
 use super::refine::{Observation, observe, refine};
+use super::scale::{self, BoardScale};
 use super::solvers::Solver;
 use crate::calibrate::errors::CalibrateError;
 
@@ -12,21 +14,25 @@ use crate::calibrate::errors::CalibrateError;
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandEyeReport {
     pub hand_eye: HandEye,
+    /// The solver whose solution `hand_eye` is; `None` for the joint refinement.
+    pub solver: Option<Solver>,
     /// The errors of all pairs, each predicted by a calibration that never saw it: the headline.
     pub leave_one_out: Spread,
+    /// Standard deviations of the camera's position and direction, from leaving stops out.
+    pub uncertainty_mm_deg: [f64; 2],
     /// How far the board of each pair lies from where the other pairs have it, in mm and degrees.
     pub pair_errors: Vec<[f64; 2]>,
     /// OpenCV's solutions and the spread of all pairs with each; `None` where it found none.
     pub solvers: Vec<(Solver, Option<(HandEye, Spread)>)>,
-    /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with, which
-    /// leaves the best solver's solution.
+    /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with.
     pub refined: Option<Spread>,
     /// Root mean square of the distance between the board's points in the pictures and where the
     /// refinement puts them. Pairs without a picture are looked at by a camera with a focal length
-    /// of 1000 px.
+    /// of 1000 px. `None` for a solver's solution.
     pub reprojection_rms_px: Option<f64>,
-    /// Standard deviations of the camera's position and direction; `None` if undetermined.
-    pub uncertainty_mm_deg: Option<[f64; 2]>,
+    /// How long the board's squares are, as a share of what was said; `None` where the motion does
+    /// not tell.
+    pub board_scale: Option<BoardScale>,
     /// The largest rotation between any two poses, and the angle between the axes of the rotations.
     pub turned_deg: f64,
     pub axes_cone_deg: f64,
@@ -36,6 +42,9 @@ pub struct HandEyeReport {
 const TURNED_DEG_MIN: f64 = 5.0;
 /// Rotations about axes as close as this leave the direction along them undetermined.
 const CONE_DEG_MIN: f64 = 5.0;
+
+/// A solution must be better by this share to be handed out in place of the refinement.
+const BETTER_SHARE: f64 = 0.9;
 
 /// Solves by all solvers, refines the best solution, and measures the spread. `info` is needed for
 /// pairs with a view.
@@ -49,29 +58,86 @@ pub fn calibrate_hand_eye(
     }
     let (turned_deg, axes_cone_deg) = check_motion(pairs)?;
     let solvers = solve_all(setup, pairs);
-    let start = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
+    let (solver, start) = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
     // Mixed-up poses may put the board behind the camera, where there is nothing to refine.
     let refined = refine(&start, &observations);
-    let hand_eye = refined.map_or(start, |refined| refined.hand_eye);
-    let center = center_in_board(pairs);
-    let pair_errors: Vec<_> = (0..pairs.len())
-        .map(|left_out| {
-            let without = without(&hand_eye, pairs, &observations, left_out)?;
-            Ok(without.error(&pairs[left_out], &center))
-        })
-        .collect::<Result<_, CalibrateError>>()?;
+    let closed = Solution::new(start, Some(solver), pairs, |left_out| {
+        solver.solve(setup, &others(pairs, left_out))
+    })?;
+    let solution = match refined {
+        Some(refined) => {
+            let hand_eye = refined.hand_eye;
+            let refined = Solution::new(hand_eye, None, pairs, |left_out| {
+                refine(&hand_eye, &others(&observations, left_out)).map(|found| found.hand_eye)
+            })?;
+            if closed.is_better_than(&refined) { closed } else { refined }
+        }
+        None => closed,
+    };
+    let is_refined = solution.solver.is_none();
     Ok(HandEyeReport {
-        hand_eye,
-        leave_one_out: Spread::of(&pair_errors),
-        pair_errors,
+        hand_eye: solution.hand_eye,
+        solver: solution.solver,
+        leave_one_out: Spread::of(&solution.pair_errors),
+        uncertainty_mm_deg: jackknife_mm_deg(&solution.cameras_without),
+        pair_errors: solution.pair_errors,
         solvers,
         refined: refined.map(|refined| refined.hand_eye.spread(pairs)),
-        reprojection_rms_px: refined.map(|refined| refined.rms_px),
-        uncertainty_mm_deg: refined.and_then(|refined| refined.uncertainty_mm_deg),
+        reprojection_rms_px: refined.filter(|_| is_refined).map(|refined| refined.rms_px),
+        board_scale: scale::fit(&start, pairs),
         turned_deg,
         axes_cone_deg,
     })
+}
+
+/// A calibration, and what becomes of it when each of the pairs is left out.
+struct Solution {
+    hand_eye: HandEye,
+    solver: Option<Solver>,
+    /// The errors of the pairs, each by the calibration that never saw it.
+    pair_errors: Vec<[f64; 2]>,
+    cameras_without: Vec<Isometry3<f64>>,
+}
+
+impl Solution {
+    /// Where `without` finds nothing, the pairs are solved anew.
+    fn new(
+        hand_eye: HandEye,
+        solver: Option<Solver>,
+        pairs: &[HandEyePair],
+        without: impl Fn(usize) -> Option<HandEye>,
+    ) -> Result<Solution, CalibrateError> {
+        let center = center_in_board(pairs);
+        let (mut pair_errors, mut cameras_without) = (Vec::new(), Vec::new());
+        for (left_out, pair) in pairs.iter().enumerate() {
+            let anew = || {
+                best_of(&solve_all(hand_eye.setup, &others(pairs, left_out))).map(|(_, best)| best)
+            };
+            let found = without(left_out).or_else(anew).ok_or(CalibrateError::NoSolution)?;
+            pair_errors.push(found.error(pair, &center));
+            cameras_without.push(found.parent_from_camera);
+        }
+        Ok(Solution { hand_eye, solver, pair_errors, cameras_without })
+    }
+
+    /// By the mean square and by the median: one bad pair must not decide.
+    fn is_better_than(&self, other: &Solution) -> bool {
+        let judged = |solution: &Solution| {
+            let mut costs: Vec<f64> =
+                solution.pair_errors.iter().map(|error| cost(*error)).collect();
+            costs.sort_by(f64::total_cmp);
+            let square: f64 = costs.iter().map(|cost| cost * cost).sum();
+            [square.sqrt(), costs[costs.len() / 2]]
+        };
+        let (ours, theirs) = (judged(self), judged(other));
+        ours.iter().zip(theirs).all(|(ours, theirs)| *ours < BETTER_SHARE * theirs)
+    }
+}
+
+fn others<T: Clone>(all: &[T], left_out: usize) -> Vec<T> {
+    let others = all.iter().enumerate().filter(|(index, _)| *index != left_out);
+    others.map(|(_, one)| one.clone()).collect()
 }
 
 type Solved = Vec<(Solver, Option<(HandEye, Spread)>)>;
@@ -84,28 +150,19 @@ fn solve_all(setup: Setup, pairs: &[HandEyePair]) -> Solved {
     Solver::ALL.into_iter().map(solve).collect()
 }
 
-/// Calibrates without one of the pairs: refined from the calibration of all, else solved anew.
-fn without(
-    start: &HandEye,
-    pairs: &[HandEyePair],
-    observations: &[Observation],
-    left_out: usize,
-) -> Result<HandEye, CalibrateError> {
-    let others = || (0..pairs.len()).filter(|&index| index != left_out);
-    let seen: Vec<_> = others().map(|index| observations[index].clone()).collect();
-    if let Some(refined) = refine(start, &seen) {
-        return Ok(refined.hand_eye);
-    }
-    let pairs: Vec<_> = others().map(|index| pairs[index].clone()).collect();
-    best_of(&solve_all(start.setup, &pairs)).ok_or(CalibrateError::NoSolution)
+/// A millimetre weighs as much as a tenth of a degree.
+fn cost([mm, deg]: [f64; 2]) -> f64 {
+    mm + 10.0 * deg
 }
 
-/// Picks the solution with the least spread: a millimetre weighs as much as a tenth of a degree.
-fn best_of(solvers: &Solved) -> Option<HandEye> {
-    let cost = |spread: &Spread| spread.rms_mm + 10.0 * spread.rms_deg;
-    let found = solvers.iter().filter_map(|(_, found)| found.as_ref());
-    let finite = found.filter(|(_, spread)| cost(spread).is_finite());
-    finite.min_by(|a, b| cost(&a.1).total_cmp(&cost(&b.1))).map(|(hand_eye, _)| *hand_eye)
+/// Picks the solution with the least spread.
+fn best_of(solvers: &Solved) -> Option<(Solver, HandEye)> {
+    let cost = |spread: &Spread| cost([spread.rms_mm, spread.rms_deg]);
+    let found = solvers.iter().filter_map(|(solver, found)| found.map(|found| (*solver, found)));
+    let finite = found.filter(|(_, (_, spread))| cost(spread).is_finite());
+    finite
+        .min_by(|(_, a), (_, b)| cost(&a.1).total_cmp(&cost(&b.1)))
+        .map(|(solver, (hand_eye, _))| (solver, hand_eye))
 }
 
 /// Returns the largest rotation and the cone of axes, in degrees; refuses motions that leave the
@@ -138,4 +195,35 @@ fn axes_cone_deg(pairs: &[HandEyePair]) -> f64 {
     let mut sorted: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
     sorted.sort_by(f64::total_cmp);
     sorted[1].atan2(sorted[2]).to_degrees()
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Vector3;
+
+    use super::*;
+
+    fn turned(turns: &[Vector3<f64>]) -> Vec<HandEyePair> {
+        let pair = |turn: &Vector3<f64>| HandEyePair {
+            base_from_gripper: Isometry3::rotation(*turn),
+            camera_from_board: Isometry3::identity(),
+            view: None,
+        };
+        turns.iter().map(pair).collect()
+    }
+
+    /// The first pose is where the others turn from.
+    #[test]
+    fn axes_are_as_far_apart_as_their_scatter_is_wide() {
+        let (x, y) = (Vector3::x(), Vector3::y());
+        let one = axes_cone_deg(&turned(&[x * 0.0, x * 0.3, x * -0.5, x * 0.8]));
+        assert!(one < 1e-6, "{one}");
+        let square = axes_cone_deg(&turned(&[x * 0.0, x * 0.5, y * 0.5, x * -0.5, y * -0.5]));
+        assert!((square - 45.0).abs() < 1e-9, "{square}");
+        // Axes 20 degrees apart scatter by 10 degrees about the one between them.
+        let pair = [10.0_f64, -10.0]
+            .map(|deg| Vector3::new(deg.to_radians().cos(), deg.to_radians().sin(), 0.0) * 0.5);
+        let apart = axes_cone_deg(&turned(&[x * 0.0, pair[0], pair[1]]));
+        assert!((apart - 10.0).abs() < 1e-9, "{apart}");
+    }
 }

@@ -8,9 +8,11 @@ use std::fmt;
 
 use nalgebra::Vector3;
 
-use super::degrees;
 use super::model::{HandEye, HandEyePair, RawPose, Setup, Spread};
+use super::scale::{self, BoardScale};
 use super::solvers::Solver;
+use super::{degrees, euler};
+use crate::calibrate::euler::EulerOrder;
 
 /// What can be mixed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +23,34 @@ pub enum Mistake {
     BoardInverted,
     ArmInMillimetres,
     BoardInMillimetres,
+    /// Millimetres were said.
+    ArmInMetres,
+    BoardInMetres,
     ArmInDegrees,
     BoardInDegrees,
+    /// The angles are Euler angles, in degrees where radians were said or as was said.
+    ArmInEulerAngles {
+        order: EulerOrder,
+        degrees: bool,
+    },
+    BoardInEulerAngles {
+        order: EulerOrder,
+        degrees: bool,
+    },
     /// The board poses are one line late or early.
     BoardLate,
     BoardEarly,
+    /// The board's squares have another length.
+    BoardScale,
 }
 
 impl Mistake {
-    const ALL: [Mistake; 11] = [
+    /// Those that need no more than their name to be undone.
+    const ALL: [Mistake; 14] = [
         Mistake::ArmInMillimetres,
         Mistake::BoardInMillimetres,
+        Mistake::ArmInMetres,
+        Mistake::BoardInMetres,
         Mistake::ArmInDegrees,
         Mistake::BoardInDegrees,
         Mistake::OtherSetup(Setup::EyeInHand),
@@ -41,6 +60,7 @@ impl Mistake {
         Mistake::Swapped,
         Mistake::BoardLate,
         Mistake::BoardEarly,
+        Mistake::BoardScale,
     ];
 }
 
@@ -54,12 +74,18 @@ pub struct Suspicion {
     pub undone: Option<Spread>,
     /// How differently arm and board turned between stops: an angle that no convention changes.
     pub turn_mismatch_deg: f64,
+    /// How long the board's squares are, as a share of what was said, where that is a mistake.
+    pub board_scale: Option<f64>,
+    /// What was said, for the message.
+    pub square_length_m: Option<f64>,
 }
 
 /// How badly pairs fit. Fitting pairs are below 1.
+#[derive(Clone, Copy)]
 struct Trial {
     score: f64,
     spread: Spread,
+    board_scale: Option<f64>,
 }
 
 /// Undoing mistakes must make the pairs fit this many times better.
@@ -68,36 +94,84 @@ const BETTER_BY: f64 = 3.0;
 const SCORE_SUSPICIOUS: f64 = 2.5;
 /// Pairs with their mistakes undone must fit about as well as real pairs do.
 const SCORE_EXPLAINED: f64 = 4.0;
-/// The pairs are solved about seventy times, so these are quick, and of different kinds.
+/// The pairs are solved about a hundred times, so these are quick, and of different kinds.
 const SOLVERS: [Solver; 2] = [Solver::Park, Solver::Shah];
 /// Each further mistake must earn its place.
 const SCORE_PER_MISTAKE: f64 = 0.4;
 /// The cost of a position that cannot be.
 const SCORE_IMPLAUSIBLE: f64 = 5.0;
+/// Another length of the squares must lower the spread this many times to be told.
+const SCALE_BETTER_BY: f64 = 1.5;
+/// Beyond this, or below its inverse, a unit was mixed up, or something else.
+const SCALE_MAX: f64 = 3.0;
 
 /// Looks for the mistakes that explain why pairs do not fit. Returns `None` if nothing is
 /// suspicious.
 pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspicion> {
     let given = attempt(setup, pairs, &[]);
-    let given_score = given.as_ref().map_or(f64::MAX, |trial| trial.score);
+    let given_score = given.map_or(f64::MAX, |trial| trial.score);
+    let suspect = |mistakes: Vec<Mistake>, trial: Option<Trial>| Suspicion {
+        mistakes,
+        given: given.map(|trial| trial.spread),
+        undone: trial.map(|trial| trial.spread),
+        turn_mismatch_deg: turn_mismatch_deg(pairs),
+        board_scale: trial.and_then(|trial| trial.board_scale),
+        square_length_m: None,
+    };
+    let squares = || {
+        let trial = attempt(setup, pairs, &[Mistake::BoardScale])?;
+        let better = SCALE_BETTER_BY * trial.spread.rms_mm < given?.spread.rms_mm;
+        better.then(|| suspect(vec![Mistake::BoardScale], Some(trial)))
+    };
     if given_score < SCORE_SUSPICIOUS {
-        return None;
+        return squares();
     }
-    let mut best: Option<(f64, Vec<Mistake>, Trial)> = None;
-    for mistakes in combinations() {
-        let Some(trial) = attempt(setup, pairs, &mistakes) else { continue };
-        let score = trial.score + SCORE_PER_MISTAKE * mistakes.len() as f64;
-        if best.as_ref().is_none_or(|(best_score, ..)| score < *best_score) {
-            best = Some((score, mistakes, trial));
-        }
-    }
-    let explained = best.filter(|(score, _, trial)| {
-        score * BETTER_BY < given_score && trial.score < SCORE_EXPLAINED
+    let combined = combinations().filter_map(|mistakes| {
+        let trial = attempt(setup, pairs, &mistakes)?;
+        Some((mistakes, trial))
     });
-    let (mistakes, undone) =
-        explained.map_or((Vec::new(), None), |(_, mistakes, trial)| (mistakes, Some(trial.spread)));
-    let turn_mismatch_deg = turn_mismatch_deg(pairs);
-    Some(Suspicion { mistakes, given: given.map(|trial| trial.spread), undone, turn_mismatch_deg })
+    let score = |mistakes: &[Mistake], trial: &Trial| {
+        trial.score + SCORE_PER_MISTAKE * mistakes.len() as f64
+    };
+    let best = combined
+        .chain(in_euler_angles(setup, pairs))
+        .min_by(|(a, trial_a), (b, trial_b)| score(a, trial_a).total_cmp(&score(b, trial_b)));
+    let explained = best.filter(|(mistakes, trial)| {
+        score(mistakes, trial) * BETTER_BY < given_score && trial.score < SCORE_EXPLAINED
+    });
+    match explained {
+        Some((mistakes, trial)) => Some(suspect(mistakes, Some(trial))),
+        None => squares().or_else(|| Some(suspect(Vec::new(), None))),
+    }
+}
+
+/// Reads the angles of either side as Euler angles, and undoes one more mistake on trial.
+fn in_euler_angles(
+    setup: Setup,
+    pairs: &[(RawPose, RawPose)],
+) -> impl Iterator<Item = (Vec<Mistake>, Trial)> {
+    let (arms, boards): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+    let of_arm = euler::readings(&arms, &boards).into_iter().map(|reading| {
+        let (order, degrees) = (reading.order, reading.degrees);
+        let pairs: Vec<_> = reading.poses.into_iter().zip(boards.iter().copied()).collect();
+        (Mistake::ArmInEulerAngles { order, degrees }, pairs)
+    });
+    let of_board = euler::readings(&boards, &arms).into_iter().map(|reading| {
+        let (order, degrees) = (reading.order, reading.degrees);
+        let pairs: Vec<_> = arms.iter().copied().zip(reading.poses).collect();
+        (Mistake::BoardInEulerAngles { order, degrees }, pairs)
+    });
+    let readings: Vec<_> = of_arm.chain(of_board).collect();
+    readings.into_iter().flat_map(move |(mistake, pairs)| {
+        let more = std::iter::once(None).chain(Mistake::ALL.into_iter().map(Some));
+        let trials: Vec<_> = more
+            .filter_map(|more| {
+                let trial = attempt(setup, &pairs, more.as_slice())?;
+                Some((std::iter::once(mistake).chain(more).collect(), trial))
+            })
+            .collect();
+        trials
+    })
 }
 
 fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
@@ -111,31 +185,44 @@ fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
 /// Solves with the mistakes undone. Returns `None` if a mistake cannot have been made, or no solver
 /// finds anything.
 fn attempt(setup: Setup, pairs: &[(RawPose, RawPose)], mistakes: &[Mistake]) -> Option<Trial> {
-    let (setup, pairs) = undo(setup, pairs, mistakes)?;
+    let Undone { setup, pairs, board_scale } = undo(setup, pairs, mistakes)?;
     let solved = SOLVERS.into_iter().filter_map(|solver| solver.solve(setup, &pairs));
     let trials = solved.map(|hand_eye| {
         let spread = hand_eye.spread(&pairs);
         let score = misfit(&pairs, &spread) + implausibility(&hand_eye, &pairs);
-        Trial { score, spread }
+        Trial { score, spread, board_scale }
     });
     trials.filter(|trial| trial.score.is_finite()).min_by(|a, b| a.score.total_cmp(&b.score))
 }
 
-fn undo(
+/// The pairs as they would be without the mistakes.
+struct Undone {
     setup: Setup,
-    pairs: &[(RawPose, RawPose)],
-    mistakes: &[Mistake],
-) -> Option<(Setup, Vec<HandEyePair>)> {
+    pairs: Vec<HandEyePair>,
+    board_scale: Option<f64>,
+}
+
+fn undo(setup: Setup, pairs: &[(RawPose, RawPose)], mistakes: &[Mistake]) -> Option<Undone> {
     let mut setup = setup;
     let mut arms: Vec<RawPose> = pairs.iter().map(|pair| pair.0).collect();
     let mut boards: Vec<RawPose> = pairs.iter().map(|pair| pair.1).collect();
+    let mut board_scale = None;
     for mistake in mistakes {
         match mistake {
             Mistake::OtherSetup(other) if *other == setup => return None,
             Mistake::OtherSetup(other) => setup = *other,
             Mistake::Swapped => std::mem::swap(&mut arms, &mut boards),
-            Mistake::ArmInMillimetres => arms.iter_mut().for_each(shrink),
-            Mistake::BoardInMillimetres => boards.iter_mut().for_each(shrink),
+            Mistake::ArmInMillimetres => stretch(&mut arms, 0.001),
+            Mistake::BoardInMillimetres => stretch(&mut boards, 0.001),
+            Mistake::ArmInMetres => stretch(&mut arms, 1000.0),
+            Mistake::BoardInMetres => stretch(&mut boards, 1000.0),
+            Mistake::BoardScale => {
+                let scale = fit_scale(setup, &arms, &boards)?;
+                stretch(&mut boards, scale);
+                board_scale = Some(scale);
+            }
+            // Their poses were read anew before.
+            Mistake::ArmInEulerAngles { .. } | Mistake::BoardInEulerAngles { .. } => {}
             Mistake::ArmInDegrees => degrees::undo(&mut arms, &boards, mistakes.len() == 1)?,
             Mistake::BoardInDegrees => degrees::undo(&mut boards, &arms, mistakes.len() == 1)?,
             Mistake::ArmInverted => arms.iter_mut().for_each(invert),
@@ -150,16 +237,29 @@ fn undo(
             }
         }
     }
-    let pairs = arms.into_iter().zip(boards).map(|(arm, board)| HandEyePair {
+    Some(Undone { setup, pairs: joined(&arms, &boards), board_scale })
+}
+
+fn joined(arms: &[RawPose], boards: &[RawPose]) -> Vec<HandEyePair> {
+    let pair = |(arm, board): (&RawPose, &RawPose)| HandEyePair {
         base_from_gripper: arm.pose,
         camera_from_board: board.pose,
         view: None,
-    });
-    Some((setup, pairs.collect()))
+    };
+    arms.iter().zip(boards).map(pair).collect()
 }
 
-fn shrink(raw: &mut RawPose) {
-    raw.pose.translation.vector /= 1000.0;
+fn stretch(poses: &mut [RawPose], scale: f64) {
+    poses.iter_mut().for_each(|raw| raw.pose.translation.vector *= scale);
+}
+
+/// How long the squares must be for the board to stay in its place; `None` where they are as long
+/// as was said, or that explains nothing.
+fn fit_scale(setup: Setup, arms: &[RawPose], boards: &[RawPose]) -> Option<f64> {
+    let pairs = joined(arms, boards);
+    let hand_eye = SOLVERS[0].solve(setup, &pairs)?;
+    let fitted = scale::fit(&hand_eye, &pairs).filter(BoardScale::is_off)?;
+    (1.0 / SCALE_MAX..SCALE_MAX).contains(&fitted.scale).then_some(fitted.scale)
 }
 
 fn invert(raw: &mut RawPose) {
@@ -243,17 +343,45 @@ impl fmt::Display for Mistake {
             Mistake::BoardInMillimetres => {
                 "camera_from_board is in millimetres: --board-unit mm (--unit mm if both are)"
             }
+            Mistake::ArmInMetres => {
+                "base_from_gripper is in metres: --robot-unit m (--unit m if both are)"
+            }
+            Mistake::BoardInMetres => {
+                "camera_from_board is in metres: --board-unit m (--unit m if both are)"
+            }
             Mistake::ArmInDegrees => {
                 "the rotation vectors of base_from_gripper are (or, for matrices, were) in degrees: \
-                 --angle-unit deg"
+                 --robot-angle-unit deg (--angle-unit deg if both are)"
             }
             Mistake::BoardInDegrees => {
                 "the rotation vectors of camera_from_board are (or, for matrices, were) in degrees: \
-                 --angle-unit deg"
+                 --board-angle-unit deg (--angle-unit deg if both are)"
+            }
+            Mistake::ArmInEulerAngles { order, degrees } => {
+                return write_euler(f, "base_from_gripper", "robot", *order, *degrees);
+            }
+            Mistake::BoardInEulerAngles { order, degrees } => {
+                return write_euler(f, "camera_from_board", "board", *order, *degrees);
             }
             Mistake::BoardLate => "each board pose stands one line after its arm pose",
             Mistake::BoardEarly => "each board pose stands one line before its arm pose",
+            Mistake::BoardScale => "the squares of the board have another length than was said",
         })
+    }
+}
+
+fn write_euler(
+    f: &mut fmt::Formatter<'_>,
+    pose: &str,
+    side: &str,
+    order: EulerOrder,
+    degrees: bool,
+) -> fmt::Result {
+    write!(f, "the angles of {pose} are Euler angles of the order {order}")?;
+    if degrees {
+        write!(f, " in degrees: --{side}-euler {order} --{side}-angle-unit deg")
+    } else {
+        write!(f, ": --{side}-euler {order}")
     }
 }
 
@@ -265,15 +393,20 @@ impl fmt::Display for Suspicion {
                 write!(
                     f,
                     "; between stops arm and board turn by angles that differ by {:.1} degrees: \
-                     look at the rotations (degrees taken for radians, or Euler angles in another \
-                     order) and at whether each picture belongs to its pose",
+                     look at the rotations (degrees taken for radians, or rounded to few digits) \
+                     and at whether each picture belongs to its pose",
                     self.turn_mismatch_deg
                 )?;
             }
             return Ok(());
         }
-        let mistakes: Vec<_> = self.mistakes.iter().map(ToString::to_string).collect();
-        write!(f, "it looks as if {}", mistakes.join(", and "))?;
+        write!(f, "it looks as if ")?;
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            write!(f, "{}{mistake}", if index > 0 { ", and " } else { "" })?;
+            if *mistake == Mistake::BoardScale {
+                self.write_squares(f)?;
+            }
+        }
         if let Some(undone) = &self.undone {
             write!(
                 f,
@@ -282,5 +415,28 @@ impl fmt::Display for Suspicion {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Suspicion {
+    fn write_squares(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(scale) = self.board_scale else { return Ok(()) };
+        let Some(said_mm) = self.square_length_m.map(|length_m| 1000.0 * length_m) else {
+            return write!(
+                f,
+                ": {scale:.4} times as long (the squares are {:.2} mm, not 30, if 30 was said; \
+                 {:.2} mm, not 20, if 20 was); measure them, and estimate the board's poses again or \
+                 multiply their translations by it",
+                30.0 * scale,
+                20.0 * scale
+            );
+        };
+        write!(
+            f,
+            ": the squares are {:.2} mm, not {}; measure them, and give --square-length-m {:.5}",
+            scale * said_mm,
+            (said_mm * 1e3).round() / 1e3,
+            scale * said_mm / 1000.0
+        )
     }
 }

@@ -1,10 +1,12 @@
 //! The joint refinement: camera and board at once, by the board's points in the pictures.
 
-use magpie_perception::CameraInfo;
+use std::sync::Arc;
+
+use magpie_perception::{CameraInfo, Distortion};
 use nalgebra::{DVector, Isometry3, Point2, Point3, Vector3};
 
-use super::least_squares::minimise;
 use super::model::{HandEye, HandEyePair};
+use crate::calibrate::least_squares::minimise;
 
 /// The focal length of the camera that stands in where there is no picture.
 const VIRTUAL_FOCAL_PX: f64 = 1000.0;
@@ -15,10 +17,19 @@ const VIRTUAL_BOARD_M: [f64; 2] = [0.24, 0.16];
 #[derive(Clone)]
 pub(crate) struct Observation {
     base_from_gripper: Isometry3<f64>,
-    /// Points in the board's reference frame, and in pixels from the principal point of a pinhole
-    /// camera without distortion.
+    /// Points in the board's reference frame, and where `lens` sees them.
     points: Vec<(Point3<f64>, Point2<f64>)>,
-    focal_px: f64,
+    lens: Lens,
+}
+
+/// The camera that points are compared in.
+#[derive(Clone)]
+enum Lens {
+    /// Pixels from the principal point of a camera without distortion, with this focal length:
+    /// undistorted once.
+    Straight { focal_px: f64 },
+    /// A fisheye lens's own pixels: undistorted, what lies aside would weigh many times as much.
+    Fisheye(Arc<CameraInfo>),
 }
 
 /// What the refinement found.
@@ -26,20 +37,24 @@ pub(crate) struct Observation {
 pub(crate) struct Refined {
     pub(crate) hand_eye: HandEye,
     pub(crate) rms_px: f64,
-    pub(crate) uncertainty_mm_deg: Option<[f64; 2]>,
 }
 
 /// Takes the pair's picture where there is one, else the picture that its board pose would make.
 pub(crate) fn observe(pair: &HandEyePair, info: Option<&CameraInfo>) -> Observation {
     let base_from_gripper = pair.base_from_gripper;
     if let (Some(view), Some(info)) = (&pair.view, info) {
+        if matches!(info.distortion, Distortion::Equidistant(_)) {
+            let points = view.points.iter().map(|p| (p.in_board, p.px)).collect();
+            let lens = Lens::Fisheye(Arc::new(info.clone()));
+            return Observation { base_from_gripper, points, lens };
+        }
         let focal_px = f64::midpoint(info.intrinsics.fx_px, info.intrinsics.fy_px);
         let undistorted = |px: Point2<f64>| {
             let ray = info.ray(px.x, px.y);
             Point2::new(ray.x * focal_px, ray.y * focal_px)
         };
         let points = view.points.iter().map(|p| (p.in_board, undistorted(p.px))).collect();
-        return Observation { base_from_gripper, points, focal_px };
+        return Observation { base_from_gripper, points, lens: Lens::Straight { focal_px } };
     }
     let grid = (0..9_u8).map(|i| {
         let share = |index: u8| f64::from(index) / 2.0;
@@ -51,7 +66,17 @@ pub(crate) fn observe(pair: &HandEyePair, info: Option<&CameraInfo>) -> Observat
         px.map(|px| (point, px))
     };
     let points = grid.filter_map(see).collect();
-    Observation { base_from_gripper, points, focal_px: VIRTUAL_FOCAL_PX }
+    let lens = Lens::Straight { focal_px: VIRTUAL_FOCAL_PX };
+    Observation { base_from_gripper, points, lens }
+}
+
+impl Lens {
+    fn project(&self, point_in_camera: &Point3<f64>) -> Option<Point2<f64>> {
+        match self {
+            Lens::Straight { focal_px } => project(point_in_camera, *focal_px),
+            Lens::Fisheye(info) => info.project(point_in_camera),
+        }
+    }
 }
 
 fn project(point_in_camera: &Point3<f64>, focal_px: f64) -> Option<Point2<f64>> {
@@ -69,18 +94,10 @@ pub(crate) fn refine(start: &HandEye, observations: &[Observation]) -> Option<Re
         return None;
     }
     let residuals = |parameters: &DVector<f64>| residuals(&moved(start, parameters), observations);
-    let fit = minimise(12, residuals)?;
-    let hand_eye = moved(start, &fit.parameters);
+    let hand_eye = moved(start, &minimise(12, residuals)?);
     let left = self::residuals(&hand_eye, observations)?;
-    let uncertainty_mm_deg = fit.covariance.and_then(|covariance| {
-        let deviation = |first: usize| {
-            let variance: f64 = (first..first + 3).map(|i| covariance[(i, i)]).sum();
-            (variance >= 0.0 && variance.is_finite()).then(|| variance.sqrt())
-        };
-        Some([1000.0 * deviation(0)?, deviation(3)?.to_degrees()])
-    });
     let rms_px = (left.norm_squared() / count as f64).sqrt();
-    Some(Refined { hand_eye, rms_px, uncertainty_mm_deg })
+    Some(Refined { hand_eye, rms_px })
 }
 
 /// Six numbers move the camera in its own frame, six the board in its own.
@@ -102,7 +119,7 @@ fn residuals(hand_eye: &HandEye, observations: &[Observation]) -> Option<DVector
     for observation in observations {
         let camera_from_board = hand_eye.camera_from_board(&observation.base_from_gripper);
         for (in_board, seen) in &observation.points {
-            let px = project(&(camera_from_board * in_board), observation.focal_px)?;
+            let px = observation.lens.project(&(camera_from_board * in_board))?;
             values.extend([px.x - seen.x, px.y - seen.y]);
         }
     }

@@ -125,10 +125,8 @@ impl Curves {
         for axis in Axis::ALL {
             for point in self.on(axis) {
                 let name = serde_json::to_string(&axis).expect("a name serializes");
-                let mut row = vec![
-                    comfy_table::Cell::new(name.trim_matches('"')),
-                    comfy_table::Cell::new(&point.label),
-                ];
+                let mut row =
+                    vec![table::Cell::new(name.trim_matches('"')), table::Cell::new(&point.label)];
                 let stages = &point.report.stages;
                 row.extend(Stage::ALL.map(|stage| table::decimal(Some(stages[&stage].p50_ms), 2)));
                 row.push(table::decimal(Some(point.report.end_to_end_over_run_ratio), 3));

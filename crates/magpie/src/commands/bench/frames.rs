@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
+use magpie_camera::is_picture_name;
 use magpie_perception::{
     BgrImage, CameraInfo, DepthImage, Frame, FrameSource, Intrinsics, Scene, StampNs,
 };
@@ -51,7 +52,7 @@ impl BenchFrames {
         }?;
         if loaded.frames.is_empty() {
             return Err(Failure::fault(anyhow!(
-                "bench {}: it holds no frames; name a folder of .jpg or .png files, or an MCAP \
+                "bench {}: it holds no frames; name a folder of pictures, or an MCAP \
                  recording",
                 loaded.name
             )));
@@ -126,12 +127,8 @@ fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("read folder {}", folder.display()))?;
-    let is_picture = |path: &PathBuf| {
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
-        matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
-    };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_picture).collect();
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| is_picture_name(path)).collect();
     paths.sort();
     Ok(paths)
 }
@@ -166,4 +163,42 @@ fn scale_camera_info(info: &mut CameraInfo, width_px: u32, height_px: u32) {
         cy_px: y * (k.cy_px + 0.5) - 0.5,
     };
     (info.width_px, info.height_px) = (width_px, height_px);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_keeps_constants_and_slopes_and_never_mixes_depths() {
+        // Ten a pixel: a pixel half as fine lies between two of the old ones.
+        let ramp: Vec<u8> = (0..8 * 4_u8).flat_map(|at| [10 * (at % 8), 7, 200]).collect();
+        let half = scale_color(&BgrImage::new(8, 4, ramp).unwrap(), 4, 2);
+        for (at, pixel) in half.data().chunks(3).enumerate() {
+            assert_eq!(&pixel[1..], [7, 200]);
+            let expected = 20 * u8::try_from(at % 4).unwrap() + 5;
+            let inside = (1..3).contains(&(at % 4));
+            assert!(!inside || pixel[0].abs_diff(expected) <= 1, "{pixel:?} for {expected}");
+        }
+        let blocks: Vec<u16> = (0..8 * 4_u16).map(|at| 100 * (at % 8 / 2) + at / 16).collect();
+        let half = scale_depth(&DepthImage::new(8, 4, blocks).unwrap(), 4, 2);
+        assert_eq!(half.data_mm(), [0, 100, 200, 300, 1, 101, 201, 301]);
+    }
+
+    /// The picture's edges stay its edges: at -0.5 and at its size less a half.
+    #[test]
+    fn a_scaled_lens_sees_the_same_rays_at_the_same_shares_of_the_picture() {
+        let mut info = CameraInfo {
+            camera_name: "test".into(),
+            frame_id: "test".into(),
+            width_px: 640,
+            height_px: 480,
+            intrinsics: Intrinsics { fx_px: 600.0, fy_px: 610.0, cx_px: 321.0, cy_px: 236.0 },
+            distortion: magpie_perception::Distortion::default(),
+        };
+        let before = info.ray(639.5, 100.0);
+        scale_camera_info(&mut info, 320, 120);
+        let after = info.ray(319.5, 24.625);
+        assert!((before - after).norm() < 1e-12, "{before} is not {after}");
+    }
 }

@@ -16,10 +16,9 @@ mod soak;
 mod stages;
 mod system;
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use magpie_wire::CellName;
 
 pub use self::cell::simulate;
@@ -31,7 +30,7 @@ use self::report::Report;
 use self::soak::Soak;
 use self::stages::Run;
 use self::system::{limits, with_system};
-use crate::arguments;
+use crate::arguments::{self, ZenohArgs};
 use crate::present::output;
 use crate::topics::TopicArgs;
 use magpie_daemon::config::Config;
@@ -82,17 +81,18 @@ pub struct BenchArgs {
     /// Configuration for everything else.
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
 }
 
 pub fn bench(args: &BenchArgs) -> Outcome {
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     config.cell = CellName::new("bench").expect("a valid name");
     config.recording = config.recording.into_ring(args.record.clone());
-    for path in [&args.json, &args.html].into_iter().flatten() {
-        check_writable(path)?;
-    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let earlier = args.against.as_deref().map(Report::read).transpose()?;
+    [&args.json, &args.html].into_iter().flatten().try_for_each(|path| output::check(path))?;
     let file = model::chosen(args.model.as_deref(), &config)?;
     if let Some(models) = &args.curves {
         let frames =
@@ -136,23 +136,6 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     write(args.html.as_deref(), || html::page(&report, &run))
 }
 
-/// Refuses a file that cannot be written before the rounds, not after them. A pipe is left alone:
-/// opening it twice would end its reader's input.
-fn check_writable(path: &Path) -> Outcome {
-    let exists = path.exists();
-    if exists && !path.is_file() && !path.is_dir() {
-        return Ok(());
-    }
-    let open = OpenOptions::new().append(true).create(true).open(path);
-    open.with_context(|| format!("write {}", path.display()))?;
-    if !exists {
-        std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
 fn write(path: Option<&Path>, content: impl FnOnce() -> String) -> Outcome {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, content()).with_context(|| format!("write {}", path.display()))?;
-    Ok(())
+    path.map_or(Ok(()), |path| output::write(path, content()))
 }

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use comfy_table::Cell;
 use magpie_perception::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,9 @@ use super::stages::{RESOLUTION_MS, Run, Stage, ms, stage_ms};
 use crate::distribution::Distribution;
 use crate::present::table;
 use magpie_daemon::failure::Failure;
+
+/// A report has some kilobytes.
+const REPORT_BYTES_MAX: u64 = 10_000_000;
 
 /// Raised whenever numbers of an earlier report can no longer be compared with new ones.
 const SCHEMA_VERSION: u32 = 2;
@@ -120,7 +122,8 @@ impl Report {
 
     pub(super) fn read(path: &Path) -> Result<Report, Failure> {
         let read = || -> anyhow::Result<Report> {
-            let report: Report = serde_json::from_slice(&std::fs::read(path)?)?;
+            let report: Report =
+                serde_json::from_slice(&magpie_files::read(path, REPORT_BYTES_MAX)?)?;
             if report.schema_version == SCHEMA_VERSION {
                 return Ok(report);
             }
@@ -144,13 +147,13 @@ impl Report {
             let report = &self.stages[&stage];
             let number = |value: f64| table::number(format!("{value:.3}"));
             table.add_row([
-                Cell::new(stage.name()),
+                table::Cell::new(stage.name()),
                 number(report.p50_ms),
                 number(report.p90_ms),
                 number(report.p99_ms),
                 number(report.p999_ms),
                 number(report.max_ms),
-                Cell::new(stage.meaning()),
+                table::Cell::new(stage.meaning()),
             ]);
         }
         format!("{}\n\n{table}\n\n{}", self.headline(), self.rest())
@@ -207,11 +210,11 @@ impl Report {
         let mut table = table::new(&["", "before", "now", "change", "beyond noise"]);
         let mut row = |name: &str, before: Measure, now: Measure, more_is_better: bool| {
             table.add_row([
-                Cell::new(name),
+                table::Cell::new(name),
                 table::number(before),
                 table::number(now),
                 table::number(format!("{:+.1} %", 100.0 * (now.value / before.value - 1.0))),
-                Cell::new(verdict(before, now, more_is_better)),
+                table::Cell::new(verdict(before, now, more_is_better)),
             ]);
         };
         for metric in metrics() {

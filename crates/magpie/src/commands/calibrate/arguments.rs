@@ -25,6 +25,7 @@ pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
             AngleUnit::Rad => 1.0,
             AngleUnit::Deg => 1.0_f64.to_radians(),
         },
+        euler: None,
     }
 }
 

@@ -6,7 +6,6 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use magpie_camera::calibrate::{PageFormat, board_pdf, board_svg};
 
-use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use crate::present::output;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -50,7 +49,7 @@ pub(super) fn board(args: &BoardSheetArgs) -> Outcome {
             return Err(Failure::Config(anyhow!("--out {path} must end in .svg or .pdf")));
         }
     };
-    write_atomically(&args.out, &bytes)?;
+    output::write(&args.out, &bytes)?;
     output::line(&format!("{board}: {}", args.out.display()))?;
     output::line(
         "print it at 100 % (\"actual size\") on stiff, flat, matt material; check the ruler",

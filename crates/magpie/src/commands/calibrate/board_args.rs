@@ -41,6 +41,11 @@ const SQUARE_LENGTH_M: f64 = 0.030;
 const MARKER_SHARE: f64 = 0.7;
 
 impl BoardArgs {
+    /// The length that was given for a square.
+    pub(super) fn square_length_m(&self) -> Option<f64> {
+        self.square_length_m
+    }
+
     pub(super) fn kind(&self) -> BoardKind {
         self.board
     }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use comfy_table::Cell;
 use magpie_camera::calibrate::{
-    Board, HandEyePair, HandEyeReport, Setup, Spread, Suspicion, calibrate_hand_eye, find_mistake,
-    resolve_orientations,
+    Board, BoardScale, EulerOrder, HandEyePair, HandEyeReport, Setup, Solver, Spread, Suspicion,
+    calibrate_hand_eye, find_mistake, resolve_orientations,
 };
 use magpie_camera::read_camera_info;
 use magpie_perception::CameraInfo;
@@ -15,12 +14,11 @@ use nalgebra::Isometry3;
 use serde_json::{Value, json};
 
 use super::arguments::{AngleUnit, LengthUnit, units};
-use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::pairs::{self, BoardAndLens, Line, Pairs};
 use crate::distribution::Distribution;
 use crate::present::{output, table};
-use magpie_daemon::calibration_files::pose::rows;
+use magpie_daemon::calibration_files::pose::{Units, rows};
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_network::SystemClock;
@@ -55,21 +53,35 @@ pub(super) struct HandEyeArgs {
     /// Unit of camera_from_board alone. [default: --unit]
     #[arg(long, value_enum)]
     board_unit: Option<LengthUnit>,
-    /// Unit of the rotation vectors in --pairs.
+    /// Unit of the rotation vectors and Euler angles in --pairs.
     #[arg(long, value_enum, default_value = "rad")]
     angle_unit: AngleUnit,
+    /// Unit of the angles of base_from_gripper alone. [default: --angle-unit]
+    #[arg(long, value_enum)]
+    robot_angle_unit: Option<AngleUnit>,
+    /// Unit of the angles of camera_from_board alone. [default: --angle-unit]
+    #[arg(long, value_enum)]
+    board_angle_unit: Option<AngleUnit>,
+    /// Six numbers of base_from_gripper are x, y, z and Euler angles of this order, not a rotation
+    /// vector: `xyz` is roll, pitch, yaw about fixed axes, `ZYX` turns about axes that turn along.
+    #[arg(long, value_name = "ORDER")]
+    robot_euler: Option<EulerOrder>,
+    /// The same for camera_from_board.
+    #[arg(long, value_name = "ORDER")]
+    board_euler: Option<EulerOrder>,
     /// ROS camera_info YAML, for pairs with pictures.
     #[arg(long)]
     camera_info: Option<PathBuf>,
     #[command(flatten)]
     board: BoardArgs,
-    /// A larger leave-one-out spread (rms) is not saved.
+    /// A camera whose position is less certain (one standard deviation, from leaving stops out), or
+    /// a larger leave-one-out spread (rms), is not saved.
     #[arg(long, default_value_t = 5.0)]
     limit_mm: f64,
-    /// A larger leave-one-out spread (rms) is not saved.
+    /// The same for its direction.
     #[arg(long, default_value_t = 1.0)]
     limit_deg: f64,
-    /// Save whatever the spread.
+    /// Save whatever the uncertainty and the spread.
     #[arg(long)]
     force: bool,
     /// Print the report as JSON.
@@ -90,7 +102,10 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     let raw: Vec<_> = pairs.lines.iter().map(Line::raw).collect();
     let report = calibrate_hand_eye(setup, &found, info);
     // Mixed-up conventions may leave the solvers without any solution, too.
-    let suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
+    let mut suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
+    if let Some(suspicion) = &mut suspicion {
+        suspicion.square_length_m = args.board.square_length_m();
+    }
     let report = match (report, &suspicion) {
         (Ok(report), _) => report,
         (Err(error), Some(suspicion)) if !suspicion.mistakes.is_empty() => {
@@ -103,6 +118,13 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
             ));
         }
     };
+    if report.axes_cone_deg < AXES_DEG_WANTED {
+        tracing::warn!(
+            "the arm turned about axes that are only {:.0} degrees apart: along them the camera's \
+             position is poorly known; tilt the gripper about another axis at some stops",
+            report.axes_cone_deg
+        );
+    }
     let refusal = refusal(args, &report, suspicion.as_ref());
     let saved = refusal.is_none() || args.force;
     if saved {
@@ -129,8 +151,13 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
 
 /// Reads the pairs and finds the board in every picture.
 fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Failure> {
-    let unit_of = |side: Option<LengthUnit>| units(side.unwrap_or(args.unit), args.angle_unit);
-    let file = pairs::read(&args.pairs, [args.robot_unit, args.board_unit].map(unit_of))?;
+    let side = |length: Option<LengthUnit>, angle: Option<AngleUnit>, euler| {
+        let units = units(length.unwrap_or(args.unit), angle.unwrap_or(args.angle_unit));
+        Units { euler, ..units }
+    };
+    let robot = side(args.robot_unit, args.robot_angle_unit, args.robot_euler);
+    let seen = side(args.board_unit, args.board_angle_unit, args.board_euler);
+    let file = pairs::read(&args.pairs, [robot, seen])?;
     if !file.unused_keys.is_empty() {
         let keys = file.unused_keys.iter().cloned().collect::<Vec<_>>().join(", ");
         tracing::warn!("not used in {}: {keys}", args.pairs.display());
@@ -151,6 +178,10 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
                 return Err(Failure::Config(anyhow!(why)));
             }
             let mut pairs = file.read_pictures(Some(&BoardAndLens { board: &board, info }))?;
+            if pairs.lines.iter().any(|line| line.pair.view.is_some()) {
+                let views = pairs.lines.iter().filter_map(|line| line.pair.view.as_ref());
+                board.check_ends_seen(views).map_err(Failure::config)?;
+            }
             settle(&board, &mut pairs)?;
             pairs
         }
@@ -177,11 +208,18 @@ fn refusal(
     report: &HandEyeReport,
     suspicion: Option<&Suspicion>,
 ) -> Option<String> {
-    let spread = report.leave_one_out;
-    let fits = spread.rms_mm <= args.limit_mm && spread.rms_deg <= args.limit_deg;
+    let (spread, [sigma_mm, sigma_deg]) = (report.leave_one_out, report.uncertainty_mm_deg);
+    let within = |mm: f64, deg: f64| mm <= args.limit_mm && deg <= args.limit_deg;
+    let fits = within(spread.rms_mm, spread.rms_deg);
     let suspected = suspicion.filter(|suspicion| !fits || !suspicion.mistakes.is_empty());
     match (fits, suspected) {
-        (true, None) => None,
+        (true, None) if within(sigma_mm, sigma_deg) => None,
+        (true, None) => Some(format!(
+            "from leaving stops out, the camera is known to ±{sigma_mm:.2} mm and ±{sigma_deg:.2} \
+             degrees only, worse than {} mm or {} degrees: add stops, turn the gripper further, and \
+             about more axes",
+            args.limit_mm, args.limit_deg
+        )),
         (true, Some(suspicion)) => Some(suspicion.to_string()),
         (false, suspicion) => {
             let hint = suspicion.map_or_else(
@@ -204,9 +242,11 @@ fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -
     file.pairs = report.pair_errors.len();
     file.leave_one_out_rms_mm = report.leave_one_out.rms_mm;
     file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
+    file.uncertainty_mm = Some(report.uncertainty_mm_deg[0]);
+    file.uncertainty_deg = Some(report.uncertainty_mm_deg[1]);
     file.camera_info_id = info.map(camera_info_id);
     let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
-    write_atomically(&args.out, yaml.as_bytes())
+    output::write(&args.out, yaml.as_bytes())
 }
 
 /// The names of the camera's pose and of the board's.
@@ -217,6 +257,8 @@ fn names(setup: Setup) -> (&'static str, &'static str) {
     }
 }
 
+/// Axes that are closer leave the position along them to noise.
+const AXES_DEG_WANTED: f64 = 20.0;
 /// A pair that is this many times worse than the median is worth a look.
 const OUTLIER_FACTOR: f64 = 3.0;
 /// No arm repeats a pose better than this, so a smaller error says nothing about a pair.
@@ -239,7 +281,7 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let mut row = |name: &str, spread: Option<&Spread>| {
         let value = |of: fn(&Spread) -> f64| table::decimal(spread.map(of), 3);
         solvers.add_row([
-            Cell::new(name),
+            table::Cell::new(name),
             value(|spread| spread.rms_mm),
             value(|spread| spread.max_mm),
             value(|spread| spread.rms_deg),
@@ -266,7 +308,8 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     if !outliers.is_empty() {
         output::line(&format!("far off the others: lines {outliers:?}; measure them again"))?;
     }
-    if report.turned_deg < 40.0 || report.axes_cone_deg < 20.0 || pairs.lines.len() < 12 {
+    if report.turned_deg < 40.0 || report.axes_cone_deg < AXES_DEG_WANTED || pairs.lines.len() < 12
+    {
         output::line(&format!(
             "better: 12 poses and more ({} now), turned by 40 degrees and more ({:.0} now) about \
              axes 20 degrees and more apart ({:.0} now)",
@@ -279,13 +322,24 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     let (camera, board) = names(hand_eye.setup);
     output::line(&describe(camera, &hand_eye.parent_from_camera))?;
     output::line(&describe(board, &hand_eye.parent_from_board))?;
-    if let (Some([mm, deg]), Some(rms_px)) = (report.uncertainty_mm_deg, report.reprojection_rms_px)
-    {
+    if let (Some(solver), Some(_)) = (report.solver, report.refined) {
         output::line(&format!(
-            "reprojection {rms_px:.3} px rms; if noise were all, the camera is known to ±{mm:.3} \
-             mm and ±{deg:.4} degrees"
+            "{solver}'s solution is handed out: it is better than the refined one"
         ))?;
     }
+    if let Some(rms_px) = report.reprojection_rms_px {
+        output::line(&format!("reprojection {rms_px:.3} px rms"))?;
+    }
+    if let Some(BoardScale { scale, std }) = report.board_scale {
+        output::line(&format!(
+            "the squares of the board are {scale:.4} ±{std:.4} times as long as was said"
+        ))?;
+    }
+    let [mm, deg] = report.uncertainty_mm_deg;
+    output::line(&format!(
+        "from leaving stops out, the camera is known to ±{mm:.3} mm and ±{deg:.4} degrees (one \
+         standard deviation)"
+    ))?;
     let spread = report.leave_one_out;
     output::line(&format!(
         "predicted without itself, the board is off by {:.3} mm and {:.3} degrees (rms), {:.3} mm \
@@ -354,8 +408,12 @@ fn to_json(
         "outlier_lines": outliers(report, &pairs.lines),
         "left_out": pairs.left_out,
         "reprojection_rms_px": report.reprojection_rms_px,
-        "uncertainty_mm": report.uncertainty_mm_deg.map(|[mm, _]| mm),
-        "uncertainty_deg": report.uncertainty_mm_deg.map(|[_, deg]| deg),
+        "uncertainty_mm": report.uncertainty_mm_deg[0],
+        "uncertainty_deg": report.uncertainty_mm_deg[1],
+        "handed_out": report.solver.map_or("refined", Solver::name),
+        "board_scale": report.board_scale.map(|it| json!({"scale": it.scale, "std": it.std})),
+        "turned_deg": report.turned_deg,
+        "axes_apart_deg": report.axes_cone_deg,
         "suspicion": suspicion.map(ToString::to_string),
         "saved": saved,
         "out": out,

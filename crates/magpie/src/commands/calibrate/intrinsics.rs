@@ -3,19 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use comfy_table::Cell;
 use magpie_camera::calibrate::{
-    Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics,
-    chessboard_of_other_size, detect, dictionary_in_view, select_views,
+    Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics, detect,
+    dictionary_in_view, select_views,
 };
 use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
 use serde_json::{Value, json};
 
-use super::atomic_write::write_atomically;
 use super::board_args::BoardArgs;
 use super::live::LiveCamera;
-use crate::present::{output, table};
+use crate::present::{output, progress, table};
 use magpie_daemon::failure::{Failure, Outcome, one_line};
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +23,7 @@ pub(super) struct IntrinsicsArgs {
     /// Where to write ROS camera_info YAML.
     #[arg(long)]
     out: PathBuf,
-    /// Pictures of the board (JPEG, PNG, BMP, TIFF or PGM), all of one camera at one resolution.
+    /// Pictures of the board (JPEG, PNG, WebP, TIFF, BMP or PGM), all of one camera at one resolution.
     #[arg(required_unless_present = "live", conflicts_with = "live")]
     images: Vec<PathBuf>,
     /// Watch the camera that --config names, and say which views are still wanted.
@@ -76,13 +74,18 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
     let name = args.camera_name.clone().or_else(|| gathered.device_name.clone());
     let mut rejected = select_views(&gathered.views);
     refuse_wrong_board(&gathered.views, &rejected)?;
+    let kept = gathered.views.iter().zip(&rejected).filter(|(_, rejected)| rejected.is_none());
+    let mut kept = kept.map(|(view, _)| view).peekable();
+    if kept.peek().is_some() {
+        board.check_ends_seen(kept).map_err(Failure::config)?;
+    }
     let name = name.as_deref().unwrap_or("camera");
     let report = calibrate_intrinsics(&gathered.views, &mut rejected, name).map_err(|error| {
         warn_of_left_out(&gathered, &rejected);
         Failure::config(error)
     })?;
     let yaml = format_camera_info(&report.info).context("form the camera_info")?;
-    write_atomically(&args.out, yaml.as_bytes())?;
+    output::write(&args.out, yaml.as_bytes())?;
     if args.json {
         output::line(&to_json(&report, &gathered, &args.out).to_string())
     } else {
@@ -93,14 +96,15 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
 fn read_all(images: &[PathBuf], board: &Board) -> Result<BoardViews, Failure> {
     let mut gathered = BoardViews::default();
     let mut first: Option<BgrImage> = None;
-    for path in images {
+    let bar = progress::bar(images.len() as u64, "pictures");
+    for path in bar.wrap_iter(images.iter()) {
         let name = path.display().to_string();
         let image = match read_sensor_image(path) {
             Ok(image) => image,
             Err(error) if !path.exists() => return Err(Failure::config(error)),
             Err(error) => {
                 let why = one_line(&error.into());
-                tracing::warn!("left out: {why}");
+                bar.suspend(|| tracing::warn!("left out: {why}"));
                 gathered.unusable.push((name, why));
                 continue;
             }
@@ -155,12 +159,9 @@ fn warn_of_left_out(gathered: &BoardViews, rejected: &[Option<Rejection>]) {
 /// The error that no board was found; it says what is in the picture instead.
 fn no_board(image: &BgrImage, board: &Board, pictures: usize) -> Failure {
     let hint = match board {
-        Board::Chessboard { .. } => match chessboard_of_other_size(image, board) {
-            Ok(Some((x, y))) => format!(
-                "; a chessboard with {x}x{y} inner corners is in view: give it as --corners {x}x{y}"
-            ),
-            _ => "; all inner corners must be in view, with a white rim about the squares".into(),
-        },
+        Board::Chessboard { .. } => {
+            "; all inner corners must be in view, with a white rim about the squares".into()
+        }
         _ => match dictionary_in_view(image) {
             Ok(Some((dictionary, count))) => {
                 format!("; {count} markers of {dictionary} are in view: is that its --dictionary?")
@@ -180,7 +181,10 @@ fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome
             _ => None,
         })
         .collect();
-    match doubts.first() {
+    // What most of them show; of two as frequent, the first.
+    let count = |doubt: &String| doubts.iter().filter(|other| **other == doubt).count();
+    let most = doubts.iter().rev().max_by_key(|doubt| count(doubt));
+    match most {
         Some(doubt) if 2 * doubts.len() > views.len() => Err(Failure::Config(anyhow!(
             "the board is not as it was described: {doubt} (in {} of {} pictures)",
             doubts.len(),
@@ -200,8 +204,8 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
     while live.clock.now().since_ns(start) < args.duration_s * 1_000_000_000 {
         let Some(frame) = live.next()? else { break };
         let found = detect(&frame.color, board).map_err(Failure::fault)?;
-        let found = found.filter(|view| view.mismatch.is_none());
-        if let Some(view) = found {
+        let doubt = found.as_ref().and_then(|view| view.mismatch.clone());
+        if let Some(view) = found.filter(|_| doubt.is_none()) {
             gathered.views.push(view);
             // The newest is judged against all that were taken.
             if select_views(&gathered.views).iter().all(Option::is_none) {
@@ -213,6 +217,7 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
         let coverage = Coverage::so_far(&gathered.views.iter().collect::<Vec<_>>());
         let advice = coverage.advice();
         let line = advice.first().cloned().unwrap_or_else(|| "all is covered".into());
+        let line = doubt.unwrap_or(line);
         let line = format!("{} views; {line}", gathered.views.len());
         if line != last_line {
             tracing::info!("{line}");
@@ -229,14 +234,19 @@ fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcom
     let mut views = table::new(&["view", "corners", "rms px", ""]);
     for ((name, view), result) in gathered.names.iter().zip(&gathered.views).zip(&report.views) {
         views.add_row([
-            Cell::new(name),
+            table::Cell::new(name),
             table::number(view.points.len()),
             table::decimal(result.as_ref().ok().copied(), 3),
-            Cell::new(result.as_ref().err().map(ToString::to_string).unwrap_or_default()),
+            table::Cell::new(result.as_ref().err().map(ToString::to_string).unwrap_or_default()),
         ]);
     }
     for (name, why) in &gathered.unusable {
-        views.add_row([Cell::new(name), table::number(0), table::number("-"), Cell::new(why)]);
+        views.add_row([
+            table::Cell::new(name),
+            table::number(0),
+            table::number("-"),
+            table::Cell::new(why),
+        ]);
     }
     let used = report.views.iter().filter(|view| view.is_ok()).count();
     let k = &report.info.intrinsics;

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use magpie_camera::CameraConfig;
 use magpie_perception::{BgrImage, CameraInfo, Counters, Frame};
 
 use super::same_lens::check_size;
 use magpie_daemon::config::{Config, Source};
-use magpie_daemon::failure::Failure;
+use magpie_daemon::failure::{Failure, source_ended};
 use magpie_daemon::source::{self, OpenSource, SourceWatch};
 use magpie_network::SystemClock;
 use magpie_perception::SharedClock;
 
-/// A live camera has this long to show itself.
-const CAMERA_TIME_MAX: Duration = Duration::from_secs(6);
+/// The watch of a camera decides when it is lost; this is for its telling.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A source of frames for somebody who stands before it.
 pub(super) struct LiveCamera {
@@ -31,10 +32,10 @@ impl LiveCamera {
         let config = Config::load_uncalibrated(config, lens).map_err(Failure::config)?;
         let clock = SystemClock::start();
         let source = source::open(&config, &clock, &Arc::new(Counters::default()))?;
-        if let (Source::Camera(_), SourceWatch::Camera { color, .. }) =
+        if let (Source::Camera(CameraConfig::Live(live)), SourceWatch::Camera { color, .. }) =
             (&config.source, &source.watch)
         {
-            color.wait_while_opening(CAMERA_TIME_MAX);
+            color.wait_while_opening(live.limits.open_time_max + GRACE);
         }
         if let Some(reason) = source.watch.lost() {
             return Err(Failure::Fault(anyhow!(
@@ -55,7 +56,7 @@ impl LiveCamera {
 
     /// The next frame; `None` at the end of a recording or a folder.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Failure> {
-        self.source.frames.next_frame().map_err(Failure::fault)
+        self.source.frames.next_frame().map_err(source_ended)
     }
 }
 

@@ -4,7 +4,6 @@ use clap::Subcommand;
 use magpie_daemon::failure::Outcome;
 
 mod arguments;
-mod atomic_write;
 mod board;
 mod board_args;
 mod hand_eye;

@@ -11,6 +11,7 @@ use nalgebra::Isometry3;
 use serde_json::{Map, Value};
 
 use super::same_lens::check_size;
+use crate::present::progress;
 use magpie_daemon::calibration_files::pose::{self, Units};
 use magpie_daemon::failure::{Failure, one_line};
 
@@ -60,11 +61,19 @@ pub(super) struct Pairs {
     pub(super) left_out: Vec<String>,
 }
 
+/// With poses written out, a pair has some hundred bytes.
+const PAIRS_BYTES_MAX: u64 = 10_000_000;
+/// Each pair is left out once, and calibrated without by every solver.
+const PAIRS_MAX: usize = 200;
+
 /// Reads the file; `units` are those of the arm's poses and of the board's.
 pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = magpie_files::read_text(path, PAIRS_BYTES_MAX).map_err(|error| {
         Failure::Config(anyhow::Error::new(error).context(format!("read {}", path.display())))
     })?;
+    if let Some(why) = of_others(&text) {
+        return Err(Failure::Config(anyhow!("{}: {why}", path.display())));
+    }
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = PairsFile { entries: Vec::new(), unused_keys: BTreeSet::new() };
     for (index, line) in pose::without_mark(&text).lines().enumerate() {
@@ -76,9 +85,51 @@ pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure>
         let mut fields = object(line).map_err(at)?;
         let entry = entry(number, &mut fields, units, folder).map_err(at)?;
         file.entries.push(entry);
+        if file.entries.len() > PAIRS_MAX {
+            return Err(Failure::Config(anyhow!(
+                "{} has more than {PAIRS_MAX} pairs, which take long and tell no more: keep as many, \
+                 for example every third line",
+                path.display()
+            )));
+        }
         file.unused_keys.extend(fields.into_iter().map(|(key, _)| key));
     }
     Ok(file)
+}
+
+const LINE: &str = "write one JSON object a line: {\"base_from_gripper\": {\"translation\": [x, y, z], \
+                    \"quaternion_xyzw\": [qx, qy, qz, qw]}, \"camera_from_board\": {...}}";
+
+/// What to do with the samples of other programs.
+fn of_others(text: &str) -> Option<String> {
+    let first = pose::without_mark(text).lines().find(|line| {
+        !line.trim().is_empty() && !pose::is_comment(line) && !line.starts_with('%')
+    })?;
+    let is_number = |word: &str| word.trim().parse::<f64>().is_ok();
+    let words: Vec<&str> = first.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    let is_header = words.len() == 8 && words[0].trim() == "t";
+    if is_header || (words.len() == 8 && words.iter().all(|word| is_number(word))) {
+        return Some(format!(
+            "these are poses of ethz-asl's hand_eye_calibration (t, x, y, z, qx, qy, qz, qw), of \
+             which there are two files, aligned line by line; {LINE}, with the numbers of one line \
+             of each"
+        ));
+    }
+    if ["hand_world_samples", "camera_marker_samples", "samples:"]
+        .iter()
+        .any(|key| text.contains(key))
+        && !first.trim_start().starts_with('{')
+    {
+        return Some(format!(
+            "these are samples of easy_handeye; {LINE}, with `robot` (or hand_world) and `tracking` \
+             (or camera_marker) of one sample each"
+        ));
+    }
+    (text.contains("FloatMatrix") || text.contains("PoseState")).then(|| {
+        "this is one pose of Zivid; write a line for each stop that names its file: \
+         {\"base_from_gripper\": \"pos01.yaml\", \"image\": \"img01.png\"}"
+            .into()
+    })
 }
 
 /// Reads one entry, and removes from `fields` what it has used.
@@ -135,6 +186,7 @@ impl PairsFile {
         board_and_lens: Option<&BoardAndLens<'_>>,
     ) -> Result<Pairs, Failure> {
         let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
+        let bar = progress::bar(self.entries.len() as u64, "pairs");
         for Entry { number, arm, board } in self.entries {
             match board {
                 BoardSource::Pose(board) => {
@@ -156,7 +208,9 @@ impl PairsFile {
                     }
                 }
             }
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         Ok(pairs)
     }
 }

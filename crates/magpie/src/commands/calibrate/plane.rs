@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use magpie_camera::calibrate::{CLEARED_SHARE_MIN, board_pose, fit_plane, view_of};
 use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
-use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane};
+use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane, doubt_plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use super::live::LiveCamera;
 use super::same_lens::{check_same_lens, check_size};
 use crate::present::output;
 use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
+use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,10 @@ pub(super) struct PlaneArgs {
     /// Configuration with the camera, for --live.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// What one step of --depth stands for, in metres: 0.0002 in TUM's data sets, 0.00025 with a
+    /// RealSense L515. Absent: [depth] of the configuration, whose default are millimetres.
+    #[arg(long, value_parser = crate::arguments::depth_unit, requires = "depth")]
+    depth_unit_m: Option<f64>,
     #[command(flatten)]
     board: BoardArgs,
     /// Look at this part of the depth image only: x,y,width,height in pixels.
@@ -43,7 +48,7 @@ pub(super) struct PlaneArgs {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct From {
-    /// 16-bit PNG in millimetres, aligned with the colour image, of the cleared cell.
+    /// 16-bit PNG, aligned with the colour image, of the cleared cell.
     #[arg(long)]
     depth: Option<PathBuf>,
     /// A picture of the board lying on the plane.
@@ -73,6 +78,7 @@ pub(super) fn plane(args: &PlaneArgs) -> Outcome {
         return output::line(&document.to_string());
     }
     output::line(&how)?;
+    output::line(&format!("the plane is {:.3} m from the camera", plane.offset_m.abs()))?;
     output::line("for [scene] in the configuration:")?;
     output::line(&format!(
         "support_plane_in_camera = [{:.6}, {:.6}, {:.6}, {:.5}]",
@@ -94,7 +100,8 @@ pub(super) fn plane(args: &PlaneArgs) -> Outcome {
 
 fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure> {
     if let Some(path) = &args.from.depth {
-        return from_depth(args, info, &read_depth_png(path).map_err(Failure::config)?);
+        let unit_m = depth_unit_m(args)?;
+        return from_depth(args, info, &read_depth_png(path, unit_m).map_err(Failure::config)?);
     }
     if let Some(path) = &args.from.image {
         return from_board(args, info, &read_sensor_image(path).map_err(Failure::config)?);
@@ -104,6 +111,14 @@ fn find(args: &PlaneArgs, info: &CameraInfo) -> Result<(Plane, String), Failure>
         Some(depth) => from_depth(args, info, depth),
         None => from_board(args, info, &frame.color),
     }
+}
+
+fn depth_unit_m(args: &PlaneArgs) -> Result<f64, Failure> {
+    if let Some(unit_m) = args.depth_unit_m {
+        return Ok(unit_m);
+    }
+    let config = Config::load_uncalibrated(args.config.as_deref(), None);
+    Ok(config.map_err(Failure::config)?.depth_unit_m)
 }
 
 fn from_depth(
@@ -119,6 +134,9 @@ fn from_depth(
         fit.pixels,
         fit.rms_mm
     );
+    if let Some(doubt) = doubt_plane(&fit.plane) {
+        tracing::warn!("depth is doubtful: {doubt} see --depth-unit-m and [depth] unit_m");
+    }
     Ok((fit.plane, how))
 }
 

@@ -7,7 +7,6 @@ use anyhow::Context;
 use magpie_camera::calibrate::{Reference, reference_points};
 use magpie_camera::read_camera_info;
 
-use super::atomic_write::write_atomically;
 use super::board_args::{BoardArgs, BoardKind};
 use super::live::PictureArgs;
 use crate::present::output;
@@ -42,7 +41,7 @@ pub(super) fn reference(args: &ReferenceArgs) -> Outcome {
     let reference = Reference { board, points };
     let file = ReferenceFile::new(&reference, &info, SystemClock::start().now());
     let yaml = serde_saphyr::to_string(&file).context("form the reference")?;
-    write_atomically(&args.out, yaml.as_bytes())?;
+    output::write(&args.out, yaml.as_bytes())?;
     output::line(&format!("{count} points of {}: {}", reference.board, args.out.display()))?;
     output::line("for the configuration: [drift] reference = that file")
 }

@@ -172,7 +172,7 @@ fn image(id: u64, picture: &Labelled) -> Image {
 }
 
 fn annotation(placed: &Placed, (width, height): (u32, u32)) -> Annotation {
-    let [x0, y0, x1, y1] = placed.edges;
+    let [x0, y0, x1, y1] = placed.beside.unwrap_or(placed.edges);
     let segmentation = match &placed.outline {
         Outline::Polygons(pieces) => Segmentation::Polygon(pieces.clone()),
         Outline::Runs(mask) => {

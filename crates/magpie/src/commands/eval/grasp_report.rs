@@ -1,6 +1,5 @@
 //! The judge's verdicts, as tables.
 
-use comfy_table::Cell;
 use magpie_perception::{GraspRefusal, PackageType, SizeM};
 use magpie_workcell::Verdict;
 use serde_json::{Value, json};
@@ -148,7 +147,7 @@ impl Report {
                 [0, 1].map(|at| table::decimal(pair.map(|pair| pair[at]), decimals))
             };
             let mut row = vec![
-                Cell::new(&group.name),
+                table::Cell::new(&group.name),
                 table::number(group.packages),
                 table::number(group.proposed),
             ];
@@ -157,7 +156,7 @@ impl Report {
             row.extend(two(group.angle_error_deg, 2));
             table.add_row(row);
             if group.size_error_percent.iter().any(Option::is_some) {
-                let mut row = vec![Cell::new(&group.name)];
+                let mut row = vec![table::Cell::new(&group.name)];
                 row.extend(group.size_error_percent.iter().flat_map(|pair| two(*pair, 1)));
                 sizes.add_row(row);
             }
@@ -195,7 +194,7 @@ impl Report {
                 let faulty = all.iter().filter(|verdict| is_fault(verdict)).count();
                 (!all.is_empty()).then(|| 100.0 * faulty as f64 / all.len() as f64)
             };
-            let mut row = vec![Cell::new(name)];
+            let mut row = vec![table::Cell::new(name)];
             row.extend(ways.map(|way| table::decimal(share(way), 1)));
             table.add_row(row);
         }
@@ -210,7 +209,7 @@ impl Report {
             *counts.entry(table::refusal(refusal.into())).or_insert(0) += 1;
         }
         for (why, count) in counts {
-            table.add_row([Cell::new(why), table::number(count)]);
+            table.add_row([table::Cell::new(why), table::number(count)]);
         }
         table.to_string()
     }

@@ -15,7 +15,6 @@ use magpie_workcell::{Judge, Solids, TruePackage, Verdict};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 use super::args::{EvalArgs, Masks};
-use super::folder::create_empty;
 use super::grasp_pictures;
 use super::grasp_report::{Report, Sizes, Trial};
 use super::truth::{self, TrueFrame};
@@ -29,6 +28,8 @@ use magpie_perception::SharedClock;
 
 /// A found package is a true one if their masks overlap by this much.
 const IOU_MIN: f32 = 0.5;
+/// Simulated depth is in millimetres.
+const DEPTH_UNIT_M: f64 = 0.001;
 /// The planner's pick order uses the same limit.
 const OCCLUDED_SHARE_MAX: f32 = 0.08;
 /// Patches that the baseline compares, across a mask.
@@ -38,7 +39,7 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let frames = truth::read(folder, &config.tool).map_err(Failure::Fault)?;
     let limits = config.limits(None);
     if let Some(pictures) = &args.pictures {
-        create_empty(pictures)?;
+        output::create_empty_folder(pictures)?;
     }
     let mut detector = match args.masks {
         Masks::True => None,
@@ -47,7 +48,8 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let bar = progress::bar(frames.len() as u64, "frames");
     let mut report = Report::default();
     for frame in &frames {
-        let image = read_frame(&frame.color, Some(&frame.depth), StampNs::default())?;
+        let image =
+            read_frame(&frame.color, Some((&frame.depth, DEPTH_UNIT_M)), StampNs::default())?;
         let packages = match &mut detector {
             None => planned(frame, &image, &limits),
             Some(detector) => detector.detect(frame, &image)?,

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use comfy_table::Cell;
-
 use super::card::{Calibration, Scorecard, Section};
 use crate::present::table::{self, decimal, number};
 
@@ -85,8 +83,8 @@ fn groups(section: &Section<'_>) -> String {
         let kind = if group.kind == kind_before { "" } else { group.kind };
         kind_before = group.kind;
         table.add_row([
-            Cell::new(kind),
-            Cell::new(&group.name),
+            table::Cell::new(kind),
+            table::Cell::new(&group.name),
             number(group.images),
             number(group.instances_outlined),
             decimal(group.mask.ap, 3),
@@ -107,7 +105,7 @@ fn types(section: &Section<'_>) -> String {
     let mut table = table::new(&header);
     for scores in &section.types {
         let mut row = vec![
-            Cell::new(&scores.name),
+            table::Cell::new(&scores.name),
             number(scores.instances_outlined),
             decimal(scores.ap, 3),
             decimal(scores.ap50, 3),
@@ -132,7 +130,7 @@ fn calibration(section: &Section<'_>, calibration: &Calibration, score_min: f64)
     )
 }
 
-fn percent(share: Option<f64>) -> Cell {
+fn percent(share: Option<f64>) -> table::Cell {
     number(share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", 100.0 * share)))
 }
 

@@ -5,7 +5,6 @@ mod args;
 mod card;
 mod dataset;
 mod empty;
-mod folder;
 mod grasp_pictures;
 mod grasp_report;
 mod grasps;
@@ -24,7 +23,6 @@ mod worst;
 pub use self::args::EvalArgs;
 
 use self::dataset::LabelledDataset;
-use self::folder::create_empty;
 use self::labels::Naming;
 use self::prediction::predict;
 use self::score::CategoryIds;
@@ -56,7 +54,7 @@ pub fn eval(args: &EvalArgs) -> Outcome {
         .map(|path| LabelledDataset::read(path, naming, args.skip_bad_labels))
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(folder) = &args.scorecard {
-        create_empty(folder)?;
+        output::create_empty_folder(folder)?;
     }
     let mut session = model::load(&model, &config.session)?;
     // The limits that a robot would act on.

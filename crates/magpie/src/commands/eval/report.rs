@@ -60,7 +60,7 @@ pub(super) fn print(report: &Report, as_json: bool) -> Outcome {
     let cell = |value: Option<f64>| table::decimal(value, 3);
     for (name, scores) in [("mask", &report.mask), ("bbox", &report.bbox)] {
         table.add_row([
-            comfy_table::Cell::new(name),
+            table::Cell::new(name),
             cell(scores.ap),
             cell(scores.ap50),
             cell(scores.ap75),
@@ -68,7 +68,7 @@ pub(super) fn print(report: &Report, as_json: bool) -> Outcome {
         ]);
     }
     for (name, ap) in &report.per_type {
-        table.add_row([comfy_table::Cell::new(format!("mask, {name}")), cell(Some(*ap))]);
+        table.add_row([table::Cell::new(format!("mask, {name}")), cell(Some(*ap))]);
     }
     output::line(&format!(
         "{table}\n{} on {} images, {} instances ({} outlined){}",

@@ -167,3 +167,103 @@ pub(super) fn ap50_of(evaluation: &COCOeval, category_id: u64) -> Option<f64> {
     let known: Vec<f64> = (0..recalls).map(precision).filter(|value| *value >= 0.0).collect();
     (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
 }
+
+/// What hotcoco computes, held against values that follow from the definitions by hand.
+#[cfg(test)]
+mod tests {
+    use hotcoco::mask;
+    use hotcoco::metrics::calibration::{calibration_curve, calibration_error};
+    use magpie_perception::Mask;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A picture of 20x10 px with a label for each box, and findings with a score.
+    fn averages_of(labels: &[[f64; 4]], found: &[([f64; 4], f64)], kind: IouType) -> Scores {
+        let outline = |[x, y, w, h]: [f64; 4]| json!([[x, y, x + w, y, x + w, y + h, x, y + h]]);
+        let annotations: Vec<_> = (1..)
+            .zip(labels)
+            .map(|(id, label)| {
+                json!({
+                    "id": id, "image_id": 1, "category_id": 1, "bbox": label, "iscrowd": 0,
+                    "area": label[2] * label[3], "segmentation": outline(*label),
+                })
+            })
+            .collect();
+        let dataset: Dataset = serde_json::from_value(json!({
+            "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
+            "categories": [{"id": 1, "name": "box"}],
+            "annotations": annotations,
+        }))
+        .unwrap();
+        let found = found.iter().map(|(bbox, score)| {
+            serde_json::from_value(json!({
+                "id": 0, "image_id": 1, "category_id": 1, "bbox": bbox, "score": score,
+                "area": bbox[2] * bbox[3], "segmentation": outline(*bbox), "iscrowd": false,
+            }))
+            .unwrap()
+        });
+        averages(&evaluated(dataset, found.collect(), kind).unwrap())
+    }
+
+    fn check(found: Option<f64>, expected: f64) {
+        assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?} for {expected}");
+    }
+
+    #[test]
+    fn average_precision_is_the_area_under_its_curve() {
+        let (left, right) = ([0.0, 0.0, 8.0, 8.0], [10.0, 0.0, 8.0, 8.0]);
+        for kind in [IouType::Bbox, IouType::Segm] {
+            let all = averages_of(&[left, right], &[(left, 0.9), (right, 0.8)], kind);
+            check(all.ap, 1.0);
+            check(all.ar, 1.0);
+            // The wrong one comes first: precision is 1/2 at every recall.
+            let behind = averages_of(&[left], &[(right, 0.9), (left, 0.8)], kind);
+            check(behind.ap, 0.5);
+            // Half of the labels: precision 1 up to recall 0.5, which are 51 of COCO's 101.
+            let half = averages_of(&[left, right], &[(left, 0.9)], kind);
+            check(half.ap50, 51.0 / 101.0);
+            check(half.ar, 0.5);
+            // Three quarters overlap: right at the thresholds 0.50 to 0.75, six of ten.
+            let narrow = averages_of(&[left], &[([0.0, 0.0, 6.0, 8.0], 0.9)], kind);
+            check(narrow.ap, 0.6);
+            check(narrow.ap75, 1.0);
+        }
+    }
+
+    #[test]
+    fn areas_and_strings_of_masks_are_those_of_their_pixels() {
+        let rectangle = mask::fr_poly(&[2.0, 1.0, 7.0, 1.0, 7.0, 4.0, 2.0, 4.0], 10, 20).unwrap();
+        assert_eq!(mask::area(&rectangle), 15);
+        assert_eq!(mask::to_bbox(&rectangle), [2.0, 1.0, 5.0, 3.0]);
+        // Column by column, from the top: ten pixels a column.
+        let decoded = mask::decode(&rectangle);
+        let is_inside =
+            |index: usize| (2..7).contains(&(index / 10)) && (1..4).contains(&(index % 10));
+        assert!((0..200).all(|index| (decoded[index] == 1) == is_inside(index)));
+        let bitmap: Vec<u8> = (0..200)
+            .map(|at| u8::from((2..7).contains(&(at % 20)) && (1..4).contains(&(at / 20))))
+            .collect();
+        let ours = Mask::from_bitmap(20, 10, &bitmap);
+        assert_eq!(ours.to_coco_string(), mask::rle_to_string(&rectangle));
+        assert_eq!(u64::from(ours.area_px()), mask::area(&rectangle));
+        let back = mask::rle_from_string(&ours.to_coco_string(), 10, 20).unwrap();
+        assert_eq!(mask::decode(&back), decoded);
+        // Two triangles of a square share its diagonal: together they are all of it.
+        let square = mask::fr_poly(&[0.0, 0.0, 8.0, 0.0, 8.0, 8.0, 0.0, 8.0], 10, 20).unwrap();
+        let both = [[0.0, 0.0, 8.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 8.0, 0.0, 8.0]];
+        let both = both.map(|triangle| mask::fr_poly(&triangle, 10, 20).unwrap());
+        assert_eq!(mask::area(&mask::merge(&both, false).unwrap()), mask::area(&square));
+    }
+
+    #[test]
+    fn the_calibration_error_is_the_mean_distance_of_score_and_share_of_right_ones() {
+        // Of four at 0.9 three are right, of two at 0.2 none: (4 * 0.15 + 2 * 0.2) / 6.
+        let scores = [0.9, 0.9, 0.9, 0.9, 0.2, 0.2];
+        let right = [true, true, true, false, false, false];
+        let (error, _) = calibration_error(&calibration_curve(&scores, &right, 10));
+        assert!((error - 1.0 / 6.0).abs() < 1e-12, "{error}");
+        let certain = calibration_error(&calibration_curve(&[1.0, 1.0], &[true, true], 10)).0;
+        assert!(certain.abs() < 1e-12, "{certain}");
+    }
+}

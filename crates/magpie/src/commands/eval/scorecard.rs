@@ -10,7 +10,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anyhow::Context;
 use hotcoco::COCOeval;
 use hotcoco::metrics::calibration::{calibration_curve, calibration_error};
 use magpie_perception::ModelSpec;
@@ -23,6 +22,7 @@ use super::prediction::Prediction;
 use super::report::Report;
 use super::score::{CategoryIds, ap_per_type, ap50_of, averages, from_metrics, masks};
 use super::{markdown, plots, worst};
+use crate::present::output;
 use magpie_daemon::failure::{Failure, Outcome};
 
 const CALIBRATION_BINS: usize = 10;
@@ -56,10 +56,7 @@ pub(super) fn scorecard<'a>(
 
 /// `scorecard.md`, `scorecard.json`, plots, and pictures of each dataset's worst.
 pub(super) fn write(card: &Scorecard<'_>, folder: &Path, worst: usize) -> Outcome {
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
-    };
+    let write = |name: &str, text: &str| output::write(&folder.join(name), text);
     for section in &card.datasets {
         if let Some(calibration) = &section.calibration {
             let reliability = plots::reliability(calibration, card.score_min, &section.name);

@@ -87,11 +87,14 @@ struct Segmentation {
     counts: String,
 }
 
+/// A hundred thousand frames of many packages have less.
+const LABELS_BYTES_MAX: u64 = 2_000_000_000;
+
 /// Reads the folder's indexes; pictures and surfaces are read frame by frame.
 pub(super) fn read(folder: &Path, tool: &Tool) -> anyhow::Result<Vec<TrueFrame>> {
     let read = |name: &str| {
         let path = folder.join(name);
-        let text = std::fs::read_to_string(&path);
+        let text = magpie_files::read_text(&path, LABELS_BYTES_MAX);
         text.with_context(|| format!("read {}: name a folder of magpie simulate", path.display()))
     };
     let annotations: Annotations =

@@ -12,6 +12,7 @@ use magpie_perception::{BgrImage, Mask};
 
 use super::card::Section;
 use super::matches::Verdict;
+use crate::present::output;
 use crate::present::overlay::tint;
 use magpie_daemon::failure::{Failure, Outcome};
 
@@ -56,7 +57,7 @@ pub(super) fn draw(section: &Section<'_>, score_min: f64, count: usize, folder: 
         let bytes = encode_jpeg(&drawn, JPEG_QUALITY_PERCENT).map_err(Failure::fault)?;
         let stem = Path::new(&image.file_name).file_stem().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!("{:02}_{stem}.jpg", rank + 1));
-        std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+        output::write(&path, bytes)?;
     }
     Ok(())
 }

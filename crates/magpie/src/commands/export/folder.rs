@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::documents;
 use super::prelabel::PrelabelledPicture;
+use crate::present::output;
 use magpie_daemon::failure::{Failure, Outcome};
 
 pub(super) struct LabelFolder {
@@ -25,16 +26,7 @@ pub(super) struct LabelFolder {
 impl LabelFolder {
     /// A folder that holds anything is refused: it may hold what a person corrected.
     pub(super) fn create(out: &Path) -> Result<LabelFolder, Failure> {
-        let create = || -> anyhow::Result<()> {
-            let holds_files = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-            anyhow::ensure!(
-                !holds_files,
-                "{} is not empty: it may hold corrected labels; name another --out",
-                out.display()
-            );
-            make(out)
-        };
-        create().map_err(Failure::Fault)?;
+        output::create_empty_folder(out)?;
         Ok(LabelFolder { out: out.to_owned() })
     }
 
@@ -75,8 +67,8 @@ impl LabelFolder {
         let tasks = documents::label_studio(&named, image_url, spec);
         write_json(&self.out.join("label_studio.json"), &tasks)?;
         let config = documents::label_studio_config(&spec.class_names);
-        write(&self.out.join("label_studio.xml"), config.as_bytes())?;
-        write(&self.out.join("order.csv"), documents::order_csv(&named).as_bytes())
+        output::write(&self.out.join("label_studio.xml"), config)?;
+        output::write(&self.out.join("order.csv"), documents::order_csv(&named))
     }
 
     /// The picture under its number, for COCO and for LabelMe.
@@ -103,18 +95,16 @@ fn make(folder: &Path) -> anyhow::Result<()> {
 /// The same file under a second name, or a copy where the file system knows no such thing.
 fn link(source: &Path, target: &Path) -> Outcome {
     let linked = fs::canonicalize(source).and_then(|source| fs::hard_link(source, target));
-    if linked.is_err() {
-        fs::copy(source, target)
-            .with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
-    }
+    let copy = || {
+        let mut file = magpie_files::OutputFile::create(target)?;
+        std::io::copy(&mut magpie_files::open(source)?, &mut file)?;
+        file.finish()
+    };
+    let there = linked.or_else(|_| copy());
+    there.with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
     Ok(())
 }
 
 fn write_json(path: &Path, document: &Value) -> Outcome {
-    write(path, document.to_string().as_bytes())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Outcome {
-    fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
-    Ok(())
+    output::write(path, document.to_string())
 }

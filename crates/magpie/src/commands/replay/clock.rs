@@ -63,4 +63,11 @@ impl Clock for ReplayClock {
             }
         }
     }
+
+    fn unix_ahead_ns(&self) -> i64 {
+        match &self.pace {
+            ClockPace::Stepped { .. } => 0,
+            ClockPace::Running { machine, .. } => machine.unix_ahead_ns(),
+        }
+    }
 }

@@ -24,6 +24,7 @@ use magpie_transport::StatusSnapshot;
 use magpie_wire::{Reason, State};
 use tokio::runtime::Runtime;
 
+use crate::arguments::ZenohArgs;
 use crate::present::output;
 use crate::topics::TopicArgs;
 use magpie_daemon::config::Config;
@@ -68,6 +69,8 @@ pub struct ReplayArgs {
     /// controller under test.
     #[arg(long, conflicts_with = "fast")]
     publish: bool,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
     /// The model; absent: the configuration's.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -80,6 +83,7 @@ pub struct ReplayArgs {
 pub fn replay(args: &ReplayArgs) -> Outcome {
     let mut config =
         Config::load_uncalibrated(args.config.as_deref(), None).map_err(Failure::config)?;
+    args.zenoh.apply(&mut config);
     let machine = SystemClock::start();
     let as_recorded = |restamp| Pace::AsRecorded { clock: Arc::clone(&machine), restamp };
     let (clock, pace) = match (args.publish, args.as_recorded) {
@@ -112,7 +116,6 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         results.record_to(path, info, &config.written)?;
     }
     if let Some(path) = &args.json {
-        output::check_apart(&args.file, path)?;
         results.write_json_to(path)?;
     }
     let counters = Arc::new(Counters::default());

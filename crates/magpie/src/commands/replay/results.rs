@@ -1,10 +1,10 @@
 //! Takes the results of a replay to wherever they were asked for.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use magpie_files::OutputFile;
 use magpie_perception::{BoxError, Frame, FrameReport, PublishError, Publisher};
 use magpie_recording::{FrameWriter, RecordingInfo, Results, StoredFile, WriteOptions};
 use magpie_transport::ZenohPublisher;
@@ -18,7 +18,7 @@ pub(super) struct ReplayResults {
     identities: Identities,
     cell: String,
     recording: Option<FrameWriter>,
-    json: Option<(PathBuf, BufWriter<File>)>,
+    json: Option<(PathBuf, OutputFile)>,
     comparison: Option<Comparison>,
     zenoh: Option<ZenohPublisher>,
 }
@@ -59,8 +59,8 @@ impl ReplayResults {
     }
 
     pub(super) fn write_json_to(&mut self, path: &Path) -> Result<(), Failure> {
-        let file = File::create(path).with_context(|| format!("create {}", path.display()));
-        self.json = Some((path.to_owned(), BufWriter::new(file.map_err(Failure::Config)?)));
+        let file = OutputFile::create(path).with_context(|| format!("write {}", path.display()));
+        self.json = Some((path.to_owned(), file.map_err(Failure::Config)?));
         Ok(())
     }
 
@@ -69,8 +69,8 @@ impl ReplayResults {
         if let Some(recording) = self.recording {
             recording.finish().map_err(Failure::fault)?;
         }
-        if let Some((path, mut json)) = self.json {
-            json.flush().with_context(|| format!("write {}", path.display()))?;
+        if let Some((path, json)) = self.json {
+            json.finish().with_context(|| format!("write {}", path.display()))?;
         }
         self.comparison.map(Comparison::finish).transpose()
     }
@@ -80,6 +80,7 @@ impl ReplayResults {
             cell: &self.cell,
             instance_id: "replay",
             publication: report.counters.results_published,
+            unix_ahead_ns: 0,
             published: report.packages.stamp,
             state: wire::State::Ok,
             results_superseded: 0,

@@ -24,7 +24,14 @@ pub(crate) struct Rays {
     pub(crate) focal_px: f32,
     /// fx, fy, cx, cy.
     pinhole: [f32; 4],
-    d: [f32; 8],
+    bend: Bend,
+}
+
+/// [`Distortion`] in the width that rays are computed in.
+#[derive(Clone, Copy, Debug)]
+enum Bend {
+    Polynomial([f32; 8]),
+    Equidistant([f32; 4]),
 }
 
 impl Rays {
@@ -44,7 +51,10 @@ impl Rays {
             nodes,
             focal_px: to_f32(0.5 * (k.fx_px + k.fy_px)),
             pinhole: [k.fx_px, k.fy_px, k.cx_px, k.cy_px].map(to_f32),
-            d: info.distortion.d.map(to_f32),
+            bend: match info.distortion {
+                Distortion::Polynomial(d) => Bend::Polynomial(d.map(to_f32)),
+                Distortion::Equidistant(d) => Bend::Equidistant(d.map(to_f32)),
+            },
         }
     }
 
@@ -54,12 +64,11 @@ impl Rays {
 
     /// The pixel of an ideal direction `(x, y, 1)`; see [`Distortion::distort`].
     pub(crate) fn project(&self, x: f32, y: f32) -> [f32; 2] {
-        let ([fx, fy, cx, cy], [k1, k2, p1, p2, k3, k4, k5, k6]) = (self.pinhole, self.d);
-        let r2 = x * x + y * y;
-        let radial =
-            (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
-        let xd = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x);
-        let yd = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y;
+        let [fx, fy, cx, cy] = self.pinhole;
+        let [xd, yd] = match &self.bend {
+            Bend::Polynomial(d) => bend(d, x, y),
+            Bend::Equidistant(d) => bend_equidistant(d, x, y),
+        };
         [fx * xd + cx, fy * yd + cy]
     }
 
@@ -96,6 +105,27 @@ impl Rays {
         };
         Vector3::new(along(0), along(1), 1.0)
     }
+}
+
+#[inline]
+fn bend([k1, k2, p1, p2, k3, k4, k5, k6]: &[f32; 8], x: f32, y: f32) -> [f32; 2] {
+    let r2 = x * x + y * y;
+    let radial = (1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)));
+    [
+        x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
+        y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
+    ]
+}
+
+fn bend_equidistant([k1, k2, k3, k4]: &[f32; 4], x: f32, y: f32) -> [f32; 2] {
+    let r = x.hypot(y);
+    if r <= 0.0 {
+        return [x, y];
+    }
+    let angle = r.atan();
+    let t2 = angle * angle;
+    let scale = angle * (1.0 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) / r;
+    [x * scale, y * scale]
 }
 
 /// See [`Rays::near`].
@@ -145,6 +175,36 @@ mod tests {
             let expected = info.ray(f64::from(x), f64::from(y)).cast::<f32>();
             // A tenth of a millimetre at a metre, the corners of a bent lens included.
             prop_assert!((found - expected).norm() < 1e-4, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_lens_projects_as_its_calibration_does() {
+        let lenses = [
+            Distortion::plumb_bob([-0.2, 0.05, 0.001, -0.002, 0.01]),
+            Distortion::Polynomial([0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]),
+            Distortion::Equidistant([-0.008, 0.045, -0.042, 0.008]),
+        ];
+        for distortion in lenses {
+            let info = CameraInfo {
+                camera_name: "test".into(),
+                frame_id: "camera_optical_frame".into(),
+                width_px: 640,
+                height_px: 480,
+                intrinsics: Intrinsics { fx_px: 610.0, fy_px: 612.0, cx_px: 318.0, cy_px: 243.0 },
+                distortion,
+            };
+            let rays = Rays::new(&info);
+            for (x, y) in (-5..=5_i8).flat_map(|y| (-5..=5_i8).map(move |x| (x, y))) {
+                let (x, y) = (f64::from(x) / 10.0, f64::from(y) / 14.0);
+                let expected = info.project(&nalgebra::Point3::new(x, y, 1.0)).unwrap();
+                let [u, v] = rays.project(to_f32(x), to_f32(y)).map(f64::from);
+                let off = (u - expected.x).hypot(v - expected.y);
+                assert!(off < 1e-3, "{off} px at {x}, {y}: {distortion:?}");
+                let ray = rays.at(to_f32(expected.x), to_f32(expected.y));
+                let off = (f64::from(ray.x) - x).hypot(f64::from(ray.y) - y);
+                assert!(off < 1e-3, "{off} at {x}, {y}: {distortion:?}");
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub(in super::super) struct Picture {
     pub(super) extra: Map<String, Value>,
 }
 
+/// Five times the largest set of labels that we know of, COCO's own.
+const LABELS_BYTES_MAX: u64 = 2_000_000_000;
 /// Keys of an image that are taken here, or are typed in COCO's own way; whoever needs others finds
 /// them in `extra`.
 const IMAGE_KEYS: [&str; 4] = ["id", "file_name", "width", "height"];
@@ -36,7 +38,8 @@ const IMAGE_KEYS: [&str; 4] = ["id", "file_name", "width", "height"];
 impl Document {
     pub(in super::super) fn read(path: &Path) -> anyhow::Result<Document> {
         let told = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("read labels {told}"))?;
+        let text = magpie_files::read_text(path, LABELS_BYTES_MAX)
+            .with_context(|| format!("read labels {told}"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let value: Value = serde_json::from_str(text).with_context(|| {
             format!("read labels {told}: no whole JSON; expected COCO instances, saved again")

@@ -35,6 +35,8 @@ pub(in super::super) struct Placed {
     pub(in super::super) outline: Outline,
     /// `x_min, y_min, x_max, y_max`.
     pub(in super::super) edges: [f64; 4],
+    /// The box that the file has beside an outline, by which boxes are scored.
+    pub(in super::super) beside: Option<[f64; 4]>,
     /// Not just a rectangle drawn around.
     pub(in super::super) outlined: bool,
 }
@@ -193,8 +195,9 @@ pub(super) fn placed(drawn: &Drawn, size: (u32, u32)) -> Result<Placed, Wrong> {
         Some(Outline::Runs(mask)) => runs_within(mask, size)?,
         None => None,
     };
-    let boxed = || edges.and_then(|edges| rectangle(edges, size));
-    outlined.or_else(boxed).ok_or_else(nothing)
+    let boxed = edges.and_then(|edges| rectangle(edges, size));
+    let Some(outlined) = outlined else { return boxed.ok_or_else(nothing) };
+    Ok(Placed { beside: boxed.and(*edges), ..outlined })
 }
 
 fn polygons_within(pieces: &[Vec<f64>], (width, height): (u32, u32)) -> Option<Placed> {
@@ -211,7 +214,7 @@ fn polygons_within(pieces: &[Vec<f64>], (width, height): (u32, u32)) -> Option<P
         }
     }
     let outline = Outline::Polygons(pieces);
-    edges[0].is_finite().then_some(Placed { outline, edges, outlined: true })
+    edges[0].is_finite().then_some(Placed { outline, edges, beside: None, outlined: true })
 }
 
 fn runs_within(mask: &Mask, size: (u32, u32)) -> Result<Option<Placed>, Wrong> {
@@ -225,6 +228,7 @@ fn runs_within(mask: &Mask, size: (u32, u32)) -> Result<Option<Placed>, Wrong> {
     Ok(mask.bbox().map(|bbox| Placed {
         outline: Outline::Runs(mask.clone()),
         edges: [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px].map(f64::from),
+        beside: None,
         outlined: true,
     }))
 }
@@ -236,7 +240,12 @@ fn rectangle(edges: [f64; 4], (width, height): (u32, u32)) -> Option<Placed> {
     let edges: [f64; 4] = std::array::from_fn(inside);
     let [x0, y0, x1, y1] = edges;
     let outline = Outline::Polygons(vec![vec![x0, y0, x1, y0, x1, y1, x0, y1]]);
-    (x1 - x0 >= 1.0 && y1 - y0 >= 1.0).then_some(Placed { outline, edges, outlined: false })
+    (x1 - x0 >= 1.0 && y1 - y0 >= 1.0).then_some(Placed {
+        outline,
+        edges,
+        beside: None,
+        outlined: false,
+    })
 }
 
 /// The part of a polygon inside the picture, by Sutherland and Hodgman.

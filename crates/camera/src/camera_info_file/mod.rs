@@ -1,0 +1,451 @@
+//! Calibrations of lenses, read as people have them, and written as ROS's `camera_calibration` does.
+//!
+//! `fields` finds the values in a text, whoever wrote it; `lens` says what coefficients mean;
+//! `others` knows the formats that are neither ROS's nor OpenCV's. A calibration that is half
+//! understood puts every grasp in the wrong place: what is not computed with is refused by name.
+
+mod fields;
+mod lens;
+mod others;
+mod problem;
+
+use std::path::Path;
+
+use magpie_perception::{CameraInfo, Intrinsics};
+use serde::Serialize;
+use serde_saphyr::FlowSeq;
+
+use fields::Fields;
+pub use problem::{CameraInfoError, CameraInfoProblem};
+
+/// Reads a calibration. Without a `frame_id` the optical frame is the one that the file names, else
+/// `<camera_name>_optical_frame`. What the file holds besides is warned of.
+pub fn read_camera_info(
+    path: &Path,
+    frame_id: Option<&str>,
+) -> Result<CameraInfo, CameraInfoError> {
+    let read = || {
+        let bytes = magpie_files::read(path, magpie_files::TEXT_BYTES_MAX)
+            .map_err(CameraInfoProblem::Io)?;
+        let (info, doubts) = parse_with_doubts(&String::from_utf8_lossy(&bytes), frame_id)?;
+        for doubt in doubts {
+            tracing::warn!("{}: {doubt}", path.display());
+        }
+        Ok(info)
+    };
+    read().map_err(|source| CameraInfoError { action: "read", path: path.to_owned(), source })
+}
+
+/// Writes the file that ROS and [`read_camera_info`] read.
+pub fn write_camera_info(path: &Path, info: &CameraInfo) -> Result<(), CameraInfoError> {
+    let write =
+        || magpie_files::write(path, format_camera_info(info)?).map_err(CameraInfoProblem::Io);
+    write().map_err(|source| CameraInfoError { action: "write", path: path.to_owned(), source })
+}
+
+/// Reads the text of a calibration, as [`read_camera_info`] does its file.
+pub fn parse_camera_info(
+    text: &str,
+    frame_id: Option<&str>,
+) -> Result<CameraInfo, CameraInfoProblem> {
+    parse_with_doubts(text, frame_id).map(|(info, _)| info)
+}
+
+/// The calibration, and what was passed over or assumed.
+fn parse_with_doubts(
+    text: &str,
+    frame_id: Option<&str>,
+) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (mut info, doubts) = match others::read(text)? {
+        Some(info) => (info, Vec::new()),
+        None => Fields::parse(text)?.camera_info()?,
+    };
+    if let Some(frame_id) = frame_id {
+        frame_id.clone_into(&mut info.frame_id);
+    }
+    match info.pixel_without_ray() {
+        Some(pixel) => Err(CameraInfoProblem::TurnsBack { x_px: pixel.x, y_px: pixel.y }),
+        None => Ok((info, doubts)),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct File {
+    image_width: u32,
+    image_height: u32,
+    camera_name: String,
+    camera_matrix: Matrix,
+    distortion_model: String,
+    distortion_coefficients: Matrix,
+    rectification_matrix: Matrix,
+    projection_matrix: Matrix,
+}
+
+/// A matrix with its values row by row.
+#[derive(Debug, Serialize)]
+struct Matrix {
+    rows: usize,
+    cols: usize,
+    data: FlowSeq<Vec<f64>>,
+}
+
+/// Writes the text of a calibration, as [`write_camera_info`] does its file.
+pub fn format_camera_info(info: &CameraInfo) -> Result<String, CameraInfoProblem> {
+    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = info.intrinsics;
+    let matrix = |rows, cols, data: &[f64]| Matrix { rows, cols, data: FlowSeq(data.to_vec()) };
+    let d = info.distortion.coefficients();
+    let file = File {
+        image_width: info.width_px,
+        image_height: info.height_px,
+        camera_name: info.camera_name.clone(),
+        camera_matrix: matrix(3, 3, &[fx_px, 0.0, cx_px, 0.0, fy_px, cy_px, 0.0, 0.0, 1.0]),
+        distortion_model: info.distortion.model().to_owned(),
+        distortion_coefficients: matrix(1, d.len(), d),
+        rectification_matrix: matrix(3, 3, &[1., 0., 0., 0., 1., 0., 0., 0., 1.]),
+        projection_matrix: matrix(
+            3,
+            4,
+            &[fx_px, 0.0, cx_px, 0.0, 0.0, fy_px, cy_px, 0.0, 0.0, 0.0, 1.0, 0.0],
+        ),
+    };
+    serde_saphyr::to_string(&file).map_err(|source| CameraInfoProblem::Format(Box::new(source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_perception::Distortion;
+
+    use super::*;
+    use crate::errors::chain;
+
+    const FILE: &str = "\
+image_width: 640
+image_height: 480
+camera_name: acme_7
+camera_matrix: {rows: 3, cols: 3, data: [610.5, 0, 318.25, 0, 612, 243, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0, 0, 0, 1, 0]}
+";
+
+    /// The file with `from` replaced by `to` must be refused with a message that holds `expected`.
+    fn check_refused(from: &str, to: &str, expected: &str) {
+        assert!(FILE.contains(from), "{from}");
+        let problem = parse_camera_info(&FILE.replacen(from, to, 1), None).unwrap_err();
+        assert!(chain(&problem).contains(expected), "{}", chain(&problem));
+        assert_eq!(chain(&problem).lines().count(), 1, "{}", chain(&problem));
+    }
+
+    #[test]
+    fn a_ros_file_is_understood() {
+        let info = parse_camera_info(FILE, None).unwrap();
+        assert_eq!((info.width_px, info.height_px), (640, 480));
+        assert_eq!((info.camera_name.as_str(), info.intrinsics.fx_px), ("acme_7", 610.5));
+        assert_eq!((info.intrinsics.cx_px, info.intrinsics.cy_px), (318.25, 243.0));
+        assert_eq!(info.distortion, Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]));
+        assert_eq!(info.frame_id, "acme_7_optical_frame");
+        assert_eq!(parse_camera_info(FILE, Some("left")).unwrap().frame_id, "left");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_unchanged() {
+        let mut info = parse_camera_info(FILE, None).unwrap();
+        info.intrinsics.fx_px = 1.0 / 3.0 * 1e3;
+        info.distortion = Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, -1e-7]);
+        let yaml = format_camera_info(&info).unwrap();
+        assert!(yaml.contains("camera_matrix:\n  rows: 3\n  cols: 3\n  data: ["), "{yaml}");
+        assert_eq!(parse_camera_info(&yaml, None).unwrap(), info);
+    }
+
+    #[test]
+    fn every_lens_that_ros_calibrates_with_its_usual_flags_is_understood() {
+        let parse = |model: &str, cols: usize, data: &str| {
+            let yaml = FILE
+                .replace(
+                    "cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]",
+                    &format!("cols: {cols}, data: {data}"),
+                )
+                .replace("plumb_bob", model);
+            parse_camera_info(&yaml, None).unwrap()
+        };
+        let four = parse("plumb_bob", 4, "[-0.1, 0.02, 0.001, -0.002]");
+        assert_eq!(four, parse_camera_info(FILE, None).unwrap());
+        let eight =
+            parse("rational_polynomial", 8, "[0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5]");
+        let d = [0.5, -2.7, 0.0006, -0.0002, 1.6, 0.4, -2.5, 1.5];
+        assert_eq!(eight.distortion, Distortion::Polynomial(d));
+        let yaml = format_camera_info(&eight).unwrap();
+        assert!(yaml.contains("distortion_model: rational_polynomial"), "{yaml}");
+        assert_eq!(parse_camera_info(&yaml, None).unwrap(), eight);
+    }
+
+    #[test]
+    fn a_lens_that_turns_back_within_the_picture_is_refused_with_the_pixel() {
+        check_refused("[-0.1, 0.02", "[-1.1, 0.02", "no single ray leads to pixel 0, 0");
+    }
+
+    #[test]
+    fn a_numeric_camera_name_stays_a_name() {
+        let mut info = parse_camera_info(FILE, None).unwrap();
+        info.camera_name = "08144361".into();
+        let yaml = format_camera_info(&info).unwrap();
+        assert_eq!(parse_camera_info(&yaml, None).unwrap().camera_name, "08144361");
+    }
+
+    #[test]
+    fn what_ros_leaves_out_has_roses_defaults() {
+        let yaml = FILE.replace("distortion_model: plumb_bob\n", "");
+        assert_eq!(parse_camera_info(&yaml, None).unwrap(), parse_camera_info(FILE, None).unwrap());
+        let full = format!(
+            "{FILE}binning_x: 1\nroi: {{x_offset: 0, y_offset: 0, height: 480, width: 640, do_rectify: false}}\n"
+        );
+        assert!(parse_camera_info(&full, None).is_ok());
+    }
+
+    #[test]
+    fn wrong_shapes_and_values_are_refused_by_name() {
+        check_refused(
+            "rows: 3, cols: 3, data: [610.5",
+            "rows: 3, cols: 4, data: [610.5",
+            "camera_matrix must be 3x3",
+        );
+        check_refused("0, 0, 1]}\ndistortion_model", "0, 0]}\ndistortion_model", "with 8");
+        check_refused("-0.1, 0.02", "-0.1, .nan", "line 6 column 58: non-finite");
+        check_refused("[610.5", "[0", "fx = 0");
+        check_refused("612", "-612", "fy = -612");
+        check_refused("[610.5, 0,", "[610.5, 0.3,", "camera_matrix must be [fx, 0, cx");
+        check_refused("image_width: 640", "image_width: 0", "image_width");
+        check_refused("data: [1, 0", "data: [0", "rectification_matrix must be 3x3");
+        check_refused("rows: 3, cols: 4", "rows: 4, cols: 4", "projection_matrix must be 3x4");
+    }
+
+    #[test]
+    fn other_lenses_are_refused_by_name() {
+        check_refused("plumb_bob", "double_sphere", "\"double_sphere\"");
+        check_refused("plumb_bob", "rational_polynomial", "rational_polynomial must be 8 values");
+        check_refused(
+            "0.001, -0.002, 0]",
+            "0.001]",
+            "4 or 5 values (and zeros after them), found 3",
+        );
+        check_refused("-0.002, 0]", "-0.002, 0, 0, 0.1]", "is it a rational_polynomial one?");
+    }
+
+    /// The lens of a file with another model and other coefficients.
+    fn lens(model: &str, data: &str) -> Result<Distortion, CameraInfoProblem> {
+        let yaml = FILE
+            .replace("data: [-0.1, 0.02, 0.001, -0.002, 0]", &format!("data: {data}"))
+            .replace("plumb_bob", model);
+        parse_camera_info(&yaml, None).map(|info| info.distortion)
+    }
+
+    #[test]
+    fn zeros_behind_the_coefficients_are_as_good_as_none() {
+        let plain = Distortion::plumb_bob([-0.05, 0.06, 0.0003, -0.0002, -0.02]);
+        let eight = "[-0.05, 0.06, 0.0003, -0.0002, -0.02, 0, 0, 0]";
+        assert_eq!(lens("plumb_bob", eight).unwrap(), plain);
+        assert_eq!(lens("radtan", eight).unwrap(), plain);
+        let rational = Distortion::Polynomial([0.1, 0.02, 0.0, 0.0, 0.001, 0.1, 0.02, 0.001]);
+        for zeros in ["", ", 0, 0, 0, 0", ", 0, 0, 0, 0, 0, 0"] {
+            let data = format!("[0.1, 0.02, 0, 0, 0.001, 0.1, 0.02, 0.001{zeros}]");
+            assert_eq!(lens("rational_polynomial", &data).unwrap(), rational, "{data}");
+        }
+        let prism = lens("rational_polynomial", "[0.1, 0, 0, 0, 0, 0, 0, 0, 0.01, 0, 0, 0]");
+        assert!(chain(&prism.unwrap_err()).contains("thin prisms"));
+    }
+
+    #[test]
+    fn without_coefficients_there_is_no_distortion() {
+        for model in ["''", "none", "plumb_bob", "rational_polynomial"] {
+            assert_eq!(lens(model, "[]").unwrap(), Distortion::default(), "{model}");
+        }
+        assert_eq!(lens("''", "[0, 0, 0, 0, 0]").unwrap(), Distortion::default());
+        assert!(lens("equidistant", "[]").is_err());
+    }
+
+    #[test]
+    fn fisheye_lenses_are_read_and_written() {
+        let fisheye = Distortion::Equidistant([-0.01, 0.04, -0.03, 0.005]);
+        for model in ["equidistant", "fisheye", "kannala_brandt4"] {
+            for data in ["[-0.01, 0.04, -0.03, 0.005]", "[-0.01, 0.04, -0.03, 0.005, 0]"] {
+                assert_eq!(lens(model, data).unwrap(), fisheye, "{model}");
+            }
+        }
+        let mut info = parse_camera_info(FILE, None).unwrap();
+        info.distortion = fisheye;
+        let yaml = format_camera_info(&info).unwrap();
+        assert!(yaml.contains("distortion_model: equidistant"), "{yaml}");
+        assert_eq!(parse_camera_info(&yaml, None).unwrap(), info);
+    }
+
+    /// By REP-104 the file is of the whole sensor, and the stream of every second pixel of a part.
+    #[test]
+    fn a_region_and_binning_cut_the_sensor_as_ros_has_it() {
+        let cut = |more: &str| parse_camera_info(&format!("{FILE}{more}"), None);
+        let roi = "roi: {x_offset: 40, y_offset: 20, height: 400, width: 520, do_rectify: true}\n";
+        let part = cut(roi).unwrap();
+        assert_eq!((part.width_px, part.height_px), (520, 400));
+        assert_eq!((part.intrinsics.fx_px, part.intrinsics.fy_px), (610.5, 612.0));
+        assert_eq!((part.intrinsics.cx_px, part.intrinsics.cy_px), (278.25, 223.0));
+        let binned = cut(&format!("binning_x: 2\nbinning_y: 4\n{roi}")).unwrap();
+        assert_eq!((binned.width_px, binned.height_px), (260, 100));
+        assert_eq!((binned.intrinsics.fx_px, binned.intrinsics.fy_px), (305.25, 153.0));
+        assert_eq!((binned.intrinsics.cx_px, binned.intrinsics.cy_px), (139.125, 55.75));
+        assert_eq!(binned.distortion, part.distortion);
+        let beyond = cut("roi: {x_offset: 200, y_offset: 0, height: 480, width: 640}\n");
+        assert!(chain(&beyond.unwrap_err()).contains("reaches 840, 480, beyond the 640x480 px"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_and_a_misspelt_one_refused_with_its_line() {
+        let more = format!("{FILE}calibration_date: 2026-01-02\nserial: \"0123\"\n");
+        let (info, doubts) = parse_with_doubts(&more, None).unwrap();
+        assert_eq!(info, parse_camera_info(FILE, None).unwrap());
+        assert_eq!(doubts, ["not used: calibration_date, serial"]);
+        let (key, model) = ("distortion_coefficients: {", "distortion_model: plumb_bob\n");
+        let no_lens = FILE.replace(key, "tangential: {");
+        let message = chain(&parse_camera_info(&no_lens, None).unwrap_err());
+        assert!(message.contains("distortion_coefficients is missing"), "{message}");
+        let (info, doubts) = parse_with_doubts(&no_lens.replace(model, ""), None).unwrap();
+        assert_eq!(info.distortion, Distortion::default());
+        assert!(doubts[1].contains("no distortion is taken"), "{doubts:?}");
+        let no_model = FILE.replace("distortion_model: plumb_bob\n", "");
+        let doubts = parse_with_doubts(&no_model, None).unwrap().1;
+        assert!(doubts[0].contains("distortion_model is missing"), "{doubts:?}");
+        check_refused("distortion_model", "distorsion_model", "line 5: distorsion_model");
+        check_refused("image_width: 640", "image_width: wide", "line 1: image_width");
+        check_refused("image_width: 640\n", "", "image_width is missing");
+    }
+
+    const ROS2: &str = "\
+header:
+  stamp:
+    sec: 17
+    nanosec: 5
+  frame_id: left_optical
+height: 480
+width: 640
+distortion_model: plumb_bob
+d:
+- -0.1
+- 0.02
+- 0.001
+- -0.002
+- 0.0
+k:
+- 610.5
+- 0.0
+- 318.25
+- 0.0
+- 612.0
+- 243.0
+- 0.0
+- 0.0
+- 1.0
+binning_x: 0
+binning_y: 0
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
+  do_rectify: false
+---
+";
+
+    #[test]
+    fn a_message_is_read_as_ros_prints_it() {
+        let expected = parse_camera_info(FILE, Some("left_optical")).unwrap();
+        let check = |text: &str| {
+            let found = parse_camera_info(text, None).unwrap();
+            assert_eq!(found, CameraInfo { camera_name: "unknown".into(), ..expected.clone() });
+        };
+        check(ROS2);
+        check(&format!("{ROS2}header:\n  stamp:\n    sec: 18\n"));
+        check(
+            "header: \n  seq: 3\n  stamp: \n    secs: 0\n    nsecs:         0\n  frame_id: \
+             \"left_optical\"\nheight: 480\nwidth: 640\ndistortion_model: \"plumb_bob\"\nD: \
+             [-0.1, 0.02, 0.001, -0.002, 0.0]\nK: [610.5, 0.0, 318.25, 0.0, 612.0, 243.0, 0.0, \
+             0.0, 1.0]\nR: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]\nbinning_x: 0\nroi: \n  \
+             x_offset: 0\n  height: 0\n  width: 0\n  do_rectify: False\n---\n",
+        );
+    }
+
+    #[test]
+    fn opencvs_file_storage_is_read() {
+        let yaml = "%YAML:1.0\n---\ncalibration_time: \"today\"\nimage_width: 640\nimage_height: \
+                    480\nflags: 0\ncamera_matrix: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: \
+                    d\n   data: [ 6.105e+02, 0., 318.25, 0., 612.,\n       243., 0., 0., 1. \
+                    ]\ndistortion_coefficients: !!opencv-matrix\n   rows: 5\n   cols: 1\n   dt: \
+                    d\n   data: [ -1.0e-01, 2.0e-02, 1.0e-03,\n       -2.0e-03, 0. ]\n";
+        let (found, doubts) = parse_with_doubts(yaml, None).unwrap();
+        let expected = parse_camera_info(FILE, None).unwrap();
+        assert_eq!(
+            (found.intrinsics, found.distortion),
+            (expected.intrinsics, expected.distortion)
+        );
+        assert!(doubts[0].contains("calibration_time, flags"), "{doubts:?}");
+        let fisheye =
+            yaml.replace("flags: 0", "fisheye_model: 1").replace("-2.0e-03, 0. ]", "-2.0e-03 ]");
+        let found = parse_camera_info(&fisheye, None).unwrap().distortion;
+        assert_eq!(found, Distortion::Equidistant([-0.1, 0.02, 0.001, -0.002]));
+        let no_size = yaml.replace("image_width: 640\nimage_height: 480\n", "");
+        let message = chain(&parse_camera_info(&no_size, None).unwrap_err());
+        assert!(message.contains("image_width is missing"), "{message}");
+    }
+
+    /// Everybody's way to write the lens of `FILE`.
+    #[test]
+    fn others_calibrations_of_one_camera_are_read() {
+        let kalibr = "cam0:\n  camera_model: pinhole\n  distortion_coeffs: [-0.1, 0.02, 0.001, \
+                      -0.002]\n  distortion_model: radtan\n  intrinsics: [610.5, 612.0, 318.25, \
+                      243.0]\n  resolution: [640, 480]\n  rostopic: /left\n";
+        let realsense = " Intrinsic of \"Color\" / 640x480 / {RGB8}\n  Width:      \t640\n  Height: \
+                         \t480\n  PPX:   \t318.25\n  PPY: \t243\n  Fx:  \t610.5\n  Fy:  \t612\n  \
+                         Distortion: \tBrown Conrady\n  Coeffs:  \t-0.1 \t0.02 \t0.001 \t-0.002 \
+                         \t0\n  FOV (deg): \t55 x 43\n";
+        let oak = "{\"cameraData\": [[0, {\"cameraType\": 0, \"distortionCoeff\": [-0.1, 0.02, \
+                   0.001, -0.002, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], \"height\": 480, \"width\": 640, \
+                   \"intrinsicMatrix\": [[610.5, 0, 318.25], [0, 612.0, 243.0], [0, 0, 1]]}]]}";
+        let expected = parse_camera_info(FILE, None).unwrap();
+        for text in [kalibr, realsense, oak] {
+            let found = parse_camera_info(text, None).unwrap();
+            assert_eq!(found.intrinsics, expected.intrinsics, "{text}");
+            assert_eq!(found.distortion, expected.distortion, "{text}");
+            assert_eq!((found.width_px, found.height_px), (640, 480), "{text}");
+        }
+        let fisheye = kalibr.replace("radtan", "equidistant");
+        let found = parse_camera_info(&fisheye, None).unwrap();
+        assert_eq!(found.distortion.model(), "equidistant");
+        // Open3D writes its matrix column by column.
+        let open3d = "{\"width\": 640, \"height\": 480, \"intrinsic_matrix\": [610.5, 0, 0, 0, \
+                      612.0, 0, 318.25, 243.0, 1]}";
+        assert_eq!(parse_camera_info(open3d, None).unwrap().intrinsics, expected.intrinsics);
+    }
+
+    #[test]
+    fn what_is_not_one_camera_is_named_with_the_way_out() {
+        let check = |text: &str, what: &str, remedy: &str| {
+            let message = chain(&parse_camera_info(text, None).unwrap_err());
+            assert!(message.contains(what) && message.contains(remedy), "{message}");
+        };
+        let camera = "{camera_model: pinhole, intrinsics: [1, 1, 1, 1], resolution: [2, 2]}";
+        check(&format!("cam0: {camera}\ncam1: {camera}\n"), "cam0, cam1", "file of its own");
+        check(
+            "cam0: {camera_model: omni, intrinsics: [1, 1]}\n",
+            "\"omni\" camera",
+            "pinhole-equi",
+        );
+        let stream = "  Width: 640\n  PPX: 3\n  Coeffs: 0\n";
+        check(&format!("{stream}{stream}"), "listing of 2 streams", "file of its own");
+        check("{\"cameraData\": []}", "an OAK's calibration of 0 cameras", "cameraData");
+        check("<?xml version=\"1.0\"?><opencv_storage/>", "XML", "YAML");
+        check("M1: [1]\nD1: [0]\n", "a stereo pair", "image_width");
+        check("{\"rectified.0.fx\": \"970\"}", "RealSense's calibration table", "section");
+        check("PK\u{3}\u{4}\0", "NumPy's or pickle's", "camera_info of ROS");
+        check("Camera.fx: 500.0\n", "ORB-SLAM", "camera_info of ROS");
+        check("- 1\n- 2\n", "no calibration", "camera_info of ROS");
+    }
+}

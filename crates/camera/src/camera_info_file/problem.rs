@@ -1,0 +1,76 @@
+//! Why a calibration is not read.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{action} the calibration {path:?}")]
+pub struct CameraInfoError {
+    /// "read" or "write".
+    pub action: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: CameraInfoProblem,
+}
+
+/// What is wrong with a calibration file.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraInfoProblem {
+    #[error(transparent)]
+    Io(std::io::Error),
+    /// In the words of the YAML reader.
+    #[error("parse the YAML: {0}")]
+    Yaml(String),
+    #[error("write the YAML")]
+    Format(#[source] Box<serde_saphyr::ser::Error>),
+    /// A file of somebody else's that is not read.
+    #[error("it is {what}; {remedy}")]
+    Foreign { what: String, remedy: String },
+    #[error("{key} is missing{remedy}")]
+    Missing { key: &'static str, remedy: &'static str },
+    #[error("line {line}: {found} is no key of a calibration: did you mean {meant}?")]
+    Misspelt { line: usize, found: String, meant: &'static str },
+    #[error("line {line}: {key} must be {expected}")]
+    Value { line: usize, key: String, expected: &'static str },
+    #[error("image_width and image_height must not be 0, they are {width_px} and {height_px}")]
+    ImageSize { width_px: u32, height_px: u32 },
+    #[error("{key} must be {expected_rows}x{expected_cols} values, found {rows}x{cols} with {len}")]
+    Shape {
+        key: &'static str,
+        expected_rows: usize,
+        expected_cols: usize,
+        rows: usize,
+        cols: usize,
+        len: usize,
+    },
+    #[error("{key} holds a value that is not finite; calibrate again")]
+    NotFinite { key: &'static str },
+    #[error(
+        "camera_matrix says fx = {fx_px}, fy = {fy_px}: the camera is not calibrated; run \
+         `magpie calibrate intrinsics`"
+    )]
+    NotCalibrated { fx_px: f64, fy_px: f64 },
+    #[error("camera_matrix must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]")]
+    NotPinhole,
+    #[error(
+        "distortion_model {model:?} is not supported; calibrate with plumb_bob, \
+         rational_polynomial or equidistant (fisheye)"
+    )]
+    DistortionModel { model: String },
+    #[error(
+        "distortion_coefficients of {model} must be {expected} values (and zeros after them), found \
+         {len}"
+    )]
+    Coefficients { model: String, expected: &'static str, len: usize },
+    #[error("the distortion_coefficients after the first {len} are not 0: {why}")]
+    CoefficientsBehind { len: usize, why: &'static str },
+    #[error(
+        "the distortion turns back within the picture: no single ray leads to pixel {x_px:.0}, \
+         {y_px:.0}; calibrate again with the board up to the picture's corners"
+    )]
+    TurnsBack { x_px: f64, y_px: f64 },
+    #[error(
+        "the region of interest reaches {x_px}, {y_px}, beyond the {width_px}x{height_px} px of \
+         the whole sensor: image_width and image_height are those without roi and binning (REP-104)"
+    )]
+    Region { x_px: u64, y_px: u64, width_px: u32, height_px: u32 },
+}

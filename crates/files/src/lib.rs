@@ -1,0 +1,17 @@
+//! The one way to open a file that somebody named: within bounds to read it, safely to write it.
+//!
+//! [`read`], [`read_text`] and [`open`] take regular files only, and no more of them than the caller
+//! says. A named pipe or a device would be waited for, or read, for ever.
+//!
+//! [`write`] and [`OutputFile`] never go through a symbolic link and never replace a file that this
+//! process has read. A file appears whole under its name, or not at all. [`check_output`] says so
+//! before the work is done.
+//!
+//! All of them give [`std::io::Error`], as the functions of the standard library do in whose place
+//! they stand. The message says what to do; the path is for the caller to add.
+
+mod input;
+mod output;
+
+pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
+pub use output::{OutputFile, check_output, create_empty_folder, write};

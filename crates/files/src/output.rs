@@ -1,0 +1,275 @@
+//! Writing: whole, under the name that was given, and onto nothing that matters.
+
+use std::ffi::OsString;
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::input::{is_input, kind_of};
+
+/// Refuses what [`OutputFile::create`] would refuse, before the work for it is done.
+pub fn check_output(path: &Path) -> io::Result<()> {
+    match Target::of(path)? {
+        // Opening a pipe a second time would end its reader's input.
+        Target::Stream => Ok(()),
+        Target::File { replaced } => part_beside(path, replaced.as_ref()).map(drop),
+    }
+}
+
+/// Writes a whole file; one that is there is replaced at once, and stays if writing fails.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut file = OutputFile::create(path)?;
+    file.write_all(bytes.as_ref())?;
+    file.finish()
+}
+
+/// Creates a folder for outputs, or takes one that is empty: another may hold what somebody
+/// corrected.
+pub fn create_empty_folder(path: &Path) -> io::Result<()> {
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        let why = "it is not empty: it may hold what somebody corrected; name another folder";
+        return Err(io::Error::new(ErrorKind::DirectoryNotEmpty, why));
+    }
+    fs::create_dir_all(path)
+}
+
+/// A file that gets its name when it is finished. Dropped before, it leaves nothing behind.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// `None` where a pipe or a device is written to as it comes.
+    part: Option<Part>,
+}
+
+impl OutputFile {
+    pub fn create(path: &Path) -> io::Result<OutputFile> {
+        let path = path.to_owned();
+        match Target::of(&path)? {
+            Target::Stream => {
+                // What standard output was redirected to may have lines in it already.
+                let file = OpenOptions::new().append(true).open(&path)?;
+                Ok(OutputFile { path, file: BufWriter::new(file), part: None })
+            }
+            Target::File { replaced } => {
+                let (part, file) = part_beside(&path, replaced.as_ref())?;
+                Ok(OutputFile { path, file: BufWriter::new(file), part: Some(part) })
+            }
+        }
+    }
+
+    /// Gives the file its name.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        match self.part.take() {
+            Some(part) => part.rename_to(&self.path),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// What is at the path of an output.
+enum Target {
+    File { replaced: Option<Metadata> },
+    Stream,
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Target> {
+        let refuse = |why: &str| Err(io::Error::new(ErrorKind::InvalidInput, why));
+        if path.file_name().is_none() {
+            return refuse("it names no file; name one");
+        }
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Target::File { replaced: None });
+            }
+            Err(error) => return Err(error),
+        };
+        let kind = found.file_type();
+        if is_stream(path, kind) {
+            return Ok(Target::Stream);
+        }
+        if kind.is_symlink() {
+            return refuse("it is a symbolic link; name the file that it leads to, or remove it");
+        }
+        if !kind.is_file() {
+            let why = format!("it is {}; name a file", kind_of(&found));
+            return refuse(&why);
+        }
+        if is_input(&found) {
+            return refuse("it is read here, and would be written over; name another output");
+        }
+        if found.permissions().readonly() {
+            return refuse("it is write-protected; allow writing, or name another output");
+        }
+        Ok(Target::File { replaced: Some(found) })
+    }
+}
+
+/// A pipe, a terminal, `/dev/null`; and the links by which the system offers a process its own open
+/// files, such as `/dev/stdout`.
+fn is_stream(path: &Path, kind: FileType) -> bool {
+    let is_descriptor = || {
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        ["/dev", "/dev/fd", "/proc/self/fd"].iter().any(|known| folder == Path::new(known))
+    };
+    kind.is_fifo()
+        || kind.is_char_device()
+        || kind.is_socket()
+        || (kind.is_symlink() && is_descriptor())
+}
+
+/// A file that waits for its name; removed unless it gets it.
+#[derive(Debug)]
+struct Part(PathBuf);
+
+impl Part {
+    fn rename_to(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.0, path)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After renaming there is nothing of this name any more.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Creates the part in the folder of `path`: only within one file system is a file renamed at once.
+fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<(Part, File)> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut name = OsString::from(".");
+    name.push(path.file_name().expect("checked"));
+    name.push(format!(".{}-{number}.part", std::process::id()));
+    let part = Part(path.with_file_name(name));
+    // `create_new` follows no link either.
+    let file = OpenOptions::new().write(true).create_new(true).open(&part.0).map_err(|error| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).display();
+        let why = match error.kind() {
+            ErrorKind::NotFound => format!("there is no folder {folder}; make it first"),
+            ErrorKind::PermissionDenied => format!("this user may not write in {folder}: {error}"),
+            _ => format!("make a file in {folder}: {error}"),
+        };
+        io::Error::new(error.kind(), why)
+    })?;
+    if let Some(replaced) = replaced {
+        file.set_permissions(replaced.permissions())?;
+    }
+    Ok((part, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{note_input, read};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[track_caller]
+    fn check_refused(path: &Path, expected: &str) {
+        for error in [check_output(path).unwrap_err(), write(path, "new").unwrap_err()] {
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        check_output(&path).unwrap();
+        assert!(names(folder.path()).is_empty(), "a check leaves nothing");
+        write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut file = OutputFile::create(&path).unwrap();
+        file.write_all(b"half of").unwrap();
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write(&path, "new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn no_link_is_followed_to_a_file_or_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("precious"), folder.path().join("out"));
+        symlink(&path, &link).unwrap();
+        check_refused(&link, "symbolic link");
+        fs::write(&path, "mine").unwrap();
+        check_refused(&link, "name the file that it leads to");
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn what_was_read_or_will_be_is_not_written_over_under_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [read_one, noted, other] = ["a", "b", "c"].map(|name| folder.path().join(name));
+        for path in [&read_one, &noted] {
+            fs::write(path, "mine").unwrap();
+        }
+        fs::hard_link(&read_one, &other).unwrap();
+        read(&read_one, 10).unwrap();
+        note_input(&noted);
+        for path in [&read_one, &noted, &other] {
+            check_refused(path, "written over; name another");
+            assert_eq!(fs::read(path).unwrap(), b"mine");
+        }
+    }
+
+    #[test]
+    fn folders_and_protected_files_are_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        check_refused(folder.path(), "it is a folder; name a file");
+        check_refused(&folder.path().join("none/a"), "make it first");
+        let path = folder.path().join("a");
+        fs::write(&path, "mine").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        check_refused(&path, "write-protected");
+    }
+
+    #[test]
+    fn a_stream_is_written_as_it_comes() {
+        write(Path::new("/dev/null"), "gone").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("redirected");
+        fs::write(&path, "before, ").unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        write(Path::new(&descriptor), "after").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"before, after");
+    }
+
+    #[test]
+    fn a_folder_with_anything_in_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        create_empty_folder(&folder.path().join("new/one")).unwrap();
+        create_empty_folder(&folder.path().join("new/one")).unwrap();
+        let why = create_empty_folder(&folder.path().join("new")).unwrap_err().to_string();
+        assert!(why.contains("not empty") && why.contains("name another"), "{why}");
+    }
+}

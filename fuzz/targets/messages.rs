@@ -1,0 +1,49 @@
+//! Any bytes as a result and as a heartbeat: what is accepted can be acted upon and shown.
+#![no_main]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use magpie_perception::{Clock, SharedClock, StampNs};
+use magpie_wire::freshness::{Heard, Received, Trust, assess, decode_packages, decode_status};
+use magpie_wire::{Freshness, to_json};
+
+/// Half a second after the exposure of the seeds.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> StampNs {
+        StampNs(1_700_000_000_100_000_000)
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let clock: SharedClock = Arc::new(Still);
+    let trust = Trust {
+        heartbeat_silence_max: Duration::from_millis(500),
+        clock_ahead_max: Duration::from_millis(5),
+    };
+    let status = decode_status(bytes, "dock").ok().map(|status| (clock.now(), status));
+    let decoded = decode_packages(bytes, "dock", Duration::from_secs(5));
+    if let Ok(message) = &decoded {
+        let _ = to_json(message).to_string();
+    }
+    let newest = decoded.ok().map(|message| Received {
+        message: Arc::new(message),
+        at: clock.now(),
+        unix_ahead_ns: 0,
+        restarted: false,
+    });
+    let heard = Heard { listening: clock.now(), newest, refused: None, status, gone: None, rival: None };
+    if let Freshness::Fresh(view) = assess(&heard, trust, &clock) {
+        let best = view.best_grasp().expect("it is fresh, and the clock stands still");
+        if let Some(best) = best {
+            let later = view.pose_at(best.grasp, clock.now());
+            assert!(later.is_ok());
+            let q = best.grasp.pose.and_then(|pose| pose.orientation).expect("grasps are whole");
+            let length = (q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w).sqrt();
+            assert!((length - 1.0).abs() < 1e-5);
+        }
+    }
+});
