@@ -50,9 +50,10 @@ const IMAGE_PX: (u32, u32) = (1280, 720);
 const INPUT_PX: u32 = 512;
 const ANCHORS: usize = 5376;
 const COEFFICIENTS: usize = 32;
+const ROWS: usize = 300;
 const PACKAGES: usize = 40;
 
-fn spec() -> ModelSpec {
+fn spec(output_layout: OutputLayout) -> ModelSpec {
     ModelSpec {
         name: "made up".into(),
         sha256: String::new(),
@@ -60,8 +61,11 @@ fn spec() -> ModelSpec {
         width_px: INPUT_PX,
         height_px: INPUT_PX,
         class_names: vec!["box".into()],
-        output_layout: OutputLayout::YoloSeg,
-        predictions_shape: [5 + COEFFICIENTS, ANCHORS],
+        output_layout,
+        predictions_shape: match output_layout {
+            OutputLayout::YoloSeg => [5 + COEFFICIENTS, ANCHORS],
+            OutputLayout::YoloSegEndToEnd => [ROWS, 6 + COEFFICIENTS],
+        },
         coefficients: COEFFICIENTS,
         prototype_width_px: INPUT_PX / 4,
         prototype_height_px: INPUT_PX / 4,
@@ -132,7 +136,32 @@ fn depth(frame: usize) -> DepthImage {
     DepthImage::new(IMAGE_PX.0, IMAGE_PX.1, data_mm).unwrap()
 }
 
-fn predictions(frame: usize) -> Vec<f32> {
+fn predictions(layout: OutputLayout, frame: usize) -> Vec<f32> {
+    match layout {
+        OutputLayout::YoloSeg => columns(frame),
+        OutputLayout::YoloSegEndToEnd => rows(frame),
+    }
+}
+
+fn rows(frame: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; ROWS * (6 + COEFFICIENTS)];
+    for (package, row) in rows.chunks_exact_mut(6 + COEFFICIENTS).take(in_view(frame)).enumerate() {
+        let (x, y) = centre_px(package, frame);
+        let (half_width, half_height) = (SIZE_PX.0 / 2.0, SIZE_PX.1 / 2.0);
+        row[..7].copy_from_slice(&[
+            x - half_width,
+            y - half_height,
+            x + half_width,
+            y + half_height,
+            0.9,
+            0.0,
+            1.0,
+        ]);
+    }
+    rows
+}
+
+fn columns(frame: usize) -> Vec<f32> {
     let mut rows = vec![0.0; (5 + COEFFICIENTS) * ANCHORS];
     for package in 0..in_view(frame) {
         let mut set = |row: usize, value: f32| rows[row * ANCHORS + 10 + 131 * package] = value;
@@ -184,15 +213,15 @@ impl InferenceSession for MadeUp {
 }
 
 impl MadeUp {
-    fn new() -> MadeUp {
+    fn new(layout: OutputLayout) -> MadeUp {
         let side = INPUT_PX as usize / 4;
         // Wavy outlines, as of crumpled bags.
         let wave = |i: usize| 0.2 + ((i % side) as f32 * 0.3).sin() * ((i / side) as f32).cos();
         MadeUp {
-            spec: spec(),
+            spec: spec(layout),
             input: vec![0; 3 * (INPUT_PX * INPUT_PX) as usize],
             frame: 0,
-            predictions: (0..2 * WAY_FRAMES).map(predictions).collect(),
+            predictions: (0..2 * WAY_FRAMES).map(|frame| predictions(layout, frame)).collect(),
             prototypes: (0..COEFFICIENTS * side * side).map(wave).collect(),
         }
     }
@@ -236,10 +265,10 @@ fn limits() -> Limits {
 
 /// What every frame took, in a pool of its own: its queue allocates now and then when work comes
 /// from outside.
-fn counts(count: usize, scene: Option<&Scene>) -> Vec<usize> {
-    let (mut session, limits, identities) = (MadeUp::new(), limits(), identities());
+fn counts(count: usize, layout: OutputLayout, scene: Option<&Scene>) -> Vec<usize> {
+    let (mut session, limits, identities) = (MadeUp::new(layout), limits(), identities());
     let mut frames: Vec<Frame> = (0..2 * WAY_FRAMES).map(|at| frame(at, scene)).collect();
-    let mut pipeline = Pipeline::new(spec());
+    let mut pipeline = Pipeline::new(spec(layout));
     let (mut message, mut spare) = (wire::Packages::default(), wire::Spare::default());
     let mut counts = Vec::with_capacity(count);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -282,8 +311,12 @@ fn a_warm_frame_allocates_nothing() {
     // Until each buffer has held the largest that comes its way.
     const WARM_UP: usize = 20 * WAY_FRAMES;
     const FRAMES: usize = 26 * WAY_FRAMES;
-    for scene in [None, Some(scene())] {
-        let counts = counts(FRAMES, scene.as_ref());
+    for (layout, scene) in [
+        (OutputLayout::YoloSeg, None),
+        (OutputLayout::YoloSeg, Some(scene())),
+        (OutputLayout::YoloSegEndToEnd, None),
+    ] {
+        let counts = counts(FRAMES, layout, scene.as_ref());
         assert!(counts[0] > PACKAGES, "the counting allocator is not used");
         assert_eq!(counts[WARM_UP..], [0; FRAMES - WARM_UP], "{counts:?}");
     }

@@ -58,7 +58,11 @@ fn decoded(case: &Value) -> Vec<Instance> {
         width_px,
         height_px,
         class_names: (0..classes).map(|id| id.to_string()).collect(),
-        output_layout: OutputLayout::YoloSeg,
+        output_layout: if case["end_to_end"].as_bool().unwrap() {
+            OutputLayout::YoloSegEndToEnd
+        } else {
+            OutputLayout::YoloSeg
+        },
         predictions_shape: [predictions.len(), list(&predictions[0]).len()],
         coefficients: list(&case["prototypes_per_256"]).len(),
         prototype_width_px: width_px / 4,

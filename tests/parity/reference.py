@@ -76,29 +76,46 @@ def decode(predictions, prototypes, classes, letterbox, score_min, iou_max):
     corners = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 1)
     passing = np.flatnonzero(best >= score_min)
     kept = passing[non_maximum_suppression(corners[passing], best[passing], iou_max)]
+    findings = [
+        (corners[anchor], float(best[anchor]), int(scores[:, anchor].argmax()), coefficients[:, anchor])
+        for anchor in kept
+    ]
+    return drawn(findings, prototypes, letterbox)
 
+
+def decode_end_to_end(predictions, prototypes, letterbox, score_min):
+    """Predictions `[findings, 6 + k]`, prototypes `[k, h, w]` -> list of instances."""
+    best_first = predictions[np.argsort(-predictions[:, 4], kind="stable")]
+    findings = [
+        (row[:4], float(row[4]), int(row[5]), row[6:]) for row in best_first if row[4] >= score_min
+    ]
+    return drawn(findings, prototypes, letterbox)
+
+
+def drawn(findings, prototypes, letterbox):
+    """Of corners in input pixels, score, class, coefficients; those that show a pixel."""
     rows = letterbox.resampling(1, prototypes.shape[1])
     columns = letterbox.resampling(0, prototypes.shape[2])
     x, y = np.arange(letterbox.image[0]), np.arange(letterbox.image[1])
     instances = []
-    for anchor in kept:
-        bbox = letterbox.corners_to_image(corners[anchor])[0]
-        logits = np.tensordot(coefficients[:, anchor], prototypes.astype(np.float64), 1)
+    for corners, score, class_id, coefficients in findings:
+        bbox = letterbox.corners_to_image(corners)[0]
+        logits = np.tensordot(coefficients, prototypes.astype(np.float64), 1)
         inside_x = (x >= bbox[0]) & (x < bbox[2])
         inside_y = (y >= bbox[1]) & (y < bbox[3])
         mask = (rows @ logits @ columns.T > 0) & inside_x[None, :] & inside_y[:, None]
         if mask.any():
             coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
             instances.append({
-                "class_id": int(scores[:, anchor].argmax()),
-                "score": float(best[anchor]),
+                "class_id": class_id,
+                "score": score,
                 "bbox_px": [float(v) for v in bbox],
                 "mask": coded["counts"].decode(),
             })
     return instances
 
 
-def seeded_case(name, seed, image_size, input_size):
+def seeded_case(name, seed, image_size, input_size, end_to_end=False):
     """Tensors that are whole multiples of 1/256, so that JSON holds them exactly."""
     random = np.random.default_rng(seed)
     classes, coefficients, anchors = 4, 6, 80
@@ -118,12 +135,17 @@ def seeded_case(name, seed, image_size, input_size):
     prototypes = np.stack([cv2.GaussianBlur(p, (0, 0), 1.5) for p in prototypes]) + 0.1
     predictions, prototypes = (np.round(t * 256).astype(int) for t in (predictions, prototypes))
     score_min, iou_max = 0.25, 0.5
-    instances = decode(
-        predictions / 256, prototypes / 256, classes, letterbox, score_min, iou_max
-    )
+    if end_to_end:
+        predictions = as_rows(predictions, classes)
+        instances = decode_end_to_end(predictions / 256, prototypes / 256, letterbox, score_min)
+    else:
+        instances = decode(
+            predictions / 256, prototypes / 256, classes, letterbox, score_min, iou_max
+        )
     assert len(instances) >= 40, len(instances)
     return {
         "name": name,
+        "end_to_end": end_to_end,
         "image_size_px": image_size,
         "input_size_px": input_size,
         "classes": classes,
@@ -133,6 +155,17 @@ def seeded_case(name, seed, image_size, input_size):
         "prototypes_per_256": prototypes.tolist(),
         "instances": instances,
     }
+
+
+def as_rows(predictions, classes):
+    """The same findings as an end-to-end model gives them, and as many empty rows behind."""
+    (cx, cy, w, h), scores, coefficients = np.split(predictions, [4, 4 + classes])
+    rows = np.concatenate([
+        [cx - w // 2, cy - h // 2, cx + w // 2, cy + h // 2],
+        [scores.max(0), 256 * scores.argmax(0)],
+        coefficients,
+    ]).T
+    return np.concatenate([rows, np.zeros_like(rows)])
 
 
 def seeded_picture(seed, image_size, input_size):
@@ -154,6 +187,7 @@ def main():
         "cases": [
             seeded_case("padded above and below", 1, (213, 119), (96, 64)),
             seeded_case("padded left and right", 2, (131, 187), (96, 96)),
+            seeded_case("end to end", 5, (187, 131), (96, 96), end_to_end=True),
         ],
         "pictures": [
             seeded_picture(3, (53, 30), (32, 32)),

@@ -32,10 +32,11 @@ def letterboxed(bgr, size_px):
     return torch.from_numpy(rgb).float()[None] / 255
 
 
-def random_model(bgr, size_px, score_min):
+def random_model(bgr, size_px, score_min, end_to_end=False):
     """Seeded weights whose activations keep their spread, and scores of which some pass."""
     torch.manual_seed(0)
-    model = YOLO("yolo11n-seg.yaml", task="segment")
+    model = YOLO("yolo26n-seg.yaml" if end_to_end else "yolo11n-seg.yaml", task="segment")
+    model.model.model[-1].end2end = end_to_end
     net, picture = model.model, letterboxed(bgr, size_px)
     net.train()
     for module in net.modules():
@@ -47,15 +48,16 @@ def random_model(bgr, size_px, score_min):
             net(picture)
         net.eval()
         head = net.model[-1]
-        for branch in head.cv3:
+        branches = head.one2one_cv3 if end_to_end else head.cv3
+        for branch in branches:
             branch[-1].weight.mul_(8.0)
         predictions = net(picture)
         while isinstance(predictions, (tuple, list)):
             predictions = predictions[0]
-        best = predictions[0, 4 : 4 + head.nc].amax(0)
-        # About 400 candidates before NMS.
-        threshold = torch.logit(best.sort().values[-400])
-        for branch in head.cv3:
+        best = predictions[0, :, 4] if end_to_end else predictions[0, 4 : 4 + head.nc].amax(0)
+        # About 400 candidates before NMS, which an end-to-end model has behind it.
+        threshold = torch.logit(best.sort().values[-150 if end_to_end else -400])
+        for branch in branches:
             branch[-1].bias.add_(float(torch.logit(torch.tensor(score_min)) - threshold))
     return model
 
@@ -76,9 +78,10 @@ def ultralytics_instances(onnx, bgr, size_px, score_min):
     ]
 
 
-def magpie_instances(program, onnx, picture, score_min):
+def magpie_instances(program, onnx, picture, score_min, agnostic):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
         config.write(f"[detection]\niou_max = {IOU_MAX}\npackages_max = 1000\n")
+        config.write(f"nms_class_agnostic = {str(agnostic).lower()}\n")
         config.flush()
         command = [program, "detect", picture, "--model", onnx, "--json"]
         command += ["--config", config.name, "--score-min", score_min]
@@ -119,6 +122,8 @@ def main():
     parser.add_argument("--magpie", type=Path, default="target/release/magpie")
     parser.add_argument("--size", type=int, default=640, help="model input in pixels")
     parser.add_argument("--score-min", type=float, default=0.25)
+    parser.add_argument("--end-to-end", action="store_true", help="YOLO26n-seg, without NMS behind it")
+    parser.add_argument("--nms", action="store_true", help="NMS inside the exported graph")
     parser.add_argument("--model", type=Path, help="an export to use instead of random weights")
     arguments = parser.parse_args()
 
@@ -126,18 +131,23 @@ def main():
     assert bgr is not None, f"{arguments.image} is no picture"
     onnx = arguments.model
     if onnx is None:
-        model = random_model(bgr, arguments.size, arguments.score_min)
+        model = random_model(bgr, arguments.size, arguments.score_min, arguments.end_to_end)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Path(folder) / "yolo11n-seg-random.pt"
             model.save(checkpoint)
             exported = YOLO(checkpoint).export(
-                format="onnx", imgsz=arguments.size, simplify=False, dynamic=False
+                format="onnx", imgsz=arguments.size, simplify=False, dynamic=False,
+                nms=True if arguments.nms else (False if arguments.end_to_end else None),
             )
-            onnx = Path(tempfile.gettempdir()) / "yolo11n-seg-random.onnx"
+            onnx = Path(tempfile.gettempdir()) / "yolo-seg-random.onnx"
             Path(exported).replace(onnx)
 
     reference = ultralytics_instances(onnx, bgr, arguments.size, arguments.score_min)
-    found = magpie_instances(arguments.magpie.resolve(), onnx, arguments.image, arguments.score_min)
+    # An exported end-to-end model keeps one object under each of its classes, in Ultralytics too.
+    found = magpie_instances(
+        arguments.magpie.resolve(), onnx, arguments.image, arguments.score_min,
+        agnostic=not arguments.end_to_end,
+    )
     pairs = matched(reference, found)
     ious = np.array([mask_iou(a["mask"], b["mask"]) for a, b in pairs])
     shift = max((np.abs(a["bbox"] - b["bbox"]).max() for a, b in pairs), default=np.nan)

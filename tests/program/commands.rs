@@ -421,10 +421,57 @@ fn outlines_that_enclose_nothing_are_told_and_their_labels_scored_by_their_boxes
     });
     let output = magpie(&["eval", "--dataset", &dataset, "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("2 outlines enclose no pixel"));
+    let told = text(&output.stderr);
+    assert_eq!(told.matches("its outline encloses nothing; its box stands for it").count(), 2);
+    assert!(told.contains("annotation 1 on ") && told.contains("annotation 2 on "), "{told}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["instances"], labels);
     assert_eq!(report["instances_outlined"], single - 3);
+}
+
+#[test]
+fn a_ros_2_bag_is_replayed_benched_and_exported_and_its_topics_are_told() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../recording/tests/data");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["realsense.mcap", "realsense.db3"] {
+        let bag = format!("{data}/{name}");
+        let out = folder.path().join(name).display().to_string();
+        let json = format!("{out}.jsonl");
+        for asked in [
+            &["replay", &bag, "--json", &json][..],
+            &["bench", "--frames", &bag, "--rounds", "2"],
+            &["export", &bag, "--out", &out, "--interval-s", "0"],
+        ] {
+            let told = text(&succeed(asked).stderr).to_owned();
+            assert!(told.contains("color from /camera/color/image_raw, depth from"), "{told}");
+        }
+        assert_eq!(std::fs::read_to_string(&json).unwrap().lines().count(), 3);
+        let front = ["replay", &bag, "--color-topic", "/front"];
+        check_refused(&front, 78, &["no color images on /front", "/camera/color/image_raw"]);
+    }
+}
+
+#[test]
+fn eval_reads_labels_as_tools_write_them() {
+    let labels = |name: &str| format!("{}/tests/labels/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let labels = |name: &str| labels(name).replace("/crates/magpie/", "/");
+    for name in ["byte_order_mark", "windows_paths", "label_studio_paths", "roboflow", "capitals"] {
+        let report = scores(Path::new(&labels(name)));
+        assert_eq!(report["class_agnostic"], false, "{name}");
+        assert_eq!(report["instances"], report["instances_outlined"], "{name}");
+    }
+    assert_eq!(scores(Path::new(&labels("cvat_brush")))["instances_outlined"], 1);
+    let wrong = labels("null_segmentations");
+    let parts = ["3 wrong", "annotation 1 on a.png: encloses nothing", "--skip-bad-labels"];
+    check_refused(&["eval", "--dataset", &wrong], 1, &parts);
+    let mapped = labels("mapped");
+    let output = magpie(&["eval", "--dataset", &mapped, "--json"]);
+    let told = text(&output.stderr);
+    assert!(told.contains("carton, hand") && told.contains("--map carton=box"), "{told}");
+    let map = ["--map", "carton=box", "--map", "hand=none"];
+    let report = succeed(&[&["eval", "--dataset", &mapped, "--json"], &map[..]].concat());
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!((&report["class_agnostic"], &report["instances"]), (&false.into(), &2.into()));
 }
 
 #[test]

@@ -104,7 +104,12 @@ pub fn open(
         }
         Source::Recording { path, looped } => {
             let reader = FrameReader::open(path, as_a_camera(clock, *looped));
-            Ok(recording(reader.map_err(Failure::config)?, path.display().to_string()))
+            let (mut reader, name) = (reader.map_err(Failure::config)?, path.display().to_string());
+            reader.use_tool(&config.tool);
+            if let Some(chosen) = reader.chosen() {
+                tracing::info!("{name}: {chosen}");
+            }
+            Ok(recording(reader, name))
         }
         Source::Camera(camera) => {
             let camera = magpie_camera::open(camera, Arc::clone(clock), Arc::clone(counters))

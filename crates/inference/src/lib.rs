@@ -15,6 +15,7 @@
 //! width.
 
 mod external;
+mod floats;
 mod library;
 mod literal;
 mod model_file;

@@ -17,7 +17,10 @@ use crate::external::check_self_contained;
 use crate::literal::{LiteralError, class_names, height_and_width};
 use crate::onnx::{GraphProto, Model};
 use crate::refusal::{ModelError, Refusal};
-use crate::shape::{FLOAT32, Port, Ports, UINT8};
+use crate::shape::{Port, Ports, UINT8};
+
+/// What predictions and prototypes may hold.
+const FLOATS: &str = "float32 or float16";
 
 /// A larger file is refused unread; the largest YOLO-seg models have about 250 MB.
 pub const MODEL_BYTES_MAX: u64 = 1 << 30;
@@ -119,7 +122,11 @@ fn read_spec(
     model: &Model,
     graph: &GraphProto,
 ) -> Result<(ModelSpec, Ports), Refusal> {
-    let task = required(model, "task")?;
+    let Some(task) = metadata(model, "task") else {
+        // Whose outputs are another network's is told that, not how to write metadata.
+        Ports::of(graph)?;
+        return Err(Refusal::MissingKey { key: "task" });
+    };
     if task != "segment" {
         return Err(Refusal::WrongTask { found: abbreviated(task) });
     }
@@ -215,7 +222,12 @@ fn read_input_form(
         _ => (InputForm::RgbF32Nchw, [1, 3, height, width]),
     };
     if form == InputForm::RgbF32Nchw {
-        image.expect_type(FLOAT32, "uint8 (BGR) or float32 (RGB)")?;
+        image.expect_floats("uint8 (BGR), float32 or float16 (RGB)")?;
+    }
+    if let &[batch, _, _, _] = image.shape.as_slice()
+        && batch > 1
+    {
+        return Err(Refusal::Batch { batch });
     }
     if image.shape != expected {
         return Err(image.wrong_shape(format!("{expected:?} by its type and `imgsz`")));
@@ -228,7 +240,7 @@ fn check_prototypes(
     prototypes: &Port<[usize; 4]>,
     (height, width): (usize, usize),
 ) -> Result<usize, Refusal> {
-    prototypes.expect_type(FLOAT32, "float32")?;
+    prototypes.expect_floats(FLOATS)?;
     let [_, coefficients, _, _] = prototypes.shape;
     let expected = [1, coefficients, height / 4, width / 4];
     if prototypes.shape != expected {
@@ -244,29 +256,24 @@ fn read_output_layout(
     coefficients: usize,
     anchor_counts: &[usize],
 ) -> Result<(OutputLayout, [usize; 2]), Refusal> {
-    let channels = 4 + names + coefficients;
-    let anchors = check_predictions(predictions, channels, anchor_counts)?;
-    let [_, found_channels, _] = predictions.shape;
-    if found_channels != channels {
-        return Err(Refusal::ClassCount { channels: found_channels, names, coefficients });
+    predictions.expect_floats(FLOATS)?;
+    let (channels, row) = (4 + names + coefficients, 6 + coefficients);
+    match predictions.shape {
+        [1, found, anchors] if found == channels && anchor_counts.contains(&anchors) => {
+            Ok((OutputLayout::YoloSeg, [channels, anchors]))
+        }
+        [1, rows, found] if found == row => Ok((OutputLayout::YoloSegEndToEnd, [rows, row])),
+        [1, channels, anchors] if anchor_counts.contains(&anchors) => {
+            Err(Refusal::ClassCount { channels, names, coefficients })
+        }
+        _ => {
+            let counts: Vec<String> = anchor_counts.iter().map(ToString::to_string).collect();
+            let counts = counts.join(" or ");
+            Err(predictions.wrong_shape(format!(
+                "[1, {channels}, {counts}] by `imgsz` and `stride`, or [1, findings, {row}]"
+            )))
+        }
     }
-    Ok((OutputLayout::YoloSeg, [channels, anchors]))
-}
-
-/// Returns the number of anchors, which is one of `counts`.
-fn check_predictions(
-    predictions: &Port<[usize; 3]>,
-    channels: usize,
-    counts: &[usize],
-) -> Result<usize, Refusal> {
-    predictions.expect_type(FLOAT32, "float32")?;
-    let [batch, _, anchors] = predictions.shape;
-    if batch == 1 && counts.contains(&anchors) {
-        return Ok(anchors);
-    }
-    let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
-    let expected = format!("[1, {channels}, {}] by `imgsz` and `stride`", counts.join(" or "));
-    Err(predictions.wrong_shape(expected))
 }
 
 /// Counts the cells of all grids from the finest to the one of `stride`, for every finest stride

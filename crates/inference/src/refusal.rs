@@ -62,14 +62,16 @@ pub enum Refusal {
     #[error("the task is {found:?}, expected \"segment\"; train and export a -seg model")]
     WrongTask { found: String },
     #[error(
-        "{found}; expected one input, predictions [1, 4 + classes + 32, anchors] and \
-         prototypes [1, 32, height / 4, width / 4]: export a YOLO-seg model without `nms=True`"
+        "{found}; expected one input, prototypes [1, 32, height / 4, width / 4] and predictions, \
+         [1, 4 + classes + 32, anchors] or [1, findings, 6 + 32]: export a YOLO-seg model"
     )]
     UnknownLayout { found: String },
-    #[error("{tensor} holds {found}, expected {expected}; export without `half` and `int8`")]
+    #[error("{tensor} holds {found}, expected {expected}; quantize what lies between alone")]
     ElementType { tensor: String, found: String, expected: &'static str },
     #[error("{tensor} has the open shape {found}; export with `dynamic=False` and a fixed imgsz")]
     OpenShape { tensor: String, found: String },
+    #[error("the model takes {batch} pictures at a time; export with `batch=1`")]
+    Batch { batch: usize },
     #[error("{tensor} has the shape {found}, expected {expected}; export the model again")]
     WrongShape { tensor: String, found: String, expected: String },
     #[error(

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use magpie_perception::{
-    InferenceError, InferenceSession, InputForm, InputMut, ModelSpec, Outputs, Provider,
+    InferenceError, InferenceSession, InputForm, InputMut, ModelSpec, OutputLayout, Outputs,
+    Provider,
 };
 use ort::environment::Environment;
 use ort::memory::Allocator;
@@ -13,6 +14,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
+use crate::floats::Floats;
 use crate::library::{LibraryError, environment};
 use crate::model_file::ModelFile;
 use crate::placement::{Placement, ProfileError, read_placement};
@@ -125,8 +127,8 @@ pub struct OnnxSession {
     binding: IoBinding,
     input_name: String,
     input: Input,
-    predictions: Tensor<f32>,
-    prototypes: Tensor<f32>,
+    predictions: Floats,
+    prototypes: Floats,
     provider: Provider,
     placement: Placement,
     fallback_reason: Option<String>,
@@ -134,10 +136,20 @@ pub struct OnnxSession {
     stop: Option<Stop>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it found class {class_id}, and `names` has {classes}, counted from 0; make `names` those of the \
+     training"
+)]
+struct UnnamedClass {
+    class_id: f32,
+    classes: usize,
+}
+
 #[derive(Debug)]
 enum Input {
     Bgr8Nhwc(Tensor<u8>),
-    RgbF32Nchw(Tensor<f32>),
+    RgbF32Nchw(Floats),
 }
 
 impl OnnxSession {
@@ -245,14 +257,13 @@ impl OnnxSession {
         let image_shape = ports.image.shape.as_slice();
         let input = match model.spec().input_form {
             InputForm::Bgr8Nhwc => Input::Bgr8Nhwc(Tensor::new(&allocator, image_shape)?),
-            InputForm::RgbF32Nchw => Input::RgbF32Nchw(Tensor::new(&allocator, image_shape)?),
+            InputForm::RgbF32Nchw => Input::RgbF32Nchw(Floats::new(&allocator, &ports.image)?),
         };
-        let mut predictions = Tensor::<f32>::new(&allocator, ports.predictions.shape)?;
-        let mut prototypes = Tensor::<f32>::new(&allocator, ports.prototypes.shape)?;
+        let mut predictions = Floats::new(&allocator, &ports.predictions)?;
+        let mut prototypes = Floats::new(&allocator, &ports.prototypes)?;
         let mut binding = session.create_binding()?;
-        // Shared, not moved: ONNX Runtime writes into the tensors that are read here.
-        binding.bind_output(&ports.predictions.name, &mut predictions)?;
-        binding.bind_output(&ports.prototypes.name, &mut prototypes)?;
+        predictions.bind_output(&mut binding, &ports.predictions.name)?;
+        prototypes.bind_output(&mut binding, &ports.prototypes.name)?;
         input.bind(&mut binding, &ports.image.name)?;
         Ok(OnnxSession {
             spec: model.spec().clone(),
@@ -292,7 +303,30 @@ impl OnnxSession {
         for _ in 0..runs.max(1) {
             self.run()?;
         }
-        self.check_finite()
+        self.check_finite()?;
+        self.warn_of_lost_scores();
+        Ok(())
+    }
+
+    /// A sigmoid is never 0. Whoever quantizes boxes, up to hundreds of pixels, and scores as one tensor
+    /// rounds all scores to that.
+    fn warn_of_lost_scores(&self) {
+        let [_, anchors] = self.spec.predictions_shape;
+        let classes = self.spec.class_names.len();
+        let is_lost = match self.spec.output_layout {
+            OutputLayout::YoloSeg => {
+                let scores = &self.predictions.values()[4 * anchors..(4 + classes) * anchors];
+                scores.iter().all(|score| *score == 0.0)
+            }
+            OutputLayout::YoloSegEndToEnd => false,
+        };
+        if is_lost {
+            tracing::warn!(
+                "{} gives every score as 0, so nothing is found: boxes and scores were quantized \
+                 together; leave the nodes that join them out (`nodes_to_exclude`)",
+                self.spec.name
+            );
+        }
     }
 
     fn end_profile(&mut self) -> Result<Placement, SessionError> {
@@ -304,7 +338,7 @@ impl OnnxSession {
     fn check_finite(&self) -> Result<(), SessionError> {
         let outputs = [("predictions", &self.predictions), ("prototypes", &self.prototypes)];
         for (output, tensor) in outputs {
-            if !tensor.extract_tensor().1.iter().all(|value| value.is_finite()) {
+            if !tensor.values().iter().all(|value| value.is_finite()) {
                 let (model, provider) = (self.spec.name.clone(), self.provider);
                 return Err(SessionError::NotFinite { model, provider, output });
             }
@@ -327,6 +361,9 @@ impl OnnxSession {
     }
 
     fn run_bound(&mut self) -> ort::Result<()> {
+        if let Input::RgbF32Nchw(floats) = &mut self.input {
+            floats.hand_over();
+        }
         if self.provider != Provider::Cpu {
             // Binding is what copies an input to another device.
             self.input.bind(&mut self.binding, &self.input_name)?;
@@ -342,7 +379,29 @@ impl OnnxSession {
         if self.provider != Provider::Cpu {
             self.binding.synchronize_outputs()?;
         }
+        self.predictions.take_over();
+        self.prototypes.take_over();
         Ok(())
+    }
+
+    /// How many classes a model knows shows in the shape of its predictions, or else only in them.
+    fn check_classes(&self) -> Result<(), InferenceError> {
+        let classes = self.spec.class_names.len();
+        let [_, length] = self.spec.predictions_shape;
+        let unnamed = |row: &&[f32]| row[4] > 0.0 && !(0.0..classes as f32).contains(&row[5]);
+        let stray = match self.spec.output_layout {
+            OutputLayout::YoloSeg => None,
+            OutputLayout::YoloSegEndToEnd => {
+                self.predictions.values().chunks_exact(length).find(unnamed)
+            }
+        };
+        stray.map_or(Ok(()), |row| {
+            Err(InferenceError {
+                model: self.spec.name.clone(),
+                provider: self.provider.name(),
+                source: Box::new(UnnamedClass { class_id: row[5], classes }),
+            })
+        })
     }
 
     fn inference_error(&self, source: ort::Error) -> InferenceError {
@@ -362,14 +421,14 @@ impl InferenceSession for OnnxSession {
     fn input(&mut self) -> InputMut<'_> {
         match &mut self.input {
             Input::Bgr8Nhwc(tensor) => InputMut::Bgr8Nhwc(tensor.extract_tensor_mut().1),
-            Input::RgbF32Nchw(tensor) => InputMut::RgbF32Nchw(tensor.extract_tensor_mut().1),
+            Input::RgbF32Nchw(floats) => InputMut::RgbF32Nchw(floats.values_mut()),
         }
     }
 
     fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
         self.run_bound().map_err(|err| self.inference_error(err))?;
-        let (predictions, prototypes) = (&self.predictions, &self.prototypes);
-        Ok(Outputs::new(&self.spec, predictions.extract_tensor().1, prototypes.extract_tensor().1))
+        self.check_classes()?;
+        Ok(Outputs::new(&self.spec, self.predictions.values(), self.prototypes.values()))
     }
 }
 
@@ -379,7 +438,7 @@ impl Input {
     fn bind(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
         match self {
             Input::Bgr8Nhwc(tensor) => binding.bind_input(name, tensor),
-            Input::RgbF32Nchw(tensor) => binding.bind_input(name, tensor),
+            Input::RgbF32Nchw(floats) => floats.bind_input(binding, name),
         }
     }
 }

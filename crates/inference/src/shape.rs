@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 /// `TensorProto.DataType`.
 pub(crate) const FLOAT32: i32 = 1;
 pub(crate) const UINT8: i32 = 2;
+pub(crate) const FLOAT16: i32 = 10;
 
 /// One input or output with a concrete shape, such as `Vec<usize>` or, of known rank, `[usize; 4]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl Port<Vec<usize>> {
 }
 
 impl<S: Debug> Port<S> {
-    pub(crate) fn expect_type(&self, code: i32, expected: &'static str) -> Result<(), Refusal> {
-        if self.element_type == code {
+    pub(crate) fn expect_floats(&self, expected: &'static str) -> Result<(), Refusal> {
+        if matches!(self.element_type, FLOAT32 | FLOAT16) {
             return Ok(());
         }
         let found = element_name(self.element_type);
@@ -79,7 +80,7 @@ pub(crate) fn element_name(code: i32) -> String {
         6 => "int32",
         7 => "int64",
         9 => "bool",
-        10 => "float16",
+        FLOAT16 => "float16",
         11 => "float64",
         16 => "bfloat16",
         code => return format!("element type {code}"),
@@ -108,18 +109,27 @@ impl Ports {
             return Err(Refusal::UnknownLayout { found });
         };
         let image = Port::new(image)?;
+        if graph.output.len() != 2 {
+            return Err(other_outputs(graph));
+        }
         let outputs = graph.output.iter().map(Port::new).collect::<Result<Vec<_>, _>>()?;
         let predictions = outputs.iter().find_map(Port::of_rank);
         let prototypes = outputs.iter().find_map(Port::of_rank);
-        match (outputs.len(), predictions, prototypes) {
-            (2, Some(predictions), Some(prototypes)) => {
-                Ok(Ports { image, predictions, prototypes })
-            }
-            _ => {
-                let shapes: Vec<String> =
-                    outputs.iter().map(|port| format!("{:?}", port.shape)).collect();
-                Err(Refusal::UnknownLayout { found: format!("outputs {}", shapes.join(", ")) })
-            }
-        }
+        let Some((predictions, prototypes)) = predictions.zip(prototypes) else {
+            return Err(other_outputs(graph));
+        };
+        Ok(Ports { image, predictions, prototypes })
     }
+}
+
+fn other_outputs(graph: &GraphProto) -> Refusal {
+    let shape = |info: &ValueInfo| {
+        let tensor = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+        tensor.and_then(|tensor| tensor.shape.as_ref()).map_or("?".to_owned(), open_shape)
+    };
+    let shapes: Vec<String> = graph.output.iter().map(shape).collect();
+    let (shapes, of_another) = (shapes.join(", "), graph.output.len() > 2);
+    let other =
+        if of_another { ", as of Mask R-CNN or RTMDet-Ins, which are not read" } else { "" };
+    Refusal::UnknownLayout { found: format!("outputs {shapes}{other}") }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use magpie_inference::{MODEL_BYTES_MAX, ModelError, ModelFile, Refusal};
-use magpie_perception::InputForm;
+use magpie_perception::{InputForm, OutputLayout};
 use prost::Message;
 
 #[allow(unreachable_pub, reason = "generated")]
@@ -298,12 +298,26 @@ fn values_that_make_no_sense_are_quoted() {
 
 #[test]
 fn another_layout_is_refused_with_its_shapes() {
-    const EXPECTED: &str = "; expected one input, predictions [1, 4 + classes + 32, anchors] and \
-        prototypes [1, 32, height / 4, width / 4]: export a YOLO-seg model without `nms=True`";
+    const EXPECTED: &str = "; expected one input, prototypes [1, 32, height / 4, width / 4] and \
+        predictions, [1, 4 + classes + 32, anchors] or [1, findings, 6 + 32]: export a YOLO-seg \
+        model";
     check(|model| drop(graph(model).output.pop()), &format!("outputs [1, 38, 42]{EXPECTED}"));
     check(
         |model| *shape(model, "prototypes") = sizes(&[1, 300, 38]),
         &format!("outputs [1, 38, 42], [1, 300, 38]{EXPECTED}"),
+    );
+    check(
+        |model| {
+            // What is not Ultralytics' has no metadata, and open shapes.
+            model.metadata_props.clear();
+            shape(model, "predictions")[1].value = Some(Value::DimParam("n".into()));
+            let masks = graph(model).output[1].clone();
+            graph(model).output.push(masks);
+        },
+        &format!(
+            "outputs [1, n, 42], [1, 32, 8, 16], [1, 32, 8, 16], as of Mask R-CNN or RTMDet-Ins, \
+             which are not read{EXPECTED}"
+        ),
     );
     check(
         |model| {
@@ -327,17 +341,45 @@ fn another_layout_is_refused_with_its_shapes() {
 #[test]
 fn other_element_types_are_refused() {
     check(
-        |model| set_element_type(model, "images", 10),
-        "\"images\" holds float16, expected uint8 (BGR) or float32 (RGB); export without `half` \
-         and `int8`",
+        |model| set_element_type(model, "images", 3),
+        "\"images\" holds int8, expected uint8 (BGR), float32 or float16 (RGB); quantize what lies \
+         between alone",
     );
     check(
-        |model| set_element_type(model, "predictions", 10),
-        "\"predictions\" holds float16, expected float32; export without `half` and `int8`",
+        |model| set_element_type(model, "predictions", 11),
+        "\"predictions\" holds float64, expected float32 or float16; quantize what lies between \
+         alone",
     );
     check(
         |model| set_element_type(model, "prototypes", 99),
-        "\"prototypes\" holds element type 99, expected float32; export without `half` and `int8`",
+        "\"prototypes\" holds element type 99, expected float32 or float16; quantize what lies \
+         between alone",
+    );
+}
+
+#[test]
+fn halves_are_floats_and_findings_in_rows_are_told_by_their_shape() {
+    let half = check_accepted(|model| {
+        set_element_type(model, "predictions", 10);
+        set_element_type(model, "prototypes", 10);
+    });
+    assert_eq!(half.spec().output_layout, OutputLayout::YoloSeg);
+    for rows in [1, 42, 300, 1000] {
+        let model = check_accepted(|model| *shape(model, "predictions") = sizes(&[1, rows, 38]));
+        assert_eq!(model.spec().output_layout, OutputLayout::YoloSegEndToEnd);
+        assert_eq!(model.spec().predictions_shape, [usize::try_from(rows).unwrap(), 38]);
+    }
+}
+
+#[test]
+fn a_batch_is_refused_with_the_option_to_change() {
+    check(
+        |model| {
+            *shape(model, "images") = sizes(&[4, 32, 64, 3]);
+            *shape(model, "predictions") = sizes(&[4, 38, 42]);
+            *shape(model, "prototypes") = sizes(&[4, 32, 8, 16]);
+        },
+        "the model takes 4 pictures at a time; export with `batch=1`",
     );
 }
 
@@ -379,17 +421,13 @@ fn shapes_that_contradict_each_other_are_refused() {
         "\"images\" has the shape [1, 32, 64, 3], expected [1, 3, 32, 64] by its type and `imgsz`",
     );
     check_shape(
-        |model| *shape(model, "images") = sizes(&[2, 32, 64, 3]),
-        "\"images\" has the shape [2, 32, 64, 3], expected [1, 32, 64, 3] by its type and `imgsz`",
-    );
-    check_shape(
         |model| *shape(model, "prototypes") = sizes(&[1, 32, 16, 8]),
         "\"prototypes\" has the shape [1, 32, 16, 8], expected [1, 32, 8, 16] by `imgsz`",
     );
     check_shape(
         |model| *shape(model, "predictions") = sizes(&[1, 38, 41]),
         "\"predictions\" has the shape [1, 38, 41], expected [1, 38, 170 or 42 or 10 or 2] by \
-         `imgsz` and `stride`",
+         `imgsz` and `stride`, or [1, findings, 38]",
     );
     check(
         |model| set(model, "stride", "64"),

@@ -100,6 +100,36 @@ fn floats_in_rgb_planes_are_what_the_model_sees_and_outputs_are_told_apart_by_ra
 }
 
 #[test]
+fn halves_are_what_the_floats_are_as_far_as_they_go() {
+    let (mut half, mut float) = (session("tiny_half.onnx"), session("tiny_rgb_f32.onnx"));
+    for seed in [0, 100] {
+        fill(&mut half, seed);
+        fill(&mut float, seed);
+        let (half, float) = (half.run().unwrap(), float.run().unwrap());
+        let values = half.predictions.iter().zip(float.predictions);
+        for (half, float) in values.chain(half.prototypes.iter().zip(float.prototypes)) {
+            // Eleven bits in the input, and as many in the output.
+            assert!((half - float).abs() <= 1e-3 * float.abs(), "{half}, not {float}");
+        }
+    }
+}
+
+#[test]
+fn findings_are_rows_and_one_of_no_class_is_an_error() {
+    let mut rows = session("tiny_end_to_end.onnx");
+    fill(&mut rows, 7);
+    let mut expected = cells(7, 38, 16);
+    expected.row_mut(5).fill(0.0);
+    let found = rows.run().unwrap().predictions.t().as_standard_layout().into_owned();
+    check_close(found.as_slice().unwrap(), &expected, "prediction");
+
+    let err = error("tiny_unnamed.onnx", &SessionOptions::default());
+    let SessionError::WarmUp(err) = err else { panic!("{err}") };
+    let cause = err.source().expect("which class").to_string();
+    assert!(cause.contains("`names` has 2, counted from 0"), "{cause}");
+}
+
+#[test]
 fn outputs_stay_where_they_are_from_run_to_run() {
     let mut session = session("tiny_bgr8.onnx");
     let mut places = || {

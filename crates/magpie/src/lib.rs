@@ -6,3 +6,4 @@ pub mod commands;
 mod distribution;
 pub mod pictures;
 pub mod present;
+pub mod topics;

@@ -17,6 +17,9 @@ pub enum OutputLayout {
     /// f32 `[1, 4 + classes + coefficients, anchors]`: cx, cy, w, h in input pixels, class scores,
     /// mask coefficients; with duplicates (Ultralytics).
     YoloSeg,
+    /// f32 `[1, rows, 6 + coefficients]`: x_min, y_min, x_max, y_max in input pixels, score, class
+    /// id, mask coefficients; without duplicates (Ultralytics' end-to-end models, `nms=True`).
+    YoloSegEndToEnd,
 }
 
 /// What is known of a model before it runs.

@@ -9,8 +9,11 @@ use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
     ImageResult,
 };
-use magpie_perception::{BgrImage, BoxError, DepthImage, PIXELS_MAX};
+use magpie_perception::{BgrImage, BoxError, DepthImage, PIXELS_MAX, StampNs};
 use prost::Message;
+
+use crate::pixels::{self, swap_red_blue};
+use crate::ros;
 
 /// How colour images are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -124,12 +127,9 @@ pub(crate) fn decode_color(schema: &str, message: &[u8]) -> Result<BgrImage, Box
             Ok(BgrImage::new(width_px, height_px, swap_red_blue(decoded.as_raw()))?)
         }
         ImageMessage::Raw(image) => {
-            let packed = packed_rows(&image, 3)?;
-            let bgr = match image.encoding.as_str() {
-                "bgr8" | "8UC3" => packed,
-                "rgb8" => swap_red_blue(&packed),
-                other => return Err(format!("encoding {other:?} is none of bgr8, rgb8").into()),
-            };
+            let bytes_per_pixel = pixels::bytes_per_pixel(&image.encoding)?;
+            let packed = packed_rows(&image, bytes_per_pixel)?;
+            let bgr = pixels::to_bgr(&image.encoding, packed);
             Ok(BgrImage::new(image.width, image.height, bgr)?)
         }
     }
@@ -138,37 +138,97 @@ pub(crate) fn decode_color(schema: &str, message: &[u8]) -> Result<BgrImage, Box
 /// `schema` is the name of the channel's schema.
 pub(crate) fn decode_depth(schema: &str, message: &[u8]) -> Result<DepthImage, BoxError> {
     match decode_message(schema, message)? {
-        ImageMessage::Compressed(image) => match decode_compressed(&image)? {
-            DynamicImage::ImageLuma16(grey) => {
-                let (width_px, height_px) = grey.dimensions();
-                Ok(DepthImage::new(width_px, height_px, grey.into_raw())?)
+        ImageMessage::Compressed(image) => {
+            let quantized = pixels::Quantized::of(&image.format, &image.data)?;
+            let data = image.data.slice(quantized.head_bytes..);
+            match decode_compressed(&CompressedImage { data, ..image })? {
+                DynamicImage::ImageLuma16(grey) => {
+                    let (width_px, height_px) = grey.dimensions();
+                    let mm = grey.into_raw().into_iter().map(|value| quantized.mm(value)).collect();
+                    Ok(DepthImage::new(width_px, height_px, mm)?)
+                }
+                other => Err(format!("pixels are {:?}, not 16-bit grey", other.color()).into()),
             }
-            other => Err(format!("pixels are {:?}, not 16-bit grey", other.color()).into()),
-        },
+        }
         ImageMessage::Raw(image) => {
-            if !matches!(image.encoding.as_str(), "16UC1" | "mono16") {
-                return Err(format!("encoding {:?} is not 16UC1", image.encoding).into());
-            }
-            let packed = packed_rows(&image, 2)?;
-            let mm = packed.chunks_exact(2).map(|mm| u16::from_le_bytes([mm[0], mm[1]])).collect();
+            let mm = match image.encoding.as_str() {
+                "16UC1" | "mono16" => {
+                    let packed = packed_rows(&image, 2)?;
+                    let (values, _) = packed.as_chunks();
+                    values.iter().map(|mm| u16::from_le_bytes(*mm)).collect()
+                }
+                "32FC1" => {
+                    let packed = packed_rows(&image, 4)?;
+                    let (values, _) = packed.as_chunks();
+                    values.iter().map(|m| pixels::mm_of(f32::from_le_bytes(*m))).collect()
+                }
+                other => return Err(format!("encoding {other:?} is not 16UC1 or 32FC1").into()),
+            };
             Ok(DepthImage::new(image.width, image.height, mm)?)
         }
     }
 }
 
-fn decode_message(schema: &str, message: &[u8]) -> Result<ImageMessage, BoxError> {
+pub(crate) fn decode_message(schema: &str, message: &[u8]) -> Result<ImageMessage, BoxError> {
     match schema {
         "foxglove.CompressedImage" => Ok(ImageMessage::Compressed(Message::decode(message)?)),
         "foxglove.RawImage" => Ok(ImageMessage::Raw(Message::decode(message)?)),
-        other => Err(format!("schema {other:?} is no image of Foxglove's").into()),
+        ros::COMPRESSED_IMAGE => Ok(ImageMessage::Compressed(ros::compressed_image(message)?)),
+        ros::IMAGE => Ok(ImageMessage::Raw(ros::image(message)?)),
+        other => Err(format!("schema {other:?} is no image of Foxglove's or ROS 2's").into()),
+    }
+}
+
+/// Whether [`decode_message`] reads messages of this schema in this encoding.
+pub(crate) fn is_image(schema: &str, encoding: &str) -> bool {
+    match schema {
+        "foxglove.CompressedImage" | "foxglove.RawImage" => encoding == "protobuf",
+        ros::COMPRESSED_IMAGE | ros::IMAGE => encoding == "cdr",
+        _ => false,
+    }
+}
+
+/// The first fields of Foxglove's images, so that their pixels need not be copied.
+#[derive(Clone, PartialEq, Message)]
+struct Stamped {
+    #[prost(message, optional, tag = "1")]
+    timestamp: Option<Timestamp>,
+}
+
+/// When the picture was taken, as its message says; `None` where it does not.
+pub(crate) fn stamp_of(schema: &str, message: &[u8]) -> Option<StampNs> {
+    let stamp = match schema {
+        ros::COMPRESSED_IMAGE | ros::IMAGE => ros::header(message).ok()?.stamp,
+        _ => {
+            let timestamp = Stamped::decode(message).ok()?.timestamp?;
+            StampNs(u64::from(timestamp.sec()) * 1_000_000_000 + u64::from(timestamp.nsec()))
+        }
+    };
+    Some(stamp).filter(|stamp| stamp.0 > 0)
+}
+
+impl ImageMessage {
+    pub(crate) fn frame_id(&self) -> &str {
+        match self {
+            ImageMessage::Compressed(image) => &image.frame_id,
+            ImageMessage::Raw(image) => &image.frame_id,
+        }
+    }
+
+    /// Whether only depth is coded so.
+    pub(crate) fn is_depth(&self) -> bool {
+        match self {
+            ImageMessage::Compressed(image) => image.format.contains("compressedDepth"),
+            ImageMessage::Raw(image) => matches!(image.encoding.as_str(), "16UC1" | "32FC1"),
+        }
     }
 }
 
 fn decode_compressed(image: &CompressedImage) -> Result<DynamicImage, BoxError> {
-    let format = match image.format.as_str() {
-        "png" => ImageFormat::Png,
-        "jpeg" => ImageFormat::Jpeg,
-        other => return Err(format!("format {other:?} is neither png nor jpeg").into()),
+    // ROS writes "bgr8; jpeg compressed bgr8", for example: the bytes say it for all.
+    let format = match image::guess_format(&image.data) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
+        _ => return Err(format!("format {:?} is neither png nor jpeg", image.format).into()),
     };
     let decoder = ImageReader::with_format(Cursor::new(&image.data), format).into_decoder()?;
     let (width_px, height_px) = decoder.dimensions();
@@ -199,12 +259,6 @@ fn packed_rows(image: &RawImage, bytes_per_pixel: usize) -> Result<Vec<u8>, BoxE
         )
         .into()),
     }
-}
-
-fn swap_red_blue(pixels: &[u8]) -> Vec<u8> {
-    let mut swapped = pixels.to_vec();
-    swapped.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
-    swapped
 }
 
 fn png_encoder(png: &mut Vec<u8>) -> PngEncoder<&mut Vec<u8>> {

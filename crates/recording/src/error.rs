@@ -33,13 +33,23 @@ pub enum RecordingError {
 
     #[error("open recording {name}")]
     Open { name: String, source: io::Error },
-    #[error("{name} is not an MCAP file: give a recording made by `magpie record`")]
+    #[error("{name} is not an MCAP file: give one made by `magpie record` or ROS 2")]
     NotMcap { name: String },
     #[error(
-        "{name} holds none of Magpie's frames, its channels are: {topics}; \
-         give a recording made by `magpie record`"
+        "{name} holds no pictures that are read, its channels are: {topics}; give a recording of \
+         `magpie record`, or of ROS 2 or Foxglove with images"
     )]
-    NotMagpie { name: String, topics: String },
+    NoPictures { name: String, topics: String },
+    #[error(
+        "{name} has no {what} images on {topic}, or they are not read; {what} images are on: {there}"
+    )]
+    NoTopic { name: String, what: &'static str, topic: String, there: String },
+    #[error("read {name} as a ROS 2 bag: record it again, or convert it with `ros2 bag convert`")]
+    NoBag { name: String, source: BoxError },
+    #[error("{name} is a folder with these recordings: {files}; name one .mcap or .db3 file")]
+    BagFiles { name: String, files: String },
+    #[error("{name} has nothing on {topic}, its channels are: {topics}")]
+    NoMessages { name: String, topic: String, topics: String },
     #[error(
         "{name} has recording schema {found}, and this program reads up to {supported}: \
          update Magpie"

@@ -8,8 +8,10 @@ use magpie_perception::StampNs;
 use mcap::Channel;
 
 use crate::RecordingError;
-use crate::mcap_file::{ChunkError, McapFile, StoredMessage};
+use crate::coding::stamp_of;
+use crate::mcap_file::{ChunkError, StoredMessage};
 use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC};
+use crate::storage::Storage;
 
 /// So many frames may wait for their second image. Our own files need one; a sorted or merged file
 /// may put other messages between the two.
@@ -96,9 +98,47 @@ impl PartialFrame {
     }
 }
 
+/// Where the frames of a file are, and how their images find each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) color: String,
+    pub(crate) depth: Option<String>,
+    /// By stamps that are close, where others wrote the file; else by sequence and stamp, as we
+    /// write them, and a color channel says whether depth belongs to it.
+    pub(crate) by_stamp: bool,
+    /// Whether sequences are those of frames. Others count messages, or nothing.
+    pub(crate) is_numbered: bool,
+}
+
+impl Selection {
+    pub(crate) fn ours() -> Selection {
+        let (color, depth) = (COLOR_TOPIC.to_owned(), Some(DEPTH_TOPIC.to_owned()));
+        Selection { color, depth, by_stamp: false, is_numbered: true }
+    }
+}
+
+/// Color and depth of one exposure are stamped within this.
+const SAME_EXPOSURE_NS_MAX: u64 = 16_000_000;
+/// So many pictures may wait for depth that comes later.
+const WAITING_MAX: usize = 16;
+
+/// An image with the sequence and the stamp of its frame.
+type Stamped = (u64, StampNs, StoredImage);
+
+/// Images that wait for their partner.
+#[derive(Default)]
+struct Waiting {
+    color: VecDeque<Stamped>,
+    depth: VecDeque<Stamped>,
+}
+
 /// Walks a file's frames in the order of their messages.
 pub(crate) struct StoredFrames {
-    file: McapFile,
+    file: Storage,
+    selection: Selection,
+    waiting: Waiting,
+    /// Others number nothing, or everything with 0.
+    sequence_next: u64,
     chunk_next: usize,
     partial: VecDeque<PartialFrame>,
     whole: VecDeque<StoredFrame>,
@@ -109,16 +149,19 @@ pub(crate) struct StoredFrames {
 }
 
 impl StoredFrames {
-    pub(crate) fn new(file: McapFile, frames_unrecorded: u64) -> StoredFrames {
+    pub(crate) fn new(file: Storage, selection: Selection, frames_unrecorded: u64) -> StoredFrames {
         let losses = Losses {
-            unfinished: !file.is_finished,
-            bytes_lost: file.bytes_lost,
+            unfinished: !file.is_finished(),
+            bytes_lost: file.bytes_lost(),
             frames_unrecorded,
             chunks_damaged: file.unrecognised() as u64,
             ..Losses::default()
         };
         StoredFrames {
             file,
+            selection,
+            waiting: Waiting::default(),
+            sequence_next: 0,
             chunk_next: 0,
             partial: VecDeque::new(),
             whole: VecDeque::new(),
@@ -128,7 +171,7 @@ impl StoredFrames {
         }
     }
 
-    pub(crate) fn file_mut(&mut self) -> &mut McapFile {
+    pub(crate) fn file_mut(&mut self) -> &mut Storage {
         &mut self.file
     }
 
@@ -137,18 +180,24 @@ impl StoredFrames {
     }
 
     pub(crate) fn rewind(&mut self) {
-        self.chunk_next = 0;
+        (self.chunk_next, self.sequence_next) = (0, 0);
         self.is_first_pass = false;
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<StoredFrame>, RecordingError> {
         loop {
-            if let Some(frame) = self.whole.pop_front() {
+            if let Some(mut frame) = self.whole.pop_front() {
+                frame.sequence = frame.sequence.max(self.sequence_next);
+                self.sequence_next = frame.sequence + 1;
                 return Ok(Some(frame));
             }
             if self.chunk_next == self.file.chunks() {
                 self.give_up_partial(self.partial.len());
-                return Ok(None);
+                self.settle(true);
+                if self.whole.is_empty() {
+                    return Ok(None);
+                }
+                continue;
             }
             let messages = self.file.messages(self.chunk_next);
             self.chunk_next += 1;
@@ -166,20 +215,30 @@ impl StoredFrames {
 
     fn take(&mut self, message: StoredMessage) {
         let StoredMessage { channel, header, data } = message;
-        let is_color = channel.topic == COLOR_TOPIC;
-        if !is_color && channel.topic != DEPTH_TOPIC {
+        let is_color = channel.topic == self.selection.color;
+        if !is_color && self.selection.depth.as_ref() != Some(&channel.topic) {
             return;
         }
         let (sequence, stamp_ns) = (header.sequence, header.log_time);
+        if is_color && channel.metadata.get("lossless").is_some_and(|value| value == "false") {
+            self.lossy_coding = channel.metadata.get("coding").cloned();
+        }
+        let image = StoredImage { channel, data };
+        if self.selection.by_stamp {
+            let stamp = stamp_of(image.schema_name(), &image.data);
+            let stamp = stamp.unwrap_or(StampNs(stamp_ns));
+            let waiting = if is_color { &mut self.waiting.color } else { &mut self.waiting.depth };
+            let sequence = if self.selection.is_numbered { u64::from(sequence) } else { 0 };
+            waiting.push_back((sequence, stamp, image));
+            self.settle(false);
+            return;
+        }
         let same = |frame: &PartialFrame| (frame.sequence, frame.stamp_ns) == (sequence, stamp_ns);
         let at = self.partial.iter().position(same).unwrap_or_else(|| {
             self.partial.push_back(PartialFrame { sequence, stamp_ns, color: None, depth: None });
             self.partial.len() - 1
         });
-        if is_color && channel.metadata.get("lossless").is_some_and(|value| value == "false") {
-            self.lossy_coding = channel.metadata.get("coding").cloned();
-        }
-        let image = Some(StoredImage { channel, data });
+        let image = Some(image);
         let frame = &mut self.partial[at];
         if is_color {
             frame.color = image
@@ -192,6 +251,38 @@ impl StoredFrames {
             self.whole.extend(self.partial.pop_front().and_then(into_whole));
         } else if self.partial.len() > PARTIAL_FRAMES_MAX {
             self.give_up_partial(1);
+        }
+    }
+
+    /// Gives each picture the depth that is closest in time, once no closer one can come.
+    fn settle(&mut self, at_end: bool) {
+        let Waiting { color, depth } = &mut self.waiting;
+        let away = |one: StampNs, other: StampNs| one.since_ns(other).max(other.since_ns(one));
+        while let Some((_, stamp, _)) = color.front() {
+            let stamp = *stamp;
+            let mut partner = None;
+            if self.selection.depth.is_some() {
+                let passed = depth.back().is_some_and(|(_, last, _)| *last >= stamp);
+                if !passed && !at_end && color.len() <= WAITING_MAX {
+                    return;
+                }
+                let closest = (0..depth.len()).min_by_key(|at| away(depth[*at].1, stamp));
+                let found = closest.filter(|at| away(depth[*at].1, stamp) <= SAME_EXPOSURE_NS_MAX);
+                if let Some(at) = found {
+                    depth.drain(..at);
+                    partner = depth.pop_front().map(|(.., image)| image);
+                }
+            }
+            let Some((sequence, stamp, color)) = color.pop_front() else { return };
+            if partner.is_some() || self.selection.depth.is_none() {
+                self.whole.push_back(StoredFrame { sequence, stamp, color, depth: partner });
+            } else {
+                self.losses.frames_incomplete += u64::from(self.is_first_pass);
+            }
+        }
+        // Depth that no picture wants any more.
+        while depth.len() > WAITING_MAX {
+            depth.pop_front();
         }
     }
 

@@ -1,4 +1,5 @@
-//! An MCAP file as its whole chunks, finished or not.
+//! An MCAP file as its whole chunks, finished or not. Messages that lie between chunks, as some
+//! writers leave them, are read as if so many of them were a chunk.
 //!
 //! The scan goes from the front, record head by record head, and does not use the summary. So a file
 //! whose end is missing reads like any other, up to its last whole record.
@@ -28,9 +29,10 @@ impl<T: Read + Seek + Send> Input for T {}
 
 pub(crate) struct McapFile {
     input: Box<dyn Input>,
-    chunks: Vec<RecordSpan>,
+    chunks: Vec<Chunk>,
     attachments: Vec<RecordSpan>,
     channels: ChannelAccumulator<'static>,
+    channel_ids: BTreeMap<String, u16>,
     /// Metadata records by name; the last of a name counts.
     pub(crate) metadata: BTreeMap<String, Fields>,
     pub(crate) topics: BTreeSet<String>,
@@ -51,6 +53,17 @@ struct RecordSpan {
     offset: u64,
     bytes: u64,
 }
+
+/// What is read at once.
+#[derive(Clone, Copy, Debug)]
+enum Chunk {
+    Packed(RecordSpan),
+    /// Records that lie side by side, among them messages: `offset` and `bytes` of all of them.
+    Loose(RecordSpan),
+}
+
+/// So much of a file without chunks is read at once.
+const LOOSE_BYTES_MAX: u64 = 4 << 20;
 
 impl RecordSpan {
     fn is_too_long(self) -> bool {
@@ -92,6 +105,7 @@ impl McapFile {
             chunks: Vec::new(),
             attachments: Vec::new(),
             channels: ChannelAccumulator::default(),
+            channel_ids: BTreeMap::new(),
             metadata: BTreeMap::new(),
             topics: BTreeSet::new(),
             is_finished: false,
@@ -131,7 +145,8 @@ impl McapFile {
         match span.opcode {
             // The length is damaged. Whoever needs this record reports that it is missing.
             op::STATISTICS | op::METADATA | op::SCHEMA | op::CHANNEL if span.is_too_long() => {}
-            op::CHUNK => self.chunks.push(span),
+            op::CHUNK => self.chunks.push(Chunk::Packed(span)),
+            op::MESSAGE if !self.is_finished => self.note_loose(span),
             op::ATTACHMENT => self.attachments.push(span),
             op::DATA_END => self.is_finished = true,
             op::STATISTICS => {
@@ -161,6 +176,19 @@ impl McapFile {
         Ok(())
     }
 
+    /// Neighbours are read together, as long as they are small.
+    fn note_loose(&mut self, span: RecordSpan) {
+        match self.chunks.last_mut() {
+            Some(Chunk::Loose(loose))
+                if loose.offset + loose.bytes == span.offset
+                    && loose.bytes + span.bytes <= LOOSE_BYTES_MAX =>
+            {
+                loose.bytes += span.bytes;
+            }
+            _ => self.chunks.push(Chunk::Loose(span)),
+        }
+    }
+
     fn note_channel(&mut self, record: Record<'_>) -> Result<(), McapError> {
         match record {
             Record::Schema { header, data } => {
@@ -168,6 +196,7 @@ impl McapFile {
             }
             Record::Channel(channel) => {
                 self.topics.insert(channel.topic.clone());
+                self.channel_ids.insert(channel.topic.clone(), channel.id);
                 self.channels.add_channel(channel)
             }
             _ => Ok(()),
@@ -183,19 +212,25 @@ impl McapFile {
         Ok(record)
     }
 
+    /// As far as it is known without the chunks.
+    pub(crate) fn channel_of(&self, topic: &str) -> Option<Arc<Channel<'static>>> {
+        self.channels.get(*self.channel_ids.get(topic)?)
+    }
+
     pub(crate) fn chunks(&self) -> usize {
         self.chunks.len()
     }
 
     /// How many chunks and metadata records the summary counts and the scan did not recognise.
     pub(crate) fn unrecognised(&self) -> usize {
-        self.chunks_in_summary.saturating_sub(self.chunks.len())
+        let packed = self.chunks.iter().filter(|chunk| matches!(chunk, Chunk::Packed(_))).count();
+        self.chunks_in_summary.saturating_sub(packed)
             + self.metadata_in_summary.saturating_sub(self.metadata_read)
     }
 
     /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.
     pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
-        let span = self.chunks[chunk];
+        let (Chunk::Packed(span) | Chunk::Loose(span)) = self.chunks[chunk];
         if span.is_too_long() {
             return Err(ChunkError::Damaged);
         }

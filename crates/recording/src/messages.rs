@@ -1,14 +1,14 @@
 //! Reads the messages of one topic of a recording.
 
 use std::collections::VecDeque;
-use std::io::BufReader;
 use std::path::Path;
 
 use magpie_perception::StampNs;
 use prost::Message;
 
-use crate::mcap_file::{ChunkError, McapFile, StoredMessage};
-use crate::{RecordingError, reader};
+use crate::mcap_file::{ChunkError, StoredMessage};
+use crate::storage::Storage;
+use crate::{RecordingError, RecordingInfo};
 
 /// One message, and which frame it belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct RecordedMessage<T> {
 /// [`FrameReader`](crate::FrameReader) leaves them out and counts them.
 pub struct MessageReader<T> {
     topic: String,
-    file: McapFile,
+    file: Storage,
     chunk_next: usize,
     read: VecDeque<Result<RecordedMessage<T>, RecordingError>>,
 }
@@ -33,11 +33,13 @@ impl<T: Message + Default> MessageReader<T> {
     /// topic's messages.
     pub fn open(path: &Path, topic: &str) -> Result<MessageReader<T>, RecordingError> {
         let name = path.display().to_string();
-        let input = match magpie_files::open(path) {
-            Ok(file) => Box::new(BufReader::new(file)),
-            Err(source) => return Err(RecordingError::Open { name, source }),
-        };
-        let (file, _info) = reader::open_own(&name, input)?;
+        let file = Storage::open(path)?;
+        let own = RecordingInfo::from_records(&name, file.metadata())?;
+        if own.is_none() && !file.topics().contains(topic) {
+            let topics: Vec<&str> = file.topics().iter().map(String::as_str).collect();
+            let (topic, topics) = (topic.to_owned(), topics.join(", "));
+            return Err(RecordingError::NoMessages { name, topic, topics });
+        }
         Ok(MessageReader { topic: topic.to_owned(), file, chunk_next: 0, read: VecDeque::new() })
     }
 

@@ -1,24 +1,28 @@
 //! Reads frames from an MCAP file.
 
-use std::io::{BufReader, Cursor};
+use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
 use magpie_perception::{
-    BgrImage, DepthImage, Frame, FrameSource, Scene, SharedClock, SourceError, StampNs, StampSource,
+    BgrImage, DepthImage, Frame, FrameSource, Scene, SharedClock, SourceError, StampNs,
+    StampSource, Tool,
 };
 
+use crate::choice::{Topics, choose};
 use crate::coding::{decode_color, decode_depth};
-use crate::frames::{Losses, StoredFrame, StoredFrames};
-use crate::mcap_file::{Input, McapFile};
+use crate::frames::{Losses, Selection, StoredFrame, StoredFrames};
 use crate::playback::{Pace, Playback, Position, StopHandle, Timeline};
-use crate::schema::read_gaps;
+use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC, read_gaps};
+use crate::storage::Storage;
 use crate::{RecordingError, RecordingInfo};
 
 /// Plays one recording, as a [`FrameSource`].
 pub struct FrameReader {
     name: String,
     info: RecordingInfo,
+    /// What was chosen of a recording of others.
+    chosen: Option<String>,
     frames: StoredFrames,
     playback: Playback,
     stop: StopHandle,
@@ -36,11 +40,16 @@ struct TimedFrame {
 
 impl FrameReader {
     pub fn open(path: &Path, playback: Playback) -> Result<FrameReader, RecordingError> {
-        let name = path.display().to_string();
-        match magpie_files::open(path) {
-            Ok(file) => FrameReader::new(name, Box::new(BufReader::new(file)), playback),
-            Err(source) => Err(RecordingError::Open { name, source }),
-        }
+        FrameReader::open_topics(path, playback, &Topics::default())
+    }
+
+    /// Reads colour and depth from these topics of a recording of others.
+    pub fn open_topics(
+        path: &Path,
+        playback: Playback,
+        topics: &Topics,
+    ) -> Result<FrameReader, RecordingError> {
+        FrameReader::new(path.display().to_string(), Storage::open(path)?, playback, topics)
     }
 
     /// A recording in memory; `name` is for messages.
@@ -49,20 +58,34 @@ impl FrameReader {
         bytes: impl AsRef<[u8]> + Send + 'static,
         playback: Playback,
     ) -> Result<FrameReader, RecordingError> {
-        FrameReader::new(name.to_owned(), Box::new(Cursor::new(bytes)), playback)
+        let storage = Storage::scan(name, Box::new(Cursor::new(bytes)))?;
+        FrameReader::new(name.to_owned(), storage, playback, &Topics::default())
     }
 
     fn new(
         name: String,
-        input: Box<dyn Input>,
+        mut file: Storage,
         playback: Playback,
+        topics: &Topics,
     ) -> Result<FrameReader, RecordingError> {
-        let (file, info) = open_own(&name, input)?;
-        let frames_unrecorded = read_gaps(&name, &file.metadata)?;
+        let own = RecordingInfo::from_records(&name, file.metadata())?;
+        let (selection, info, chosen) = match own {
+            Some(info) if *topics == Topics::default() && is_as_written(&mut file) => {
+                (Selection::ours(), info, None)
+            }
+            own => {
+                let mut choice = choose(&name, &mut file, topics)?;
+                choice.selection.is_numbered = own.is_some();
+                let info = own.unwrap_or_else(|| choice.info());
+                (choice.selection, info, Some(choice.told))
+            }
+        };
+        let frames_unrecorded = read_gaps(&name, file.metadata())?;
         Ok(FrameReader {
             name,
             info,
-            frames: StoredFrames::new(file, frames_unrecorded),
+            chosen,
+            frames: StoredFrames::new(file, selection, frames_unrecorded),
             playback,
             stop: StopHandle::default(),
             timeline: Timeline::default(),
@@ -78,6 +101,18 @@ impl FrameReader {
     /// `None` if the recording was made without a calibration.
     pub fn scene(&self) -> Option<&Scene> {
         self.info.scene.as_ref()
+    }
+
+    /// Says with which tool to plan in a recording of others, which does not tell; one of our own does.
+    pub fn use_tool(&mut self, tool: &Tool) {
+        if let Some(scene) = self.info.scene.as_mut().filter(|_| self.chosen.is_some()) {
+            scene.tool.clone_from(tool);
+        }
+    }
+
+    /// Which topics of a recording of others were chosen, in one line; `None` of our own.
+    pub fn chosen(&self) -> Option<&str> {
+        self.chosen.as_deref()
     }
 
     /// What could not be read so far.
@@ -230,29 +265,14 @@ pub(crate) fn check_sizes(frame: &Frame, scene: Option<&Scene>) -> Result<(), Re
     Ok(())
 }
 
-/// Scans a file; refuses a file that is not a recording of Magpie's, or is newer than this program.
-pub(crate) fn open_own(
-    name: &str,
-    input: Box<dyn Input>,
-) -> Result<(McapFile, RecordingInfo), RecordingError> {
-    let name = name.to_owned();
-    let file = match McapFile::scan(input) {
-        Ok(Some(file)) => file,
-        Ok(None) => return Err(RecordingError::NotMcap { name }),
-        Err(source) => return Err(RecordingError::Open { name, source }),
-    };
-    match RecordingInfo::from_records(&name, &file.metadata)? {
-        Some(info) => Ok((file, info)),
-        None => Err(RecordingError::NotMagpie { topics: topics(file), name }),
-    }
-}
-
-/// The topics of a file that is not a recording of Magpie's.
-fn topics(mut file: McapFile) -> String {
-    // An unfinished file names its channels only inside its chunks.
-    if file.topics.is_empty() && file.chunks() > 0 {
+/// Whether the channel of color still says that depth belongs to it: tools that write a file anew may
+/// leave that out.
+fn is_as_written(file: &mut Storage) -> bool {
+    // A file without summary names its channels only inside its chunks.
+    if file.topics().is_empty() && file.chunks() > 0 {
         drop(file.messages(0));
     }
-    let topics: Vec<_> = file.topics.into_iter().collect();
-    if topics.is_empty() { "none".to_owned() } else { topics.join(", ") }
+    let color = file.channel_of(COLOR_TOPIC);
+    !file.topics().contains(DEPTH_TOPIC)
+        || color.is_none_or(|channel| channel.metadata.contains_key("depth"))
 }

@@ -68,7 +68,7 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True, empt
     if not path.is_file():
         raise UserError(f"read annotations {path}: no such file")
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text("utf-8-sig"))
         names = {c["id"]: c["name"] for c in document["categories"]}
         by_image = {}
         for annotation in document["annotations"]:

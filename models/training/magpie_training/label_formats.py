@@ -32,6 +32,7 @@ class Shape:
     bbox: tuple  # x_min, y_min, x_max, y_max; of use for rectangles only
     where: str
     wrong: str = ""
+    box: tuple = ()  # drawn beside the outline, where a file has both
 
 
 @dataclass
@@ -102,31 +103,44 @@ def told(error):
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
+def identity(value):
+    """An id as it is compared and told: 1, 1.0 and "1" are one."""
+    text = str(value).strip()
+    try:
+        number = float(text)
+        return str(int(number)) if number.is_integer() else text
+    except (ValueError, OverflowError):
+        return text
+
+
 def read_coco(path):
+    # `crates/magpie/src/commands/eval/labels` reads by the same rules; `tests/labels` holds both to them.
     document = read_json(path)
-    names = {c["id"]: c["name"] for c in document["categories"]}
+    names = {identity(c["id"]): c["name"] for c in document["categories"]}
     pictures = {}
     for image in document["images"]:
         size = image.get("width"), image.get("height")
-        known, name = pictures.get(image["id"]), image.get("file_name")
+        image_id, name = identity(image["id"]), image.get("file_name")
+        known = pictures.get(image_id)
         if known is not None:
-            known.wrong = f"{known.file_name} and {name} have the same id, {image['id']}"
+            known.wrong = f"{known.file_name} and {name} have the same id, {image_id}"
             continue
-        wrong = "" if name else f"image {image['id']} has no file_name"
-        stated = tuple(map(int, size)) if all(size) else None
-        pictures[image["id"]] = Picture(name or "", stated, path, wrong=wrong)
+        wrong = "" if name else f"image {image_id} has no file_name"
+        stated = tuple(int(float(side)) for side in size) if all(size) else None
+        pictures[image_id] = Picture(name or "", stated, path, wrong=wrong)
     for number, annotation in enumerate(document["annotations"], 1):
-        number, image_id = annotation.get("id", number), annotation.get("image_id")
+        number, image_id = identity(annotation.get("id", number)), identity(annotation.get("image_id"))
         if image_id not in pictures:
             wrong = f"annotation {number} is on image {image_id}, which is not among its images"
             pictures[image_id] = Picture("", None, path, wrong=wrong)
         picture = pictures[image_id]
-        category = annotation.get("category_id")
+        category = identity(annotation.get("category_id"))
         name = named(names[category]) if category in names else f"category_id {category}"
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
+        box = coco_box(annotation, strict=False) if outline else ()
         shapes = picture.crowds if is_crowd(annotation) else picture.shapes
-        shapes.append(Shape(name, outline, bbox, where, wrong))
+        shapes.append(Shape(name, outline, bbox, where, wrong, box))
     return list(pictures.values())
 
 
@@ -135,20 +149,36 @@ def coco_outline(annotation):
     if not outline or annotation.get("mask_source") == "bbox":
         if not annotation.get("bbox"):
             raise UserError("has neither an outline nor a box; draw it again")
-        x, y, w, h = map(float, annotation["bbox"])
-        return None, (x, y, x + w, y + h)
+        return None, coco_box(annotation, strict=True)
     if isinstance(outline, dict):
         return whole_rle(outline), ()
-    pieces = [np.asarray(piece, float).ravel().tolist() for piece in outline]
+    try:
+        pieces = [np.asarray(piece, float).ravel().tolist() for piece in outline]
+    except (ValueError, TypeError):
+        pieces = [[0.0]]
     if any(len(piece) % 2 for piece in pieces):
         raise UserError("its segmentation is not made of lists of x, y pairs; export it again")
     return pieces, ()
 
 
+def coco_box(annotation, *, strict):
+    """`x_min, y_min, x_max, y_max`, or nothing where it is of no use and not needed."""
+    try:
+        x, y, w, h = map(float, annotation.get("bbox") or ())
+    except (ValueError, TypeError) as error:
+        if strict:
+            raise UserError("its box is not x, y, width and height; draw it again") from error
+        return ()
+    return x, y, x + w, y + h
+
+
 def whole_rle(rle):
     """Runs that do not cover the picture exactly would be read as another mask."""
-    (height, width), counts = map(int, rle["size"]), rle["counts"]
-    runs = counts if isinstance(counts, list) else run_lengths(counts)
+    try:
+        (height, width), counts = map(int, rle["size"]), rle["counts"]
+        runs = list(map(int, counts)) if isinstance(counts, list) else run_lengths(counts)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError("its segmentation has no size or no counts; export it again") from error
     if sum(runs) != height * width or min(runs, default=0) < 0:
         raise UserError(f"its runs do not fill {width}x{height}; export it again")
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)

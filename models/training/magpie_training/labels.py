@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import json
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -14,11 +16,17 @@ from pycocotools import mask as coco_mask
 from . import CLASSES, UserError, picture_files
 from .data import decode_mask, polygon_area
 from .label_formats import DAMAGED, READERS, is_yolo, kind_of, told
+from .outline import within
 
 PICTURES_MIN = 8
 HELD_OUT_MIN = 2
 # A name that stands for "leave these out".
 NOTHING = "none"
+# Outlines beyond these are only counted.
+BOXED_NAMED_MAX = 20
+# What Label Studio puts before the name of an uploaded file, and before the path of a local one.
+UPLOADED = re.compile("[0-9a-f]{8}-")
+LOCAL_FILES = "?d="
 TOOLS = "COCO (.json), LabelMe (a .json for each picture) or CVAT for images 1.1 (.xml)"
 
 
@@ -63,10 +71,10 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     reading = Reading(kind, [], problems, notes + unused(path, mapping or {}, names))
     root = path if path.is_dir() else path.parent
     by_name = files_by_name(root, without)
-    seen = {}
+    seen, boxed = {}, []
     for picture in pictures:
         try:
-            labelled = check(picture, root, by_name, names, reading.problems)
+            labelled = check(picture, root, by_name, names, reading.problems, boxed)
         except UserError as error:
             reading.problems.append(str(error))
             continue
@@ -82,6 +90,12 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     left_out = len(seen) - len(reading.pictures)
     if left_out:
         reading.notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
+    reading.notes += [
+        f"{where}: its outline encloses nothing; its box stands for it" for where in boxed[:BOXED_NAMED_MAX]
+    ]
+    more = len(boxed) - BOXED_NAMED_MAX
+    if more > 0:
+        reading.notes.append(f"{more} more outlines enclose nothing; their boxes stand for them")
     if crowds:
         reading.notes.append(f"{crowds} crowds (iscrowd) are not learned, and what is found on them is not judged")
     turned = [picture.path for picture in reading.pictures if picture.turned]
@@ -172,20 +186,25 @@ def find_picture(picture, root, by_name):
         raise UserError(f"{picture.origin}: {picture.wrong}")
     if not isinstance(picture.file_name, str) or not picture.file_name:
         raise UserError(f"{picture.origin}: it names no picture ({picture.file_name!r}); export it again")
-    name = Path(picture.file_name.replace("\\", "/"))  # as Windows writes paths
+    name = picture.file_name.replace("\\", "/")  # as Windows writes paths
+    if LOCAL_FILES in name:
+        name = unquote(name.split(LOCAL_FILES, 1)[1])
+    name = Path(name)
     beside = picture.origin.parent
     for folder in (beside, beside.parent / "images", root, root / "images"):
         if (folder / name).is_file():
             return (folder / name).resolve()
-    same = by_name.get(name.name, [])
+    same = by_name.get(name.name) or by_name.get(UPLOADED.sub("", name.name, count=1), [])
     if len(same) == 1:
         return same[0].resolve()
     told = f"{picture.origin}: its picture {picture.file_name} is missing; put it beside the labels"
     raise UserError(f"{told} ({len(same)} others have that name)" if same else told)
 
 
-def check(picture, root, by_name, names, problems):
+def check(picture, root, by_name, names, problems, boxed):
     """What can be learned from a picture; shapes that cannot are added to `problems`.
+
+    Those whose box stands for an empty outline are added to `boxed`.
 
     `None` where one of them means a package that cannot be read: it would be learned as background.
     """
@@ -209,6 +228,8 @@ def check(picture, root, by_name, names, problems):
             continue
         try:
             packages.append((names[shape.name], *package(shape, width, height)))
+            if shape.outline is not None and not packages[-1][-1]:
+                boxed.append(shape.where)
         except UserError as error:
             problems.append(f"{shape.where}: {error}")
     if any(shape.wrong and names[shape.name] for shape in picture.shapes):
@@ -223,31 +244,45 @@ def check(picture, root, by_name, names, problems):
 
 def package(shape, width, height):
     """`segmentation, bbox, outlined`, within the picture."""
-    nothing = UserError("encloses nothing inside the picture; draw it again")
     if shape.wrong:
         raise UserError(shape.wrong)
-    outline = shape.outline
-    if outline is None:
-        edges = np.clip(np.nan_to_num(shape.bbox), 0, [width, height] * 2).tolist()
-        x0, y0, x1, y1 = edges
-        if x1 - x0 < 1 or y1 - y0 < 1:
-            raise nothing
-        return [[x0, y0, x1, y0, x1, y1, x0, y1]], edges, False
+    if shape.outline is None:
+        return rectangle(shape.bbox, width, height)
+    try:
+        return outlined(shape.outline, width, height)
+    except EnclosesNothing:
+        if not shape.box:
+            raise
+        return rectangle(shape.box, width, height)
+
+
+class EnclosesNothing(UserError):
+    def __init__(self):
+        super().__init__("encloses nothing inside the picture; draw it again")
+
+
+def rectangle(bbox, width, height):
+    edges = np.clip(np.nan_to_num(bbox), 0, [width, height] * 2).tolist()
+    x0, y0, x1, y1 = edges
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        raise EnclosesNothing
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]], edges, False
+
+
+def outlined(outline, width, height):
     if isinstance(outline, list):
         outline = [p for p in outline if len(p) >= 6 and np.isfinite(p).all()]
+        outline = [within(p, width, height) for p in outline]
         outline = [p for p in outline if polygon_area(p) >= 1.0]
-        points = np.concatenate([np.reshape(p, (-1, 2)) for p in outline] or [np.zeros((0, 2))])
-        if not len(points):
-            raise nothing
-        if (points >= 0).all() and (points <= [width, height]).all():
-            return outline, (*points.min(0).tolist(), *points.max(0).tolist()), True
-        mask = decode_mask(outline, height, width)
-        outline = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+        if not outline:
+            raise EnclosesNothing
+        points = np.concatenate([np.reshape(p, (-1, 2)) for p in outline])
+        return outline, (*points.min(0).tolist(), *points.max(0).tolist()), True
     if list(outline["size"]) != [height, width]:
         drawn = "x".join(str(v) for v in reversed(outline["size"]))
         raise UserError(f"its mask is {drawn}, its picture {width}x{height}; export it again")
     if coco_mask.area(outline) < 1:
-        raise nothing
+        raise EnclosesNothing
     x, y, w, h = coco_mask.toBbox(outline).tolist()
     return outline, (x, y, x + w, y + h), True
 

@@ -28,3 +28,20 @@ def off(points, outlines, distance_px):
         all(abs(cv2.pointPolygonTest(line, (float(x), float(y)), True)) > distance_px for line in lines)
         for x, y in points
     )
+
+
+def within(flat, width, height):
+    """The part of a polygon `[x, y, x, y, ...]` inside the picture, by Sutherland and Hodgman."""
+    corners = list(zip(flat[0::2], flat[1::2], strict=True))
+    for axis, edge, sign in ((0, 0.0, 1.0), (0, float(width), -1.0), (1, 0.0, 1.0), (1, float(height), -1.0)):
+        kept = []
+        for one, other in zip(corners, corners[1:] + corners[:1], strict=True):
+            inside = sign * (one[axis] - edge) >= 0
+            if inside:
+                kept.append(one)
+            if inside != (sign * (other[axis] - edge) >= 0):
+                share = (edge - one[axis]) / (other[axis] - one[axis])
+                across = one[1 - axis] + share * (other[1 - axis] - one[1 - axis])
+                kept.append((edge, across) if axis == 0 else (across, edge))
+        corners = kept
+    return [value for corner in corners for value in corner]

@@ -4,7 +4,8 @@ Arithmetic, which `tests/session.rs` repeats in Rust, for an image of 64x32 px (
 - `mean(c, s)[i, j]` is the mean of channel `c` (red, green, blue as 0, 1, 2, each 0..1) over the
   cell of `s` x `s` px in row `i` and column `j`;
 - prototype `k` is `(k + 1) * mean(k % 3, 4)`;
-- prediction `k` is `(k + 1) * mean(k % 3, s)` over the cells of strides 8, 16, 32, row by row.
+- prediction `k` is `(k + 1) * mean(k % 3, s)` over the cells of strides 8, 16, 32, row by row;
+- end to end, a cell of stride 16 is a row of them, and its class is 0.
 """
 
 from pathlib import Path
@@ -66,6 +67,48 @@ def rgb_f32_input():
     return info, [helper.make_node("Identity", ["images"], ["rgb"])], []
 
 
+def rgb_f16_input():
+    shape = [1, 3, HEIGHT_PX, WIDTH_PX]
+    info = helper.make_tensor_value_info("images", TensorProto.FLOAT16, shape)
+    return info, [helper.make_node("Cast", ["images"], ["rgb"], to=TensorProto.FLOAT)], []
+
+
+def with_metadata(nodes, image, outputs, constants):
+    graph = helper.make_graph(nodes, "tiny", [image], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, METADATA)
+    return model
+
+
+def end_to_end(*, names_the_class):
+    image, nodes, constants = rgb_f32_input()
+    kept = np.ones(CHANNELS, np.float32)
+    kept[5] = 0 if names_the_class else 1
+    constants += [
+        mixing_weights("to_predictions", CHANNELS),
+        mixing_weights("to_prototypes", 32),
+        numpy_helper.from_array(kept, "kept"),
+        numpy_helper.from_array(np.array([1, CHANNELS, -1], np.int64), "flat"),
+    ]
+    nodes += pooled("rgb", 4, "to_prototypes", "prototypes")
+    nodes += pooled("rgb", 16, "to_predictions", "grid16")
+    nodes += [
+        helper.make_node("Reshape", ["grid16", "flat"], ["cells16"]),
+        helper.make_node("Transpose", ["cells16"], ["rows"], perm=[0, 2, 1]),
+        helper.make_node("Mul", ["rows", "kept"], ["predictions"]),
+    ]
+    rows = (HEIGHT_PX // 16) * (WIDTH_PX // 16)
+    shapes = {
+        "predictions": [1, rows, CHANNELS],
+        "prototypes": [1, 32, HEIGHT_PX // 4, WIDTH_PX // 4],
+    }
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    return with_metadata(nodes, image, outputs, constants)
+
+
 def endless_addend():
     """Nodes that make `addend` by a loop whose condition, taken from the picture, always holds."""
     scalar = lambda name, kind: helper.make_tensor_value_info(name, kind, [])
@@ -90,7 +133,8 @@ def endless_addend():
 
 
 def tiny(
-    make_input, *, prototypes_first=False, anchors_declared=ANCHORS, addend=0.0, endless=False
+    make_input, *, prototypes_first=False, anchors_declared=ANCHORS, addend=0.0,
+    element_type=TensorProto.FLOAT, endless=False,
 ):
     image, nodes, constants = make_input()
     constants += [
@@ -104,27 +148,31 @@ def tiny(
         constants.append(zero)
     else:
         constants.insert(-1, numpy_helper.from_array(np.float32(addend), "addend"))
-    nodes += pooled("rgb", 4, "to_prototypes", "prototypes")
+    half = element_type != TensorProto.FLOAT
+    whole = {name: f"{name}_f32" if half else name for name in ("predictions", "prototypes")}
+    nodes += pooled("rgb", 4, "to_prototypes", whole["prototypes"])
     for stride in STRIDES:
         nodes += pooled("rgb", stride, "to_predictions", f"grid{stride}")
         nodes.append(helper.make_node("Reshape", [f"grid{stride}", "flat"], [f"cells{stride}"]))
     cells = [f"cells{stride}" for stride in STRIDES]
     nodes.append(helper.make_node("Concat", cells, ["all_cells"], axis=2))
-    nodes.append(helper.make_node("Add", ["all_cells", "addend"], ["predictions"]))
+    nodes.append(helper.make_node("Add", ["all_cells", "addend"], [whole["predictions"]]))
+    if half:
+        nodes += [
+            helper.make_node("Cast", [source], [name], to=element_type)
+            for name, source in whole.items()
+        ]
     outputs = [
         helper.make_tensor_value_info(
-            "predictions", TensorProto.FLOAT, [1, CHANNELS, anchors_declared]
+            "predictions", element_type, [1, CHANNELS, anchors_declared]
         ),
         helper.make_tensor_value_info(
-            "prototypes", TensorProto.FLOAT, [1, 32, HEIGHT_PX // 4, WIDTH_PX // 4]
+            "prototypes", element_type, [1, 32, HEIGHT_PX // 4, WIDTH_PX // 4]
         ),
     ]
     if prototypes_first:
         outputs.reverse()
-    graph = helper.make_graph(nodes, "tiny", [image], outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    helper.set_model_props(model, METADATA)
-    return model
+    return with_metadata(nodes, image, outputs, constants)
 
 
 def main():
@@ -132,6 +180,11 @@ def main():
     models = {
         "tiny_bgr8.onnx": tiny(bgr8_input),
         "tiny_rgb_f32.onnx": tiny(rgb_f32_input, prototypes_first=True),
+        # Halves, as a GPU exports them, which only a Cast tells from floats here.
+        "tiny_half.onnx": tiny(rgb_f16_input, element_type=TensorProto.FLOAT16),
+        "tiny_end_to_end.onnx": end_to_end(names_the_class=True),
+        # Its classes are those of blue cells: more than `names` has.
+        "tiny_unnamed.onnx": end_to_end(names_the_class=False),
         # Says nothing but numbers that are not numbers.
         "tiny_nan.onnx": tiny(bgr8_input, addend=float("nan")),
         # Never ends.

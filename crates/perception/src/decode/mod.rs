@@ -6,6 +6,7 @@
 mod candidate;
 mod mask_runs;
 mod yolo_seg;
+mod yolo_seg_end_to_end;
 
 use ndarray::ArrayView2;
 
@@ -89,10 +90,11 @@ impl<'a> pulp::WithSimd for Find<'a, '_> {
     fn with_simd<S: pulp::Simd>(self, _: S) -> ArrayView2<'a, f32> {
         let Find { outputs, model, limits, yolo_seg, kept } = self;
         // The one place that knows which layouts there are.
+        let (predictions, classes) = (outputs.predictions, model.class_names.len());
         match model.output_layout {
-            OutputLayout::YoloSeg => {
-                let classes = model.class_names.len();
-                yolo_seg::find(outputs.predictions, classes, limits, yolo_seg, kept)
+            OutputLayout::YoloSeg => yolo_seg::find(predictions, classes, limits, yolo_seg, kept),
+            OutputLayout::YoloSegEndToEnd => {
+                yolo_seg_end_to_end::find(predictions, classes, limits, kept)
             }
         }
     }
@@ -226,6 +228,68 @@ mod tests {
         assert_eq!(found(&anchors, &per_class).len(), 3);
         let one = DecodeLimits { instances_max: 1, ..LIMITS };
         assert_eq!(found(&anchors, &one).len(), 1);
+    }
+
+    /// One row a tuple: (x_min, y_min, x_max, y_max), score, class id, one coefficient.
+    fn found_in_rows(rows: &[([f32; 4], f32, f32, f32)], limits: &DecodeLimits) -> Vec<Instance> {
+        let model = ModelSpec {
+            output_layout: OutputLayout::YoloSegEndToEnd,
+            predictions_shape: [rows.len(), 7],
+            ..model(1, 0)
+        };
+        let values: Vec<f32> = rows
+            .iter()
+            .flat_map(|&([a, b, c, d], score, class, k)| [a, b, c, d, score, class, k])
+            .collect();
+        let (letterbox, prototypes) = (Letterbox::new((128, 128), (64, 64)), vec![1.0; 16 * 16]);
+        let outputs = Outputs::new(&model, &values, &prototypes);
+        decode(outputs, &model, &letterbox, limits, &mut DecodeScratch::default())
+    }
+
+    #[test]
+    fn rows_without_duplicates_are_what_they_say_best_first() {
+        let instances = found_in_rows(
+            &[
+                ([2.0, 2.0, 12.0, 12.0], 0.5, 0.0, 1.0),
+                ([24.0, 28.0, 40.0, 36.0], 0.9, 1.0, 1.0),
+                // Overlaps the last one by nearly all: whoever made the rows found both.
+                ([24.0, 28.0, 40.0, 35.0], 0.8, 1.0, 1.0),
+                ([30.0, 30.0, 50.0, 50.0], 0.7, 0.0, -1.0),
+                ([0.0; 4], 0.0, 0.0, 0.0),
+            ],
+            &LIMITS,
+        );
+        let found: Vec<_> = instances.iter().map(|i| (i.score, i.class_id)).collect();
+        assert_eq!(found, [(0.9, 1), (0.8, 1), (0.5, 0)]);
+        let bbox = BboxPx { x_min_px: 48.0, y_min_px: 56.0, x_max_px: 80.0, y_max_px: 72.0 };
+        assert_eq!((instances[0].bbox, instances[0].mask.area_px()), (bbox, 32 * 16));
+        assert_eq!(instances[0].mask.bbox(), Some(bbox));
+    }
+
+    #[test]
+    fn one_anchor_is_one_instance_unless_classes_are_kept_apart() {
+        let corners = [24.0, 28.0, 40.0, 36.0];
+        let rows = [(corners, 0.6, 0.0, 1.0), (corners, 0.7, 1.0, 1.0)];
+        let found = found_in_rows(&rows, &LIMITS);
+        assert_eq!((found.len(), found[0].class_id), (1, 1));
+        let per_class = DecodeLimits { nms_class_agnostic: false, ..LIMITS };
+        assert_eq!(found_in_rows(&rows, &per_class).len(), 2);
+        let one = DecodeLimits { instances_max: 1, ..per_class };
+        assert_eq!(found_in_rows(&rows, &one).len(), 1);
+    }
+
+    #[test]
+    fn rows_below_the_limit_of_no_class_or_no_number_are_left_out() {
+        let corners = [24.0, 28.0, 40.0, 36.0];
+        let rows = [
+            (corners, 0.2, 0.0, 1.0),
+            (corners, f32::NAN, 0.0, 1.0),
+            (corners, 0.9, 2.0, 1.0),
+            ([f32::NAN; 4], 0.9, 0.0, 1.0),
+            // Inside out.
+            ([40.0, 36.0, 24.0, 28.0], 0.9, 0.0, 1.0),
+        ];
+        assert!(found_in_rows(&rows, &LIMITS).is_empty());
     }
 
     #[test]

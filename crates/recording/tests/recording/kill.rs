@@ -78,7 +78,7 @@ fn no_kill_costs_more_than_the_open_chunk() {
             {
                 continue;
             }
-            Err(RecordingError::NotMagpie { .. }) if handed_over == 0 => continue,
+            Err(RecordingError::NoPictures { .. }) if handed_over == 0 => continue,
             Err(error) => panic!("kill {kill}, {handed_over} frames: {error}"),
         };
         assert!(reader.losses().unfinished, "it never finishes by itself");

@@ -6,6 +6,7 @@ mod common;
 mod damage;
 mod kill;
 mod old;
+mod others;
 mod playback;
 mod results;
 mod ring;

@@ -12,6 +12,7 @@ use magpie_perception::{
 use magpie_recording::{FrameReader, Pace, Playback};
 
 use crate::pictures::read_frame;
+use crate::topics::{TopicArgs, is_recording};
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::Failure;
 use magpie_daemon::source::DEMO_RECORDING;
@@ -31,7 +32,11 @@ pub struct BenchFrames {
 
 impl BenchFrames {
     /// A recording with its own calibration, or pictures with the configuration's, if that fits.
-    pub fn load(path: Option<&Path>, config: &Config) -> Result<BenchFrames, Failure> {
+    pub fn load(
+        path: Option<&Path>,
+        topics: &TopicArgs,
+        config: &Config,
+    ) -> Result<BenchFrames, Failure> {
         let playback = Playback { looped: false, pace: Pace::AsAsked };
         let loaded = match path {
             None => {
@@ -39,9 +44,9 @@ impl BenchFrames {
                     FrameReader::from_bytes("the demo recording", DEMO_RECORDING, playback);
                 from_recording("the demo recording".into(), reader.map_err(Failure::config)?)
             }
-            Some(path) if path.is_dir() => from_folder(path, config),
+            Some(path) if path.is_dir() && !is_recording(path) => from_folder(path, config),
             Some(path) => {
-                let reader = FrameReader::open(path, playback).map_err(Failure::config)?;
+                let reader = topics.open(path, playback, &config.tool).map_err(Failure::config)?;
                 from_recording(path.display().to_string(), reader)
             }
         }?;

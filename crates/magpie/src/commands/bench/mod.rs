@@ -32,16 +32,19 @@ use self::stages::Run;
 use self::system::{limits, with_system};
 use crate::arguments::{self, ZenohArgs};
 use crate::present::output;
+use crate::topics::TopicArgs;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::model;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Frames to run: an MCAP recording or a folder of pictures; absent: a simulated cell with
+    /// Frames to run: an MCAP recording, a ROS 2 bag or a folder of pictures; absent: a simulated cell with
     /// --packages, else the demo recording.
     #[arg(long)]
     frames: Option<PathBuf>,
+    #[command(flatten)]
+    topics: TopicArgs,
     /// Simulate or scale the frames to this size, such as 1280x720.
     #[arg(long, value_parser = frames::parse_size)]
     size: Option<(u32, u32)>,
@@ -92,7 +95,8 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     [&args.json, &args.html].into_iter().flatten().try_for_each(|path| output::check(path))?;
     let file = model::chosen(args.model.as_deref(), &config)?;
     if let Some(models) = &args.curves {
-        let frames = args.frames.as_deref().map(|path| BenchFrames::load(Some(path), &config));
+        let frames =
+            args.frames.as_deref().map(|path| BenchFrames::load(Some(path), &args.topics, &config));
         let frames = frames.transpose()?;
         let curves = curves::measure(&config, &file, models, frames.as_ref(), args.rounds)?;
         output::line(&curves.table())?;
@@ -101,7 +105,7 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     }
     let mut frames = match (&args.frames, args.packages) {
         (None, Some(packages)) => simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?,
-        (path, _) => BenchFrames::load(path.as_deref(), &config)?,
+        (path, _) => BenchFrames::load(path.as_deref(), &args.topics, &config)?,
     };
     if let Some(size) = args.size {
         frames.scale(size);

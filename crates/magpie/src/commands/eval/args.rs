@@ -7,9 +7,17 @@ pub struct EvalArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     pub(super) model: Option<PathBuf>,
-    /// COCO annotations; `file_name` is relative to this file's folder. May be given again.
+    /// COCO annotations. A picture lies where its `file_name` says, or in `images` beside this file,
+    /// or is the only one of its name below. May be given again.
     #[arg(long, required_unless_present_any = ["grasps", "empty"])]
     pub(super) dataset: Vec<PathBuf>,
+    /// What a name in the labels stands for (`none`: leave these out); may be given again. Absent:
+    /// names are those of the types, however they are capitalized.
+    #[arg(long, value_name = "NAME=TYPE", value_parser = pair, requires = "dataset")]
+    pub(super) map: Vec<(String, String)>,
+    /// Leave out labels that cannot be read; absent: they are named, and nothing is scored.
+    #[arg(long, requires = "dataset")]
+    pub(super) skip_bad_labels: bool,
     /// Judge grasps instead, on a folder that `magpie simulate --solids` wrote.
     #[arg(long, conflicts_with = "dataset")]
     pub(super) grasps: Option<PathBuf>,
@@ -45,6 +53,12 @@ pub struct EvalArgs {
     /// Configuration for everything else.
     #[arg(long)]
     pub(super) config: Option<PathBuf>,
+}
+
+/// `NAME=TYPE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, target) = text.split_once('=').ok_or("NAME=TYPE expected")?;
+    Ok((name.to_owned(), target.to_owned()))
 }
 
 /// Whose masks the planner is given.

@@ -9,44 +9,47 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use hotcoco::{Annotation, COCO, Image, Segmentation};
+use anyhow::{Context, ensure};
+use hotcoco::{Annotation, COCO, Category, Dataset, Image, Segmentation};
 
+use super::labels::{self, Document, Labelled, Naming, Outline, Placed, Reading};
 use magpie_daemon::failure::Failure;
 
 pub(super) struct LabelledDataset {
     /// Made from the path, for headings and files.
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Annotations have ids from 1 in their order.
+    /// Annotations have ids from 1 in their order, and so have images and categories.
     pub(super) coco: COCO,
+    /// Names in the labels that are no class of the model.
+    pub(super) unknown_names: Vec<String>,
     /// Made by `magpie simulate`: the truth is exact.
     pub(super) is_simulated: bool,
     labelled_throughout: HashSet<u64>,
 }
 
-/// Five times the largest set of labels that we know of, COCO's own.
-const LABELS_BYTES_MAX: u64 = 2_000_000_000;
-/// Empty outlines beyond these are only counted.
-const EMPTY_NAMED_MAX: usize = 20;
+/// Says of an annotation whether its segmentation is an outline or just its box.
+const MASK_SOURCE: &str = "mask_source";
+const RECTANGLE: &str = "bbox";
+/// Wrong labels beyond these are only counted.
+const WRONG_NAMED_MAX: usize = 20;
 
 impl LabelledDataset {
-    pub(super) fn read(path: &Path) -> Result<LabelledDataset, Failure> {
-        let coco = without_empty_outlines(&read_coco(path).map_err(Failure::Fault)?, path);
-        let says_where = coco.dataset.images.iter().any(|image| says_all(image).is_some())
-            || coco.dataset.annotations.iter().any(is_rectangle);
-        let images = coco.dataset.images.iter();
-        let labelled_throughout = images
-            .filter(|image| !says_where || says_all(image) == Some(true))
-            .map(|image| image.id)
-            .collect();
-        Ok(LabelledDataset {
-            name: name(path),
-            path: path.to_owned(),
-            is_simulated: path.with_file_name("truth.jsonl").is_file(),
-            coco,
-            labelled_throughout,
-        })
+    pub(super) fn read(
+        path: &Path,
+        naming: Naming<'_>,
+        skip_bad_labels: bool,
+    ) -> Result<LabelledDataset, Failure> {
+        let dataset = read(path, naming, skip_bad_labels);
+        dataset.map_err(Failure::Fault)
+    }
+
+    /// What could be typed behind `--map` for the first name that is no class.
+    pub(super) fn example_of_map(&self, target: &str) -> String {
+        let name = self.unknown_names.first().map_or("NAME", String::as_str);
+        let pair = format!("{name}={target}");
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "=_-.".contains(letter);
+        if pair.chars().all(plain) { pair } else { format!("'{}'", pair.replace('\'', "'\\''")) }
     }
 
     /// Whether everything in the picture is labelled: only there is a finding without a label wrong.
@@ -55,103 +58,142 @@ impl LabelledDataset {
     }
 
     pub(super) fn picture(&self, image: &Image) -> PathBuf {
-        self.path.parent().unwrap_or_else(|| Path::new(".")).join(&image.file_name)
+        PathBuf::from(&image.file_name)
     }
 }
 
-fn read_coco(path: &Path) -> anyhow::Result<COCO> {
-    let read = || {
-        magpie_files::check_input(path, LABELS_BYTES_MAX)?;
-        COCO::new(path).map_err(anyhow::Error::from)
-    };
-    let mut coco = read().with_context(|| {
-        let path = path.display();
-        format!("read COCO annotations {path} (JSON with images, annotations, categories)")
-    })?;
-    let dataset = &mut coco.dataset;
-    anyhow::ensure!(
-        !dataset.images.is_empty(),
-        "{} lists no images; expected COCO instances (images, annotations, categories)",
-        path.display()
-    );
-    anyhow::ensure!(
+fn read(path: &Path, naming: Naming<'_>, skip_bad_labels: bool) -> anyhow::Result<LabelledDataset> {
+    let document = Document::read(path)?;
+    let reading = labels::read(&document, naming)?;
+    tell(path, &reading, skip_bad_labels)?;
+    let dataset = dataset(&document, &reading, naming.classes);
+    ensure!(
         !dataset.annotations.is_empty(),
         "{} labels nothing: there is nothing to score against; of pictures without packages, \
          `magpie eval --empty PICTURES` counts what is found",
         path.display()
     );
-    let images: HashSet<u64> = dataset.images.iter().map(|image| image.id).collect();
-    let categories: HashSet<u64> = dataset.categories.iter().map(|category| category.id).collect();
-    for annotation in &dataset.annotations {
-        let Annotation { id, image_id, category_id, .. } = annotation;
-        let known = images.contains(image_id) && categories.contains(category_id);
-        anyhow::ensure!(
-            known,
-            "{}: annotation {id} is of image {image_id} and category {category_id}, \
-             and one of them is not in the file; add it, or remove the annotation",
-            path.display()
-        );
-    }
-    for image in &dataset.images {
-        anyhow::ensure!(
-            image.width > 0 && image.height > 0 && !image.file_name.is_empty(),
-            "{}: image {} has no file_name, width or height; add what is missing",
-            path.display(),
-            image.id
-        );
-    }
-    Ok(coco)
+    let images = &dataset.images;
+    let says_where =
+        document.has_rectangles || images.iter().any(|image| says_all(image).is_some());
+    let labelled_throughout = images
+        .iter()
+        .filter(|image| !says_where || says_all(image) == Some(true))
+        .map(|image| image.id)
+        .collect();
+    Ok(LabelledDataset {
+        name: name(path),
+        path: path.to_owned(),
+        is_simulated: path.with_file_name("truth.jsonl").is_file(),
+        coco: COCO::from_dataset(dataset),
+        unknown_names: reading.unknown,
+        labelled_throughout,
+    })
 }
 
-/// An outline that encloses no pixel is none: its label is scored by its box alone. Annotations
-/// are numbered anew: a file may count them as it likes.
-fn without_empty_outlines(coco: &COCO, path: &Path) -> COCO {
-    let mut dataset = coco.dataset.clone();
-    let mut empty = 0;
-    for annotation in &mut dataset.annotations {
-        if !is_outlined(annotation) || encloses_something(coco, annotation) {
-            continue;
-        }
-        // An empty list of polygons is COCO's way of saying that nothing was drawn.
-        let was_drawn =
-            !matches!(&annotation.segmentation, Some(Segmentation::Polygon(p)) if p.is_empty());
-        annotation.segmentation = None;
-        if was_drawn {
-            empty += 1;
-            if empty <= EMPTY_NAMED_MAX {
-                let file = coco.get_img(annotation.image_id).map_or("", |image| &image.file_name);
-                tracing::warn!(
-                    "the outline of label {} in {file} encloses no pixel",
-                    annotation.id
-                );
-            }
-        }
+/// Says what is wrong with the labels. That is an error unless they are to be left out.
+fn tell(path: &Path, reading: &Reading, skip_bad_labels: bool) -> anyhow::Result<()> {
+    for note in &reading.notes {
+        tracing::warn!("{note}");
     }
-    if empty > 0 {
-        tracing::warn!(
-            "{}: {empty} outlines enclose no pixel; their labels are scored by their boxes alone",
-            path.display()
-        );
+    for problem in reading.problems.iter().take(WRONG_NAMED_MAX) {
+        tracing::warn!("wrong label: {problem}");
     }
-    for (id, annotation) in (1..).zip(&mut dataset.annotations) {
-        annotation.id = id;
-    }
-    COCO::from_dataset(dataset)
+    let Some(first) = reading.problems.first().filter(|_| !skip_bad_labels) else {
+        return Ok(());
+    };
+    let (path, count) = (path.display(), reading.problems.len());
+    Err(anyhow::anyhow!("{first}")).with_context(|| {
+        format!(
+            "read labels {path}: {count} wrong, the first of which follows; correct them, or leave \
+             them out by --skip-bad-labels"
+        )
+    })
 }
 
-fn encloses_something(coco: &COCO, annotation: &Annotation) -> bool {
-    coco.ann_to_rle(annotation).is_some_and(|rle| hotcoco::mask::area(&rle) > 0)
+/// The labels as COCO's evaluation takes them.
+fn dataset(document: &Document, reading: &Reading, classes: &[String]) -> Dataset {
+    let names = category_names(document, reading, classes);
+    let mut dataset = Dataset {
+        categories: (1..)
+            .zip(&names)
+            .map(|(id, name)| Category { id, name: name.clone(), ..Category::default() })
+            .collect(),
+        ..Dataset::default()
+    };
+    for (image_id, picture) in (1..).zip(&reading.pictures) {
+        dataset.images.push(image(image_id, picture));
+        let category = |class: &String| names.iter().position(|name| name == class);
+        let packages = picture.packages.iter().map(|(class, placed)| (category(class), placed));
+        let crowds = picture.crowds.iter().map(|placed| (None, placed));
+        for ((category, placed), iscrowd) in
+            packages.map(|package| (package, false)).chain(crowds.map(|crowd| (crowd, true)))
+        {
+            let id = dataset.annotations.len() as u64 + 1;
+            let mut label = annotation(placed, (picture.width_px, picture.height_px));
+            // What a crowd hides may be of any type; the first one stands for all.
+            let category_id = category.unwrap_or(0) as u64 + 1;
+            label.id = id;
+            (label.image_id, label.category_id, label.iscrowd) = (image_id, category_id, iscrowd);
+            dataset.annotations.push(label);
+        }
+    }
+    dataset
+}
+
+/// Those that are labelled, and those that the file lists and the model has: a finding of theirs is
+/// wrong where none is labelled.
+fn category_names(document: &Document, reading: &Reading, classes: &[String]) -> Vec<String> {
+    let listed = document.categories.iter().map(|name| labels::usual(name));
+    let listed = listed.filter(|name| classes.contains(name));
+    let labelled = reading.pictures.iter().flat_map(|picture| &picture.packages);
+    let mut names: Vec<String> = Vec::new();
+    for name in listed.chain(labelled.map(|(name, _)| name.clone())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.extend(classes.first().cloned());
+    }
+    names
+}
+
+fn image(id: u64, picture: &Labelled) -> Image {
+    let extra = serde_json::Value::Object(picture.extra.clone());
+    Image {
+        id,
+        file_name: picture.path.display().to_string(),
+        width: picture.width_px,
+        height: picture.height_px,
+        extra: serde_json::from_value(extra).unwrap_or_default(),
+        ..Image::default()
+    }
+}
+
+fn annotation(placed: &Placed, (width, height): (u32, u32)) -> Annotation {
+    let [x0, y0, x1, y1] = placed.beside.unwrap_or(placed.edges);
+    let segmentation = match &placed.outline {
+        Outline::Polygons(pieces) => Segmentation::Polygon(pieces.clone()),
+        Outline::Runs(mask) => {
+            Segmentation::CompressedRle { size: [height, width], counts: mask.to_coco_string() }
+        }
+    };
+    let source = if placed.outlined { "outline" } else { RECTANGLE };
+    let extra = serde_json::json!({ MASK_SOURCE: source });
+    Annotation {
+        bbox: Some([x0, y0, x1 - x0, y1 - y0]),
+        area: Some(placed.outline.area_px()),
+        segmentation: Some(segmentation),
+        extra: serde_json::from_value(extra).unwrap_or_default(),
+        ..Annotation::default()
+    }
 }
 
 /// Whether the label is a single package with an outline.
 pub(super) fn is_outlined(annotation: &Annotation) -> bool {
-    !annotation.iscrowd && annotation.segmentation.is_some() && !is_rectangle(annotation)
-}
-
-/// Whether only a rectangle was drawn, whatever the segmentation says.
-pub(super) fn is_rectangle(annotation: &Annotation) -> bool {
-    let source = annotation.extra.get("mask_source").and_then(|source| source.as_str());
-    source == Some("bbox")
+    let source = annotation.extra.get(MASK_SOURCE).and_then(|source| source.as_str());
+    !annotation.iscrowd && source != Some(RECTANGLE)
 }
 
 fn says_all(image: &Image) -> Option<bool> {

@@ -80,6 +80,7 @@ fn span(value: f64, edges: [f64; 3], unit: &str) -> (usize, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::Naming;
     use serde_json::json;
 
     use super::*;
@@ -93,7 +94,12 @@ mod tests {
 
     #[test]
     fn a_picture_belongs_to_its_largest_package() {
-        let image = |id| json!({"id": id, "file_name": "a.png", "width": 200, "height": 100});
+        let folder = tempfile::tempdir().unwrap();
+        let image = |id: u64| {
+            let name = format!("{id}.png");
+            image::RgbImage::new(200, 100).save(folder.path().join(&name)).unwrap();
+            json!({"id": id, "file_name": name, "width": 200, "height": 100})
+        };
         let label = |id, image_id, bbox: [f64; 4], crowd: u8| {
             let mut label = json!({"id": id, "image_id": image_id, "category_id": 7});
             label["bbox"] = json!(bbox);
@@ -110,10 +116,11 @@ mod tests {
             ],
             "categories": [{"id": 7, "name": "box"}],
         });
-        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("labels.json");
         std::fs::write(&path, document.to_string()).unwrap();
-        let dataset = LabelledDataset::read(&path).unwrap_or_else(|e| panic!("{}", e.message()));
+        let naming = Naming { classes: &["box".to_owned()], mapping: &[] };
+        let dataset = LabelledDataset::read(&path, naming, false);
+        let dataset = dataset.unwrap_or_else(|e| panic!("{}", e.message()));
         let found: Vec<_> = groups(&dataset).into_iter().map(|g| (g.name, g.image_ids)).collect();
         let expected = [("under 25 %", vec![2]), ("50 to 75 %", vec![1])];
         assert_eq!(found, expected.map(|(name, ids)| (name.to_owned(), ids)));

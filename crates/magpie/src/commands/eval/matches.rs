@@ -100,6 +100,7 @@ fn index(id: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::Naming;
     use magpie_perception::Mask;
     use serde_json::{Value, json};
 
@@ -136,8 +137,11 @@ mod tests {
     fn dataset(image_2: Value, annotations: &[Value]) -> LabelledDataset {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("labels.json");
-        let image =
-            |id| json!({"id": id, "file_name": "a.png", "width": SIDE_PX, "height": SIDE_PX});
+        let image = |id: u64| {
+            let name = format!("{id}.png");
+            image::RgbImage::new(SIDE_PX, SIDE_PX).save(folder.path().join(&name)).unwrap();
+            json!({"id": id, "file_name": name, "width": SIDE_PX, "height": SIDE_PX})
+        };
         let (mut first, mut second) = (image(1), image(2));
         first["all_polygon"] = true.into();
         second["all_polygon"] = image_2;
@@ -147,7 +151,9 @@ mod tests {
             "categories": [{"id": 7, "name": "box"}, {"id": 8, "name": "item"}],
         });
         std::fs::write(&path, document.to_string()).unwrap();
-        LabelledDataset::read(&path).unwrap_or_else(|e| panic!("{}", e.message()))
+        let classes = ["box".to_owned(), "item".to_owned()];
+        let naming = Naming { classes: &classes, mapping: &[] };
+        LabelledDataset::read(&path, naming, false).unwrap_or_else(|e| panic!("{}", e.message()))
     }
 
     fn categories(dataset: &LabelledDataset) -> CategoryIds {

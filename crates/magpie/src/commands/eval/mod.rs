@@ -9,6 +9,7 @@ mod grasp_pictures;
 mod grasp_report;
 mod grasps;
 mod groups;
+mod labels;
 mod markdown;
 mod matches;
 mod plots;
@@ -22,6 +23,7 @@ mod worst;
 pub use self::args::EvalArgs;
 
 use self::dataset::LabelledDataset;
+use self::labels::Naming;
 use self::prediction::predict;
 use self::score::CategoryIds;
 use crate::present::output;
@@ -47,8 +49,9 @@ pub fn eval(args: &EvalArgs) -> Outcome {
     }
     let model_path = config.model_path.as_deref();
     let model = model::read(model_path, config.model_sha256.as_deref())?;
+    let naming = Naming { classes: &model.spec().class_names, mapping: &args.map };
     let datasets = (args.dataset.iter())
-        .map(|path| LabelledDataset::read(path))
+        .map(|path| LabelledDataset::read(path, naming, args.skip_bad_labels))
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(folder) = &args.scorecard {
         output::create_empty_folder(folder)?;
@@ -66,7 +69,11 @@ pub fn eval(args: &EvalArgs) -> Outcome {
         if categories.agnostic && !args.class_agnostic {
             tracing::warn!(
                 dataset = %dataset.path.display(),
-                "the dataset's categories are not the model's: types are ignored"
+                "{} in the labels are no types of the model: types are ignored; say what each stands \
+                 for, as in --map {}, or leave it out: --map {}",
+                dataset.unknown_names.join(", "),
+                dataset.example_of_map(&model.spec().class_names[0]),
+                dataset.example_of_map("none"),
             );
         }
         let predictions = predict(dataset, &mut session, &limits)?;

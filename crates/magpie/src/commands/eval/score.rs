@@ -35,12 +35,11 @@ impl CategoryIds {
         asked_agnostic: bool,
     ) -> CategoryIds {
         let categories = &dataset.coco.dataset.categories;
-        let known = categories.iter().all(|category| class_names.contains(&category.name));
         let id = |name: &String| categories.iter().find(|c| c.name == *name).map(|c| c.id);
         CategoryIds {
             by_class_id: class_names.iter().map(id).collect(),
             any: categories.first().map_or(1, |category| category.id),
-            agnostic: asked_agnostic || !known,
+            agnostic: asked_agnostic || !dataset.unknown_names.is_empty(),
         }
     }
 

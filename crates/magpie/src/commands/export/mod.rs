@@ -15,14 +15,15 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use magpie_camera::write_png;
 use magpie_inference::OnnxSession;
-use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Pipeline};
-use magpie_recording::{FrameReader, Playback};
+use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Pipeline, Tool};
+use magpie_recording::Playback;
 
 use self::folder::LabelFolder;
 use self::prelabel::{Prelabel, PrelabelledPicture};
 use crate::pictures;
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
+use crate::topics::{TopicArgs, is_recording};
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome, ended_by};
 use magpie_daemon::model;
@@ -31,9 +32,11 @@ use magpie_perception::SharedClock;
 
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Pictures, folders of pictures, recordings (.mcap).
+    /// Pictures, folders of pictures, recordings (.mcap), ROS 2 bags (.mcap, .db3 or their folders).
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
+    #[command(flatten)]
+    topics: TopicArgs,
     /// A new or empty folder for the labels.
     #[arg(long)]
     out: PathBuf,
@@ -79,6 +82,8 @@ pub fn export(args: &ExportArgs) -> Outcome {
         tolerance_share: args.tolerance,
         done: Vec::new(),
         unreadable: 0,
+        topics: &args.topics,
+        tool: &config.tool,
     };
     labeller.label(&sources, &folder, args.interval_s)?;
 
@@ -130,7 +135,7 @@ enum Source {
 
 impl Source {
     fn find(path: &Path) -> Result<Source, Failure> {
-        if path.extension().is_some_and(|extension| extension == "mcap") {
+        if is_recording(path) {
             return Ok(Source::Recording(path.to_owned()));
         }
         pictures::find(path).map(Source::Pictures).map_err(Failure::Fault)
@@ -144,6 +149,8 @@ struct Labeller<'a> {
     tolerance_share: f64,
     done: Vec<PrelabelledPicture>,
     unreadable: usize,
+    topics: &'a TopicArgs,
+    tool: &'a Tool,
 }
 
 impl Labeller<'_> {
@@ -186,7 +193,7 @@ impl Labeller<'_> {
         bar: &ProgressBar,
     ) -> Outcome {
         let mut reader =
-            FrameReader::open(recording, Playback::default()).map_err(Failure::fault)?;
+            self.topics.open(recording, Playback::default(), self.tool).map_err(Failure::fault)?;
         let stem = recording.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut due = None;
         while let Some(frame) = reader.next_frame().map_err(Failure::fault)? {

@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 
 use crate::arguments::ZenohArgs;
 use crate::present::output;
+use crate::topics::TopicArgs;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined};
 use magpie_daemon::run::open_transport;
@@ -39,8 +40,11 @@ use results::ReplayResults;
 
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// A recording made by `magpie record`.
+    /// A recording made by `magpie record`, a ROS 2 bag (.mcap, .db3 or its folder), or an MCAP file of
+    /// Foxglove's.
     file: PathBuf,
+    #[command(flatten)]
+    topics: TopicArgs,
     /// At the recorded pace, as from a camera: frames that come while the pipeline is busy are left
     /// out.
     #[arg(long)]
@@ -88,7 +92,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         (false, false) => (ReplayClock::stepped(), Pace::AsAsked),
     };
     let playback = Playback { looped: false, pace };
-    let reader = FrameReader::open(&args.file, playback).map_err(Failure::config)?;
+    let reader = args.topics.open(&args.file, playback, &config.tool).map_err(Failure::config)?;
     let comparison =
         args.compare.then(|| Comparison::open(&args.file, args.tolerance)).transpose()?;
     let scene = reader.scene().cloned();
