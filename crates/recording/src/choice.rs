@@ -344,7 +344,7 @@ fn distortion(model: &str, d: &[f64]) -> Result<Distortion, String> {
     }
     let known = matches!(model, "" | "plumb_bob" | "rational_polynomial");
     let end = d.iter().rposition(|value| *value != 0.0).map_or(0, |last| last + 1);
-    let mut padded = [0.0; 8];
+    let mut padded = [0.0; 12];
     if !known && end > 0 {
         return Err(format!("the distortion model {model:?} is not read"));
     }
