@@ -86,7 +86,8 @@ fn mosaics_and_jpeg_become_the_same_picture() {
         check_color(&pipeline, &format!("Bayer {pattern}"), COLOR, 4);
     }
     let jpeg = format!("{SOLID} ! {} ! jpegenc ! appsink", caps("video/x-raw", "RGB"));
-    check_color(&jpeg, "JPEG", COLOR, 8);
+    // It rounds brightness and both colours, each by several steps.
+    check_color(&jpeg, "JPEG", COLOR, 12);
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn gstreamers_own_words_say_why_no_frame_comes() {
     let impossible = format!("videotestsrc is-live=true ! {jpeg} ! {asked} ! appsink");
     let parts = [
         "not-negotiated",
-        "then for video/x-raw, format=I420, width=640",
+        "then for video/x-raw, format=I420",
         "its source offers",
         "px at",
     ];
@@ -200,7 +201,7 @@ fn what_a_source_offers_is_told() {
 }
 
 /// What no Debian machine has.
-const MAKERS: [&str; 3] = ["nvarguscamerasrc", "nvvidconv", "pylonsrc"];
+const MAKERS: [&str; 4] = ["nvarguscamerasrc", "nvv4l2decoder", "nvvidconv", "pylonsrc"];
 
 #[test]
 fn the_pipelines_of_the_documents_are_read_as_far_as_their_elements_exist() {

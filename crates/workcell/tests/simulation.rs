@@ -359,5 +359,5 @@ fn a_folder_that_cannot_be_made_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "not a folder").unwrap();
     let error = write_dataset(&small(""), 1, 1, &file.join("out"), |_| ()).unwrap_err();
-    assert!(error.to_string().contains("file/out/color"), "{error}");
+    assert!(error.to_string().contains("file/out\"; check that"), "{error}");
 }
