@@ -328,7 +328,7 @@ fn a_picture_with_depth_gives_heights_over_the_plane_that_most_of_it_shows() {
     assert!((highest - 0.2).abs() < 0.003, "{highest} m in {found}");
 
     // The same in fifths of a millimetre, with 65535 where nothing was measured.
-    let step = |at: u32| if at % 7 == 0 { u16::MAX } else { 5 * mm(at) };
+    let step = |at: u32| if at.is_multiple_of(7) { u16::MAX } else { 5 * mm(at) };
     let data = (0..width * height).map(step).collect();
     write_depth_png(Path::new(&depth), &DepthImage::new(width, height, data).unwrap()).unwrap();
     let call = ["detect", &picture, "--depth", &depth, "--camera-info", info_path, "--json"];

@@ -75,7 +75,7 @@ fn watch_shows_no_text_of_a_daemon_as_it_is() {
         "[model]\npath = {}\n[zenoh]\nconfig = \"zenoh.json5\"\n\
          [limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n",
         // JSON's escapes are TOML's.
-        serde_json::Value::from(hostile_model(folder.path())).to_string()
+        serde_json::Value::from(hostile_model(folder.path()))
     );
     std::fs::write(&config, settings).unwrap();
     let mut command = program();

@@ -102,7 +102,7 @@ impl Grey<'_> {
                 let step = self.at(x, y).abs_diff(self.at(x + dx, y + dy));
                 (sum + u64::from(step), count + 1)
             });
-            (count > 0).then(|| (sum, count))
+            (count > 0).then_some((sum, count))
         };
         let (neighbours, pairs) = apart(1)?;
         if neighbours < STRIPES_MIN * pairs {
@@ -116,6 +116,11 @@ impl Grey<'_> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "pixels of made-up pictures"
+)]
 mod tests {
     use super::*;
 
@@ -152,7 +157,7 @@ mod tests {
             assert_eq!(picture_doubts(picture), [PictureDoubt::Striped { period, direction }]);
         };
         // Brightness and colour in turn, as in YUYV; the parts of RGB; the halves of 16 bits.
-        let yuyv = |x: u32, y: u32| if x % 2 == 0 { scene(x / 2, y) / 2 } else { 200 };
+        let yuyv = |x: u32, y: u32| if x.is_multiple_of(2) { scene(x / 2, y) / 2 } else { 200 };
         check(&grey(640, 240, yuyv), 2, "columns");
         let rgb = |x: u32, y: u32| scene(x / 3, y) / 3 + [0, 70, 160][(x % 3) as usize];
         check(&grey(960, 240, rgb), 3, "columns");

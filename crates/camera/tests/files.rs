@@ -1,6 +1,10 @@
 //! Folders of images and video files as frame sources, whole and damaged.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails where it cannot go on; its numbers are small"
+)]
 
 mod common;
 

@@ -97,7 +97,7 @@ impl Named {
     }
 
     fn read(&self) -> Result<Vec<u8>, NetworkError> {
-        std::fs::read(&self.path).map_err(|error| {
+        magpie_files::read(&self.path, magpie_files::TEXT_BYTES_MAX).map_err(|error| {
             let from = match std::env::current_dir() {
                 Ok(folder) if self.path.is_relative() => {
                     format!(", looked for in {}; give the whole path", folder.display())

@@ -19,7 +19,7 @@ const SILENT: usize = 300;
 /// Longer than it takes until a silent connection is given up.
 const LONG: Duration = Duration::from_millis(2500);
 /// A reader has this often two seconds to get in.
-const TRIES: usize = 5;
+const TRIES: usize = 10;
 
 /// Connects, says nothing, and connects again when it is thrown out, until `stop`.
 fn be_silent(address: &str, stop: &AtomicBool) {

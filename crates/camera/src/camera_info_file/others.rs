@@ -103,7 +103,7 @@ fn camera(
 
 fn list(values: &Map<String, Value>, key: &'static str) -> Result<Vec<f64>, CameraInfoProblem> {
     let numbers = values.get(key).map_or(Some(Vec::new()), data);
-    numbers.ok_or(CameraInfoProblem::Value {
+    numbers.ok_or_else(|| CameraInfoProblem::Value {
         line: 1,
         key: key.to_owned(),
         expected: "a list of numbers",

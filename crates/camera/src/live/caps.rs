@@ -245,7 +245,7 @@ fn map<'a>(
 }
 
 /// The first `bytes` of each row of the first plane.
-fn rows<'a, T>(frame: &'a VideoFrameRef<T>, bytes: usize) -> impl Iterator<Item = &'a [u8]> {
+fn rows<T>(frame: &VideoFrameRef<T>, bytes: usize) -> impl Iterator<Item = &[u8]> {
     let plane = frame.plane_data(0).expect("a picture has a plane");
     let stride = usize::try_from(frame.plane_stride()[0]).expect("rows go forward");
     plane.chunks(stride).take(frame.height() as usize).map(move |row| &row[..bytes])

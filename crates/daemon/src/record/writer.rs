@@ -47,8 +47,11 @@ pub(super) struct Writer {
 pub(super) enum Target {
     /// One file, with which the run ends.
     File,
-    Ring(Box<dyn Fn(&Origin) -> Result<Ring, RecordingError> + Send>),
+    Ring(OpenRing),
 }
+
+/// Opens the ring of files of an origin.
+pub(super) type OpenRing = Box<dyn Fn(&Origin) -> Result<Ring, RecordingError> + Send>;
 
 /// The file, or the ring of files, that is written.
 pub(super) enum Output {

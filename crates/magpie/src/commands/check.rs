@@ -254,7 +254,7 @@ fn recording(config: &Config) -> String {
 fn unwritable(folder: &Path) -> Option<String> {
     let existing = folder.ancestors().find(|folder| folder.exists())?;
     let trial = existing.join(format!(".magpie-check-{}", std::process::id()));
-    let written = std::fs::write(&trial, "magpie check").map_err(|error| {
+    let written = magpie_files::write(&trial, "magpie check").map_err(|error| {
         format!("{} cannot be written: {error}; nothing would be recorded", existing.display())
     });
     // What could not be written need not be removed.
