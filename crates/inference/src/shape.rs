@@ -125,7 +125,7 @@ impl Ports {
 fn other_outputs(graph: &GraphProto) -> Refusal {
     let shape = |info: &ValueInfo| {
         let tensor = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-        tensor.and_then(|tensor| tensor.shape.as_ref()).map_or("?".to_owned(), open_shape)
+        tensor.and_then(|tensor| tensor.shape.as_ref()).map_or_else(|| "?".to_owned(), open_shape)
     };
     let shapes: Vec<String> = graph.output.iter().map(shape).collect();
     let (shapes, of_another) = (shapes.join(", "), graph.output.len() > 2);

@@ -52,7 +52,7 @@ impl Document {
 
 fn document(path: &Path, value: &Value) -> anyhow::Result<Document> {
     let list = |key: &'static str| -> anyhow::Result<&Vec<Value>> {
-        value.get(key).and_then(Value::as_array).ok_or(anyhow!("no list {key:?} in it"))
+        value.get(key).and_then(Value::as_array).ok_or_else(|| anyhow!("no list {key:?} in it"))
     };
     let mut names = HashMap::new();
     let mut categories = Vec::new();
@@ -80,7 +80,8 @@ fn document(path: &Path, value: &Value) -> anyhow::Result<Document> {
         });
         let picture: &mut Picture = &mut pictures[place];
         let category = identity(annotation.get("category_id").unwrap_or(&Value::Null));
-        let name = names.get(&category).cloned().unwrap_or(format!("category_id {category}"));
+        let name =
+            names.get(&category).cloned().unwrap_or_else(|| format!("category_id {category}"));
         let place = format!("{}, annotation {number} on {}", path.display(), picture.file_name);
         let drawn = Drawn { name, place, shape: shape(annotation) };
         if is_crowd(annotation) {
