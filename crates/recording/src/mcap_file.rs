@@ -32,7 +32,7 @@ pub(crate) struct McapFile {
     chunks: Vec<Chunk>,
     attachments: Vec<RecordSpan>,
     channels: ChannelAccumulator<'static>,
-    channel_ids: BTreeMap<String, u16>,
+    channel_ids: BTreeMap<String, BTreeSet<u16>>,
     /// Metadata records by name; the last of a name counts.
     pub(crate) metadata: BTreeMap<String, Fields>,
     pub(crate) topics: BTreeSet<String>,
@@ -196,7 +196,7 @@ impl McapFile {
             }
             Record::Channel(channel) => {
                 self.topics.insert(channel.topic.clone());
-                self.channel_ids.insert(channel.topic.clone(), channel.id);
+                self.channel_ids.entry(channel.topic.clone()).or_default().insert(channel.id);
                 self.channels.add_channel(channel)
             }
             _ => Ok(()),
@@ -212,9 +212,10 @@ impl McapFile {
         Ok(record)
     }
 
-    /// As far as it is known without the chunks.
-    pub(crate) fn channel_of(&self, topic: &str) -> Option<Arc<Channel<'static>>> {
-        self.channels.get(*self.channel_ids.get(topic)?)
+    /// Those of a topic, as far as they are known.
+    pub(crate) fn channels_of(&self, topic: &str) -> Vec<Arc<Channel<'static>>> {
+        let ids = self.channel_ids.get(topic).into_iter().flatten();
+        ids.filter_map(|id| self.channels.get(*id)).collect()
     }
 
     pub(crate) fn chunks(&self) -> usize {

@@ -272,7 +272,9 @@ fn is_as_written(file: &mut Storage) -> bool {
     if file.topics().is_empty() && file.chunks() > 0 {
         drop(file.messages(0));
     }
-    let color = file.channel_of(COLOR_TOPIC);
+    // Frames without depth have a channel of their own.
+    let color = file.channels_of(COLOR_TOPIC);
     !file.topics().contains(DEPTH_TOPIC)
-        || color.is_none_or(|channel| channel.metadata.contains_key("depth"))
+        || color.is_empty()
+        || color.iter().any(|channel| channel.metadata.contains_key("depth"))
 }

@@ -74,10 +74,10 @@ impl Storage {
         }
     }
 
-    pub(crate) fn channel_of(&self, topic: &str) -> Option<Arc<Channel<'static>>> {
+    pub(crate) fn channels_of(&self, topic: &str) -> Vec<Arc<Channel<'static>>> {
         match self {
-            Storage::Mcap(file) => file.channel_of(topic),
-            Storage::Bag(_) => None,
+            Storage::Mcap(file) => file.channels_of(topic),
+            Storage::Bag(_) => Vec::new(),
         }
     }
 
