@@ -84,12 +84,21 @@ def main(arguments=None):
     mine.add_argument("--out", required=True, type=Path)
     mine.add_argument("--score-min", type=float, default=0.2)
 
+    outlines = commands.add_parser("outlines", help="outlines by a model, where only rectangles are labelled")
+    outlines.add_argument("model")
+    outlines.add_argument("annotations", type=Path)
+    outlines.add_argument("--out", required=True, type=Path, help="a COCO file with the same pictures")
+    outlines.add_argument("--score-min", type=float, default=0.3)
+    outlines.add_argument("--iou-min", type=share, default=0.8, help="of the boxes of a label and a finding")
+
     calibrate = commands.add_parser("calibrate", help="a model whose scores say how often they are right")
     calibrate.add_argument("model", type=Path)
     calibrate.add_argument("datasets", nargs="+", type=Path, metavar="COCO", help="that nobody learned from")
     calibrate.add_argument("--out", required=True, type=Path)
     calibrate.add_argument("--version", required=True, help="version of the new model")
     calibrate.add_argument("--precision", type=share, default=0.9, help="of findings from the advised score on")
+    calibrate.add_argument("--empty-max", type=float, default=0.3,
+                           help="false findings a picture in each set without packages, from there on")
 
     plain = commands.add_parser("plain-ground", help="datasets of things on a plain ground")
     plain.add_argument("pictures_dir", type=Path, help="a folder of JPEG pictures")
@@ -189,6 +198,13 @@ def run_mine(out, **options):
     return 0
 
 
+def run_outlines(out, **options):
+    from .outlines import outline
+
+    print("{}: {rectangles} rectangles, {outlined} of them outlined".format(out, **outline(out=out, **options)))
+    return 0
+
+
 def run_calibrate(**options):
     from .calibrate import calibrate
 
@@ -271,6 +287,7 @@ COMMANDS = {
     "grounds": run_grounds,
     "divide": run_divide,
     "mine": run_mine,
+    "outlines": run_outlines,
     "calibrate": run_calibrate,
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,

@@ -2,9 +2,12 @@
 
 On pictures that nobody learned from, a slope and an offset are fitted to the logits of the scores
 and folded into the weights that make them. The order of findings stays the same, so AP does, too.
+
+Each set counts as if it had as many pictures as any other: a large set does not decide alone.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -23,31 +26,37 @@ RIGHT_MIN = 30
 SHOWN = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def calibrate(model, datasets, out, *, version, precision):
+class Judged(NamedTuple):
+    """What a model found in one set."""
+
+    scores: np.ndarray  # of all findings
+    right: np.ndarray  # whether each is right
+    packages: int  # 0: nothing in these pictures is a package
+    pictures: int
+
+
+def calibrate(model, datasets, out, *, version, precision, empty_max):
     """Writes `out` with calibrated scores and an advised least score; returns the lines of a report."""
     base = read_base(Path(model))
     judged = [judge(model, path) for path in datasets]
-    findings, right = (np.concatenate([j[i] for j in judged]) for i in (0, 1))
-    packages, pictures = sum(j[2] for j in judged), sum(j[3] for j in judged)
-    slope, offset = fit(findings, right)
-    scores = moved(findings, slope, offset)
-    least = least_score(scores, right, precision)
+    slope, offset = fit(judged)
+    judged = [one._replace(scores=moved(one.scores, slope, offset)) for one in judged]
+    least = least_score(judged, precision, empty_max)
     net = scaled(read_net(model), slope, offset)
     write(net, model, out, base, version, least)
+    packages, pictures = sum(j.packages for j in judged), sum(j.pictures for j in judged)
     return [
         f"{pictures} pictures, {packages} packages; logit = {slope:.3f} * logit + {offset:+.3f}; "
-        f"least score {least:.2f} for a precision of {precision:.2f}",
-        *table(scores, right, packages, pictures, least),
+        f"least score {least:.2f} for a precision of {precision:.2f} "
+        f"and at most {empty_max:.2f} false findings a picture without packages",
+        *table(judged, least),
         f"At {least:.2f}:",
-        *(share_of(path, moved(one[0], slope, offset) >= least, one) for path, one in zip(datasets, judged)),
+        *(share_of(path, one, least) for path, one in zip(datasets, judged)),
     ]
 
 
 def judge(model, annotations):
-    """Scores of all findings, whether each is right, and how many packages and pictures there are.
-
-    Only pictures in which everything is labelled count.
-    """
+    """Only pictures in which everything is labelled count."""
     document, results = detect_all(model, annotations)
     images = {i["id"]: i for i in document["images"] if i.get("all_polygon", True)}
     scores, right, packages = [], [], 0
@@ -58,7 +67,9 @@ def judge(model, annotations):
         packages += sum(not a["iscrowd"] for a in labels)
         scores += [f["score"] for f, v in zip(found, verdicts) if v is not None]
         right += [v for v in verdicts if v is not None]
-    return np.array(scores), np.array(right, bool), packages, len(images)
+    if not images:
+        raise UserError(f"calibrate on {annotations}: in none of its pictures everything is labelled")
+    return Judged(np.array(scores), np.array(right, bool), packages, len(images))
 
 
 def verdicts_of(found, labels, image):
@@ -67,18 +78,18 @@ def verdicts_of(found, labels, image):
         return []
     if not labels:
         return [False] * len(found)
+    crowd = np.array([bool(a["iscrowd"]) for a in labels])
     outlines = [rle_of(a, image) for a in labels]
-    crowds = [int(a["iscrowd"]) for a in labels]
-    overlaps = coco_mask.iou([f["segmentation"] for f in found], outlines, crowds)
-    free = np.ones(len(labels), bool)
+    overlaps = coco_mask.iou([f["segmentation"] for f in found], outlines, crowd.astype(int).tolist())
+    free = ~crowd
     verdicts = []
     for row in overlaps:
-        row = np.where(free, row, 0.0)
-        best = int(row.argmax())
-        hit = row[best] >= IOU_MIN
-        verdicts.append(None if hit and crowds[best] else bool(hit))
-        if hit and not crowds[best]:
+        best = int(np.where(free, row, -1.0).argmax())
+        if free[best] and row[best] >= IOU_MIN:
             free[best] = False
+            verdicts.append(True)
+        else:
+            verdicts.append(None if (row[crowd] >= IOU_MIN).any() else False)
     return verdicts
 
 
@@ -90,26 +101,36 @@ def rle_of(annotation, image):
     return coco_mask.merge(rle) if isinstance(rle, list) else rle
 
 
-def fit(scores, right):
+def fit(judged):
     """Slope and offset of logistic regression on the logits, by Newton's method."""
+    scores, right, weights = together(judged)
     used = scores >= FITTED_SCORE_MIN
-    z, y = logit(scores[used]), right[used].astype(float)
+    z, y, weights = logit(scores[used]), right[used].astype(float), weights[used]
     if y.sum() < RIGHT_MIN or len(y) - y.sum() < RIGHT_MIN:
         raise UserError(
             f"calibrate: {int(y.sum())} right and {int(len(y) - y.sum())} wrong findings; "
             f"want {RIGHT_MIN} of each: give more pictures"
         )
+    weights = weights / weights.mean()
     terms, factors = np.column_stack((z, np.ones_like(z))), np.array([1.0, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-terms @ factors))
-        hessian = terms.T @ (terms * (p * (1 - p))[:, None]) + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, terms.T @ (y - p))
+        hessian = terms.T @ (terms * (weights * p * (1 - p))[:, None]) + 1e-6 * np.eye(2)
+        step = np.linalg.solve(hessian, terms.T @ (weights * (y - p)))
         factors = factors + step
         if np.abs(step).max() < 1e-9:
             break
     if factors[0] <= 0:
         raise UserError("calibrate: higher scores are no more often right; give other pictures")
     return float(factors[0]), float(factors[1])
+
+
+def together(judged):
+    """Scores and verdicts of several sets, and the weight of each finding: 1 / pictures of its set."""
+    scores = np.concatenate([j.scores for j in judged])
+    right = np.concatenate([j.right for j in judged]).astype(bool)
+    weights = np.concatenate([np.full(len(j.scores), 1 / j.pictures) for j in judged])
+    return scores, right, weights
 
 
 def logit(scores):
@@ -121,33 +142,64 @@ def moved(scores, slope, offset):
     return 1 / (1 + np.exp(-(slope * logit(scores) + offset)))
 
 
-def least_score(scores, right, precision):
-    """The lowest score, in hundredths, from which on at least so large a share is right."""
+def least_score(judged, precision, empty_max):
+    """The lowest score, in hundredths, from which on findings are right often enough.
+
+    That is asked of the pictures that show packages. Where there are none, every finding is false,
+    and their number bounds the score instead: a share would only tell how many such pictures were given.
+    """
+    labelled = [j for j in judged if j.packages]
+    if not labelled:
+        raise UserError("calibrate: no picture shows a package; give labelled sets, too")
     for hundredths in range(5, 96):
-        chosen = scores >= hundredths / 100
-        if chosen.any() and right[chosen].mean() >= precision:
-            return hundredths / 100
-    raise UserError(f"calibrate: no score reaches a precision of {precision}")
+        limit = hundredths / 100
+        quiet = all(false_findings(j, limit) <= empty_max for j in judged if not j.packages)
+        if quiet and right_share(labelled, limit) >= precision:
+            return limit
+    raise UserError(
+        f"calibrate: no score reaches a precision of {precision} and {empty_max} false findings "
+        "a picture without packages"
+    )
 
 
-def table(scores, right, packages, pictures, least):
-    yield "| least score | right | found | wrong findings a picture | of findings up to 0.1 above, right |"
-    yield "|---|---|---|---|---|"
+def right_share(judged, low, high=2.0):
+    """Of the findings with a score from `low` to `high`; 0 where there are none."""
+    scores, right, weights = together(judged)
+    chosen = (scores >= low) & (scores < high)
+    return float((weights * right)[chosen].sum() / max(weights[chosen].sum(), 1e-12))
+
+
+def false_findings(one, limit):
+    """A picture."""
+    return float(((one.scores >= limit) & ~one.right).sum() / one.pictures)
+
+
+def table(judged, least):
+    labelled, empty = [j for j in judged if j.packages], [j for j in judged if not j.packages]
+    packages = sum(j.packages / j.pictures for j in labelled)
+    yield (
+        "| least score | right | found | wrong findings a picture "
+        "| false findings a picture without packages | of findings up to 0.1 above, right |"
+    )
+    yield "|---|---|---|---|---|---|"
     for limit in sorted({*SHOWN, least}):
-        chosen = scores >= limit
-        near = chosen & (scores < limit + 0.1)
-        share = f"{right[chosen].mean():.2f}" if chosen.any() else "-"
-        shown = f"{right[near].mean():.2f}" if near.any() else "-"
-        wrong = (chosen & ~right).sum() / pictures
-        yield f"| {limit:.2f} | {share} | {(chosen & right).sum() / max(packages, 1):.2f} | {wrong:.2f} | {shown} |"
+        scores, right, weights = together(labelled)
+        found = (weights * right)[scores >= limit].sum() / packages
+        wrong = np.mean([false_findings(j, limit) for j in labelled])
+        false = f"{np.mean([false_findings(j, limit) for j in empty]):.2f}" if empty else "-"
+        yield (
+            f"| {limit:.2f} | {right_share(labelled, limit):.2f} | {found:.2f} | {wrong:.2f} "
+            f"| {false} | {right_share(labelled, limit, limit + 0.1):.2f} |"
+        )
 
 
-def share_of(path, chosen, judged):
+def share_of(path, one, limit):
     """A line on one of the sets."""
-    _, right, packages, pictures = judged
-    hits, count = int((chosen & right).sum()), int(chosen.sum())
+    chosen = one.scores >= limit
+    hits, count = int((chosen & one.right).sum()), int(chosen.sum())
     return (
-        f"- {path}: {hits} of {packages} packages found, {count - hits} wrong findings in {pictures} pictures"
+        f"- {path}: {hits} of {one.packages} packages found, {count - hits} wrong findings "
+        f"in {one.pictures} pictures"
     )
 
 

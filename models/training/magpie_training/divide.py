@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import CLASSES, UserError, recipe
-from .data import read_image
+from .data import read_image, rectangle
 
 PARTS = ("train", "check", "test")
 
@@ -38,6 +38,8 @@ class RealSet:
     test_share: float = 0.0
     # A file with the names of pictures that may hold packages nobody labelled.
     incomplete: str = ""
+    # A file with lines `NAME x y width height` in pixels: packages that nobody labelled. They become crowds.
+    unlabelled: str = ""
 
 
 def read_division(path):
@@ -85,6 +87,7 @@ def divide(data, list_path, out):
         unknown = doubtful - {Path(i["file_name"]).name for i in document["images"]}
         if unknown:
             raise UserError(f"read {one.incomplete}: no picture {sorted(unknown)[0]} in {folder}")
+        document["annotations"] += crowds(list_path, one, document)
         for image, group in zip(document["images"], groups):
             image["group"] = f"{one.name}/{group}"
             if doubtful or one.pictures:
@@ -148,6 +151,33 @@ def read_names(list_path, one):
     if not path.is_file():
         raise UserError(f"divide {one.name}: no file {path}")
     return {line.split("#")[0].strip() for line in path.read_text().splitlines()} - {""}
+
+
+def crowds(list_path, one, document):
+    """An annotation for each line of `unlabelled`: what is there is neither package nor ground."""
+    if not one.unlabelled:
+        return []
+    path = Path(list_path).parent / one.unlabelled
+    if not path.is_file():
+        raise UserError(f"divide {one.name}: no file {path}")
+    ids = {Path(i["file_name"]).name: i["id"] for i in document["images"]}
+    free = 1 + max((a["id"] for a in document["annotations"]), default=0)
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 5 or not all(w.isdecimal() for w in words[1:]):
+            raise UserError(f"read {path}, line {number}: want `NAME x y width height`, found {line!r}")
+        if words[0] not in ids:
+            raise UserError(f"read {path}, line {number}: no picture {words[0]} in {one.name}")
+        x, y, w, h = map(int, words[1:])
+        found.append({
+            "id": free + len(found), "image_id": ids[words[0]], "iscrowd": 1,
+            "category_id": document["categories"][0]["id"], "bbox": [x, y, w, h], "area": w * h,
+            "segmentation": [rectangle((x, y, x + w, y + h))],
+        })
+    return found
 
 
 def write_part(document, source, folder):

@@ -45,6 +45,8 @@ class Recipe:
     unfold: bool = False
     # And with dead channels of the backbone given back their ImageNet weights.
     revive: bool = False
+    # Every batch normalisation keeps the statistics it began with.
+    fixed_statistics: bool = False
     lr: float = 1.5e-3
     lr_backbone: float = 3e-4
     lr_final: float = 0.02

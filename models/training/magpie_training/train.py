@@ -205,8 +205,8 @@ def keep_memory():
 
 
 def loop(run, stream, checkpoint, log, stopped, quiet):
-    run.model.train()
     recipe = run.recipe
+    set_learning(run.model, recipe.fixed_statistics)
     last_step = 1_000_000 if recipe.minutes > 0 else recipe.steps
     saved = started = time.monotonic()
     bar_format = "{percentage:5.1f} % |{bar:20}| {elapsed} gone, {remaining} left, {postfix}"
@@ -227,6 +227,15 @@ def loop(run, stream, checkpoint, log, stopped, quiet):
                 saved = now
             if stop or run.progress() >= 1.0:
                 break
+
+
+def set_learning(model, fixed_statistics):
+    """`train()`, but for statistics that stay as they are."""
+    model.train()
+    if fixed_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 @contextlib.contextmanager

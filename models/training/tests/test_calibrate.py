@@ -25,12 +25,24 @@ def findings(count, slope, offset):
     """Scores, and verdicts that are right as often as the moved scores say."""
     rng = np.random.default_rng(3)
     scores = rng.uniform(0.06, 0.95, count)
-    return scores, rng.random(count) < calibrate.moved(scores, slope, offset)
+    right = rng.random(count) < calibrate.moved(scores, slope, offset)
+    return calibrate.Judged(scores, right, packages=count, pictures=100)
+
+
+def judged(scores, right, packages=5, pictures=1):
+    return calibrate.Judged(np.array(scores, float), np.array(right, bool), packages, pictures)
 
 
 def test_the_fit_finds_how_often_scores_are_right():
-    slope, offset = calibrate.fit(*findings(20_000, 1.6, -0.8))
+    slope, offset = calibrate.fit([findings(20_000, 1.6, -0.8)])
     assert slope == pytest.approx(1.6, abs=0.1) and offset == pytest.approx(-0.8, abs=0.1)
+
+
+def test_a_set_counts_alike_however_many_pictures_it_has():
+    one, other = findings(20_000, 1.6, -0.8), findings(20_000, 0.8, 0.4)
+    twice = calibrate.Judged(np.tile(one.scores, 3), np.tile(one.right, 3), 60_000, 300)
+    assert calibrate.fit([one, other]) == pytest.approx(calibrate.fit([twice, other]))
+    assert calibrate.right_share([one, other], 0.5) == pytest.approx(calibrate.right_share([twice, other], 0.5))
 
 
 @pytest.mark.parametrize(
@@ -39,16 +51,25 @@ def test_the_fit_finds_how_often_scores_are_right():
 )
 def test_findings_that_teach_no_scale_are_refused(slope, count, expected):
     with pytest.raises(UserError, match=expected):
-        calibrate.fit(*findings(count, slope, 0.0))
+        calibrate.fit([findings(count, slope, 0.0)])
 
 
 def test_the_least_score_is_the_lowest_that_is_right_often_enough():
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    right = np.array([True, True, True, False, False])
-    assert calibrate.least_score(scores, right, 0.75) == 0.51
-    assert calibrate.least_score(scores, right, 0.6) == 0.05
+    labelled = judged([0.9, 0.8, 0.7, 0.6, 0.5], [True, True, True, False, False])
+    assert calibrate.least_score([labelled], 0.75, 0.3) == 0.51
+    assert calibrate.least_score([labelled], 0.6, 0.3) == 0.05
     with pytest.raises(UserError, match="no score reaches"):
-        calibrate.least_score(scores, ~right, 0.9)
+        calibrate.least_score([labelled._replace(right=~labelled.right)], 0.9, 0.3)
+
+
+def test_pictures_without_packages_bound_the_least_score_by_their_number_of_false_findings():
+    labelled = judged([0.9, 0.8, 0.5], [True, True, True])
+    empty = judged([0.7, 0.6, 0.3, 0.2], [False] * 4, packages=0, pictures=4)
+    assert calibrate.least_score([labelled, empty], 0.9, 0.5) == 0.31
+    assert calibrate.least_score([labelled, empty], 0.9, 0.25) == 0.61
+    assert calibrate.least_score([labelled, empty, empty._replace(pictures=1)], 0.9, 0.5) == 0.71
+    with pytest.raises(UserError, match="no picture shows a package"):
+        calibrate.least_score([empty], 0.9, 0.3)
 
 
 def square(x, y, side, **more):
@@ -64,6 +85,9 @@ def test_each_label_makes_one_finding_right_and_crowds_none():
     found = [square(0, 0, 10), square(1, 0, 10), square(22, 22, 6), square(0, 30, 8)]
     assert calibrate.verdicts_of(found, labels, image) == [True, False, None, False]
     assert calibrate.verdicts_of(found[:2], [], image) == [False, False]
+    # What is labelled within a crowd is right all the same.
+    around = [square(0, 0, 10), square(0, 0, 14, iscrowd=1)]
+    assert calibrate.verdicts_of(found[:2], around, image) == [True, None]
     polygon = {"segmentation": [[0, 0, 10, 0, 10, 10, 0, 10]], "iscrowd": 0}
     assert calibrate.verdicts_of(found[:1], [polygon], image) == [True]
 

@@ -74,6 +74,18 @@ def test_whole_days_go_to_one_part(real):
     assert all(r.path.is_file() and len(r.instances) == 1 for r in learned)
 
 
+def test_packages_that_nobody_labelled_become_crowds(real):
+    (real / "unlabelled.txt").write_text("# seen\n1.jpg 95 10 20 30\n")
+    path = listed(real, BAGS + 'unlabelled = "unlabelled.txt"\n')
+    divide(real, path, real / "out")
+    records = load_coco(real / "out/bags/test/annotations.json", CLASSES)
+    assert [(len(r.instances), len(r.crowds)) for r in records] == [(1, 1)]
+    for line, expected in (("1.jpg 1 2 3", "want `NAME x y"), ("9.jpg 1 2 3 4", "no picture 9.jpg in bags")):
+        (real / "unlabelled.txt").write_text(line)
+        with pytest.raises(UserError, match=expected):
+            divide(real, path, real / "out")
+
+
 def test_pictures_without_packages_are_divided_by_series_and_by_hash(real):
     counts = divide(real, listed(real, ROOMS), real / "out")
     assert counts["rooms/test"] == 1 and counts["rooms/train"] + counts.get("rooms/check", 0) == 4

@@ -30,6 +30,15 @@ def test_the_loss_falls_on_one_picture(recipe):
     assert losses[-1]["mask"] < losses[0]["mask"]
 
 
+def test_fixed_statistics_stay_while_the_weights_learn(recipe, tmp_path):
+    before = Run(recipe, CPU).model.state_dict()
+    fixed = dataclasses.replace(recipe, fixed_statistics=True)
+    after = read_checkpoint(train(fixed, tmp_path / "run", quiet=True))["model"]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.endswith(("running_mean", "running_var")) for name in changed)
+    assert any(name.startswith("neck.") for name in changed)
+
+
 def test_a_picture_that_vanishes_is_told_in_one_line_and_leaves_no_process(recipe, dataset, tmp_path):
     (dataset.parent / "1.png").unlink()
     with pytest.raises(UserError) as caught:
