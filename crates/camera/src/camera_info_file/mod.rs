@@ -224,7 +224,11 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
     #[test]
     fn other_lenses_are_refused_by_name() {
         check_refused("plumb_bob", "double_sphere", "\"double_sphere\"");
-        check_refused("plumb_bob", "rational_polynomial", "rational_polynomial must be 8 or 12 values");
+        check_refused(
+            "plumb_bob",
+            "rational_polynomial",
+            "rational_polynomial must be 8 or 12 values",
+        );
         check_refused(
             "0.001, -0.002, 0]",
             "0.001]",
