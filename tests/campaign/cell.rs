@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::camera::Camera;
 use super::link::Link;
-use super::{free_address, now};
+use super::{free_address, lateness, now};
 
 pub(crate) const CELL: &str = "tried";
 /// `[camera] frame_age_ms_max` of the daemon.
@@ -331,7 +331,8 @@ fn wrong_with(
     });
     let tolerance_ns = 5_000_000;
     let valid_ns = i128::try_from(RESULT_VALID.as_nanos()).unwrap() + tolerance_ns;
-    let under_way_ns = i128::try_from(UNDER_WAY_MAX.as_nanos()).unwrap();
+    let under_way = UNDER_WAY_MAX + lateness::since(shared.camera.sent());
+    let under_way_ns = i128::try_from(under_way.as_nanos()).unwrap();
     let (mut is_young, mut is_seen) = (false, false);
     for age_ns in ages_ns {
         let fits = (-tolerance_ns..=valid_ns).contains(&age_ns);
