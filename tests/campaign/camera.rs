@@ -138,7 +138,7 @@ fn serve(listener: &TcpListener, state: &Mutex<State>) {
         {
             if stream.write_all(&bytes).is_err() {
                 reader = None;
-            } else if mode != Mode::Garbage {
+            } else if !matches!(mode, Mode::Garbage | Mode::Torn) {
                 lock(state).sent = now();
             }
         }

@@ -31,7 +31,13 @@ const UNDER_WAY_MAX: Duration = Duration::from_millis(500);
 pub(crate) const FORGED: &str = "forged";
 /// Tiny, so that the machine is busy with the trial and not with the network.
 const MODEL: &[u8] = include_bytes!("../../crates/inference/tests/data/tiny_bgr8.onnx");
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// Where Debian has it; without it the linker would only warn.
+fn faketime() -> String {
+    let library =
+        format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    assert!(Path::new(&library).is_file(), "no {library}: scripts/install --test installs it");
+    library
+}
 
 /// The arm's clock: the machine's, set by as much as the trial wants.
 struct ArmClock {
@@ -57,6 +63,8 @@ pub(crate) struct Seen {
     /// Codes of the daemon's reasons.
     pub(crate) reasons: Vec<String>,
     pub(crate) instance_id: String,
+    /// How often the daemon has noticed that its clock was set.
+    pub(crate) clock_steps: u64,
     pub(crate) accepted: u64,
     pub(crate) published: u64,
     /// Promises that were broken.
@@ -66,7 +74,7 @@ pub(crate) struct Seen {
 /// What the arm was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Fresh { degraded: bool },
+    Fresh,
     Stale,
     Lost,
 }
@@ -158,8 +166,13 @@ impl Cell {
         lock(&self.shared.seen)
     }
 
+    /// Whether arm and onlooker still run: one that panicked has said why.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     pub(crate) fn is_fresh(&self) -> bool {
-        matches!(self.seen().answer, Some(Answer::Fresh { .. }))
+        self.seen().answer == Some(Answer::Fresh)
     }
 
     /// The arm may act, and the daemon has nothing to say but that something happened a while ago.
@@ -167,7 +180,7 @@ impl Cell {
         const PAST: [&str; 3] = ["clock_stepped", "recording_behind", "results_expired"];
         let seen = self.seen();
         let nothing = seen.reasons.iter().all(|code| PAST.contains(&code.as_str()));
-        matches!(seen.answer, Some(Answer::Fresh { .. })) && nothing
+        seen.answer == Some(Answer::Fresh) && nothing
     }
 
     /// Starts the daemon, as systemd would.
@@ -178,7 +191,7 @@ impl Cell {
             .args(["run", "--config", "magpie.toml"])
             .current_dir(&self.folder)
             .env("RUST_LOG", "info,zenoh=error")
-            .env("LD_PRELOAD", FAKETIME)
+            .env("LD_PRELOAD", faketime())
             .env("FAKETIME_TIMESTAMP_FILE", self.folder.join("set"))
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -189,18 +202,14 @@ impl Cell {
         self.daemon = Some(daemon.unwrap());
     }
 
-    fn pid(&self) -> Pid {
+    /// Of the daemon.
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(self.daemon.as_ref().expect("a daemon was launched"))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended hears nothing, which the promises find out.
         let _ = kill_process(self.pid(), signal);
-    }
-
-    /// Its process, for limits of its own.
-    pub(crate) fn daemon_pid(&self) -> Pid {
-        self.pid()
     }
 
     /// The exit code, once the daemon has ended; `None` if a signal ended it.
@@ -301,7 +310,7 @@ fn act(shared: &Shared, endpoint: &str) {
                     let mut seen = lock(&shared.seen);
                     seen.accepted += 1;
                     seen.broken.extend(wrong);
-                    Answer::Fresh { degraded: !view.degraded().is_empty() }
+                    Answer::Fresh
                 } else {
                     Answer::Stale
                 }
@@ -385,6 +394,7 @@ fn look_on(shared: &Shared, endpoint: &str) {
                 seen.reasons =
                     status.reasons_coded.iter().map(|reason| reason.code.clone()).collect();
                 seen.instance_id.clone_from(&status.instance_id);
+                seen.clock_steps = status.clock_steps;
             }
             WatchEvent::Gone => (seen.state, seen.reasons) = (None, Vec::new()),
             WatchEvent::Alive | WatchEvent::Image { .. } | WatchEvent::Refused(_) => {}

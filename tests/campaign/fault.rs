@@ -28,8 +28,16 @@ const ONE_S: Duration = Duration::from_secs(1);
 /// Until a daemon that was started has published a result.
 const LAUNCH_MAX: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Fault {
+macro_rules! faults {
+    ($($name:ident,)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fault { $($name,)* }
+        use Fault::{$($name,)*};
+        pub(crate) const ALL: &[Fault] = &[$($name,)*];
+    };
+}
+
+faults! {
     CameraDead,
     CameraFrozen,
     CameraGarbage,
@@ -60,49 +68,13 @@ pub(crate) enum Fault {
     ModelReplaced,
 }
 
-use Fault::{
-    ArmLeaves, CameraBlinks, CameraDead, CameraFrozen, CameraGarbage, CameraResized, CameraSlow,
-    CameraTorn, ClockCreeps, ClockSet, ClockSetThere, DaemonKilled, DaemonStopped, DiskFull,
-    DiskGone, DiskTaken, FileLimit, LinkBlocked, LinkCut, ModelBroken, ModelMissing, ModelReplaced,
-    PeerAsks, PeerFloods, PeerForges, PeersSilent, ProcessorBusy, ProcessorStopped,
-};
-
-pub(crate) const ALL: [Fault; 28] = [
-    CameraDead,
-    CameraFrozen,
-    CameraGarbage,
-    CameraTorn,
-    CameraSlow,
-    CameraResized,
-    CameraBlinks,
-    ClockSet,
-    ClockSetThere,
-    ClockCreeps,
-    DiskFull,
-    DiskGone,
-    DiskTaken,
-    FileLimit,
-    LinkBlocked,
-    LinkCut,
-    PeerForges,
-    PeerFloods,
-    PeerAsks,
-    PeersSilent,
-    ArmLeaves,
-    ProcessorBusy,
-    ProcessorStopped,
-    DaemonKilled,
-    DaemonStopped,
-    ModelMissing,
-    ModelBroken,
-    ModelReplaced,
-];
-
 /// What a cell must show while a fault lasts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Promise {
     /// The daemon gives this reason, and does not say that it is well.
     Reason(&'static str),
+    /// The daemon has noticed more often that its clock was set than this, and says so.
+    ClockSteps { before: u64 },
     /// The arm is told that nothing may be acted upon.
     NotFresh,
     /// The daemon ends with this exit code.
@@ -158,7 +130,8 @@ impl Fault {
                 struck.recovers = Duration::from_secs(15);
             }
             ClockSet => {
-                let noticed = Some((Promise::Reason("clock_stepped"), ONE_S));
+                let before = cell.seen().clock_steps;
+                let noticed = Some((Promise::ClockSteps { before }, ONE_S));
                 (struck.promise, struck.lasts) = (noticed, ms(1000, 1500));
             }
             ClockSetThere => {
@@ -230,8 +203,9 @@ impl Fault {
             PeerFloods => struck.work(flood(cell)),
             PeerAsks => struck.work(ask(cell)),
             PeersSilent => {
-                let connect = |_| TcpStream::connect(&cell.address).ok();
-                struck.silent = (0..50).filter_map(connect).collect();
+                let connect =
+                    |_| TcpStream::connect(&cell.address).expect("a stranger may connect");
+                struck.silent = (0..50).map(connect).collect();
             }
             ArmLeaves => cell.arm_away(true),
             ProcessorBusy => {
@@ -323,11 +297,17 @@ fn another_setting(before_ns: i64, least_ms: u64, random: &mut ChaCha8Rng) -> i6
 
 fn end(cell: &mut Cell, signal: Signal) {
     cell.signal(signal);
-    if let Err(why) = cell.wait_for_exit(LAUNCH_MAX) {
-        let why = format!("{signal:?} does not end the daemon: {why}");
-        cell.seen().broken.push(why);
-        cell.signal(Signal::KILL);
-        let _ = cell.wait_for_exit(LAUNCH_MAX);
+    match cell.wait_for_exit(LAUNCH_MAX) {
+        Ok(code) if signal == Signal::TERM && code != Some(0) => {
+            cell.seen().broken.push(format!("asked to stop, the daemon ends with {code:?}"));
+        }
+        Ok(_) => {}
+        Err(why) => {
+            let why = format!("{signal:?} does not end the daemon: {why}");
+            cell.seen().broken.push(why);
+            cell.signal(Signal::KILL);
+            let _ = cell.wait_for_exit(LAUNCH_MAX);
+        }
     }
 }
 
@@ -346,11 +326,11 @@ pub(crate) fn unmount_disk(cell_folder: &std::path::Path) {
 
 fn limit_files(cell: &Cell, bytes: Option<u64>) {
     let limit = Rlimit { current: bytes, maximum: None };
-    prlimit(Some(cell.daemon_pid()), Resource::Fsize, limit).unwrap();
+    prlimit(Some(cell.pid()), Resource::Fsize, limit).unwrap();
 }
 
 /// A peer of the daemon's network, which knows what anybody there can know.
-fn join(address: &str) -> Option<zenoh::Session> {
+fn join(address: &str) -> zenoh::Session {
     let mut config = zenoh::Config::default();
     for (key, value) in [
         ("mode", "\"client\"".to_owned()),
@@ -359,15 +339,14 @@ fn join(address: &str) -> Option<zenoh::Session> {
     ] {
         config.insert_json5(key, &value).unwrap();
     }
-    zenoh::open(config).wait().ok()
+    zenoh::open(config).wait().expect("a peer may join")
 }
 
 /// Publishes results of its own, as another instance and as the true one.
 fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
-    let (address, instance_id) = (cell.address.clone(), cell.seen().instance_id.clone());
+    let (session, instance_id) = (join(&cell.address), cell.seen().instance_id.clone());
     let set_ns = cell.daemon_set_ns();
     move |stop| {
-        let Some(session) = join(&address) else { return };
         let clock = magpie_client::SystemClock::start();
         let mut number = 0;
         while !stop.load(Ordering::Relaxed) {
@@ -417,9 +396,8 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
 
 /// Sends garbage, long and short, on every key of the cell.
 fn flood(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
-    let address = cell.address.clone();
+    let session = join(&cell.address);
     move |stop| {
-        let Some(session) = join(&address) else { return };
         let mut number = 0_usize;
         while !stop.load(Ordering::Relaxed) {
             number += 1;
@@ -434,9 +412,8 @@ fn flood(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
 
 /// Asks for pictures faster than any camera takes them.
 fn ask(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
-    let address = cell.address.clone();
+    let session = join(&cell.address);
     move |stop| {
-        let Some(session) = join(&address) else { return };
         while !stop.load(Ordering::Relaxed) {
             let answers: Vec<_> = (0..40)
                 .filter_map(|number| {

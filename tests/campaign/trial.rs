@@ -62,9 +62,9 @@ fn try_cell(faults: u64, mut random: ChaCha8Rng) -> Table {
     let folder = folder.path();
     let mut cell = Cell::start(folder);
     let has_mount = fault::mount_disk(folder);
-    let kinds = fault::ALL.into_iter().filter(|kind| has_mount || !kind.needs_mount());
+    let kinds = fault::ALL.iter().copied().filter(|kind| has_mount || !kind.needs_mount());
     let kinds: Vec<Fault> = kinds.collect();
-    table.left_out = fault::ALL.into_iter().filter(|kind| !kinds.contains(kind)).collect();
+    table.left_out = fault::ALL.iter().copied().filter(|kind| !kinds.contains(kind)).collect();
     if let Err(why) = wait(FIRST_RESULT_MAX, || cell.is_well()) {
         table.broken.push(format!("the cell does not start: {why}; {}", log_end(&cell)));
     }
@@ -100,7 +100,8 @@ fn try_cell(faults: u64, mut random: ChaCha8Rng) -> Table {
 fn try_fault(kind: Fault, cell: &mut Cell, random: &mut ChaCha8Rng) -> Result<Duration, String> {
     let struck_at = now();
     let struck = kind.strike(cell, random);
-    let end = struck_at + struck.lasts;
+    // What a peer needs to join is no part of what it does.
+    let end = now() + struck.lasts;
     if let Some((promise, within)) = struck.promise {
         let is_kept = |cell: &mut Cell| is_kept(promise, cell);
         // A fault that is shorter than its promise need not be noticed.
@@ -110,12 +111,15 @@ fn try_fault(kind: Fault, cell: &mut Cell, random: &mut ChaCha8Rng) -> Result<Du
             kept = is_kept(cell);
             let spent = struck_at.elapsed();
             if must && !kept && spent > within + grace(struck_at) {
-                let seen = cell.seen();
-                let (state, reasons, answer) = (seen.state, &seen.reasons, seen.answer);
-                return Err(format!(
-                    "{promise:?} was not seen within {spent:?}; the daemon says {state:?} \
-                     {reasons:?}, the arm hears {answer:?}"
-                ));
+                return Err(format!("{promise:?} was not seen within {spent:?}: {}", says(cell)));
+            }
+            std::thread::sleep(TICK);
+        }
+        // What was noticed is not forgotten while it lasts.
+        let lasts = |promise| !matches!(promise, Promise::Exit(_));
+        while kept && lasts(promise) && now() < end {
+            if !is_kept(cell) {
+                return Err(format!("{promise:?} was seen, and then not any more: {}", says(cell)));
             }
             std::thread::sleep(TICK);
         }
@@ -126,18 +130,15 @@ fn try_fault(kind: Fault, cell: &mut Cell, random: &mut ChaCha8Rng) -> Result<Du
     let lifted = now();
     while !cell.is_well() {
         if lifted.elapsed() > recovers + grace(lifted) {
-            let seen = cell.seen();
-            return Err(format!(
-                "not well {:?} after it was over: the daemon says {:?} {:?}, the arm hears {:?}",
-                lifted.elapsed(),
-                seen.state,
-                seen.reasons,
-                seen.answer
-            ));
+            let spent = lifted.elapsed();
+            return Err(format!("not well {spent:?} after it was over: {}", says(cell)));
         }
         std::thread::sleep(TICK);
     }
     let recovery = lifted.elapsed();
+    if !cell.is_watched() {
+        return Err("arm or onlooker has ended: see above".into());
+    }
     if cell.has_ended() {
         return Err("the daemon has ended".into());
     }
@@ -147,11 +148,23 @@ fn try_fault(kind: Fault, cell: &mut Cell, random: &mut ChaCha8Rng) -> Result<Du
     }
 }
 
+/// What daemon and arm say at the moment.
+fn says(cell: &Cell) -> String {
+    let seen = cell.seen();
+    let (state, reasons, answer) = (seen.state, &seen.reasons, seen.answer);
+    format!("the daemon says {state:?} {reasons:?}, the arm hears {answer:?}")
+}
+
 fn is_kept(promise: Promise, cell: &mut Cell) -> bool {
     match promise {
         Promise::Reason(code) => {
             let seen = cell.seen();
             seen.state != Some(State::Ok) && seen.reasons.iter().any(|reason| reason == code)
+        }
+        Promise::ClockSteps { before } => {
+            let seen = cell.seen();
+            let is_told = seen.reasons.iter().any(|reason| reason == "clock_stepped");
+            is_told && seen.clock_steps > before
         }
         Promise::NotFresh => !cell.is_fresh(),
         Promise::Exit(code) => {
