@@ -4,7 +4,8 @@
 //! says. A named pipe or a device would be waited for, or read, for ever.
 //!
 //! [`write`] and [`OutputFile`] never go through a symbolic link and never replace a file that this
-//! process has read. A file appears whole under its name, or not at all. [`check_output`] says so
+//! process has read. A file appears whole under its name, or not at all, unless the machine
+//! loses power. [`check_output`] says so
 //! before the work is done.
 //!
 //! All of them give [`std::io::Error`], as the functions of the standard library do in whose place

@@ -1,11 +1,12 @@
 //! Writing: whole, under the name that was given, and onto nothing that matters.
 
 use std::ffi::OsString;
-use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::input::{is_input, kind_of};
 
@@ -41,7 +42,7 @@ pub struct OutputFile {
     path: PathBuf,
     file: BufWriter<File>,
     /// `None` where a pipe or a device is written to as it comes.
-    part: Option<Part>,
+    part: Option<TempPath>,
 }
 
 impl OutputFile {
@@ -54,7 +55,7 @@ impl OutputFile {
                 Ok(OutputFile { path, file: BufWriter::new(file), part: None })
             }
             Target::File { replaced } => {
-                let (part, file) = part_beside(&path, replaced.as_ref())?;
+                let (file, part) = part_beside(&path, replaced.as_ref())?.into_parts();
                 Ok(OutputFile { path, file: BufWriter::new(file), part: Some(part) })
             }
         }
@@ -64,7 +65,7 @@ impl OutputFile {
     pub fn finish(mut self) -> io::Result<()> {
         self.file.flush()?;
         match self.part.take() {
-            Some(part) => part.rename_to(&self.path),
+            Some(part) => part.persist(&self.path).map_err(|error| error.error),
             None => Ok(()),
         }
     }
@@ -133,53 +134,41 @@ fn is_stream(path: &Path, kind: FileType) -> bool {
         || (kind.is_symlink() && is_descriptor())
 }
 
-/// A file that waits for its name; removed unless it gets it.
-#[derive(Debug)]
-struct Part(PathBuf);
-
-impl Part {
-    fn rename_to(self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.0, path)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After renaming there is nothing of this name any more.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 /// Creates the part in the folder of `path`: only within one file system is a file renamed at once.
-fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<(Part, File)> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut name = OsString::from(".");
-    name.push(path.file_name().expect("checked"));
-    name.push(format!(".{}-{number}.part", std::process::id()));
-    let part = Part(path.with_file_name(name));
-    // `create_new` follows no link either.
-    let file = OpenOptions::new().write(true).create_new(true).open(&part.0).map_err(|error| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or_else(|| Path::new(".")).display();
-        let why = match error.kind() {
-            ErrorKind::NotFound => format!("there is no folder {folder}; make it first"),
-            ErrorKind::PermissionDenied => format!("this user may not write in {folder}: {error}"),
-            _ => format!("make a file in {folder}: {error}"),
-        };
-        io::Error::new(error.kind(), why)
-    })?;
+fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().expect("checked"));
+    // Of a new file, the user's umask takes away from these.
+    let mode = replaced.map_or(0o666, |replaced| replaced.permissions().mode());
+    let part = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".part")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(|error| {
+            let folder = folder.display();
+            let why = match error.kind() {
+                ErrorKind::NotFound => format!("there is no folder {folder}; make it first"),
+                ErrorKind::PermissionDenied => {
+                    format!("this user may not write in {folder}: {error}")
+                }
+                _ => format!("make a file in {folder}: {error}"),
+            };
+            io::Error::new(error.kind(), why)
+        })?;
     if let Some(replaced) = replaced {
-        file.set_permissions(replaced.permissions())?;
+        part.as_file().set_permissions(replaced.permissions())?;
     }
-    Ok((part, file))
+    Ok(part)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{note_input, read};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
