@@ -160,6 +160,8 @@ pub enum ImageProblem {
         bytes: usize,
         bytes_expected: usize,
     },
+    #[error("rows of {format} that lie {stride} bytes apart, which do not hold their pixels")]
+    Stride { format: String, stride: i32 },
     #[error(
         "a JPEG of {found_width_px}x{found_height_px} px where the camera says {width_px}x{height_px} px"
     )]

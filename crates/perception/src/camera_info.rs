@@ -64,16 +64,20 @@ impl CameraInfo {
     /// Direction through a pixel in the optical frame, with `z = 1`. Finite for every lens, right
     /// for one without a [`CameraInfo::pixel_without_ray`], as far as [`CameraInfo::sees`].
     pub fn ray(&self, x_px: f64, y_px: f64) -> Vector3<f64> {
-        let k = &self.intrinsics;
-        let (x, y) =
-            self.distortion.undistort((x_px - k.cx_px) / k.fx_px, (y_px - k.cy_px) / k.fy_px);
+        let (xd, yd) = self.normalized(x_px, y_px);
+        let (x, y) = self.distortion.undistort(xd, yd);
         Vector3::new(x, y, 1.0)
+    }
+
+    /// A pixel in focal lengths from the principal point.
+    fn normalized(&self, x_px: f64, y_px: f64) -> (f64, f64) {
+        let k = &self.intrinsics;
+        ((x_px - k.cx_px) / k.fx_px, (y_px - k.cy_px) / k.fy_px)
     }
 
     /// Whether the lens can be computed with at a pixel: a fisheye lens sees further aside than that.
     pub fn sees(&self, x_px: f64, y_px: f64) -> bool {
-        let k = &self.intrinsics;
-        let (xd, yd) = ((x_px - k.cx_px) / k.fx_px, (y_px - k.cy_px) / k.fy_px);
+        let (xd, yd) = self.normalized(x_px, y_px);
         match &self.distortion {
             Distortion::Polynomial(_) => true,
             Distortion::Equidistant(d) => {
@@ -94,16 +98,17 @@ impl CameraInfo {
     }
 
     fn has_ray(&self, pixel: &Point2<f64>) -> bool {
-        if let Distortion::Equidistant(d) = &self.distortion {
-            let k = &self.intrinsics;
-            let (xd, yd) = ((pixel.x - k.cx_px) / k.fx_px, (pixel.y - k.cy_px) / k.fy_px);
-            return off_axis_rad(d, xd.hypot(yd)).is_ok();
-        }
+        let d = match &self.distortion {
+            Distortion::Polynomial(d) => d,
+            Distortion::Equidistant(d) => {
+                let (xd, yd) = self.normalized(pixel.x, pixel.y);
+                return off_axis_rad(d, xd.hypot(yd)).is_ok();
+            }
+        };
         let ray = self.ray(pixel.x, pixel.y);
         let back = self.project(&Point3::from(ray));
         // On the way out from the middle the picture must never turn back.
         let grows = (1..=STEPS).map(|step| f64::from(step) / f64::from(STEPS)).all(|share| {
-            let Distortion::Polynomial(d) = &self.distortion else { return true };
             let (_, slope) = with_slope(d, share * ray.x, share * ray.y);
             slope.determinant() > 0.0 && slope.trace() > 0.0
         });
@@ -120,21 +125,6 @@ impl Distortion {
     /// `k1, k2, p1, p2, k3, k4, k5, k6`.
     pub const fn rational([k1, k2, p1, p2, k3, k4, k5, k6]: [f64; 8]) -> Distortion {
         Distortion::Polynomial([k1, k2, p1, p2, k3, k4, k5, k6, 0.0, 0.0, 0.0, 0.0])
-    }
-
-    /// The coefficients of a model as ROS and OpenCV list them: 5 of a `plumb_bob` lens, 8 of a
-    /// `rational_polynomial` one, 12 with a thin prism, 4 of an `equidistant` one.
-    pub fn of_model(model: &str, d: &[f64]) -> Option<Distortion> {
-        match *d {
-            [k1, k2, k3, k4] if model == EQUIDISTANT => {
-                Some(Distortion::Equidistant([k1, k2, k3, k4]))
-            }
-            [k1, k2, p1, p2, k3] => Some(Distortion::plumb_bob([k1, k2, p1, p2, k3])),
-            [k1, k2, p1, p2, k3, k4, k5, k6] => {
-                Some(Distortion::rational([k1, k2, p1, p2, k3, k4, k5, k6]))
-            }
-            _ => d.try_into().ok().map(Distortion::Polynomial),
-        }
     }
 
     /// The 5 values of a `plumb_bob` lens, the 8 of a `rational_polynomial` one or its 12 with a thin
@@ -436,18 +426,5 @@ mod tests {
         let fold = camera(300.0, [640, 480], Distortion::Equidistant([-0.5, 0.0, 0.0, 0.0]));
         assert!(fold.pixel_without_ray().is_some());
         check(&camera(800.0, [640, 480], Distortion::Equidistant([-0.5, 0.0, 0.0, 0.0])));
-    }
-
-    #[test]
-    fn a_lens_is_named_by_its_model_and_has_that_models_coefficients() {
-        let plain = Distortion::of_model("plumb_bob", &[0.1, 0.2, 0.3, 0.4, 0.5]).unwrap();
-        assert_eq!((plain.model(), plain.coefficients().len()), ("plumb_bob", 5));
-        assert_eq!(format!("{plain:?}"), "Distortion { d: [0.1, 0.2, 0.3, 0.4, 0.5] }");
-        let rational = Distortion::of_model("rational_polynomial", &[0.1; 8]).unwrap();
-        assert_eq!((rational.model(), rational.coefficients().len()), ("rational_polynomial", 8));
-        let fisheye = Distortion::of_model("equidistant", &[0.1; 4]).unwrap();
-        assert_eq!((fisheye.model(), fisheye.coefficients().len()), ("equidistant", 4));
-        assert_eq!(format!("{fisheye:?}"), "Equidistant { d: [0.1, 0.1, 0.1, 0.1] }");
-        assert_eq!(Distortion::of_model("plumb_bob", &[0.1; 4]), None);
     }
 }

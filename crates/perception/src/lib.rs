@@ -18,6 +18,7 @@ mod decode;
 mod edges;
 mod frame;
 mod grasp;
+mod lens;
 mod letterbox;
 mod mask;
 mod model;
@@ -42,6 +43,7 @@ pub use edges::{
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, PIXELS_MAX, StampNs, StampSource};
 pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
+pub use lens::DistortionError;
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};
 pub use model::{InputForm, ModelSpec, OutputLayout, Provider};

@@ -9,7 +9,7 @@ use mcap::records::MessageHeader;
 use mcap::{Channel, Schema};
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::mcap_file::{ChunkError, StoredMessage};
+use crate::mcap_file::{CHUNK_BYTES_MAX, ChunkError, RECORD_BYTES_MAX, StoredMessage};
 
 /// With what every SQLite file begins.
 pub(crate) const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -28,6 +28,12 @@ impl BagFile {
     pub(crate) fn open(path: &Path) -> rusqlite::Result<BagFile> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags)?;
+        // A view may make rows without end, and a virtual table run what it likes.
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
+                      AND name IN ('topics', 'messages') AND sql NOT LIKE 'CREATE VIRTUAL%'";
+        if database.query_row(tables, (), |row| row.get(0)) != Ok(2) {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
         let mut channels = HashMap::new();
         let mut topics =
             database.prepare("SELECT id, name, type, serialization_format FROM topics")?;
@@ -54,14 +60,20 @@ impl BagFile {
     pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
         let first = chunk * MESSAGES_AT_ONCE;
         let ids = &self.messages[first..self.messages.len().min(first + MESSAGES_AT_ONCE)];
+        let bytes_max = i64::try_from(RECORD_BYTES_MAX).expect("half a gigabyte");
         let read = || -> rusqlite::Result<Vec<StoredMessage>> {
-            let sql = "SELECT topic_id, timestamp, data FROM messages WHERE id = ?";
+            let sql = "SELECT topic_id, timestamp, data FROM messages \
+                       WHERE id = ? AND length(data) <= ?";
             let mut query = self.database.prepare(sql)?;
-            let mut messages = Vec::new();
+            let (mut messages, mut bytes) = (Vec::new(), 0);
             for id in ids {
                 let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
                 let (topic, stamp_ns, data): (i64, i64, Vec<u8>) =
-                    query.query_row(params![id], row)?;
+                    query.query_row(params![id, bytes_max], row)?;
+                bytes += data.len();
+                if bytes > CHUNK_BYTES_MAX {
+                    return Err(rusqlite::Error::InvalidQuery);
+                }
                 // What is on a topic that the bag does not list cannot be understood.
                 let Some(channel) = self.channels.get(&topic) else { continue };
                 let log_time = u64::try_from(stamp_ns).unwrap_or_default();

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use foxglove::messages::{CameraCalibration, FrameTransform, Quaternion as Rotation, Vector3};
+use foxglove::messages::{CameraCalibration, FrameTransform};
 use magpie_perception::{CameraInfo, CameraPlace, Distortion, Intrinsics, Scene, Tool};
-use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
+use nalgebra::Isometry3;
 use prost::Message;
 
 use crate::RecordingError;
@@ -168,9 +168,12 @@ impl Found {
             }
             ("foxglove.FrameTransform", "protobuf") => {
                 if let Ok(transform) = FrameTransform::decode(&message.data[..]) {
-                    let pose = pose(transform.translation, transform.rotation);
                     let (parent, child) = (transform.parent_frame_id, transform.child_frame_id);
-                    self.parents.insert(child, (parent, pose));
+                    let (t, r) = (transform.translation, transform.rotation);
+                    let (t, r) = (t.unwrap_or_default(), r.unwrap_or_default());
+                    if let Some(pose) = ros::pose([t.x, t.y, t.z, r.x, r.y, r.z, r.w]) {
+                        self.parents.insert(child, (parent, pose));
+                    }
                 }
             }
             _ if is_image(schema, coding) => match decode_message(schema, &message.data) {
@@ -202,17 +205,26 @@ impl Found {
             let &[fx_px, _, cx_px, _, fy_px, cy_px, ..] = k else {
                 return Err("its k has not nine values".to_owned());
             };
-            if !(fx_px > 0.0 && fy_px > 0.0 && cx_px.is_finite() && cy_px.is_finite()) {
+            let is_finite = [fx_px, fy_px, cx_px, cy_px].iter().all(|value| value.is_finite());
+            if !(is_finite && fx_px > 0.0 && fy_px > 0.0) {
                 return Err("it says that the camera is not calibrated".to_owned());
             }
-            Ok(CameraInfo {
+            let info = CameraInfo {
                 camera_name: frame_id.clone(),
                 frame_id,
                 width_px: size.0,
                 height_px: size.1,
                 intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
-                distortion: distortion(model, d)?,
-            })
+                distortion: Distortion::named(model, d).map_err(|error| error.to_string())?,
+            };
+            match info.pixel_without_ray() {
+                Some(pixel) => Err(format!(
+                    "its distortion turns back within the picture: no single ray leads to pixel \
+                     {:.0}, {:.0}",
+                    pixel.x, pixel.y
+                )),
+                None => Ok(info),
+            }
         };
         match lens() {
             Ok(info) => drop(self.lenses.insert(topic, info)),
@@ -335,30 +347,6 @@ fn size_of(color: &Image) -> (u32, u32) {
 fn depth_size(depth: &Image) -> Option<(u32, u32)> {
     let image = decode_depth(schema_name(&depth.first), &depth.first.data).ok()?;
     Some((image.width_px(), image.height_px()))
-}
-
-/// Coefficients as ROS lists them: none for a lens without distortion, zeros behind.
-fn distortion(model: &str, d: &[f64]) -> Result<Distortion, String> {
-    if let ("equidistant" | "fisheye" | "kannala_brandt", &[k1, k2, k3, k4]) = (model, d) {
-        return Ok(Distortion::Equidistant([k1, k2, k3, k4]));
-    }
-    let known = matches!(model, "" | "plumb_bob" | "rational_polynomial");
-    let end = d.iter().rposition(|value| *value != 0.0).map_or(0, |last| last + 1);
-    let mut padded = [0.0; 12];
-    if !known && end > 0 {
-        return Err(format!("the distortion model {model:?} is not read"));
-    }
-    if end > padded.len() || !d.iter().all(|value| value.is_finite()) {
-        return Err(format!("the {} coefficients are not read", d.len()));
-    }
-    padded[..end].copy_from_slice(&d[..end]);
-    Ok(Distortion::Polynomial(padded))
-}
-
-fn pose(translation: Option<Vector3>, rotation: Option<Rotation>) -> Isometry3<f64> {
-    let (t, r) = (translation.unwrap_or_default(), rotation.unwrap_or_default());
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(r.w, r.x, r.y, r.z));
-    Isometry3::from_parts(Translation3::new(t.x, t.y, t.z), rotation)
 }
 
 fn scene(camera_info: CameraInfo, base_from_camera: Option<Isometry3<f64>>) -> Scene {

@@ -181,6 +181,8 @@ impl StoredFrames {
 
     pub(crate) fn rewind(&mut self) {
         (self.chunk_next, self.sequence_next) = (0, 0);
+        // What is left over at the end has no partner at the beginning.
+        self.waiting = Waiting::default();
         self.is_first_pass = false;
     }
 

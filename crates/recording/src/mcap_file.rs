@@ -18,11 +18,11 @@ use crate::schema::Fields;
 /// Opcode and length.
 const RECORD_HEAD_BYTES: usize = 1 + 8;
 /// Our records are far smaller. The limit keeps a damaged length from allocating all memory.
-const RECORD_BYTES_MAX: usize = 1 << 29;
+pub(crate) const RECORD_BYTES_MAX: usize = 1 << 29;
 
 /// A chunk of half a second at a camera's full rate has a tenth of it. The limit keeps a few bytes that
 /// unpack to very many from filling all memory.
-const CHUNK_BYTES_MAX: usize = 1 << 30;
+pub(crate) const CHUNK_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) trait Input: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Input for T {}

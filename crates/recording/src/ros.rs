@@ -98,20 +98,26 @@ pub(crate) fn transforms(message: &[u8]) -> Result<Vec<Transform>, BoxError> {
     let mut cdr = Cdr::new(message)?;
     // A transform takes at least its stamp, two empty names and seven numbers.
     let count = cdr.length(8 + 2 * 5 + 7 * 8)?;
-    (0..count)
-        .map(|_| -> Result<Transform, BoxError> {
-            let parent = cdr.header()?.frame_id;
-            let child = cdr.string()?;
-            let mut values = [0.0; 7];
-            for value in &mut values {
-                *value = cdr.f64()?;
-            }
-            let [x, y, z, qx, qy, qz, qw] = values;
-            let rotation = UnitQuaternion::from_quaternion(Quaternion::new(qw, qx, qy, qz));
-            let parent_from_child = Isometry3::from_parts(Translation3::new(x, y, z), rotation);
-            Ok(Transform { parent, child, parent_from_child })
-        })
-        .collect()
+    let read = (0..count).map(|_| -> Result<Option<Transform>, BoxError> {
+        let parent = cdr.header()?.frame_id;
+        let child = cdr.string()?;
+        let mut values = [0.0; 7];
+        for value in &mut values {
+            *value = cdr.f64()?;
+        }
+        let transform = |parent_from_child| Transform { parent, child, parent_from_child };
+        Ok(pose(values).map(transform))
+    });
+    // One that was never filled in says nothing.
+    read.filter_map(Result::transpose).collect()
+}
+
+/// `[x, y, z, qx, qy, qz, qw]`; `None` where that is no pose.
+pub(crate) fn pose(values: [f64; 7]) -> Option<Isometry3<f64>> {
+    let [x, y, z, qx, qy, qz, qw] = values;
+    let rotation = UnitQuaternion::try_new(Quaternion::new(qw, qx, qy, qz), 1e-6)?;
+    let is_finite = values.iter().all(|value| value.is_finite());
+    is_finite.then(|| Isometry3::from_parts(Translation3::new(x, y, z), rotation))
 }
 
 fn timestamp(stamp: StampNs) -> Option<Timestamp> {
@@ -194,5 +200,18 @@ impl<'a> Cdr<'a> {
         let (seconds, nanos) = (self.u32()?, self.u32()?);
         let stamp = StampNs(u64::from(seconds) * 1_000_000_000 + u64::from(nanos));
         Ok(Header { stamp, frame_id: self.string()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transform_that_was_never_filled_in_is_no_pose() {
+        assert_eq!(pose([0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 0.0]), None);
+        assert_eq!(pose([f64::NAN, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0]), None);
+        let half_turn = pose([0.1, 0.2, 0.3, 0.0, 0.0, 2.0, 0.0]).unwrap();
+        assert!((half_turn.rotation.angle() - std::f64::consts::PI).abs() < 1e-12);
     }
 }

@@ -187,11 +187,11 @@ fn read_scene(fields: &RecordReader<'_>) -> Result<Scene, RecordingError> {
 
 fn read_distortion(fields: &RecordReader<'_>) -> Result<Distortion, RecordingError> {
     let model = fields.text("distortion_model");
-    let distortion = Distortion::of_model(&model, &fields.all_numbers("d")?);
+    let distortion = Distortion::named(&model, &fields.all_numbers("d")?);
     fields.check(
-        distortion.is_some(),
+        distortion.is_ok(),
         "d",
-        "5 or 8 finite numbers, or 4 of an equidistant lens",
+        "5, 8 or 12 finite numbers, or 4 of an equidistant lens",
     )?;
     Ok(distortion.expect("checked above"))
 }

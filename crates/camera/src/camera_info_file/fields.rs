@@ -1,10 +1,9 @@
 //! The values of a calibration in YAML or JSON: ROS's files and messages, as `ros2 topic echo` and
 //! `rostopic echo` print them, and OpenCV's `FileStorage`.
 
-use magpie_perception::{CameraInfo, Intrinsics};
+use magpie_perception::{CameraInfo, Distortion, Intrinsics};
 use serde_json::{Map, Value};
 
-use super::lens::distortion;
 use super::problem::CameraInfoProblem;
 
 /// A calibration's text with its keys.
@@ -116,7 +115,7 @@ impl Fields {
             width_px: cut.width_px / cut.binning[0],
             height_px: cut.height_px / cut.binning[1],
             intrinsics,
-            distortion: distortion(&model.unwrap_or_default(), &d)?,
+            distortion: Distortion::named(&model.unwrap_or_default(), &d)?,
             camera_name,
         };
         Ok((info, doubts))

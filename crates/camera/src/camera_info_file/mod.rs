@@ -5,7 +5,6 @@
 //! understood puts every grasp in the wrong place: what is not computed with is refused by name.
 
 mod fields;
-mod lens;
 mod others;
 mod problem;
 

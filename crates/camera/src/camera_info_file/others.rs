@@ -5,7 +5,6 @@ use magpie_perception::{CameraInfo, Distortion, Intrinsics};
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, data, intrinsics, pixels};
-use super::lens::distortion;
 use super::problem::CameraInfoProblem;
 
 const AS_ROS: &str = "write the one camera that is meant as a camera_info of ROS";
@@ -87,7 +86,10 @@ fn camera(
     if width_px == 0 || height_px == 0 {
         return Err(CameraInfoProblem::ImageSize { width_px, height_px });
     }
-    let Intrinsics { fx_px, fy_px, .. } = intrinsics;
+    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = intrinsics;
+    if ![fx_px, fy_px, cx_px, cy_px].iter().all(|value| value.is_finite()) {
+        return Err(CameraInfoProblem::NotFinite { key: "the intrinsics" });
+    }
     if !(fx_px > 0.0 && fy_px > 0.0) {
         return Err(CameraInfoProblem::NotCalibrated { fx_px, fy_px });
     }
@@ -152,7 +154,7 @@ fn kalibr_camera(name: &str, values: &Map<String, Value>) -> Result<CameraInfo, 
     } else {
         "distortion_coefficients"
     };
-    let lens = distortion(text("distortion_model"), &list(values, key)?)?;
+    let lens = Distortion::named(text("distortion_model"), &list(values, key)?)?;
     let name = if name.is_empty() { "camera" } else { name };
     camera(name, size, Intrinsics { fx_px, fy_px, cx_px, cy_px }, lens)
 }
@@ -183,7 +185,7 @@ fn oak(cameras: &Value) -> Result<CameraInfo, CameraInfoProblem> {
     };
     let fisheye = side(values, "cameraType") == Some(1);
     let model = if fisheye { "fisheye" } else { "" };
-    let lens = distortion(model, &list(values, "distortionCoeff")?)?;
+    let lens = Distortion::named(model, &list(values, "distortionCoeff")?)?;
     let size = ["width", "height"].map(|key| side(values, key).unwrap_or(0));
     camera(&format!("oak_{socket}"), size, intrinsics(k)?, lens)
 }
@@ -202,7 +204,7 @@ fn realsense_intrinsics(values: &Map<String, Value>) -> Result<CameraInfo, Camer
     };
     let model = values.get("model").and_then(Value::as_str).unwrap_or_default();
     let size = ["width", "height"].map(|key| values.get(key).and_then(pixels).unwrap_or(0));
-    camera("camera", size, intrinsics, distortion(model, &list(values, "coeffs")?)?)
+    camera("camera", size, intrinsics, Distortion::named(model, &list(values, "coeffs")?)?)
 }
 
 fn values_of<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
@@ -239,5 +241,5 @@ fn realsense_listing(text: &str) -> Result<CameraInfo, CameraInfoProblem> {
         expected: "a list of numbers",
     })?;
     let model = values_of("Distortion").first().copied().unwrap_or_default();
-    camera("camera", [side("Width")?, side("Height")?], intrinsics, distortion(model, &d)?)
+    camera("camera", [side("Width")?, side("Height")?], intrinsics, Distortion::named(model, &d)?)
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use magpie_perception::DistortionError;
+
 #[derive(Debug, thiserror::Error)]
 #[error("{action} the calibration {path:?}")]
 pub struct CameraInfoError {
@@ -51,18 +53,8 @@ pub enum CameraInfoProblem {
     NotCalibrated { fx_px: f64, fy_px: f64 },
     #[error("camera_matrix must be [fx, 0, cx, 0, fy, cy, 0, 0, 1]")]
     NotPinhole,
-    #[error(
-        "distortion_model {model:?} is not supported; calibrate with plumb_bob, \
-         rational_polynomial or equidistant (fisheye)"
-    )]
-    DistortionModel { model: String },
-    #[error(
-        "distortion_coefficients of {model} must be {expected} values (and zeros after them), found \
-         {len}"
-    )]
-    Coefficients { model: String, expected: &'static str, len: usize },
-    #[error("the distortion_coefficients after the first {len} are not 0: {why}")]
-    CoefficientsBehind { len: usize, why: &'static str },
+    #[error(transparent)]
+    Distortion(#[from] DistortionError),
     #[error(
         "the distortion turns back within the picture: no single ray leads to pixel {x_px:.0}, \
          {y_px:.0}; calibrate again with the board up to the picture's corners"

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{assert_same, frame, play, read_all, recorded, scene};
 use foxglove::Encode;
 use foxglove::messages::{CompressedImage, CompressedVideo, RawImage, Timestamp};
-use magpie_perception::{CameraPlace, Frame, StampNs};
+use magpie_perception::{CameraPlace, Frame, FrameSource, StampNs};
 use magpie_recording::{ColorCoding, FrameReader, Playback, Topics, WriteOptions};
 use mcap::records::MessageHeader;
 use nalgebra::Vector3;
@@ -186,6 +186,45 @@ fn topics_that_are_asked_for_are_read_and_others_are_refused_by_name() {
     for part in ["no color images on /camera/front", "/camera/color/image_raw"] {
         assert!(told.contains(part), "{part:?} is not in {told:?}");
     }
+}
+
+#[test]
+fn a_looped_bag_gives_every_frame_in_every_round_whatever_is_left_over_at_its_end() {
+    let bytes = std::fs::read(bag("realsense.mcap")).unwrap();
+    let messages: Vec<_> =
+        mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
+    let is_color =
+        |message: &&mcap::Message<'_>| message.channel.topic == "/camera/color/image_raw";
+    let last_color = messages.iter().filter(is_color).map(|message| message.log_time).max();
+    let mut out = Vec::new();
+    let mut writer = mcap::WriteOptions::new().create(std::io::Cursor::new(&mut out)).unwrap();
+    for message in &messages {
+        // The depth of the last picture stays without it.
+        if !(is_color(&message) && Some(message.log_time) == last_color) {
+            writer.write(message).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    drop(writer);
+    let playback = Playback { looped: true, ..Playback::default() };
+    let mut reader = FrameReader::from_bytes("looped.mcap", out, playback).unwrap();
+    let pixels: Vec<Vec<u8>> =
+        (0..6).map(|_| reader.next_frame().unwrap().unwrap().color.data().to_vec()).collect();
+    assert_ne!(pixels[0], pixels[1]);
+    assert_eq!((&pixels[2..4], &pixels[4..]), (&pixels[..2], &pixels[..2]), "two frames a round");
+}
+
+#[test]
+fn a_database_whose_messages_are_made_up_by_a_query_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("endless.db3");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let endless = "CREATE TABLE topics (id, name, type, serialization_format);
+        CREATE VIEW messages AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)
+        SELECT id, 1 AS topic_id, 1 AS timestamp, zeroblob(9) AS data FROM n;";
+    database.execute_batch(endless).unwrap();
+    drop(database);
+    assert!(FrameReader::open(&path, Playback::default()).is_err());
 }
 
 #[test]
