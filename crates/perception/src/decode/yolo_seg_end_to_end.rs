@@ -28,13 +28,15 @@ pub(super) fn find<'a>(
     kept: &mut Vec<Candidate>,
 ) -> ArrayView2<'a, f32> {
     let rows = predictions.axis_iter(ROW).enumerate();
-    // Also false for a NaN, which no score is.
-    let passing = rows.filter(|(_, row)| row[SCORE] >= limits.score_min);
+    // Also false for a NaN, and for the class -1 that fills rows without a finding.
+    let is_finding =
+        |row: &ArrayView1<'_, f32>| row[SCORE] >= limits.score_min && row[CLASS_ID] >= 0.0;
+    let passing = rows.filter(|(_, row)| is_finding(row));
     kept.clear();
     kept.extend(passing.map(candidate).filter(|candidate| candidate.class_id < classes));
     kept.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index)));
     if limits.nms_class_agnostic {
-        keep_best_class(kept);
+        keep_best_class(kept, limits.instances_max);
     }
     kept.truncate(limits.instances_max);
     predictions.slice_move(s![.., COEFFICIENTS..]).reversed_axes()
@@ -53,9 +55,12 @@ fn candidate((index, row): (usize, ArrayView1<'_, f32>)) -> Candidate {
 
 /// The best scores are taken over anchors and classes together, so one anchor may stand there once
 /// for each of its classes, with the very same box.
-fn keep_best_class(kept: &mut Vec<Candidate>) {
+fn keep_best_class(kept: &mut Vec<Candidate>, instances_max: usize) {
     let mut unique = 0;
     for at in 0..kept.len() {
+        if unique == instances_max {
+            break;
+        }
         if !kept[..unique].iter().any(|better| better.bbox == kept[at].bbox) {
             kept[unique] = kept[at];
             unique += 1;
