@@ -101,11 +101,11 @@ pub fn decode_image(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
 
 /// Decodes a picture that a camera compressed, as its sensor took it.
 pub(crate) fn decode_jpeg(bytes: &[u8]) -> Result<BgrImage, ImageProblem> {
-    let format = Container::of(bytes)?.format;
-    if !matches!(format, Format::Jpeg) {
-        return Err(ImageProblem::NotJpeg { found: format.name() });
+    let container = Container::of(bytes)?;
+    if !matches!(container.format, Format::Jpeg) {
+        return Err(ImageProblem::NotJpeg { found: container.format.name() });
     }
-    decode_picture(bytes, Turn::AsTaken).map(|picture| picture.image)
+    decode_contained(bytes, &container, Turn::AsTaken).map(|picture| picture.image)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +142,14 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ImageProblem> {
 }
 
 fn decode_picture(bytes: &[u8], turn: Turn) -> Result<Picture, ImageProblem> {
-    let Container { format, orientation } = Container::of(bytes)?;
+    decode_contained(bytes, &Container::of(bytes)?, turn)
+}
+
+fn decode_contained(
+    bytes: &[u8],
+    Container { format, orientation }: &Container,
+    turn: Turn,
+) -> Result<Picture, ImageProblem> {
     // OpenCV leaves some formats as they lie, and turns some whatever it is asked: so it is done here.
     let flags =
         imgcodecs::IMREAD_COLOR | imgcodecs::IMREAD_ANYDEPTH | imgcodecs::IMREAD_IGNORE_ORIENTATION;
@@ -157,7 +164,7 @@ fn decode_picture(bytes: &[u8], turn: Turn) -> Result<Picture, ImageProblem> {
     } else {
         None
     };
-    let mat = if turn == Turn::AsShown { turned(mat, orientation)? } else { mat };
+    let mat = if turn == Turn::AsShown { turned(mat, *orientation)? } else { mat };
     Ok(Picture { image: bgr_from_mat(&mat)?, deep_bits })
 }
 

@@ -83,10 +83,12 @@ pub(super) fn depth_decoder(
     };
     let info = info.expect("its format was just read");
     Ok(Box::new(move |buffer| {
-        let frame = map(buffer, &info)?;
-        let rows = rows(&frame, 2 * info.width() as usize);
-        let values = rows.flat_map(|row| row.as_chunks().0.iter().map(|&value| read(value)));
-        let data_mm = values.map(|value| millimetres(value, unit_m)).collect();
+        let frame = map_rows(buffer, &info, 2)?;
+        let mut data_mm = Vec::with_capacity(info.width() as usize * info.height() as usize);
+        for row in rows(&frame, 2 * info.width() as usize) {
+            let values = row.as_chunks().0.iter().map(|&value| read(value));
+            data_mm.extend(values.map(|value| millimetres(value, unit_m)));
+        }
         DepthImage::new(info.width(), info.height(), data_mm).map_err(|_| ImageProblem::Empty)
     }))
 }
@@ -116,14 +118,16 @@ fn raw_decoder(caps: &CapsRef) -> Result<Box<Decode<BgrImage>>, String> {
     }
     match info.format() {
         VideoFormat::Bgr => Ok(Box::new(move |buffer| {
-            let frame = map(buffer, &info)?;
-            let data = rows(&frame, 3 * info.width() as usize).flatten().copied().collect();
-            image(&info, data)
+            let frame = map_rows(buffer, &info, 3)?;
+            image(&info, packed(&frame, 3 * info.width() as usize))
         })),
         VideoFormat::Gray8 => Ok(Box::new(move |buffer| {
-            let frame = map(buffer, &info)?;
-            let grey = rows(&frame, info.width() as usize).flatten();
-            image(&info, grey.flat_map(|&value| [value; 3]).collect())
+            let frame = map_rows(buffer, &info, 1)?;
+            let mut data = Vec::with_capacity(3 * info.width() as usize * info.height() as usize);
+            for row in rows(&frame, info.width() as usize) {
+                data.extend(row.iter().flat_map(|&value| [value; 3]));
+            }
+            image(&info, data)
         })),
         VideoFormat::Gray16Le | VideoFormat::Gray16Be => Err(format!(
             "the pipeline delivers {name}: depth belongs into [depth]; grey of a camera needs \
@@ -153,8 +157,7 @@ fn converting_decoder(info: VideoInfo, name: &str) -> Result<Box<Decode<BgrImage
         let mut out = VideoFrameRef::from_buffer_ref_writable(target, &bgr)
             .expect("it was made of this size");
         converter.frame_ref(&frame, &mut out);
-        let data = rows(&out, 3 * bgr.width() as usize).flatten().copied().collect();
-        image(&bgr, data)
+        image(&bgr, packed(&out, 3 * bgr.width() as usize))
     }))
 }
 
@@ -244,11 +247,36 @@ fn map<'a>(
     if is_as_said { Ok(frame) } else { Err(mismatch()) }
 }
 
+/// [`map`], for pixels of so many bytes that are read row by row: rows go down, and hold their pixels.
+fn map_rows<'a>(
+    buffer: &'a BufferRef,
+    info: &VideoInfo,
+    bytes_per_px: usize,
+) -> Result<VideoFrameRef<&'a BufferRef>, ImageProblem> {
+    if let Some(meta) = buffer.meta::<VideoMeta>() {
+        let stride = meta.stride().first().copied().unwrap_or_default();
+        let bytes = bytes_per_px * info.width() as usize;
+        if usize::try_from(stride).is_ok_and(|stride| stride < bytes) || stride < 0 {
+            return Err(ImageProblem::Stride { format: info.name().to_owned(), stride });
+        }
+    }
+    map(buffer, info)
+}
+
 /// The first `bytes` of each row of the first plane.
 fn rows<T>(frame: &VideoFrameRef<T>, bytes: usize) -> impl Iterator<Item = &[u8]> {
     let plane = frame.plane_data(0).expect("a picture has a plane");
     let stride = usize::try_from(frame.plane_stride()[0]).expect("rows go forward");
     plane.chunks(stride).take(frame.height() as usize).map(move |row| &row[..bytes])
+}
+
+/// The first `bytes` of each row, one after another.
+fn packed<T>(frame: &VideoFrameRef<T>, bytes: usize) -> Vec<u8> {
+    let mut data = Vec::with_capacity(bytes * frame.height() as usize);
+    for row in rows(frame, bytes) {
+        data.extend_from_slice(row);
+    }
+    data
 }
 
 fn image(info: &VideoInfo, data: Vec<u8>) -> Result<BgrImage, ImageProblem> {

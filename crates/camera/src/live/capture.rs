@@ -12,8 +12,8 @@ use crate::errors::{LiveFault, chain};
 use crate::images::StreamImage;
 use crate::monitor::Monitor;
 
-/// Frames that an opening stream had buffered are skipped for this long at most: FFmpeg probes a
-/// stream for up to two seconds, and decodes what it kept several times faster than it came.
+/// Frames that an opening stream had buffered are skipped for this long at most: a decoder that
+/// waited for its first key frame hands out what it kept several times faster than it came.
 const SKIP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A frame that is there sooner than this was not waited for, whatever the frame rate.

@@ -80,21 +80,24 @@ impl Parsed {
         decoder: Box<Decoder<I>>,
     ) -> Result<Box<dyn Device<I>>, DeviceError> {
         let Parsed { pipeline, sink } = self;
-        let device = Running {
+        let mut device = Running {
             bus: pipeline.bus().expect("a pipeline has a bus"),
             pipeline: Stopped(pipeline),
             sink,
             decoder,
-            patience: limits.open_time_max,
-            patience_between: limits.frame_age_max,
+            patience: limits.frame_age_max,
             sample: None,
             stream: None,
+            missing: Vec::new(),
         };
         if device.pipeline.0.set_state(State::Playing).is_err() {
             let words =
                 device.trouble().unwrap_or_else(|| "the pipeline does not start".to_owned());
             return Err(DeviceError::Unavailable(words));
         }
+        // A pipeline opens while its first frame is waited for, and that frame may be an old one: a
+        // server may send what it had kept. The waits for later ones show when they are new.
+        device.wait_for_sample(limits.open_time_max).map_err(DeviceError::Unavailable)?;
         Ok(Box::new(device))
     }
 }
@@ -137,11 +140,11 @@ struct Running<I> {
     /// A wait for a frame ends after this time: by then the watch has abandoned this attempt, and
     /// the camera must be free for the next one.
     patience: Duration,
-    /// As `patience`, after the first frame.
-    patience_between: Duration,
     sample: Option<Sample>,
     /// The caps of the newest sample, and what they mean.
     stream: Option<(Caps, Box<Decode<I>>)>,
+    /// What the pipeline has said that this machine lacks.
+    missing: Vec<String>,
 }
 
 impl<I> Device<I> for Running<I> {
@@ -157,14 +160,13 @@ impl<I> Device<I> for Running<I> {
     }
 
     fn grab(&mut self) -> Result<(), DeviceError> {
-        let sample = self.wait_for_sample().map_err(DeviceError::Unavailable)?;
+        let sample = self.wait_for_sample(self.patience).map_err(DeviceError::Unavailable)?;
         let caps = sample.caps_owned().unwrap_or_else(Caps::new_empty);
         if self.stream.as_ref().is_none_or(|(known, _)| *known != caps) {
             let decode = (self.decoder)(&caps).map_err(DeviceError::Misconfigured)?;
             self.stream = Some((caps, decode));
         }
         self.sample = Some(sample);
-        self.patience = self.patience_between;
         Ok(())
     }
 
@@ -177,42 +179,42 @@ impl<I> Device<I> for Running<I> {
 }
 
 impl<I> Running<I> {
-    fn wait_for_sample(&mut self) -> Result<Sample, String> {
+    fn wait_for_sample(&mut self, patience: Duration) -> Result<Sample, String> {
         #[expect(clippy::disallowed_methods, reason = "it ends a wait, and stamps nothing")]
         let began = Instant::now();
         loop {
-            if let Some(sample) = self.sink.try_pull_sample(LOOK) {
-                return Ok(sample);
-            }
+            // Also while frames come: a bus keeps every message until somebody takes it.
             if let Some(words) = self.trouble() {
                 return Err(words);
+            }
+            if let Some(sample) = self.sink.try_pull_sample(LOOK) {
+                return Ok(sample);
             }
             if self.sink.is_eos() {
                 return Err("the stream ended".to_owned());
             }
-            if began.elapsed() > self.patience {
-                return Err(format!("no frame for {:?}", self.patience));
+            if began.elapsed() > patience {
+                return Err(format!("no frame for {patience:?}"));
             }
         }
     }
 
     /// The first error that the pipeline has reported: those that follow are its consequences.
-    fn trouble(&self) -> Option<String> {
-        let mut missing = Vec::new();
+    fn trouble(&mut self) -> Option<String> {
         while let Some(message) = self.bus.pop() {
             match message.view() {
-                MessageView::Element(element) => missing.extend(missing_plugin(element)),
-                MessageView::Error(error) => return Some(self.explain(error, &missing)),
+                MessageView::Element(element) => self.missing.extend(missing_plugin(element)),
+                MessageView::Error(error) => return Some(self.explain(error)),
                 _ => {}
             }
         }
         None
     }
 
-    fn explain(&self, error: &message::Error, missing: &[String]) -> String {
+    fn explain(&self, error: &message::Error) -> String {
         let mut words = words(error);
-        if !missing.is_empty() {
-            words += &format!("; there is no {} on this machine", missing.join(", no "));
+        if !self.missing.is_empty() {
+            words += &format!("; there is no {} on this machine", self.missing.join(", no "));
         }
         if words.contains("not-negotiated") {
             words += &self.wishes();
