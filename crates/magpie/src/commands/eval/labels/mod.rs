@@ -9,7 +9,7 @@ mod document;
 mod picture;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
@@ -66,17 +66,14 @@ pub(super) fn read(document: &Document, naming: Naming<'_>) -> anyhow::Result<Re
         unknown: names.unknown.clone(),
     };
     let mut finder = Finder::new(path);
-    let (mut seen, mut boxed) = (Vec::<PathBuf>::new(), Vec::new());
+    let (mut seen, mut boxed) = (HashSet::new(), Vec::new());
     for picture in &document.pictures {
         match check(picture, path, &mut finder, &names, &mut reading.problems, &mut boxed) {
-            Ok(Some(labelled)) if seen.contains(&labelled.path) => {
+            Ok(Some(labelled)) if !seen.insert(labelled.path.clone()) => {
                 let (path, picture) = (path.display(), labelled.path.display());
                 reading.problems.push(format!("{path}: {picture} is also labelled in {path}"));
             }
-            Ok(Some(labelled)) => {
-                seen.push(labelled.path.clone());
-                reading.pictures.push(labelled);
-            }
+            Ok(Some(labelled)) => reading.pictures.push(labelled),
             Ok(None) => {}
             Err(Wrong(problem)) => reading.problems.push(problem),
         }

@@ -132,18 +132,20 @@ fn runs_of(size: Option<&Value>, counts: Option<&Value>) -> Result<Mask, Wrong> 
     let sides = size.and_then(Value::as_array).ok_or_else(unknown)?;
     let sides: Option<Vec<f64>> = sides.iter().map(side).collect();
     let Some(&[height, width]) = sides.as_deref() else { return Err(unknown()) };
-    let runs: Option<Vec<i64>> = match counts {
+    let mask = match counts {
         Some(Value::Array(counts)) => {
-            let counts: Option<Vec<i64>> = counts.iter().map(whole_run).collect();
-            Some(counts.ok_or_else(unknown)?)
+            let runs: Option<Vec<i64>> = counts.iter().map(whole_run).collect();
+            let runs = runs.ok_or_else(unknown)?;
+            let runs: Option<Vec<u32>> = runs.iter().map(|run| u32::try_from(*run).ok()).collect();
+            let filled = |runs| Mask::from_counts(px(width)?, px(height)?, runs).ok();
+            runs.and_then(filled)
         }
-        Some(Value::String(text)) => run_lengths(text),
+        Some(Value::String(text)) => {
+            let read = || Mask::from_coco_string(px(width)?, px(height)?, text).ok();
+            read()
+        }
         _ => return Err(unknown()),
     };
-    let mask = runs.and_then(|runs| {
-        let runs: Option<Vec<u32>> = runs.iter().map(|run| u32::try_from(*run).ok()).collect();
-        Mask::from_counts(px(width)?, px(height)?, runs?).ok()
-    });
     mask.ok_or_else(|| Wrong(format!("its runs do not fill {width}x{height}; export it again")))
 }
 
@@ -159,31 +161,6 @@ fn whole_run(value: &Value) -> Option<i64> {
 )]
 fn px(side: f64) -> Option<u32> {
     (1.0..=f64::from(u32::MAX)).contains(&side).then_some(side as u32)
-}
-
-/// COCO's compressed runs: five bits a character; from the fourth on, the change to the last but
-/// one. `None` where a run is beyond all pictures.
-fn run_lengths(text: &str) -> Option<Vec<i64>> {
-    const SHIFT_MAX: u32 = 50;
-    let (mut runs, mut value, mut shift): (Vec<i64>, i64, u32) = (Vec::new(), 0, 0);
-    for character in text.bytes() {
-        let bits = i64::from(character) - 48;
-        if shift > SHIFT_MAX {
-            return None;
-        }
-        value |= (bits & 31) << shift;
-        shift += 5;
-        if bits & 32 != 0 {
-            continue;
-        }
-        if bits & 16 != 0 {
-            value |= -1 << shift;
-        }
-        let earlier = if runs.len() > 2 { runs[runs.len() - 2] } else { 0 };
-        runs.push(value.checked_add(earlier)?);
-        (value, shift) = (0, 0);
-    }
-    Some(runs)
 }
 
 /// The shape within a picture of this size.
