@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_network::NetworkError;
-use magpie_perception::{CameraInfo, Clock, StampNs};
+use magpie_perception::{CameraInfo, StampNs};
 use magpie_wire as wire;
 use prost::Message;
 use tokio::runtime::Handle;
@@ -42,8 +42,15 @@ impl Default for CaptureLimits {
     }
 }
 
+/// A result, and when its frame was exposed on the publisher's clock, which never steps.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) stamp: StampNs,
+    pub(crate) message: Arc<wire::Packages>,
+}
+
 /// The newest result, for those who wait for one.
-pub(crate) type NewestResult = watch::Receiver<Option<Arc<wire::Packages>>>;
+pub(crate) type NewestResult = watch::Receiver<Option<Answer>>;
 
 /// `capture` answers with the first result whose exposure began after the query arrived.
 pub(crate) fn answer_captures(
@@ -57,16 +64,14 @@ pub(crate) fn answer_captures(
     let (shared, runtime, reply_key) = (shared.clone(), runtime.clone(), key.clone());
     let places = Arc::new(Semaphore::new(CAPTURES_MAX));
     let on_query = move |query: Query| {
-        let (clock, arrived) = (shared.clock.clone(), shared.clock.now());
+        let arrived = shared.clock.now();
         let place = places.clone().try_acquire_owned();
         let (results, reply_key) = (results.clone(), reply_key.clone());
         runtime.spawn(async move {
             let answer = match (&place, timeout(&query, limits)) {
                 (Err(_), _) => Err(format!("{CAPTURES_MAX} captures are waiting already")),
                 (_, Err(reason)) => Err(reason),
-                (Ok(_), Ok(timeout)) => {
-                    capture(results, clock.as_ref(), arrived, limits, timeout).await
-                }
+                (Ok(_), Ok(timeout)) => capture(results, arrived, limits, timeout).await,
             };
             let answer = answer.map(|message| message.encode_to_vec());
             // Replies are sent as the query asks for, which may mean waiting for a slow reader.
@@ -95,20 +100,18 @@ fn timeout(query: &Query, limits: CaptureLimits) -> Result<Duration, String> {
 
 async fn capture(
     mut results: NewestResult,
-    clock: &(dyn Clock + Send + Sync),
     arrived: StampNs,
     limits: CaptureLimits,
     timeout: Duration,
 ) -> Result<Arc<wire::Packages>, String> {
-    let began_after = |message: &wire::Packages| {
-        let margin = match message.stamp_source() {
+    let began_after = |answer: &Answer| {
+        let margin = match answer.message.stamp_source() {
             wire::StampSource::Arrival => limits.arrival_margin,
             _ => Duration::ZERO,
         };
-        message.stamp_ns > (arrived + margin).unix_ns(clock.unix_ahead_ns())
+        answer.stamp > arrived + margin
     };
-    let is_answer =
-        |newest: &Option<Arc<wire::Packages>>| newest.as_deref().is_some_and(began_after);
+    let is_answer = |newest: &Option<Answer>| newest.as_ref().is_some_and(began_after);
     let answer = match tokio::time::timeout(timeout, results.wait_for(is_answer)).await {
         Ok(Ok(newest)) => newest.clone(),
         Ok(Err(_)) => return Err("the daemon is stopping".into()),
@@ -117,7 +120,7 @@ async fn capture(
             return Err(format!("no frame was exposed and processed within {ms} ms"));
         }
     };
-    Ok(answer.expect("wait_for saw a result"))
+    Ok(answer.expect("wait_for saw a result").message)
 }
 
 /// `camera_info` answers with the calibration, or says that there is none.
@@ -159,31 +162,14 @@ mod tests {
         arrival_margin: Duration::from_nanos(100),
     };
 
-    /// Unix time was set since it started: it is so far ahead.
-    struct SetClock(i64);
-
-    impl Clock for SetClock {
-        fn now(&self) -> StampNs {
-            StampNs(1000)
-        }
-
-        fn unix_ahead_ns(&self) -> i64 {
-            self.0
-        }
-    }
-
     /// What a query that arrived at 1000 ns gets to hear once a frame of `stamp_ns` is there.
     fn check(source: wire::StampSource, stamp_ns: u64, is_answered: bool) {
-        check_set(source, stamp_ns, 0, is_answered);
-    }
-
-    fn check_set(source: wire::StampSource, stamp_ns: u64, unix_ahead_ns: i64, is_answered: bool) {
-        let message =
-            wire::Packages { stamp_source: source.into(), stamp_ns, ..Default::default() };
-        let results = watch::Sender::new(Some(Arc::new(message)));
+        // What the message says of Unix time does not matter.
+        let message = wire::Packages { stamp_source: source.into(), ..Default::default() };
+        let answer = Answer { stamp: StampNs(stamp_ns), message: Arc::new(message) };
+        let results = watch::Sender::new(Some(answer));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let (results, clock) = (results.subscribe(), SetClock(unix_ahead_ns));
-        let answer = capture(results, &clock, StampNs(1000), LIMITS, LIMITS.timeout);
+        let answer = capture(results.subscribe(), StampNs(1000), LIMITS, LIMITS.timeout);
         let answer = runtime.block_on(answer);
         assert_eq!(answer.is_ok(), is_answered, "{answer:?}");
     }
@@ -198,12 +184,5 @@ mod tests {
     fn a_stamp_of_arrival_must_leave_time_for_the_exposure() {
         check(wire::StampSource::Arrival, 1100, false);
         check(wire::StampSource::Arrival, 1101, true);
-    }
-
-    #[test]
-    fn a_frame_answers_by_the_time_that_messages_are_in() {
-        check_set(wire::StampSource::Exposure, 1501, 500, true);
-        check_set(wire::StampSource::Exposure, 1500, 500, false);
-        check_set(wire::StampSource::Exposure, 501, -500, true);
     }
 }

@@ -172,7 +172,7 @@ pub struct ZenohPublisher {
     shared: Arc<Shared>,
     images: Arc<Images>,
     status: StatusHandle,
-    newest: watch::Sender<Option<Arc<wire::Packages>>>,
+    newest: watch::Sender<Option<capture::Answer>>,
     /// To be written over when nobody holds them any more.
     messages: Vec<Arc<wire::Packages>>,
     spare: wire::Spare,
@@ -212,7 +212,8 @@ impl Publisher for ZenohPublisher {
         let message = self.messages[at].clone();
         shared.note_latency(report.latencies.total_ns);
         shared.put_result(message.clone());
-        self.newest.send_replace(Some(message.clone()));
+        let stamp = report.packages.stamp;
+        self.newest.send_replace(Some(capture::Answer { stamp, message: message.clone() }));
         self.hand_over_images(frame, message, now);
         Ok(())
     }
