@@ -48,7 +48,7 @@ pub(crate) fn take_from_systemd(config: &mut Config, folder: Option<&Path>) {
         handed_over.extend(given.map(|given| (key, given)));
     }
     for (key, path) in handed_over {
-        let path = format!("{:?}", path.to_string_lossy());
+        let path = serde_json::Value::from(path.to_string_lossy()).to_string();
         config.insert_json5(&format!("{TLS}/{key}"), &path).expect("a key that zenoh knows");
     }
 }
@@ -184,8 +184,11 @@ fn check_authority(
     let general = tls.root_ca_certificate().as_ref();
     match Named::find(endpoint, "root_ca_certificate", general) {
         Some(authority) => {
+            // While authorities change, the file holds the old one and the new one.
             let certificates = authority.certificates()?;
-            certificates.iter().try_for_each(|one| describe(&authority, one, now).map(drop))
+            let mut outcomes = certificates.iter().map(|one| describe(&authority, one, now));
+            let first = outcomes.next().expect("a file without any was refused");
+            outcomes.fold(first, Result::or).map(drop)
         }
         None if needed => Err(unset("root_ca_certificate", endpoint)),
         None => Ok(()),
