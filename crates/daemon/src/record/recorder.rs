@@ -556,6 +556,40 @@ mod tests {
     }
 
     #[test]
+    fn trying_again_spares_the_file_that_broke() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        // The second one is stamped before the first one, which no recording takes.
+        for sequence in [5, 4] {
+            let (frame, report) = frame_and_report(sequence);
+            tap.offer(&frame, &report, wire::State::Ok);
+        }
+        let stopped = || matches!(recorder.reason(), Some(Reason::RecordingStopped { .. }));
+        let within = |done: &dyn Fn() -> bool| {
+            (0..1000).any(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                done()
+            })
+        };
+        assert!(within(&stopped));
+        assert!(within(&|| !stopped()), "it goes on");
+        let (frame, report) = frame_and_report(6);
+        tap.offer(&frame, &report, wire::State::Ok);
+        drop(tap);
+        recorder.finish().unwrap();
+        let mut frames: Vec<usize> = recordings(folder.path())
+            .iter()
+            .map(|path| {
+                let mut reader = FrameReader::open(path, Playback::default()).unwrap();
+                std::iter::from_fn(|| reader.next_frame().unwrap()).count()
+            })
+            .collect();
+        frames.sort_unstable();
+        assert_eq!(frames, [1, 1], "what came before the error, and what came after");
+    }
+
+    #[test]
     fn a_ring_goes_on_by_itself_and_says_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let [ring, aside] = ["ring", "aside"].map(|name| folder.path().join(name));

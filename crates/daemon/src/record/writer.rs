@@ -154,10 +154,21 @@ impl Writer {
             let Target::Ring(open) = &self.target else { return false };
             if self.clock.now().since_ns(tried) >= RETRY_PERIOD_NS {
                 tried = self.clock.now();
-                let opened = open(&self.origin);
-                match opened.and_then(|ring| ring.check_writable().map(|()| ring)) {
-                    Ok(ring) => {
+                // The ring that is there spares the file that broke: it shows what came before.
+                let ready = match &self.output {
+                    Some(Output::Ring(ring)) => ring.check_writable(),
+                    _ => open(&self.origin).and_then(|ring| {
+                        ring.check_writable()?;
                         self.output = Some(Output::Ring(Box::new(ring)));
+                        Ok(())
+                    }),
+                };
+                match ready {
+                    Ok(()) => {
+                        // That file is closed as well as it can be, and another one begun.
+                        if let Err(error) = self.output().cut() {
+                            tracing::debug!(%error, "close the file that could not be written");
+                        }
                         self.shared.resume();
                         let stopped_s = tried.since_ns(stopped) / 1_000_000_000;
                         let frames = self.shared.frames_unnoted.load(Ordering::Relaxed);
@@ -180,7 +191,7 @@ impl Writer {
 
     fn lose_item(&mut self, item: &Item) {
         if let Item::Frame(item) = item {
-            self.newest = self.written(item.frame.stamp);
+            self.newest = item.frame.stamp;
             // Those are counted already.
             self.missing += item.missed_before;
             self.lose(1);
@@ -202,8 +213,8 @@ impl Writer {
 
     fn write_frame(&mut self, item: &mut FrameItem) -> Result<(), RecordingError> {
         self.follow(item.unix_ahead_ns)?;
-        item.frame.stamp = self.written(item.frame.stamp);
         self.newest = item.frame.stamp;
+        item.frame.stamp = self.written(item.frame.stamp);
         let FrameItem { frame, report, .. } = &*item;
         let message = self.to_wire(item);
         let results = Results {
@@ -251,7 +262,7 @@ impl Writer {
         if rest == 0 || self.newest == StampNs(0) {
             return Ok(());
         }
-        let (newest, because) = (self.newest, self.missing_because);
+        let (newest, because) = (self.written(self.newest), self.missing_because);
         self.output().writer(newest)?.note_gap(newest, rest, because)
     }
 
@@ -262,9 +273,10 @@ impl Writer {
             self.lose_item(&item);
         }
         let missing = self.shared.frames_unnoted.load(Ordering::Relaxed);
+        let newest = self.written(self.newest);
         let writer = self.output.as_mut().and_then(Output::current).filter(|_| missing > 0);
         let Some(writer) = writer else { return };
-        let noted = writer.note_gap(self.newest, missing, BROKEN).and_then(|()| writer.flush());
+        let noted = writer.note_gap(newest, missing, BROKEN).and_then(|()| writer.flush());
         if let Err(error) = noted {
             tracing::debug!(%error, missing, "write down what is missing");
         }
