@@ -191,7 +191,8 @@ impl<I> Running<I> {
                 return Ok(sample);
             }
             if self.sink.is_eos() {
-                return Err("the stream ended".to_owned());
+                // A source says what is wrong before it ends its stream.
+                return Err(self.trouble().unwrap_or_else(|| "the stream ended".to_owned()));
             }
             if began.elapsed() > patience {
                 return Err(format!("no frame for {patience:?}"));
