@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[path = "../../crates/camera/tests/board_scene/mod.rs"]
 mod board_scene;
 mod calibrate;
+mod cells;
 mod commands;
 mod export;
 mod outside;

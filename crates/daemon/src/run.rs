@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_inference::{ModelFile, OnnxSession};
-use magpie_network::{NetworkError, SystemClock};
+use magpie_network::{Instance, NetworkError, SystemClock};
 use magpie_perception::{
     Counters, Edges, Fault, Limits, Publisher, Scene, SharedClock, run as run_pipeline,
 };
@@ -72,6 +72,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
         return Ok(());
     };
+    let _instance = instance(config, &transport);
     let limits = config.limits(model.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
@@ -101,6 +102,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         cell = config.cell.as_str(),
         model = model.spec().name,
         provider = session.provider().name(),
+        listens = transport.listens().join(", "),
         "running"
     );
     let scheduling = config.scheduling.clone();
@@ -111,6 +113,18 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let outcome = outcome.and(recorder.map_or(Ok(()), Recorder::finish));
     tracing::info!("stopped");
     outcome
+}
+
+/// Tells the programs of this machine where the cell listens. Without it the cell runs all the same.
+fn instance(config: &Config, transport: &Transport) -> Option<Instance> {
+    let made = Instance::create(&config.cell).and_then(|instance| {
+        instance.write_note(&config.cell, transport.listens(), transport.connects())?;
+        Ok(instance)
+    });
+    made.inspect_err(|error| {
+        tracing::warn!("`magpie cells` may not find this cell: {error}");
+    })
+    .ok()
 }
 
 /// Loads the model while systemd is kept patient: building an engine takes minutes.

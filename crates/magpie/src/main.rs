@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
+    bench, calibrate, cells, check, detect, eval, export, record, replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::outlive_file_size_limit;
@@ -41,6 +41,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show what a cell publishes.
     Watch(watch::WatchArgs),
+    /// List the cells that are alive, their state and where they listen.
+    Cells(cells::CellsArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
     /// Find the packages in pictures.
@@ -88,6 +90,7 @@ fn dispatch(command: &Command) -> Outcome {
     match command {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
+        Command::Cells(args) => cells::cells(args),
         Command::Check(args) => check::check(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),

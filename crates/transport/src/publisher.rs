@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_network::{NetworkError, ZenohConfig, close, open_as_publisher};
+use magpie_network::{Joined, NetworkError, ZenohConfig, close, open_as_publisher};
 use magpie_perception::{
     CameraInfo, Counters, Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs,
 };
@@ -41,6 +41,7 @@ pub struct TransportOptions {
 pub struct Transport {
     session: Session,
     shared: Arc<Shared>,
+    connects: Vec<String>,
     images: Arc<Images>,
     status: StatusHandle,
     heartbeat: tokio::task::JoinHandle<()>,
@@ -57,12 +58,14 @@ impl Transport {
         options: TransportOptions,
         runtime: &Handle,
     ) -> Result<(Transport, ZenohPublisher), NetworkError> {
-        let session = open_as_publisher(&options.zenoh, &options.cell)?;
+        let Joined { session, listens, connects } =
+            open_as_publisher(&options.zenoh, &options.cell)?;
         let shared = Arc::new(Shared::new(
             options.cell,
             // zenoh's own id may be fixed by its configuration.
             format!("{}-{:x}", session.zid(), options.clock.now().0),
             options.identities,
+            listens,
             options.counters,
             options.clock,
         ));
@@ -91,8 +94,16 @@ impl Transport {
             publications: 0,
             image_stamp: None,
         };
-        let transport =
-            Transport { session, shared, images, status, heartbeat, threads, _alive: alive };
+        let transport = Transport {
+            session,
+            shared,
+            connects,
+            images,
+            status,
+            heartbeat,
+            threads,
+            _alive: alive,
+        };
         Ok((transport, publisher))
     }
 
@@ -108,6 +119,16 @@ impl Transport {
     /// New whenever a daemon starts; every message carries it.
     pub fn instance_id(&self) -> &str {
         &self.shared.instance_id
+    }
+
+    /// Where readers connect to it; empty where they come through a router.
+    pub fn listens(&self) -> &[String] {
+        &self.shared.listens
+    }
+
+    /// The routers that it connects to.
+    pub fn connects(&self) -> &[String] {
+        &self.connects
     }
 
     /// How many label images and how many images were made for subscribers so far.

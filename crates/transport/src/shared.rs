@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) cell: CellName,
     pub(crate) instance_id: String,
     pub(crate) identities: Identities,
+    pub(crate) listens: Vec<String>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
@@ -37,6 +38,7 @@ impl Shared {
         cell: CellName,
         instance_id: String,
         identities: Identities,
+        listens: Vec<String>,
         counters: Arc<Counters>,
         clock: SharedClock,
     ) -> Shared {
@@ -44,6 +46,7 @@ impl Shared {
             cell,
             instance_id,
             identities,
+            listens,
             counters,
             started: clock.now(),
             clock,

@@ -143,6 +143,7 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         provider_got: identities.provider_got.name().into(),
         drift: snapshot.drift.map(|drift| drift.to_wire(unix_ahead_ns)),
         clock_steps: snapshot.clock_steps,
+        listens: shared.listens.clone(),
     }
 }
 

@@ -248,7 +248,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         drift,
         tool,
         base_frame_id,
-        zenoh: zenoh::check(&checker, &file.zenoh),
+        zenoh: zenoh::check(&checker, file.zenoh)?,
         image_period: image.period,
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
@@ -355,6 +355,29 @@ mod tests {
         let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
         assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
         check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
+    }
+
+    #[test]
+    fn a_place_to_listen_is_one_endpoint_or_several_and_never_half_of_one() {
+        let listen = |text: &str| parse(&format!("[zenoh]\nlisten = {text}")).map(|c| c.zenoh);
+        let own = |endpoints: &[&str]| {
+            ZenohConfig::Listen(endpoints.iter().map(|e| (*e).to_owned()).collect())
+        };
+        assert_eq!(parse("").unwrap().zenoh, ZenohConfig::Shipped);
+        let one = "tcp/127.0.0.1:17450";
+        assert_eq!(listen(&format!("{one:?}")).unwrap(), own(&[one]));
+        let both = [one, "tcp/[::1]:17450"];
+        assert_eq!(listen(&format!("{both:?}")).unwrap(), own(&both));
+        let refused = |text: &str, parts: &[&str]| {
+            check_refused(&format!("[zenoh]\nlisten = {text}"), parts);
+        };
+        refused("[]", &["zenoh.listen = []", "first free one"]);
+        refused("17450", &["line 2", "tcp/127.0.0.1:17448"]);
+        refused("\"tcp/127.0.0.1:0\"", &["tcp/127.0.0.1:0", "no port"]);
+        refused("\"127.0.0.1:17450\"", &["zenoh.listen = 127.0.0.1:17450", "no plain TCP"]);
+        refused("\"tls/10.0.0.1:1\"", &["certificates", "zenoh.config"]);
+        refused("\"tcp/\"", &["zenoh.listen"]);
+        refused("\"tcp/a:1\"\nconfig = \"z.json5\"", &["zenoh.listen", "keep one"]);
     }
 
     #[test]

@@ -117,7 +117,15 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
         say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
     }
     match join(config) {
-        Ok(is_alone) => {
+        Ok((is_alone, listens)) => {
+            if listens != *listen {
+                let elsewhere = format!(
+                    "{} is taken by another cell; a run would listen on {}",
+                    listen.join(", "),
+                    listens.join(", ")
+                );
+                say("note", elsewhere)?;
+            }
             if is_alone && !connect.is_empty() {
                 let nobody =
                     format!("nobody answers at {}; a run would go on trying", connect.join(", "));
@@ -137,15 +145,20 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     }
 }
 
-/// Whether nobody else was there. An endpoint that is taken may be another check's, which leaves soon.
-fn join(config: &Config) -> Result<bool, NetworkError> {
+/// Whether nobody else was there, and where this one listened. An endpoint that is taken may be another
+/// check's, which leaves soon.
+fn join(config: &Config) -> Result<(bool, Vec<String>), NetworkError> {
+    let join = || {
+        let joined = try_as_publisher(&config.zenoh, &config.cell);
+        joined.map(|(is_joined, listens)| (!is_joined, listens))
+    };
     for _ in 0..JOIN_AGAIN {
-        match try_as_publisher(&config.zenoh, &config.cell) {
+        match join() {
             Err(NetworkError::EndpointTaken { .. }) => std::thread::sleep(JOIN_PAUSE),
-            joined => return joined.map(|is_joined| !is_joined),
+            joined => return joined,
         }
     }
-    try_as_publisher(&config.zenoh, &config.cell).map(|is_joined| !is_joined)
+    join()
 }
 
 /// Checks that frames come, and that the first one has the size that the calibration is for. Returns

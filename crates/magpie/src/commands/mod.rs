@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod calibrate;
+pub mod cells;
 pub mod check;
 pub mod detect;
 pub mod eval;
