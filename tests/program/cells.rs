@@ -50,7 +50,8 @@ fn cells() -> Vec<(String, Value)> {
 /// Waits until the cell is alive and has a result.
 fn found(cell: &str) -> Value {
     for _ in 0..100 {
-        let found = cells().into_iter().find(|(name, value)| name == cell && value["state"] == "OK");
+        let found =
+            cells().into_iter().find(|(name, value)| name == cell && value["state"] == "OK");
         if let Some((_, value)) = found {
             return value;
         }

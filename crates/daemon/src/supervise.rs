@@ -17,6 +17,7 @@ use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
+use crate::models::Models;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
 use crate::source::SourceWatch;
@@ -34,6 +35,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) models: Arc<Models>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
     /// SIGUSR1 asks to keep what the ring holds.
@@ -60,6 +62,7 @@ impl Supervised<'_> {
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
                     self.supervise_recording();
+                    self.models.supervise();
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -73,7 +76,10 @@ impl Supervised<'_> {
                 }
                 outcome = &mut ended => {
                     let failure = match outcome {
-                        Ok(Ok(())) => return Ok(()),
+                        Ok(Ok(())) => {
+                            self.models.finish();
+                            return Ok(());
+                        }
                         Ok(Err(fault)) => ended_by(fault),
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
@@ -103,6 +109,7 @@ impl Supervised<'_> {
             self.watch.lost().map(|why| Reason::CameraLost { why }),
             self.watch.slow(),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
+            self.models.reason(),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, cells, check, detect, eval, export, record, replay, run, simulate, watch,
+    bench, calibrate, cells, check, detect, eval, export, model, record, replay, run, simulate,
+    watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::outlive_file_size_limit;
@@ -43,6 +44,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// List the cells that are alive, their state and where they listen.
     Cells(cells::CellsArgs),
+    /// Install models, and change the one that a running cell uses.
+    Model(model::ModelArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
     /// Find the packages in pictures.
@@ -91,6 +94,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
         Command::Cells(args) => cells::cells(args),
+        Command::Model(args) => model::model(args),
         Command::Check(args) => check::check(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),

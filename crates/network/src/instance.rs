@@ -115,6 +115,7 @@ impl Drop for Instance {
         }
         // What cannot be removed is found to be stale.
         let _ = fs::remove_file(self.folder.join(NOTE));
+        let _ = fs::remove_file(self.control());
         // Only one that this process made, and that nothing else is in.
         if std::env::var_os("RUNTIME_DIRECTORY").is_none() {
             let _ = fs::remove_dir(&self.folder);

@@ -85,6 +85,7 @@ impl Transport {
         let alive = announce(&session, &shared.cell)?;
 
         let publisher = ZenohPublisher {
+            identities: shared.identities(),
             shared: shared.clone(),
             images: images.clone(),
             status: status.clone(),
@@ -191,6 +192,7 @@ fn start_publishing(
 /// The frame thread's side: takes a result and returns at once, whatever the readers do.
 pub struct ZenohPublisher {
     shared: Arc<Shared>,
+    identities: Arc<Identities>,
     images: Arc<Images>,
     status: StatusHandle,
     newest: watch::Sender<Option<capture::Answer>>,
@@ -226,7 +228,7 @@ impl Publisher for ZenohPublisher {
         });
         let message = Arc::get_mut(&mut self.messages[at]).expect("nobody else holds a free one");
         let (old, spare) = (std::mem::take(message), &mut self.spare);
-        *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
+        *message = wire::rewritten(old, spare, report, &self.identities, &envelope);
         if now > report.packages.valid_until {
             wire::withhold(message, spare);
         }
@@ -241,6 +243,12 @@ impl Publisher for ZenohPublisher {
 }
 
 impl ZenohPublisher {
+    /// The results from now on are another model's.
+    pub fn use_identities(&mut self, identities: &Arc<Identities>) {
+        self.identities = Arc::clone(identities);
+        self.shared.set_identities(Arc::clone(identities));
+    }
+
     fn hand_over_images(&mut self, frame: &Frame, message: Arc<wire::Packages>, now: StampNs) {
         if self.images.label_wanted() {
             self.images.put_label(message.clone());

@@ -21,7 +21,8 @@ const LATENCIES_MAX: usize = 300;
 pub(crate) struct Shared {
     pub(crate) cell: CellName,
     pub(crate) instance_id: String,
-    pub(crate) identities: Identities,
+    /// Of the model in use: it may change between two frames.
+    identities: Mutex<Arc<Identities>>,
     pub(crate) listens: Vec<String>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SharedClock,
@@ -45,7 +46,7 @@ impl Shared {
         Shared {
             cell,
             instance_id,
-            identities,
+            identities: Mutex::new(Arc::new(identities)),
             listens,
             counters,
             started: clock.now(),
@@ -55,6 +56,14 @@ impl Shared {
             latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
             failure: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn identities(&self) -> Arc<Identities> {
+        lock(&self.identities).clone()
+    }
+
+    pub(crate) fn set_identities(&self, identities: Arc<Identities>) {
+        *lock(&self.identities) = identities;
     }
 
     /// Hands a result to the publishing thread; one that it has not taken yet is given up for it.

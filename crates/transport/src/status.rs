@@ -121,7 +121,7 @@ pub(crate) async fn beat(
 
 pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status {
     let (now, unix_ahead_ns) = (shared.clock.now(), shared.clock.unix_ahead_ns());
-    let identities = &shared.identities;
+    let identities = shared.identities();
     wire::Status {
         schema_version: wire::SCHEMA_VERSION,
         cell: shared.cell.to_string(),
@@ -137,7 +137,7 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
             shared.results_superseded(),
         )),
         latency: Some(percentiles(shared.latest_latencies_ns())),
-        model: Some(identities.into()),
+        model: Some(identities.as_ref().into()),
         calibration_id: identities.calibration_id.clone(),
         providers_asked: identities.provider_names(),
         provider_got: identities.provider_got.name().into(),

@@ -30,6 +30,9 @@ pub enum Reason {
     DepthUnusable { why: String },
     #[error("{why}")]
     ProviderFallback { why: String },
+    /// A model was given up, and an earlier one is in use again.
+    #[error("{why}")]
+    ModelRolledBack { why: String },
     #[error(
         "{stale} of the last {frames} frames were too old when their turn came: see \
          limits.frame_age_ms_max, or use a smaller model"
@@ -101,6 +104,7 @@ impl Reason {
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
+            Reason::ModelRolledBack { .. } => "model_rolled_back",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
             Reason::ResultsExpired { .. } => "results_expired",

@@ -40,6 +40,7 @@ use crate::scheduling::Scheduling;
 pub use self::checker::ConfigError;
 pub use self::depth::UNIT_M;
 pub use self::drift::DriftConfig;
+pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
@@ -54,6 +55,7 @@ pub struct Config {
     pub source: Source,
     pub model_path: Option<PathBuf>,
     pub model_sha256: Option<String>,
+    pub model_store: StoreConfig,
     pub session: SessionOptions,
     /// `None`: as the model advises.
     pub score_min: Option<f32>,
@@ -237,6 +239,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         session: model.session,
         model_path: model.path,
         model_sha256: model.sha256,
+        model_store: model.store,
         score_min: detection.score_min,
         detection,
         grasps: grasps::check(&checker, &file.grasps)?,

@@ -7,6 +7,7 @@ pub mod check;
 pub mod detect;
 pub mod eval;
 pub mod export;
+pub mod model;
 pub mod record;
 pub mod replay;
 pub mod run;
