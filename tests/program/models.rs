@@ -48,9 +48,8 @@ impl Cell {
 
     fn signal(&mut self, signal: &str) {
         let mut daemon = self.daemon.take().unwrap();
-        let kill = std::process::Command::new("kill").args([signal, &daemon.id().to_string()]);
-        let mut kill = kill;
-        assert!(kill.status().unwrap().success());
+        let mut kill = std::process::Command::new("kill");
+        assert!(kill.args([signal, &daemon.id().to_string()]).status().unwrap().success());
         daemon.wait().unwrap();
     }
 
