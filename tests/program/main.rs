@@ -19,6 +19,7 @@ mod calibrate;
 mod cells;
 mod commands;
 mod export;
+mod foxglove;
 mod models;
 mod outside;
 mod record;

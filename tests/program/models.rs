@@ -211,7 +211,7 @@ fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so
 }
 
 #[test]
-fn many_changes_lose_no_frame_but_one_each_and_two_at_once_are_one() {
+fn changes_follow_each_other_and_of_several_at_once_one_is_made() {
     let mut cell = Cell::new("often", "");
     let installed = cell.install(&universal_int8(), &["--name", "int8"]);
     assert!(installed.status.success(), "{}", text(&installed.stderr));

@@ -14,14 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use magpie_camera::calibrate::measure_drift;
 use magpie_perception::{BgrImage, Frame, FrameReport, PublishError, Publisher, StampNs};
-use magpie_transport::{DriftStatus, ZenohPublisher};
-use magpie_wire::{Identities, Reason};
+use magpie_transport::DriftStatus;
+use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
 use crate::config::DriftConfig;
 use crate::models::Findings;
 use crate::plan_reason::PlanReason;
-use crate::record::{ModelOrigin, RecordingPublisher};
 
 /// So many looks in a row without enough fiducials leave unknown whether the camera has moved.
 const UNSEEN_LOOKS: u32 = 12;
@@ -151,14 +150,6 @@ pub(crate) struct InspectedPublisher<P> {
     pub(crate) tap: Option<Tap>,
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) findings: Arc<Findings>,
-}
-
-impl InspectedPublisher<RecordingPublisher<ZenohPublisher>> {
-    /// The results from now on are another model's.
-    pub(crate) fn use_model(&mut self, identities: &Arc<Identities>, origin: ModelOrigin) {
-        self.publisher.use_model(origin);
-        self.publisher.publisher.use_identities(identities);
-    }
 }
 
 impl<P: Publisher> Publisher for InspectedPublisher<P> {

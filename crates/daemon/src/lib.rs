@@ -12,6 +12,7 @@ pub mod failure;
 mod health;
 pub mod identity;
 mod inspect;
+mod live;
 pub mod model;
 pub mod models;
 mod plan_reason;

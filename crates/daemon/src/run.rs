@@ -14,7 +14,8 @@ use std::time::Duration;
 use magpie_inference::{ModelFile, OnnxSession};
 use magpie_network::{Instance, NetworkError, SystemClock};
 use magpie_perception::{
-    Counters, Edges, Fault, InferenceSession, Limits, Pipeline, Scene, SharedClock,
+    Counters, Edges, Fault, FrameSource, InferenceSession, Limits, Pipeline, Publisher, Scene,
+    SharedClock,
 };
 use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
 use magpie_wire::printable;
@@ -30,6 +31,7 @@ use crate::control;
 use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
+use crate::live::{Live, LiveOrigin, LivePublisher};
 use crate::model::{self, load_scheduled};
 use crate::models::{
     Exchange, Findings, InUse, Interruptible, Models, ModelsOptions, Ready, Selection,
@@ -113,6 +115,17 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         in_use: InUse::of(&ready),
     }));
     let control = take_orders(&runtime, instance.as_ref(), &models);
+    let live = config.foxglove.map(|foxglove| {
+        let origin = LiveOrigin {
+            cell: config.cell.to_string(),
+            instance_id: transport.instance_id().to_owned(),
+            identities: Arc::clone(&ready.identities),
+            info: ready.origin.info.clone(),
+        };
+        Live::start(foxglove, origin, transport.status(), &clock, runtime.handle())
+    });
+    let (live, tap) = live.transpose().map_err(Failure::fault)?.unzip();
+    let publisher = LivePublisher { publisher, tap };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -123,6 +136,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         provider_fallback: fallback_reason,
         plan_reason,
         models,
+        live,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
         keep,
@@ -130,13 +144,14 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     tracing::info!(
         cell = config.cell.as_str(),
         model = ready.session.spec().name,
-        provider = ready.session.provider().name(),
+        provider = ready.identities.provider_got.name(),
         listens = transport.listens().join(", "),
         "running"
     );
-    let (ready, scheduling) = (Box::new(ready), config.scheduling.clone());
-    let running = Running { source, ready, exchange, publisher, clock, counters, scheduling };
-    let ended = start_pipeline(running)?;
+    let OpenSource { frames, scene, .. } = source;
+    let ready = Box::new(ready);
+    let running = Running { frames, scene, ready, exchange, publisher, clock, counters };
+    let ended = start_pipeline(running, config.scheduling.clone())?;
     let outcome = runtime.block_on(supervised.until_end(ended, shutdown));
     if let Some(control) = control {
         control.abort();
@@ -274,29 +289,47 @@ pub fn open_transport(
     Transport::open(options, runtime.handle())
 }
 
+/// Zenoh first, then whoever keeps, looks and shows.
+type RunPublisher = LivePublisher<InspectedPublisher<RecordingPublisher<ZenohPublisher>>>;
+
+impl RunPublisher {
+    /// The results from now on are another model's.
+    fn use_model(&mut self, ready: &Ready) {
+        if let Some(tap) = &mut self.tap {
+            tap.use_model(&ready.identities);
+        }
+        let recording = &mut self.publisher.publisher;
+        recording.use_model(ready.origin.clone());
+        recording.publisher.use_identities(&ready.identities);
+    }
+}
+
 /// What the thread that carries frames needs.
-struct Running {
-    source: OpenSource,
+struct Running<P> {
+    frames: Box<dyn FrameSource + Send>,
+    scene: Option<Scene>,
     ready: Box<Ready>,
     exchange: Arc<Exchange>,
-    publisher: InspectedPublisher<RecordingPublisher<ZenohPublisher>>,
+    publisher: P,
     clock: SharedClock,
     counters: Arc<Counters>,
-    scheduling: Scheduling,
 }
 
 /// Starts the thread that carries frames; the receiver hears when and why it ended.
-fn start_pipeline(mut running: Running) -> Result<oneshot::Receiver<Result<(), Fault>>, Failure> {
+fn start_pipeline(
+    mut running: Running<RunPublisher>,
+    scheduling: Scheduling,
+) -> Result<oneshot::Receiver<Result<(), Fault>>, Failure> {
     let (ended, receiver) = oneshot::channel();
     let pipeline = move || {
         // The model's thread could be scheduled like this, so this one can.
-        if let Err(error) = running.scheduling.enter() {
+        if let Err(error) = scheduling.enter() {
             tracing::error!("{error}");
         }
         if let Err(error) = lead_pool() {
             tracing::error!("start threads to share work with: {error}");
         }
-        let outcome = carry_frames(&mut running);
+        let outcome = carry_frames(&mut running, RunPublisher::use_model);
         // The publisher goes first, so that a recording knows that nothing more will come.
         drop(running);
         // Nobody listens any more if the process is on its way out.
@@ -306,17 +339,19 @@ fn start_pipeline(mut running: Running) -> Result<oneshot::Receiver<Result<(), F
     Ok(receiver)
 }
 
-/// Runs the loop until the source ends, with another model in between where one is offered.
-fn carry_frames(running: &mut Running) -> Result<(), Fault> {
-    let Running { source, ready, exchange, publisher, clock, counters, .. } = running;
-    let OpenSource { frames, scene, .. } = source;
+/// Runs the loop until the source ends. Where another model is offered, it takes the next frame, and
+/// `use_model` tells the publisher.
+fn carry_frames<P: Publisher>(
+    running: &mut Running<P>,
+    use_model: impl Fn(&mut P, &Ready),
+) -> Result<(), Fault> {
+    let Running { frames, scene, ready, exchange, publisher, clock, counters } = running;
     let mut pipeline = Pipeline::new(ready.session.spec().clone());
     loop {
-        let mut frames =
-            Interruptible { frames: frames.as_mut(), exchange: exchange, has_ended: false };
+        let mut frames = Interruptible { frames: frames.as_mut(), exchange, has_ended: false };
         let mut edges = Edges {
             source: &mut frames,
-            session: &mut ready.session,
+            session: ready.session.as_mut(),
             publisher: &mut *publisher,
             clock: clock.as_ref(),
         };
@@ -325,17 +360,12 @@ fn carry_frames(running: &mut Running) -> Result<(), Fault> {
             Ok(()) if frames.has_ended => return Ok(()),
             Ok(()) => exchange.swap(ready),
             // A model on trial that cannot be run costs this frame alone.
-            Err(Fault::Inference(error)) => {
-                if !exchange.go_back(ready, one_line(&anyhow::Error::msg(error.to_string()))) {
-                    return Err(error.into());
-                }
-                true
-            }
+            Err(Fault::Inference(error)) if exchange.go_back(ready, &error) => true,
             Err(fault) => return Err(fault),
         };
         if is_changed {
             pipeline.use_model(ready.session.spec().clone());
-            publisher.use_model(&ready.identities, ready.origin.clone());
+            use_model(publisher, ready);
         }
     }
 }
@@ -366,5 +396,164 @@ pub async fn asked_to_stop() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use magpie_perception::{
+        BgrImage, Frame, FrameReport, InferenceError, InputMut, ModelSpec, Outputs, PublishError,
+        SourceError, StampSource,
+    };
+
+    use super::*;
+
+    /// Frames without end until there were enough; every few of them a model is offered.
+    struct Frames {
+        clock: SharedClock,
+        next: u64,
+        count: u64,
+        exchange: Arc<Exchange>,
+        offers: Vec<Box<Ready>>,
+        every: u64,
+    }
+
+    impl FrameSource for Frames {
+        fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+            if self.next == self.count {
+                return Ok(None);
+            }
+            if self.next > 0 && self.next.is_multiple_of(self.every) {
+                let kept = self.exchange.take_outgoing();
+                if let Some(offer) = kept.or_else(|| self.offers.pop()) {
+                    self.exchange.offer(offer);
+                }
+            }
+            let color = BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap();
+            let (sequence, stamp) = (self.next, self.clock.now());
+            self.next += 1;
+            let stamp_source = StampSource::Exposure;
+            Ok(Some(Frame { sequence, stamp, stamp_source, color, depth: None }))
+        }
+    }
+
+    /// Which model each frame's result says it is of.
+    struct Results {
+        model: String,
+        seen: Vec<(u64, String)>,
+    }
+
+    impl Publisher for Results {
+        fn publish(&mut self, frame: &Frame, _report: &FrameReport) -> Result<(), PublishError> {
+            self.seen.push((frame.sequence, self.model.clone()));
+            Ok(())
+        }
+    }
+
+    fn ready(config: &Config, name: &str) -> Box<Ready> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/data");
+        let file = ModelFile::read(&folder.join(name), None).unwrap();
+        Box::new(Ready::new(config, None, model::load(&file, &config.session).unwrap()))
+    }
+
+    /// A model whose runs fail.
+    struct Broken(Box<dyn InferenceSession + Send>);
+
+    impl InferenceSession for Broken {
+        fn spec(&self) -> &ModelSpec {
+            self.0.spec()
+        }
+
+        fn input(&mut self) -> InputMut<'_> {
+            self.0.input()
+        }
+
+        fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+            let (model, source) = (self.spec().name.clone(), "out of memory".into());
+            Err(InferenceError { model, provider: "cpu", source })
+        }
+    }
+
+    fn broken(mut ready: Box<Ready>) -> Box<Ready> {
+        ready.session = Box::new(Broken(ready.session));
+        ready
+    }
+
+    fn config() -> Config {
+        let limits = "[limits]\nframe_age_ms_max = 60000\n[model]\nthreads = 1";
+        Config::parse(Path::new("magpie.toml"), limits).unwrap()
+    }
+
+    struct Ran {
+        outcome: Result<(), Fault>,
+        seen: Vec<(u64, String)>,
+        failure: Option<String>,
+    }
+
+    fn run_with(present: Box<Ready>, offered: Box<Ready>, count: u64, every: u64) -> Ran {
+        let (clock, exchange) = (SystemClock::start(), Arc::new(Exchange::default()));
+        let frames = Frames {
+            clock: Arc::clone(&clock),
+            next: 0,
+            count,
+            exchange: Arc::clone(&exchange),
+            offers: vec![offered],
+            every,
+        };
+        let name = |ready: &Ready| ready.identities.model_name.clone();
+        let publisher = Results { model: name(&present), seen: Vec::new() };
+        let counters = Arc::new(Counters::default());
+        let mut running = Running {
+            frames: Box::new(frames),
+            scene: None,
+            ready: present,
+            exchange: Arc::clone(&exchange),
+            publisher,
+            clock,
+            counters,
+        };
+        let outcome = carry_frames(&mut running, |results, ready| results.model = name(ready));
+        Ran { outcome, seen: running.publisher.seen, failure: exchange.take_failure() }
+    }
+
+    #[test]
+    fn a_hundred_changes_lose_no_frame_and_each_result_names_its_model() {
+        let config = config();
+        let [present, offered] =
+            ["tiny_bgr8.onnx", "tiny_rgb_f32.onnx"].map(|name| ready(&config, name));
+        let Ran { outcome, seen, .. } = run_with(present, offered, 1010, 10);
+        outcome.unwrap();
+        let sequences: Vec<u64> = seen.iter().map(|(sequence, _)| *sequence).collect();
+        assert_eq!(sequences, (0..1010).collect::<Vec<_>>());
+        let changes = seen.windows(2).filter(|two| two[0].1 != two[1].1).count();
+        assert_eq!(changes, 100);
+        // The frame in hand when the model was offered is the last of the one before.
+        assert_eq!((seen[10].1.as_str(), seen[11].1.as_str()), ("tiny_bgr8", "tiny_rgb_f32"));
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_run_costs_one_frame_and_the_one_before_goes_on() {
+        let config = config();
+        let present = ready(&config, "tiny_bgr8.onnx");
+        let offered = broken(ready(&config, "tiny_rgb_f32.onnx"));
+        let Ran { outcome, seen, failure } = run_with(present, offered, 20, 10);
+        outcome.unwrap();
+        let missing: Vec<u64> =
+            (0..20).filter(|sequence| seen.iter().all(|(seen, _)| seen != sequence)).collect();
+        assert_eq!(missing, [11]);
+        assert!(seen.iter().all(|(_, model)| model == "tiny_bgr8"), "{seen:?}");
+        assert_eq!(failure.unwrap(), "run tiny_rgb_f32 on cpu: out of memory");
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_run_ends_the_run_where_there_is_none_before_it() {
+        let config = config();
+        let present = broken(ready(&config, "tiny_bgr8.onnx"));
+        let Ran { outcome, seen, .. } =
+            run_with(present, ready(&config, "tiny_rgb_f32.onnx"), 20, 10);
+        assert!(matches!(outcome, Err(Fault::Inference(_))), "{outcome:?}");
+        assert!(seen.is_empty());
     }
 }

@@ -8,6 +8,9 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
+/// What shows or keeps results gives way to everything that makes them.
+const NICENESS: i32 = 5;
+
 /// `[scheduling]`, checked. The default leaves everything as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scheduling {
@@ -64,6 +67,14 @@ impl Scheduling {
         }
         rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
             .map_err(|source| SchedulingError::Lock { source })
+    }
+}
+
+/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
+pub(crate) fn be_nice() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        tracing::debug!(%error, "lower the priority of a thread");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
+use crate::live::Live;
 use crate::models::Models;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
@@ -36,6 +37,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) models: Arc<Models>,
+    pub(crate) live: Option<Live>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
     /// SIGUSR1 asks to keep what the ring holds.
@@ -63,6 +65,9 @@ impl Supervised<'_> {
                     status.set(snapshot);
                     self.supervise_recording();
                     self.models.supervise();
+                    if let Some(live) = &mut self.live {
+                        live.supervise(|| self.transport.status_message());
+                    }
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -110,6 +115,7 @@ impl Supervised<'_> {
             self.watch.slow(),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.models.reason(),
+            self.live.as_ref().and_then(Live::reason),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),

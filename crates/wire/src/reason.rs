@@ -30,6 +30,8 @@ pub enum Reason {
     DepthUnusable { why: String },
     #[error("{why}")]
     ProviderFallback { why: String },
+    #[error("{why}")]
+    FoxgloveUnavailable { why: String },
     /// A model was given up, and an earlier one is in use again.
     #[error("{why}")]
     ModelRolledBack { why: String },
@@ -104,6 +106,7 @@ impl Reason {
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
+            Reason::FoxgloveUnavailable { .. } => FOXGLOVE_UNAVAILABLE,
             Reason::ModelRolledBack { .. } => "model_rolled_back",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
@@ -144,6 +147,7 @@ fn depth_setting(problem: &DepthProblem) -> &'static str {
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
+const FOXGLOVE_UNAVAILABLE: &str = "foxglove_unavailable";
 
 impl From<&Reason> for proto::Reason {
     fn from(reason: &Reason) -> proto::Reason {
@@ -152,9 +156,10 @@ impl From<&Reason> for proto::Reason {
 }
 
 impl proto::Reason {
-    /// Whether it is the recording that is in trouble, and not what it records.
+    /// Whether it is the recording or Foxglove's view that is in trouble, and not what they show.
     pub fn is_about_recording(&self) -> bool {
-        [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL].contains(&self.code.as_str())
+        [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL, FOXGLOVE_UNAVAILABLE]
+            .contains(&self.code.as_str())
     }
 }
 

@@ -10,6 +10,7 @@ mod checker;
 mod depth;
 mod detection;
 mod drift;
+mod foxglove;
 mod grasps;
 mod image;
 mod limits;
@@ -40,6 +41,7 @@ use crate::scheduling::Scheduling;
 pub use self::checker::ConfigError;
 pub use self::depth::UNIT_M;
 pub use self::drift::DriftConfig;
+pub use self::foxglove::FoxgloveConfig;
 pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
@@ -77,6 +79,8 @@ pub struct Config {
     pub depth_unit_m: f64,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
+    /// `None`: Foxglove cannot connect.
+    pub foxglove: Option<FoxgloveConfig>,
     pub scheduling: Scheduling,
     /// The operator's file as it was written; empty without one.
     pub written: String,
@@ -212,6 +216,7 @@ struct ConfigFile {
     image: image::ImageFile,
     recording: recording::RecordingFile,
     drift: drift::DriftFile,
+    foxglove: foxglove::FoxgloveFile,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
 }
@@ -249,6 +254,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         depth,
         depth_unit_m,
         drift,
+        foxglove: foxglove::check(&checker, &file.foxglove)?,
         tool,
         base_frame_id,
         zenoh: zenoh::check(&checker, file.zenoh)?,
@@ -381,6 +387,17 @@ mod tests {
         refused("\"tls/10.0.0.1:1\"", &["certificates", "zenoh.config"]);
         refused("\"tcp/\"", &["zenoh.listen"]);
         refused("\"tcp/a:1\"\nconfig = \"z.json5\"", &["zenoh.listen", "keep one"]);
+    }
+
+    #[test]
+    fn foxglove_is_served_when_asked_for_and_on_loopback_alone() {
+        let listen = |text: &str| parse(&format!("[foxglove]\nlisten = {text}"));
+        assert_eq!(parse("").unwrap().foxglove, None);
+        let served = listen("\"127.0.0.1:8765\"").unwrap().foxglove.unwrap();
+        assert_eq!((served.listen.port(), served.jpeg_quality), (8765, 80));
+        check_refused("[foxglove]\nlisten = \"8765\"", &["foxglove.listen = 8765", "127.0.0.1"]);
+        check_refused("[foxglove]\nlisten = \"0.0.0.0:8765\"", &["0.0.0.0:8765", "ssh -L"]);
+        check_refused("[foxglove]\njpeg_quality_percent = 0", &["foxglove.jpeg_quality_percent"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_inference::ModelFile;
-use magpie_perception::{Counters, InferenceSession, Provider, Scene, SharedClock};
+use magpie_perception::{Counters, Provider, Scene, SharedClock};
 use magpie_wire::Reason;
 
 use super::exchange::{Exchange, Ready};
@@ -288,11 +288,11 @@ impl Models {
         let session = load_scheduled(model, &self.config);
         let session = session.map_err(|failure| anyhow!(failure.message()))?;
         let ready = Ready::new(&self.config, self.scene.as_ref(), session);
-        let got = ready.session.provider();
+        let got = ready.identities.provider_got;
         if got == present {
             return Ok(Box::new(ready));
         }
-        let name = &ready.session.spec().name;
+        let name = &ready.identities.model_name;
         Err(anyhow!("{name} would run on {got}, and the present model runs on {present}"))
     }
 
@@ -307,7 +307,10 @@ impl Models {
         let folder = self.store.folder();
         selection.write(folder, &self.config.cell).map_err(|error| {
             let folder = folder.display();
-            anyhow!("nothing was changed: note which model is in use in {folder}: {error}")
+            anyhow!(
+                "nothing was changed: note which model is in use in {folder}: {error}; the daemon's user \
+                 must be able to write there"
+            )
         })?;
         let now = InUse::of(&ready);
         self.exchange.offer(ready);

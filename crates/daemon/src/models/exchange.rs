@@ -5,11 +5,14 @@
 //!         <-- outgoing --             the one before: to go back to, or to be let go elsewhere
 //! ```
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use magpie_inference::OnnxSession;
-use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Scene, SourceError};
+use magpie_perception::{
+    Frame, FrameSource, InferenceError, InferenceSession, Limits, Scene, SourceError,
+};
 use magpie_wire::Identities;
 
 use crate::config::Config;
@@ -18,7 +21,7 @@ use crate::record::ModelOrigin;
 
 /// A model that has run, with everything that goes with it.
 pub(crate) struct Ready {
-    pub(crate) session: OnnxSession,
+    pub(crate) session: Box<dyn InferenceSession + Send>,
     pub(crate) limits: Limits,
     pub(crate) identities: Arc<Identities>,
     /// What recordings say from it on.
@@ -31,6 +34,7 @@ impl Ready {
         let identities = identity::identities(config, scene, &session);
         let info = identity::recording_info(config, scene, &identities, &limits);
         let origin = ModelOrigin { identities: identities.clone(), info };
+        let session = Box::new(session);
         Ready { session, limits, identities: Arc::new(identities), origin }
     }
 }
@@ -98,11 +102,12 @@ impl Exchange {
     }
 
     /// The loop's side: the model in use cannot be run. Goes back to the one before, if it is there.
-    pub(crate) fn go_back(&self, current: &mut Box<Ready>, why: String) -> bool {
+    pub(crate) fn go_back(&self, current: &mut Box<Ready>, error: &InferenceError) -> bool {
         let mut slots = self.slots();
         let Some(before) = slots.outgoing.take() else { return false };
         slots.outgoing = Some(std::mem::replace(current, before));
-        slots.failure = Some(why);
+        let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        slots.failure = Some(format!("{error}{why}"));
         true
     }
 }

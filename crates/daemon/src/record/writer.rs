@@ -14,9 +14,7 @@ use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, FrameItem, Item, ModelOrigin, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
-
-/// The writer gives way to everything that makes results.
-const NICENESS: i32 = 5;
+use crate::scheduling::be_nice;
 
 /// Takes items from the queue and writes them, in the recording's thread.
 ///
@@ -420,13 +418,5 @@ impl Drop for PanicGuard {
         if std::thread::panicking() {
             self.0.set_end(End::Failed("its thread panicked".to_owned()));
         }
-    }
-}
-
-/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
-fn be_nice() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!(%error, "lower the priority of the recording");
     }
 }
