@@ -20,6 +20,7 @@ mod encoding;
 mod images;
 mod latest;
 mod publisher;
+mod rivals;
 mod shared;
 mod status;
 
