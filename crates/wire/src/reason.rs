@@ -35,8 +35,9 @@ pub enum Reason {
          limits.frame_age_ms_max, or use a smaller model"
     )]
     FramesStale { stale: u64, frames: u64 },
-    #[error("{corrupt} of the last {frames} frames were corrupt: check the cable and the network")]
-    FramesCorrupt { corrupt: u64, frames: u64 },
+    /// `why` the newest of them was.
+    #[error("{corrupt} of the last {frames} frames were left out: {why}")]
+    FramesCorrupt { corrupt: u64, frames: u64, why: String },
     #[error(
         "{expired} of the last {results} results were too old to act on before they could be \
          published, and show nothing: see limits.result_valid_ms, use a smaller model, or free the \
@@ -84,6 +85,11 @@ pub enum Reason {
     )]
     ClockStepped { by_s: f64 },
     #[error(
+        "another publisher, {instance_id}, speaks for this cell, too, and readers believe neither: stop \
+         one of them, or secure the cell"
+    )]
+    RivalPublisher { instance_id: String },
+    #[error(
         "the certificate {} {}: renew it (scripts/certificates), and restart",
         path.display(),
         expiry(*days_left)
@@ -114,6 +120,7 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
+            Reason::RivalPublisher { .. } => "rival_publisher",
             Reason::CertificateExpires { .. } => "certificate_expires",
         }
     }
