@@ -5,28 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use magpie_daemon::config::{Config, RecordingTarget};
-use magpie_network::{Certificate, NetworkError, SystemClock, try_as_publisher};
+use magpie_network::{NetworkError, try_as_publisher};
 use magpie_perception::{ReferenceFrame, Scene};
 
-const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
-/// A certificate that ends sooner is to be renewed.
-const RENEW_DAYS: u64 = 30;
 /// How often, and after how long, an endpoint that is taken is tried again.
 const JOIN_AGAIN: u32 = 3;
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
-
-/// How long a certificate is still good for.
-pub(crate) struct Validity {
-    pub(crate) text: String,
-    pub(crate) is_ending: bool,
-}
-
-pub(crate) fn validity(certificate: &Certificate) -> Validity {
-    let now = SystemClock::start().now();
-    let days = certificate.valid_until.since_ns(now) / DAY_NS;
-    let text = format!("{}, for {days} more days", certificate.common_name);
-    Validity { text, is_ending: days < RENEW_DAYS }
-}
 
 /// Whether nobody else was there. An endpoint that is taken may be another check's, which leaves soon.
 pub(crate) fn join(config: &Config) -> Result<bool, NetworkError> {

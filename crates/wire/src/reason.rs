@@ -3,6 +3,8 @@
 //!
 //! Programs decide by the code; the sentence may change with any version.
 
+use std::path::PathBuf;
+
 use magpie_perception::{DepthProblem, ScaleDoubt};
 
 use crate::proto;
@@ -14,6 +16,12 @@ pub enum Reason {
     Fault { why: String },
     #[error("camera lost: {why}")]
     CameraLost { why: String },
+    #[error(
+        "the camera gives {fps:.1} of the {announced_fps:.1} frames a second that it announces: its \
+         exposure may be too long, its link too slow or the processor too busy; else set the frame rate \
+         that it really has"
+    )]
+    CameraSlow { fps: f64, announced_fps: f64 },
     /// The depth camera gives no images.
     #[error("{why}")]
     DepthLost { why: String },
@@ -75,6 +83,12 @@ pub enum Reason {
         by_s.abs()
     )]
     ClockStepped { by_s: f64 },
+    #[error(
+        "the certificate {} {}: renew it (scripts/certificates), and restart",
+        path.display(),
+        expiry(*days_left)
+    )]
+    CertificateExpires { path: PathBuf, days_left: i64 },
 }
 
 impl Reason {
@@ -83,6 +97,7 @@ impl Reason {
         match self {
             Reason::Fault { .. } => "fault",
             Reason::CameraLost { .. } => "camera_lost",
+            Reason::CameraSlow { .. } => "camera_slow",
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
@@ -99,7 +114,16 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
+            Reason::CertificateExpires { .. } => "certificate_expires",
         }
+    }
+}
+
+fn expiry(days_left: i64) -> String {
+    if days_left < 0 {
+        "has expired, and nobody can join any more".into()
+    } else {
+        format!("expires in {days_left} days, and nobody can join then")
     }
 }
 

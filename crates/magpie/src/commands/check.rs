@@ -10,7 +10,7 @@ use magpie_perception::{
 };
 
 use crate::arguments::ZenohArgs;
-use crate::inspection::{Validity, calibration, join, recording, validity};
+use crate::inspection::{calibration, join, recording};
 use crate::present::output;
 use magpie_daemon::config::{Config, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
@@ -18,7 +18,7 @@ use magpie_daemon::model::load_scheduled;
 use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::{Exposure, Joining, NetworkError, SystemClock};
+use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -104,10 +104,12 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     say("zenoh", places.collect::<Vec<_>>().join(", "))?;
     let note = if *exposure == Exposure::Secured { "access" } else { "note" };
     say(note, exposure.to_string())?;
+    let now = SystemClock::start().now();
     for certificate in certificates {
-        let Validity { text, is_ending } = validity(certificate);
-        let soon = if is_ending { ": renew it (scripts/certificates)" } else { "" };
-        say("certificate", format!("{text}{soon}"))?;
+        let days = certificate.days_left(now);
+        let is_soon = days < Certificate::RENEW_DAYS;
+        let soon = if is_soon { ": renew it (scripts/certificates)" } else { "" };
+        say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
     }
     match join(config) {
         Ok(is_alone) => {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use magpie_camera::CameraConfig;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::one_line;
-use magpie_network::{Exposure, NetworkError};
-use magpie_perception::Provider;
+use magpie_network::{Certificate, Exposure, NetworkError, SystemClock};
+use magpie_perception::{Clock, Provider};
 
 use super::access::User;
 use super::cameras::Cameras;
@@ -14,9 +14,7 @@ use super::finding::Finding;
 use super::machine::{Limits, free_bytes};
 use super::system;
 use crate::arguments::ZenohArgs;
-use crate::inspection::{
-    NamedFile, Validity, calibration, join, named_files, recording, unwritable, validity,
-};
+use crate::inspection::{NamedFile, calibration, join, named_files, recording, unwritable};
 
 /// A configuration that could be loaded.
 pub(super) struct Cell {
@@ -131,9 +129,11 @@ impl Cell {
                 "a run would wait for the network; look whether its address is up",
             ),
         }];
+        let now = SystemClock::start().now();
         for certificate in &joining.certificates {
-            let Validity { text, is_ending } = validity(certificate);
-            findings.push(match is_ending {
+            let days = certificate.days_left(now);
+            let text = format!("{}, for {days} more days", certificate.common_name);
+            findings.push(match days < Certificate::RENEW_DAYS {
                 true => Finding::note("certificate", text, "renew it (scripts/certificates)"),
                 false => Finding::good("certificate", text),
             });
