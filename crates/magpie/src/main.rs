@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, check, detect, doctor, eval, export, manual, record, replay, run, simulate,
-    watch,
+    bench, bundle, calibrate, check, detect, doctor, eval, export, manual, record, replay, run,
+    simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::outlive_file_size_limit;
@@ -46,6 +46,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Look for what stands in the way on this machine: a line each, with the remedy.
     Doctor(doctor::DoctorArgs),
+    /// Put what a report about a fault needs into one archive, without passwords.
+    Bundle(bundle::BundleArgs),
     /// Find the packages in pictures.
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
@@ -105,6 +107,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Watch(args) => watch::watch(args),
         Command::Check(args) => check::check(args),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),

@@ -1,6 +1,7 @@
 //! The subcommands, one file or folder each. None imports another.
 
 pub mod bench;
+pub mod bundle;
 pub mod calibrate;
 pub mod check;
 pub mod detect;

@@ -6,7 +6,7 @@ use magpie_camera::CameraConfig;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::one_line;
 use magpie_network::{Certificate, Exposure, NetworkError, SystemClock};
-use magpie_perception::{Clock, Provider};
+use magpie_perception::Provider;
 
 use super::access::User;
 use super::cameras::Cameras;

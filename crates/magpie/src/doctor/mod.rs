@@ -50,7 +50,7 @@ pub fn examine(scope: &Scope<'_>) -> Vec<Finding> {
 }
 
 /// Those that were named, or those of the service.
-fn configurations(named: &[PathBuf]) -> Vec<Option<PathBuf>> {
+pub(crate) fn configurations(named: &[PathBuf]) -> Vec<Option<PathBuf>> {
     let mut found =
         if named.is_empty() { of_service(Path::new(CONFIGURATIONS)) } else { named.to_vec() };
     found.sort();
