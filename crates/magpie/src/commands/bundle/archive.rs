@@ -1,9 +1,9 @@
 //! One archive whose first file says what is in it, what is not, and what was replaced.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -27,9 +27,10 @@ struct Entry {
 
 enum Data {
     Text(String),
-    /// A file as far as it went when it was looked at: it may be growing.
+    /// A file as far as it went when it was opened: it may be growing. An open file stays, however it
+    /// is moved or removed meanwhile.
     File {
-        path: PathBuf,
+        file: File,
         bytes: u64,
     },
 }
@@ -49,11 +50,11 @@ impl Contents {
         &mut self,
         name: impl Into<String>,
         what: impl Into<String>,
-        path: PathBuf,
+        file: File,
         bytes: u64,
     ) {
         let (name, what) = (name.into(), what.into());
-        self.entries.push(Entry { name, what, data: Data::File { path, bytes } });
+        self.entries.push(Entry { name, what, data: Data::File { file, bytes } });
     }
 
     pub(super) fn leave_out(&mut self, name: impl Into<String>, why: impl Into<String>) {
@@ -83,27 +84,25 @@ impl Contents {
         listing
     }
 
-    /// Writes all of it, below a folder of the archive's own name.
-    pub(super) fn write(&self, path: &Path, folder: &str) -> io::Result<()> {
+    /// Writes all of it, below a folder of the archive's own name. `unix_s` is the time that it is made.
+    pub(super) fn write(&self, path: &Path, folder: &str, unix_s: u64) -> io::Result<()> {
         let output = OutputFile::create(path)?;
         let mut archive = Builder::new(GzEncoder::new(output, Compression::default()));
-        let readme =
-            format!("What is in this archive, made by `magpie bundle`:\n{}", self.listing());
-        append(
-            &mut archive,
-            &format!("{folder}/{README}"),
-            readme.as_bytes(),
-            readme.len() as u64,
-        )?;
-        for Entry { name, data, .. } in &self.entries {
+        let listing = self.listing();
+        let readme = Data::Text(format!("Made by `magpie bundle`, which put into it:\n{listing}"));
+        let all = self.entries.iter().map(|entry| (entry.name.as_str(), &entry.data));
+        for (name, data) in std::iter::once((README, &readme)).chain(all) {
+            let mut header = Header::new_gnu();
+            header.set_size(data.bytes());
+            header.set_mode(0o644);
+            header.set_mtime(unix_s);
             let name = format!("{folder}/{name}");
             match data {
-                Data::Text(text) => append(&mut archive, &name, text.as_bytes(), data.bytes())?,
-                Data::File { path, bytes } => {
-                    let file = magpie_files::open(path)?;
-                    // A file that was removed and made anew meanwhile may be shorter.
+                Data::Text(text) => archive.append_data(&mut header, name, text.as_bytes())?,
+                Data::File { file, bytes } => {
+                    // A file that was cut short meanwhile is filled up: its length is written already.
                     let whole = file.take(*bytes).chain(io::repeat(0)).take(*bytes);
-                    append(&mut archive, &name, whole, *bytes)?;
+                    archive.append_data(&mut header, name, whole)?;
                 }
             }
         }
@@ -120,20 +119,6 @@ impl Data {
     }
 }
 
-fn append(
-    archive: &mut Builder<impl Write>,
-    name: &str,
-    data: impl Read,
-    bytes: u64,
-) -> io::Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut header = Header::new_gnu();
-    header.set_size(bytes);
-    header.set_mode(0o644);
-    header.set_mtime(now.as_secs());
-    archive.append_data(&mut header, name, data)
-}
-
 #[cfg(test)]
 mod tests {
     use flate2::read::GzDecoder;
@@ -147,12 +132,14 @@ mod tests {
         std::fs::write(&growing, "0123456789").unwrap();
         let mut contents = Contents::default();
         contents.add("config.toml", "the configuration", "url = \"rtsp://a:hidden@h/x\"");
-        contents.add_file("cell.mcap", "the recording", growing.clone(), 4);
-        contents.add_file("short.mcap", "a file that became shorter", growing, 12);
+        let open = || File::open(&growing).unwrap();
+        contents.add_file("cell.mcap", "the recording", open(), 4);
+        contents.add_file("short.mcap", "a file that became shorter", open(), 12);
+        std::fs::remove_file(&growing).unwrap();
         contents.leave_out("log.txt", "nobody may read rtsp://a:hidden@h/x");
-        contents.write(&path, "bundle").unwrap();
+        contents.write(&path, "bundle", 0).unwrap();
 
-        let file = std::fs::File::open(&path).unwrap();
+        let file = File::open(&path).unwrap();
         let mut archive = tar::Archive::new(GzDecoder::new(file));
         let mut read = Vec::new();
         for entry in archive.entries().unwrap() {

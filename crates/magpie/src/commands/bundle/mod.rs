@@ -5,11 +5,11 @@ mod archive;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use magpie_client::{WatchEvent, WatchOptions, Watcher};
-use magpie_network::ZenohConfig;
+use magpie_network::{SystemClock, ZenohConfig};
 use magpie_recording::{FrameReader, Playback};
 use magpie_wire as wire;
 
@@ -45,7 +45,8 @@ const RECORDING_BYTES_MAX: u64 = 500_000_000;
 const TEXT_BYTES_MAX: u64 = magpie_files::TEXT_BYTES_MAX;
 
 pub fn bundle(args: &BundleArgs) -> Outcome {
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let unix = Duration::from_nanos(SystemClock::start().now().0);
+    let now = humantime::format_rfc3339_seconds(UNIX_EPOCH + unix).to_string();
     let folder = format!("magpie-bundle-{}", now.replace([':', '-'], ""));
     let path = args.out.clone().unwrap_or_else(|| format!("{folder}.tar.gz").into());
     output::check(&path)?;
@@ -60,7 +61,7 @@ pub fn bundle(args: &BundleArgs) -> Outcome {
     for configuration in configurations(&args.config) {
         add_cell(&mut contents, configuration.as_deref(), args);
     }
-    let written = contents.write(&path, &folder);
+    let written = contents.write(&path, &folder, unix.as_secs());
     written.with_context(|| format!("write {}", path.display())).map_err(Failure::Fault)?;
     output::line_if_read(&format!("{}:", path.display()))?;
     output::line_if_read(contents.listing().trim_end())
@@ -188,12 +189,16 @@ fn add_recording(contents: &mut Contents, stem: &str, config: &Config, seconds: 
                 .leave_out(inside, format!("{} MB are the most", RECORDING_BYTES_MAX / 1_000_000));
             continue;
         };
-        match secrets_in(&file.path) {
-            None => {
+        let opened = match secrets_in(&file.path) {
+            None => magpie_files::open(&file.path).map_err(|error| error.to_string()),
+            Some(why) => Err(why),
+        };
+        match opened {
+            Ok(opened) => {
                 room = left;
-                contents.add_file(inside, file.path.display().to_string(), file.path, file.bytes);
+                contents.add_file(inside, file.path.display().to_string(), opened, file.bytes);
             }
-            Some(why) => contents.leave_out(inside, why),
+            Err(why) => contents.leave_out(inside, why),
         }
     }
 }
@@ -253,7 +258,7 @@ mod tests {
     fn the_last_seconds_are_those_before_the_newest_file_of_the_cell() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("kept")).unwrap();
-        let now = SystemTime::now();
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         for (name, age_s) in [
             ("dock-7_2026-11-23T130508.120Z-00000041.mcap", 100),
             ("dock-7_2026-11-23T130538.120Z-00000042.mcap", 70),
