@@ -48,8 +48,10 @@ impl Cell {
     }
 
     fn named(&self) -> Finding {
-        let from =
-            self.path.as_ref().map_or("shipped".to_owned(), |path| path.display().to_string());
+        let from = self
+            .path
+            .as_ref()
+            .map_or_else(|| "shipped".to_owned(), |path| path.display().to_string());
         let source = match &self.config.source {
             Source::Demo => "the demo recording".to_owned(),
             Source::Recording { path, .. } => format!("the recording {}", path.display()),

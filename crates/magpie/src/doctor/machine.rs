@@ -162,7 +162,8 @@ impl Limits {
     }
 
     pub(super) fn memory(&self) -> String {
-        self.locked_bytes.map_or("unlimited".to_owned(), |bytes| format!("{} kB", bytes / 1000))
+        self.locked_bytes
+            .map_or_else(|| "unlimited".to_owned(), |bytes| format!("{} kB", bytes / 1000))
     }
 }
 
@@ -192,7 +193,7 @@ fn service(user: Option<&User>) -> Vec<Finding> {
     };
     let asked = ["list-units", "magpie@*", "--all", "--plain", "--no-legend", "--no-pager"];
     let units = system::ask("systemctl", &asked).unwrap_or_default();
-    let instances = units.lines().filter_map(|line| instance(line));
+    let instances = units.lines().filter_map(instance);
     [unit, user].into_iter().chain(instances).collect()
 }
 

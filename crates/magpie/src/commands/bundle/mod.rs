@@ -68,8 +68,9 @@ pub fn bundle(args: &BundleArgs) -> Outcome {
 }
 
 fn add_cell(contents: &mut Contents, path: Option<&Path>, args: &BundleArgs) {
-    let stem =
-        path.and_then(Path::file_stem).map_or("shipped".into(), |stem| stem.to_string_lossy());
+    let stem = path
+        .and_then(Path::file_stem)
+        .map_or_else(|| "shipped".into(), |stem| stem.to_string_lossy());
     if let Some(path) = path {
         add_configuration(contents, &stem, path);
     }
