@@ -22,6 +22,7 @@ mod outside;
 mod record;
 mod replay;
 mod service;
+mod technician;
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));

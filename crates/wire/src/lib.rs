@@ -26,7 +26,7 @@ pub use freshness::{
     BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
     StaleReason,
 };
-pub use json::to_json;
+pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
