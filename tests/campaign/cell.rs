@@ -234,11 +234,12 @@ impl Cell {
 
     /// Sets the clock of the daemon's machine to so much before or after the true time.
     pub(crate) fn set_daemon_clock(&self, set_ns: i64) {
+        // Nothing is judged meanwhile.
+        let mut sets = lock(&self.shared.daemon_set_ns);
         // Replaced at once, so that no half-written file is read.
         let new = self.folder.join("set.new");
         fs::write(&new, format!("{:+.6}", set_ns as f64 / 1e9)).unwrap();
         fs::rename(new, self.folder.join("set")).unwrap();
-        let mut sets = lock(&self.shared.daemon_set_ns);
         // What is on its way may still be from before.
         let last = sets.pop().map(|(_, before_ns)| (now(), before_ns));
         sets.retain(|(until, _)| until.elapsed() < Duration::from_secs(3));
@@ -302,9 +303,10 @@ fn act(shared: &Shared, endpoint: &str) {
             Freshness::Stale(_) => Answer::Stale,
             Freshness::Lost { .. } => Answer::Lost,
             Freshness::Fresh(view) => {
-                // The view looks at the clock again: what it gives is acted upon.
-                let accepted = view.packages().map(|packages| packages.to_vec());
+                // The view looks at the clock again, at this moment or later: what it gives is acted
+                // upon.
                 let moment = now();
+                let accepted = view.packages().map(|packages| packages.to_vec());
                 if let Ok(packages) = accepted {
                     let wrong = wrong_with(shared, view.for_display(), &packages, moment);
                     let mut seen = lock(&shared.seen);
@@ -333,7 +335,8 @@ fn wrong_with(
     let clock = &shared.clock.machine;
     let true_now = i128::from(clock.now().unix_ns(clock.unix_ahead_ns()));
     let late_ns = i128::try_from(moment.elapsed().as_nanos()).unwrap();
-    let sent_ago_ns = i128::try_from(shared.camera.sent().elapsed().as_nanos()).unwrap();
+    let sent_ago = moment.saturating_duration_since(shared.camera.sent());
+    let sent_ago_ns = i128::try_from(sent_ago.as_nanos()).unwrap();
     let sets = lock(&shared.daemon_set_ns);
     let ages_ns = sets.iter().map(|(_, set_ns)| {
         true_now - late_ns - (i128::from(message.stamp_ns) - i128::from(*set_ns))

@@ -59,6 +59,7 @@ mod jpeg_scan;
 mod live;
 mod monitor;
 mod open;
+mod pace;
 mod pixels;
 mod plausible;
 #[cfg(test)]
@@ -85,4 +86,5 @@ pub use live::rtsp::RtspConfig;
 pub use live::v4l2::V4l2Config;
 pub use monitor::{CameraHandle, CameraState};
 pub use open::{Camera, open};
+pub use pace::SlowCamera;
 pub use plausible::{PictureDoubt, picture_doubts};

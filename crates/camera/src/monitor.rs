@@ -8,6 +8,7 @@ use std::time::Duration;
 use magpie_perception::{Counters, SharedClock, StampNs};
 
 use crate::live::attempt::{Attempt, End};
+use crate::pace::{Pace, SlowCamera};
 
 /// What a source is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +63,11 @@ impl CameraHandle {
         self.monitor.lock().pixel_format.clone()
     }
 
+    /// Says so while a live camera gives fewer frames than it announces.
+    pub fn slow(&self) -> Option<SlowCamera> {
+        self.monitor.lock().pace.slow
+    }
+
     /// Waits until the source has shown its first frame, was lost or has ended, at most `time_max`.
     pub fn wait_while_opening(&self, time_max: Duration) -> CameraState {
         let opening = |state: &mut State| state.camera == CameraState::Opening;
@@ -94,6 +100,7 @@ pub(crate) struct State {
     /// What the backend calls the pixels that it delivers.
     pub(crate) pixel_format: Option<String>,
     pub(crate) frame_rate: FrameRate,
+    pub(crate) pace: Pace,
     /// The number of the next frame.
     pub(crate) sequence: u64,
     /// Width and height of the first frame: every other frame must have them.
@@ -111,6 +118,7 @@ impl Monitor {
             last_corrupt: None,
             pixel_format: None,
             frame_rate: FrameRate::default(),
+            pace: Pace::default(),
             sequence: 0,
             size_px: None,
             attempt: Attempt::default(),

@@ -228,3 +228,20 @@ fn the_pipelines_of_the_documents_are_read_as_far_as_their_elements_exist() {
     }
     assert!(read >= 5, "{read} pipelines");
 }
+
+#[test]
+fn a_camera_that_gives_fewer_frames_than_it_announces_is_told() {
+    let raw = "video/x-raw,format=BGR,width=66,height=50";
+    let announces = |fps: u32| {
+        format!(
+            "videotestsrc is-live=true ! {raw},framerate=10/1 \
+             ! capssetter caps=\"{raw},framerate={fps}/1\" ! appsink"
+        )
+    };
+    let (honest, boastful) = (start(&announces(10)), start(&announces(30)));
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(honest.handle.slow(), None);
+    let slow = boastful.handle.slow().unwrap();
+    assert_eq!(slow.announced_fps.round(), 30.0);
+    assert!((slow.fps - 10.0).abs() < 2.0, "{slow:?}");
+}

@@ -4,6 +4,7 @@
 //! Start reading at [`run::run`].
 
 pub mod calibration_files;
+mod certificate_watch;
 mod clock_watch;
 pub mod config;
 pub mod failure;

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome, not_joined, one_line};
@@ -72,6 +73,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
         return Ok(());
     };
+    let certificates = config.zenoh.check().map_err(not_joined)?.certificates;
     let limits = config.limits(model.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
@@ -95,6 +97,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         provider_fallback: session.fallback_reason().map(str::to_owned),
         plan_reason,
         clock: ClockWatch::start(&clock),
+        certificates: CertificateWatch::start(certificates, &clock),
         keep,
     };
     tracing::info!(

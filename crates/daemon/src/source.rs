@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use magpie_camera::{CameraHandle, CameraState, DepthHandle, DepthTrouble, pair_depth};
+use magpie_camera::{CameraHandle, CameraState, DepthHandle, DepthTrouble, SlowCamera, pair_depth};
 use magpie_perception::{Counters, FrameSource, Scene, SharedClock};
 use magpie_recording::{FrameReader, Pace, Playback, StopHandle};
 use magpie_wire::Reason;
@@ -67,6 +67,13 @@ impl SourceWatch {
             },
             SourceWatch::Recording { .. } => None,
         }
+    }
+
+    /// The reason, if the camera gives fewer frames than it announces.
+    pub fn slow(&self) -> Option<Reason> {
+        let SourceWatch::Camera { color, .. } = self else { return None };
+        let SlowCamera { fps, announced_fps } = color.slow()?;
+        Some(Reason::CameraSlow { fps, announced_fps })
     }
 
     /// Why frames come without the depth that the configuration names, if they do.

@@ -12,6 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 
+use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
@@ -34,6 +35,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) clock: ClockWatch,
+    pub(crate) certificates: CertificateWatch,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
@@ -99,11 +101,13 @@ impl Supervised<'_> {
         let reasons = [
             stepped,
             self.watch.lost().map(|why| Reason::CameraLost { why }),
+            self.watch.slow(),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
+            self.certificates.look(),
         ];
         Observation {
             counters: self.counters.snapshot(),

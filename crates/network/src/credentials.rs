@@ -23,7 +23,19 @@ pub struct Certificate {
     pub path: PathBuf,
     /// What access control knows its holder by.
     pub common_name: String,
+    /// Unix time.
     pub valid_until: StampNs,
+}
+
+impl Certificate {
+    /// One that expires sooner than this should be renewed.
+    pub const RENEW_DAYS: i64 = 30;
+
+    /// How many whole days it is good for, seen from Unix time `now`; negative once it has expired.
+    pub fn days_left(&self, now: StampNs) -> i64 {
+        const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
+        (self.valid_until.0 as i64).saturating_sub(now.0 as i64).div_euclid(DAY_NS)
+    }
 }
 
 /// Where `settings` keeps the files of TLS.
@@ -268,7 +280,8 @@ mod tests {
         let shown = checked(&text, now()).unwrap();
         assert_eq!(shown.len(), 1, "{shown:?}");
         assert_eq!(shown[0].common_name, "dock-daemon");
-        assert_eq!(shown[0].valid_until.since_ns(now()) / DAY_NS, 729);
+        assert_eq!(shown[0].days_left(now()), 729);
+        assert_eq!(shown[0].days_left(StampNs(shown[0].valid_until.0 + 1)), -1);
         let late = checked(&text, StampNs(now().0 + 731 * DAY_NS)).unwrap_err();
         assert!(late.is_configuration() && late.to_string().contains("expired at"), "{late}");
         let early = checked(&text, StampNs(now().0 - DAY_NS)).unwrap_err();

@@ -71,8 +71,8 @@ impl Scrape {
         told.gauges("state", "1 for the state that the daemon is in", None, states)?;
         let given = status.coded_reasons();
         let is_given = |code: &str| given.iter().any(|reason| reason.code == code);
-        let reasons =
-            wire::REMEDIES.map(|(code, _)| ([("code", code)], u64::from(is_given(code))));
+        let codes = wire::REMEDIES.iter().map(|(code, _)| *code);
+        let reasons = codes.map(|code| ([("code", code)], u64::from(is_given(code))));
         told.gauges("reason", "1 for each reason why the state is not ok", None, reasons)?;
         let uptime_s = status.uptime_ns as f64 / 1e9;
         told.gauge("uptime", "Time since the daemon joined the network", Unit::Seconds, uptime_s)?;

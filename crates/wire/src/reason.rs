@@ -3,6 +3,8 @@
 //!
 //! Programs decide by the code; the sentence may change with any version.
 
+use std::path::PathBuf;
+
 use magpie_perception::{DepthProblem, ScaleDoubt};
 
 use crate::proto;
@@ -14,6 +16,12 @@ pub enum Reason {
     Fault { why: String },
     #[error("camera lost: {why}")]
     CameraLost { why: String },
+    #[error(
+        "the camera gives {fps:.1} of the {announced_fps:.1} frames a second that it announces: its \
+         exposure may be too long, its link too slow or the processor too busy; else set the frame rate \
+         that it really has"
+    )]
+    CameraSlow { fps: f64, announced_fps: f64 },
     /// The depth camera gives no images.
     #[error("{why}")]
     DepthLost { why: String },
@@ -75,13 +83,19 @@ pub enum Reason {
         by_s.abs()
     )]
     ClockStepped { by_s: f64 },
+    #[error(
+        "the certificate {} {}: renew it (scripts/certificates), and restart",
+        path.display(),
+        expiry(*days_left)
+    )]
+    CertificateExpires { path: PathBuf, days_left: i64 },
     #[error("the page is not served: {why}")]
     PageUnavailable { why: String },
 }
 
 /// What to do about each reason, by its code; what stands between backticks is typed or written.
 /// `docs/run-as-a-service.md` and the page show the same sentences.
-pub const REMEDIES: [(&str, &str); 19] = [
+pub const REMEDIES: &[(&str, &str)] = &[
     ("camera_lost", "Check power, cable and network of the camera; the daemon reopens it by itself."),
     ("depth_lost", "Check power, cable and network of the depth camera."),
     (
@@ -144,6 +158,15 @@ pub const REMEDIES: [(&str, &str); 19] = [
          comes again, look at the time synchronisation.",
     ),
     (
+        "camera_slow",
+        "Look at the camera's exposure time and at its link, and free the processor. If the camera \
+         cannot give what it announces, set the frame rate that it has.",
+    ),
+    (
+        "certificate_expires",
+        "Renew the certificate with `scripts/certificates`, and restart the daemon.",
+    ),
+    (
         PAGE_UNAVAILABLE,
         "Stop what has the address, or choose another one in `[web] listen`; the daemon tries again \
          by itself, and the loop goes on.",
@@ -162,6 +185,7 @@ impl Reason {
         match self {
             Reason::Fault { .. } => "fault",
             Reason::CameraLost { .. } => "camera_lost",
+            Reason::CameraSlow { .. } => "camera_slow",
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
@@ -178,8 +202,17 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
+            Reason::CertificateExpires { .. } => "certificate_expires",
             Reason::PageUnavailable { .. } => PAGE_UNAVAILABLE,
         }
+    }
+}
+
+fn expiry(days_left: i64) -> String {
+    if days_left < 0 {
+        "has expired, and nobody can join any more".into()
+    } else {
+        format!("expires in {days_left} days, and nobody can join then")
     }
 }
 
@@ -241,7 +274,7 @@ mod tests {
     fn every_code_has_one_remedy_and_the_documents_have_the_same() {
         let proto = include_str!("../proto/magpie/v1/status.proto");
         let guide = include_str!("../../../docs/run-as-a-service.md");
-        for (code, remedy) in REMEDIES {
+        for &(code, remedy) in REMEDIES {
             assert_eq!(super::remedy(code), Some(remedy), "{code} stands there twice");
             assert!(proto.contains(code), "status.proto does not name {code}");
             let row = format!("| `{code}` | {remedy} |");

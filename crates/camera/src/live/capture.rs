@@ -11,6 +11,7 @@ use super::latest_frame::LatestFrame;
 use crate::errors::{LiveFault, chain};
 use crate::images::StreamImage;
 use crate::monitor::Monitor;
+use crate::pace::PLAUSIBLE;
 
 /// Frames that an opening stream had buffered are skipped for this long at most: a decoder that
 /// waited for its first key frame hands out what it kept several times faster than it came.
@@ -85,6 +86,7 @@ impl<I: StreamImage> Capture<I> {
                     state.pixel_format = device.pixel_format();
                     self.monitor.changed.notify_all();
                 }
+                state.pace.add(stamp, device.frame_interval());
                 let sequence = self.monitor.count_frame(&mut state, stamp);
                 self.latest.put(Captured { sequence, stamp, image });
                 true
@@ -109,6 +111,5 @@ fn end(error: DeviceError) -> End {
 /// A stream that keeps up with its camera waits for each frame; one that works off what it had
 /// buffered does not. Frame rates that nobody can have are mistaken for a container's clock.
 fn fresh_after(frame_interval: Option<Duration>) -> Duration {
-    let plausible = Duration::from_millis(4)..=Duration::from_millis(200);
-    frame_interval.filter(|interval| plausible.contains(interval)).map_or(WAIT_MIN, |it| it / 2)
+    frame_interval.filter(|interval| PLAUSIBLE.contains(interval)).map_or(WAIT_MIN, |it| it / 2)
 }

@@ -18,6 +18,7 @@ use super::limits::LiveLimits;
 use crate::errors::LiveFault;
 use crate::images::StreamImage;
 use crate::monitor::{CameraState, FrameRate, Monitor, State};
+use crate::pace::Pace;
 
 /// Hangs of up to half a minute are known, and attempts begin 5 to 15 s apart.
 pub(crate) const CAPTURE_THREADS_MAX: usize = 4;
@@ -124,6 +125,7 @@ impl<I: StreamImage> Watch<I> {
         // No thread has the next number, so nothing more is accepted.
         state.attempt.number += 1;
         state.frame_rate = FrameRate::default();
+        state.pace = Pace::default();
         let newest = state.attempt.newest;
         let (since, reopen_attempts) = match state.camera {
             CameraState::Lost { since, reopen_attempts, .. } => (since, reopen_attempts),

@@ -18,7 +18,7 @@ use magpie_daemon::model::load_scheduled;
 use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::{Exposure, Joining, NetworkError, SystemClock, try_as_publisher};
+use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock, try_as_publisher};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -33,9 +33,6 @@ pub struct CheckArgs {
 const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
 /// The watch of a camera decides when it is lost; this is for its telling.
 const GRACE: Duration = Duration::from_secs(1);
-const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
-/// A certificate that ends sooner is to be renewed.
-const RENEW_DAYS: u64 = 30;
 /// How often, and after how long, an endpoint that is taken is tried again.
 const JOIN_AGAIN: u32 = 3;
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
@@ -112,8 +109,9 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     say(note, exposure.to_string())?;
     let now = SystemClock::start().now();
     for certificate in certificates {
-        let days = certificate.valid_until.since_ns(now) / DAY_NS;
-        let soon = if days < RENEW_DAYS { ": renew it (scripts/certificates)" } else { "" };
+        let days = certificate.days_left(now);
+        let is_soon = days < Certificate::RENEW_DAYS;
+        let soon = if is_soon { ": renew it (scripts/certificates)" } else { "" };
         say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
     }
     match join(config) {
