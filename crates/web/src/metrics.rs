@@ -278,7 +278,10 @@ mod tests {
 
     #[test]
     fn a_histogram_has_cumulative_buckets_a_sum_and_a_count() {
-        let total = HistogramSnapshot { counts: (0..19).map(|at| u64::from(at > 16)).collect(), sum_s: 9.5 };
+        let total = HistogramSnapshot {
+            counts: (0..19).map(|at| u64::from(at > 16)).collect(),
+            sum_s: 9.5,
+        };
         let text = exposition(Scrape {
             cell: "dock".into(),
             version: "1",

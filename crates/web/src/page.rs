@@ -315,7 +315,10 @@ mod tests {
     fn the_reasons_come_with_their_remedies() {
         let page = page();
         let reason = wire::Reason::CameraLost { why: "unplugged".into() };
-        page.set_status(wire::Status { reasons_coded: vec![(&reason).into()], ..Default::default() });
+        page.set_status(wire::Status {
+            reasons_coded: vec![(&reason).into()],
+            ..Default::default()
+        });
         let told = &page.describe(0)["reasons"][0];
         assert_eq!(told["text"], "camera lost: unplugged");
         assert!(told["remedy"].as_str().unwrap().starts_with("Check power, cable"), "{told}");

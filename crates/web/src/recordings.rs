@@ -105,7 +105,8 @@ mod tests {
         fs::write(path.join("secret.toml"), "no").unwrap();
         fs::write(path.join(".hidden.mcap"), "no").unwrap();
         std::os::unix::fs::symlink(path.join("secret.toml"), path.join("link.mcap")).unwrap();
-        let mut names: Vec<_> = list(path).unwrap().into_iter().map(|r| (r.name, r.bytes)).collect();
+        let mut names: Vec<_> =
+            list(path).unwrap().into_iter().map(|r| (r.name, r.bytes)).collect();
         names.sort();
         assert_eq!(names, [("a.mcap".to_owned(), 4), ("b.mcap".to_owned(), 4)]);
         assert!(open(path, Place::Ring, "a.mcap").is_ok());

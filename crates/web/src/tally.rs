@@ -10,8 +10,8 @@ pub(crate) const STAGES: [&str; 6] = ["wait", "preprocess", "inference", "decode
 /// Upper bounds of the buckets; what takes longer is in one more. They are dense where deadlines are
 /// set, and reach from the planner's half millisecond to a model that takes seconds.
 pub(crate) const BOUNDS_S: [f64; 18] = [
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0,
-    2.0, 5.0,
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5,
+    1.0, 2.0, 5.0,
 ];
 
 /// Written by the loop, which never waits for a reader; read by `/metrics`.

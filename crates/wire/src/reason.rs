@@ -96,7 +96,10 @@ pub enum Reason {
 /// What to do about each reason, by its code; what stands between backticks is typed or written.
 /// `docs/run-as-a-service.md` and the page show the same sentences.
 pub const REMEDIES: &[(&str, &str)] = &[
-    ("camera_lost", "Check power, cable and network of the camera; the daemon reopens it by itself."),
+    (
+        "camera_lost",
+        "Check power, cable and network of the camera; the daemon reopens it by itself.",
+    ),
     ("depth_lost", "Check power, cable and network of the depth camera."),
     (
         "depth_unusable",
@@ -108,10 +111,7 @@ pub const REMEDIES: &[(&str, &str)] = &[
         "Look whether the depth camera is covered, and whether `[depth] unit_m` and the support \
          plane are right.",
     ),
-    (
-        "provider_fallback",
-        "The model runs on another provider than asked for: the text says why.",
-    ),
+    ("provider_fallback", "The model runs on another provider than asked for: the text says why."),
     (
         "frames_stale",
         "Frames are too old when their turn comes: use a smaller model or a faster machine, or \
@@ -282,7 +282,8 @@ mod tests {
         }
         // What `code` may give, from its own text.
         let source = include_str!("reason.rs");
-        let codes = source.split("pub fn code(").nth(1).and_then(|rest| rest.split("/// Where").next());
+        let codes =
+            source.split("pub fn code(").nth(1).and_then(|rest| rest.split("/// Where").next());
         let arms = codes.unwrap().matches("=> ").count();
         assert_eq!(arms, REMEDIES.len());
     }

@@ -71,6 +71,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
+    say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -246,6 +247,19 @@ fn recording(config: &Config) -> String {
         Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
         None => "none".to_owned(),
     }
+}
+
+fn page(config: &Config) -> String {
+    let Some(web) = &config.web else { return "none: set web.listen".to_owned() };
+    let token = if web.token.is_some() { "with" } else { "without" };
+    let seen = if web.listen.ip().is_loopback() {
+        "this machine"
+    } else {
+        "everybody who can reach that address"
+    };
+    let taken = magpie_web::check_free(web.listen).err();
+    let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
 }
 
 /// Why nothing can be written into a folder, or into the one in which a run would make it.
