@@ -95,12 +95,12 @@ function maskImage(result, width, height, thickness) {
         x < thickness || y < thickness || x >= width - thickness || y >= height - thickness ||
         labels[at - thickness] !== label || labels[at + thickness] !== label ||
         labels[at - thickness * width] !== label || labels[at + thickness * width] !== label;
-      const isStripe = isRefused[label - 1] && Math.floor((x + y) / (6 * thickness)) % 2 === 0;
-      const color = colors[label - 1];
+      const isStripe = isRefused[label - 1] && Math.floor((x + y) / (5 * thickness)) % 2 === 0;
+      const color = isStripe && !isRim ? [0, 0, 0] : colors[label - 1];
       image.data[4 * at] = color[0];
       image.data[4 * at + 1] = color[1];
       image.data[4 * at + 2] = color[2];
-      image.data[4 * at + 3] = isRim ? 255 : isStripe ? 140 : 70;
+      image.data[4 * at + 3] = isRim ? 255 : isStripe ? 130 : 80;
     }
   }
   return image;
@@ -222,7 +222,7 @@ function drawChart(canvas, lines, now_s, span_s, unitName) {
   }
   pen.textBaseline = "bottom";
   pen.textAlign = "left";
-  pen.fillText(`${unitName}; −${Math.round(span_s / 60)} min`, left, height);
+  pen.fillText(`${unitName}; ${span_s < 120 ? `${Math.round(span_s)} s` : `${Math.round(span_s / 60)} min`} ago`, left, height);
   pen.textAlign = "right";
   pen.fillText("now", right, height);
   for (const line of lines) {

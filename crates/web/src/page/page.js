@@ -5,7 +5,9 @@ const STATUS_PERIOD_MS = 500;
 // A daemon that does not answer for so long is lost.
 const SILENCE_MS = 2000;
 const RECORDINGS_PERIOD_MS = 5000;
+// Charts show as much of ten minutes as there is, and a minute at least.
 const SPAN_S = 600;
+const SPAN_S_MIN = 60;
 // A picture this much older than the status shows what was, not what is.
 const PICTURE_AGE_MS = 2500;
 
@@ -104,8 +106,10 @@ function showCharts(now_s) {
   const line = (key, color, isDashed) => ({
     values: samples.map((sample) => [sample.uptime_s, sample[key]]), color, isDashed,
   });
-  drawChart(by("latency"), [line("p50_ms", "--p50", false), line("p99_ms", "--p99", true)], now_s, SPAN_S, "ms");
-  drawChart(by("frames"), [line("frames_per_s", "--fps", false), line("dropped_per_s", "--dropped", true)], now_s, SPAN_S, "per s");
+  const known_s = samples.length > 0 ? now_s - samples[0].uptime_s : 0;
+  const span_s = Math.min(Math.max(known_s, SPAN_S_MIN), SPAN_S);
+  drawChart(by("latency"), [line("p50_ms", "--p50", false), line("p99_ms", "--p99", true)], now_s, span_s, "ms");
+  drawChart(by("frames"), [line("frames_per_s", "--fps", false), line("dropped_per_s", "--dropped", true)], now_s, span_s, "per s");
 }
 
 function showLost() {
@@ -156,13 +160,13 @@ function showResult(told) {
   const legend = JSON.stringify(keys);
   if (by("legend").dataset.key === legend) return;
   by("legend").dataset.key = legend;
-  by("legend").replaceChildren(...keys.flatMap(([name, color]) => {
+  by("legend").replaceChildren(...keys.map(([name, color]) => {
     const swatch = document.createElement("span");
     swatch.className = "swatch";
     swatch.style.background = color;
-    const text = document.createElement("span");
-    text.textContent = name;
-    return [swatch, text];
+    const pair = document.createElement("span");
+    pair.append(swatch, ` ${name}`);
+    return pair;
   }), "numbers are the pick order");
 }
 
