@@ -2,18 +2,21 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use magpie_inference::ModelFile;
+use maud::html;
 use serde::Serialize;
 
 use super::cell::{SIZE_PX_USUAL, simulate};
 use super::frames::BenchFrames;
-use super::html::{self, Series};
+use super::html::{self, Kind, Series};
 use super::report::Report;
 use super::stages::{Run, Stage};
+use super::stop::Stop;
 use super::system::{limits, with_system};
-use crate::present::table;
+use crate::present::{progress, table};
 use magpie_daemon::config::Config;
-use magpie_daemon::failure::Failure;
+use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::model;
 
 const PACKAGES: [usize; 5] = [1, 10, 40, 100, 200];
@@ -33,6 +36,14 @@ enum Axis {
 
 impl Axis {
     const ALL: [Axis; 3] = [Axis::Packages, Axis::Pixels, Axis::Model];
+
+    fn name(self) -> &'static str {
+        match self {
+            Axis::Packages => "packages",
+            Axis::Pixels => "pixels",
+            Axis::Model => "model",
+        }
+    }
 
     fn title(self) -> &'static str {
         match self {
@@ -54,8 +65,52 @@ struct Point {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Curves {
     points: Vec<Point>,
+    /// How many there would be, had nobody stopped it.
+    planned: usize,
 }
 
+/// What is measured at one point.
+struct Setup<'a> {
+    axis: Axis,
+    x: f64,
+    label: String,
+    model: &'a ModelFile,
+    size_px: (u32, u32),
+    packages: usize,
+}
+
+/// The points of all axes.
+fn setups<'a>(usual: &'a ModelFile, others: &'a [ModelFile]) -> Vec<Setup<'a>> {
+    let by_packages = PACKAGES.map(|packages| Setup {
+        axis: Axis::Packages,
+        x: packages as f64,
+        label: packages.to_string(),
+        model: usual,
+        size_px: SIZE_PX_USUAL,
+        packages,
+    });
+    let by_pixels = SIZES_PX.map(|(width_px, height_px)| Setup {
+        axis: Axis::Pixels,
+        x: f64::from(width_px) * f64::from(height_px) / 1e6,
+        label: format!("{width_px}x{height_px}"),
+        model: usual,
+        size_px: (width_px, height_px),
+        packages: PACKAGES_USUAL,
+    });
+    let mut models: Vec<&ModelFile> = others.iter().chain([usual]).collect();
+    models.sort_by_key(|model| model.bytes().len());
+    let by_model = models.into_iter().map(|model| Setup {
+        axis: Axis::Model,
+        x: model.bytes().len() as f64 / f64::from(1 << 20),
+        label: model.spec().name.clone(),
+        model,
+        size_px: SIZE_PX_USUAL,
+        packages: PACKAGES_USUAL,
+    });
+    by_packages.into_iter().chain(by_pixels).chain(by_model).collect()
+}
+
+/// Measures point after point, until all are done or somebody stops it.
 pub(super) fn measure(
     config: &Config,
     usual: &ModelFile,
@@ -63,6 +118,7 @@ pub(super) fn measure(
     frames: Option<&BenchFrames>,
     rounds: usize,
 ) -> Result<Curves, Failure> {
+    let stop = Stop::listen()?;
     let few = frames.cloned().map(|mut frames| {
         frames.frames.truncate(FRAMES_MAX);
         frames
@@ -76,64 +132,72 @@ pub(super) fn measure(
         .iter()
         .map(|path| model::read(Some(path), None))
         .collect::<Result<Vec<ModelFile>, Failure>>()?;
-    let one = |model: &ModelFile, size_px: (u32, u32), packages: usize| {
-        let is_shared = (size_px, packages) == (SIZE_PX_USUAL, PACKAGES_USUAL);
+    let setups = setups(usual, &others);
+    let bar = progress::bar((setups.len() * rounds) as u64, "frames");
+    let mut curves = Curves { points: Vec::new(), planned: setups.len() };
+    for setup in setups {
+        let is_shared = (setup.size_px, setup.packages) == (SIZE_PX_USUAL, PACKAGES_USUAL);
         let mut scaled = match (&few, &shared) {
             (Some(frames), _) => frames.clone(),
             (None, Some(frames)) if is_shared => frames.clone(),
-            (None, _) => simulate(size_px, packages)?,
+            (None, _) => simulate(setup.size_px, setup.packages)?,
         };
-        scaled.scale(size_px);
-        let limits = limits(config, model, Some(packages));
+        scaled.scale(setup.size_px);
+        let limits = limits(config, setup.model, Some(setup.packages));
         let mut run = Run::default();
-        with_system(config, model, &mut scaled, &limits, |system| system.rounds(rounds, &mut run))?;
-        Ok::<Report, Failure>(Report::new(&run, model.spec(), &scaled))
-    };
-    let mut points = Vec::new();
-    for packages in PACKAGES {
-        let report = one(usual, SIZE_PX_USUAL, packages)?;
-        let label = packages.to_string();
-        points.push(Point { axis: Axis::Packages, x: packages as f64, label, report });
+        with_system(config, setup.model, &mut scaled, &limits, |system| {
+            system.rounds(rounds, &mut run, || bar.inc(1))
+        })?;
+        let report = Report::new(&run, setup.model.spec(), &scaled);
+        let Setup { axis, x, label, .. } = setup;
+        curves.points.push(Point { axis, x, label, report });
+        if stop.is_asked() {
+            break;
+        }
     }
-    for (width_px, height_px) in SIZES_PX {
-        let report = one(usual, (width_px, height_px), PACKAGES_USUAL)?;
-        let label = format!("{width_px}x{height_px}");
-        let x = f64::from(width_px) * f64::from(height_px) / 1e6;
-        points.push(Point { axis: Axis::Pixels, x, label, report });
-    }
-    let mut models: Vec<&ModelFile> = others.iter().chain([usual]).collect();
-    models.sort_by_key(|model| model.bytes().len());
-    for model in models {
-        let report = one(model, SIZE_PX_USUAL, PACKAGES_USUAL)?;
-        let x = model.bytes().len() as f64 / f64::from(1 << 20);
-        points.push(Point { axis: Axis::Model, x, label: model.spec().name.clone(), report });
-    }
-    Ok(Curves { points })
+    bar.finish_and_clear();
+    Ok(curves)
 }
 
 impl Curves {
+    /// An error if it was stopped early.
+    pub(super) fn verdict(&self) -> Outcome {
+        let (measured, planned) = (self.points.len(), self.planned);
+        if measured == planned {
+            return Ok(());
+        }
+        let why = anyhow!("stopped after {measured} of {planned} points, which are all written");
+        Err(Failure::Fault(why))
+    }
+
     fn on(&self, axis: Axis) -> impl Iterator<Item = &Point> {
         self.points.iter().filter(move |point| point.axis == axis)
     }
 
+    fn header(&self) -> Vec<&'static str> {
+        let stages = Stage::ALL.map(Stage::name);
+        ["", "p50 ms"].into_iter().chain(stages).chain(["ratio", "visible"]).collect()
+    }
+
     /// One line a point, with the medians of the stages.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |point: &Point| {
+            let Report { stages, packages_visible, .. } = &point.report;
+            let mut row = vec![point.axis.name().to_owned(), point.label.clone()];
+            row.extend(Stage::ALL.map(|stage| format!("{:.2}", stages[&stage].p50_ms)));
+            row.push(format!("{:.3}", point.report.end_to_end_over_run_ratio));
+            row.push(packages_visible.map_or_else(|| "-".to_owned(), |seen| seen.to_string()));
+            row
+        };
+        self.points.iter().map(row).collect()
+    }
+
     pub(super) fn table(&self) -> String {
-        let mut header = vec!["", "p50 ms"];
-        header.extend(Stage::ALL.map(Stage::name));
-        header.extend(["ratio", "visible"]);
-        let mut table = table::new(&header);
-        for axis in Axis::ALL {
-            for point in self.on(axis) {
-                let name = serde_json::to_string(&axis).expect("a name serializes");
-                let mut row =
-                    vec![table::Cell::new(name.trim_matches('"')), table::Cell::new(&point.label)];
-                let stages = &point.report.stages;
-                row.extend(Stage::ALL.map(|stage| table::decimal(Some(stages[&stage].p50_ms), 2)));
-                row.push(table::decimal(Some(point.report.end_to_end_over_run_ratio), 3));
-                let visible = point.report.packages_visible.map(|visible| visible as f64);
-                row.push(table::decimal(visible, 0));
-                table.add_row(row);
-            }
+        let mut table = table::new(&self.header());
+        for row in self.rows() {
+            let (names, numbers) = row.split_at(2);
+            let cells = names.iter().map(table::Cell::new);
+            table.add_row(cells.chain(numbers.iter().map(table::number)));
         }
         table.to_string()
     }
@@ -144,7 +208,7 @@ impl Curves {
 
     /// One plot for each axis: the stages but the model, which would dwarf them; then all.
     pub(super) fn page(&self) -> String {
-        let mut body = String::new();
+        let mut plots = Vec::new();
         for axis in Axis::ALL {
             let mut stages =
                 vec![Stage::Preprocess, Stage::Decode, Stage::Plan, Stage::Publish, Stage::Arrival];
@@ -161,9 +225,18 @@ impl Curves {
                         .collect(),
                 })
                 .collect();
-            body += &format!("<h2>{}</h2>\n", axis.title());
-            body += &html::plot(axis.title(), &|x| format!("{x:.0}"), &series);
+            plots.push((
+                axis.title(),
+                html::plot(axis.title(), &html::whole_number, &series, Kind::Lines),
+            ));
         }
-        html::document("magpie bench --curves", &self.table(), &body)
+        let conditions =
+            self.points.last().map_or_else(String::new, |point| point.report.conditions());
+        let body = html! {
+            @for (title, plot) in plots { h2 { (title) } (plot) }
+            h2 { "Numbers" }
+            (html::table(&self.header(), &self.rows()))
+        };
+        html::document("magpie bench --curves", &conditions, body)
     }
 }

@@ -1,12 +1,17 @@
-//! The bench as one page that needs nothing beside it.
+//! The bench as one page that needs nothing beside it: plots as SVG, which wheel and mouse enlarge.
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::report::Report;
-use super::stages::{RESOLUTION_MS, Run, Stage, stage_ms};
+use super::report::{Report, StageReport};
+use super::stages::{RESOLUTION_MS, Round, Run, Stage, ms, stage_ms};
 use crate::distribution::Distribution;
 
-const SIZE_PX: (u32, u32) = (900, 340);
+const SIZE_PX: (u32, u32) = (1000, 340);
+/// Beside the plot, so that it covers nothing.
+const LEGEND_PX: u32 = 170;
 /// Colours that most eyes can distinguish (Okabe and Ito).
 const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -18,6 +23,9 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
+const STYLE: &str = include_str!("page.css");
+const ZOOM: &str = include_str!("page.js");
+
 const STAGES_BESIDE_THE_MODEL: [Stage; 6] = [
     Stage::Preprocess,
     Stage::Decode,
@@ -27,47 +35,114 @@ const STAGES_BESIDE_THE_MODEL: [Stage; 6] = [
     Stage::Overhead,
 ];
 
+/// What makes up `end_to_end`.
+const STACKED: [Stage; 6] = [
+    Stage::Preprocess,
+    Stage::Decode,
+    Stage::Plan,
+    Stage::Publish,
+    Stage::Arrival,
+    Stage::Inference,
+];
+
 /// A line of a plot: x, and milliseconds.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// Everything a browser needs, plots as inline SVG.
+/// Whether the lines of a plot add up.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Lines,
+    Stacked,
+}
+
+/// Everything a browser needs.
 pub(super) fn page(report: &Report, run: &Run) -> String {
-    let lines = |shape: fn(&[f64]) -> Vec<(f64, f64)>| {
-        [("end to end", Stage::EndToEnd), ("bare session.run", Stage::BareRun)]
-            .map(|(name, stage)| Series { name, points: shape(&stage_ms(&run.rounds, stage)) })
+    let whole = [("end to end", Stage::EndToEnd), ("bare session.run", Stage::BareRun)];
+    let percentiles_of =
+        |name, stage| Series { name, points: percentiles(&stage_ms(&run.rounds, stage)) };
+    let whole: Vec<Series> =
+        whole.into_iter().map(|(name, stage)| percentiles_of(name, stage)).collect();
+    let stages = STAGES_BESIDE_THE_MODEL.map(|stage| percentiles_of(stage.name(), stage));
+    let body = html! {
+        p { (report.headline()) }
+        h2 { "Percentiles" }
+        (plot("share of frames", &share, &whole, Kind::Lines))
+        h2 { "Stage by stage, without the model" }
+        (plot("share of frames", &share, &stages, Kind::Lines))
+        h2 { "Frame by frame" }
+        (plot("frame", &whole_number, &stacked(&run.rounds), Kind::Stacked))
+        h2 { "Numbers" }
+        (stage_table(report))
+        p { (report.rest()) }
     };
-    let share = |decade: &f64| format!("p{}", 100.0 * (1.0 - 10f64.powf(-decade.round())));
-    let stages = STAGES_BESIDE_THE_MODEL.map(|stage| Series {
-        name: stage.name(),
-        points: percentiles(&stage_ms(&run.rounds, stage)),
+    document("magpie bench", &report.conditions(), body)
+}
+
+/// `conditions` say where and when it was measured.
+pub(super) fn document(title: &str, conditions: &str, body: Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (title) }
+                p class="conditions" { (conditions) }
+                p class="hint" { "Wheel: enlarge a plot. Drag: move it. Double-click: all of it." }
+                (body)
+                script { (PreEscaped(ZOOM)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// A table that scrolls where it is wider than the page.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div class="scroll" {
+            table {
+                thead { tr { @for name in header { th { (name) } } } }
+                tbody {
+                    @for row in rows {
+                        tr { @for cell in row { td { (cell) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stage_table(report: &Report) -> Markup {
+    let rows = Stage::ALL.map(|stage| {
+        let StageReport { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = &report.stages[&stage];
+        let mut row = vec![stage.name().to_owned()];
+        row.extend([p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(|value| format!("{value:.3}")));
+        row.push(stage.meaning().to_owned());
+        row
     });
-    let body = format!(
-        "<p>{}</p>\n<h2>Percentiles</h2>\n{}\n<h2>Stage by stage, without the model</h2>\n{}\n\
-         <h2>Frame by frame</h2>\n{}\n",
-        escape(&report.headline()),
-        plot("share of frames", &share, &lines(percentiles)),
-        plot("share of frames", &share, &stages),
-        plot("frame", &|frame| format!("{frame:.0}"), &lines(in_time)),
-    );
-    document("magpie bench", &report.table(), &body)
+    table(&["ms", "p50", "p90", "p99", "p99.9", "max", ""], &rows)
 }
 
-/// `body` is HTML, `numbers` is text.
-pub(super) fn document(title: &str, numbers: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
-         <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}\
-         pre{{overflow-x:auto;background:#f4f4f4;padding:1em}}svg{{max-width:100%;height:auto}}\
-         </style>\n<h1>{title}</h1>\n{body}<h2>Numbers</h2>\n<pre>{}</pre>\n",
-        escape(numbers)
-    )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// The stages of each frame whose result arrived, in the order in which they are stacked.
+fn stacked(rounds: &[Round]) -> Vec<Series<'static>> {
+    let series = STACKED.map(|stage| Series {
+        name: stage.name(),
+        points: rounds
+            .iter()
+            .enumerate()
+            .filter(|(_, round)| round.received_ns.is_some())
+            .filter_map(|(i, round)| Some((i as f64, ms(round.stage_ns(stage)?))))
+            .collect(),
+    });
+    series.into()
 }
 
 /// Latency over the share of frames that were quicker; the axis stretches towards the slow end.
@@ -78,56 +153,123 @@ fn percentiles(values_ms: &[f64]) -> Vec<(f64, f64)> {
     within.map(|(percent, ms)| (-(1.0 - percent / 100.0).log10(), ms)).collect()
 }
 
-fn in_time(values_ms: &[f64]) -> Vec<(f64, f64)> {
-    values_ms.iter().enumerate().map(|(i, value)| (i as f64, *value)).collect()
+/// The percentile that so many decades of slowness are, with as many digits as tell it apart.
+fn share(decades: &f64) -> String {
+    let percent = 100.0 * (1.0 - 10f64.powf(-decades));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few decades")]
+    let decimals = (decades - 2.0).ceil().max(0.0) as usize;
+    format!("p{percent:.decimals$}")
 }
 
-/// SVG.
-pub(super) fn plot(x_name: &str, x_label: &dyn Fn(&f64) -> String, series: &[Series]) -> String {
+pub(super) fn whole_number(x: &f64) -> String {
+    format!("{x:.0}")
+}
+
+pub(super) fn plot(
+    x_name: &str,
+    x_label: &dyn Fn(&f64) -> String,
+    series: &[Series],
+    kind: Kind,
+) -> Markup {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE_PX).into_drawing_area();
-    draw(&root, x_name, x_label, series).expect("a string takes every drawing");
+    draw(&root, x_name, x_label, series, kind).expect("a string takes every drawing");
     drop(root);
-    svg
+    // The size in the page is the style's matter.
+    let (width, height) = SIZE_PX;
+    let size = format!("width=\"{width}\" height=\"{height}\" ");
+    html! { figure { (PreEscaped(svg.replacen(&size, "", 1))) } }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawing = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(
     root: &Area<'_>,
     x_name: &str,
     x_label: &dyn Fn(&f64) -> String,
     series: &[Series],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let all = || series.iter().flat_map(|series| &series.points);
+    kind: Kind,
+) -> Drawing {
+    root.fill(&WHITE)?;
+    let (left, right) = root.split_horizontally(SIZE_PX.0 - LEGEND_PX);
+    let tops = match kind {
+        Kind::Lines => series.iter().map(|one| one.points.clone()).collect(),
+        Kind::Stacked => sums(series),
+    };
+    let all = || tops.iter().flatten();
     let x_max = all().map(|point| point.0).fold(1e-3, f64::max);
     let y_max = all().map(|point| point.1).fold(1e-3, f64::max) * 1.05;
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(root)
+    let mut chart = ChartBuilder::on(&left)
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
+    // What is stacked on others is painted first, and covered by them.
+    for (points, color) in tops.iter().zip(COLORS).rev() {
+        let points = points.iter().copied();
+        match kind {
+            Kind::Lines => chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?,
+            Kind::Stacked => chart.draw_series(AreaSeries::new(points, 0.0, color))?,
+        };
+    }
     chart
         .configure_mesh()
         .x_desc(x_name)
         .y_desc("ms")
-        .x_labels(5)
+        .x_labels(8)
         .x_label_formatter(x_label)
-        .light_line_style(WHITE)
+        .light_line_style(TRANSPARENT)
         .draw()?;
-    for (Series { name, points }, color) in series.iter().zip(COLORS) {
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), color))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .draw()?;
+    draw_legend(&right, series)?;
     root.present()?;
     Ok(())
+}
+
+/// Each series with all below it.
+fn sums(series: &[Series]) -> Vec<Vec<(f64, f64)>> {
+    let mut below = Vec::<(f64, f64)>::new();
+    let tops = series.iter().map(|one| {
+        let before = below.iter().map(|point| point.1).chain(std::iter::repeat(0.0));
+        below = one.points.iter().zip(before).map(|((x, y), sum)| (*x, y + sum)).collect();
+        below.clone()
+    });
+    tops.collect()
+}
+
+/// From the top as the lines are stacked.
+fn draw_legend(area: &Area<'_>, series: &[Series]) -> Drawing {
+    let text = ("sans-serif", 14).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+    let entries: Vec<_> = series.iter().zip(COLORS).rev().collect();
+    for (row, (one, color)) in (0..).zip(entries) {
+        let y = 30 + 24 * row;
+        area.draw(&Rectangle::new([(4, y - 6), (22, y + 6)], color.filled()))?;
+        area.draw_text(one.name, &text, (30, y))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_axis_names_the_percentile_where_it_stands() {
+        let names = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0].map(|decades| share(&decades));
+        assert_eq!(names, ["p0", "p68", "p90", "p97", "p99", "p99.7", "p99.9"]);
+    }
+
+    #[test]
+    fn stacked_series_add_up() {
+        let series = |name, ms: [f64; 2]| Series { name, points: vec![(0.0, ms[0]), (1.0, ms[1])] };
+        let tops = sums(&[series("a", [1.0, 2.0]), series("b", [10.0, 20.0])]);
+        assert_eq!(tops, [[(0.0, 1.0), (1.0, 2.0)], [(0.0, 11.0), (1.0, 22.0)]]);
+    }
+
+    #[test]
+    fn a_page_escapes_what_came_from_outside_and_needs_nothing_beside_it() {
+        let page = document("bench", "<b>Ryzen</b>", table(&["a"], &[vec!["1 < 2".into()]]));
+        assert!(page.contains("&lt;b&gt;Ryzen") && page.contains("1 &lt; 2"), "{page}");
+        assert!(!page.contains("http"), "{page}");
+    }
 }

@@ -14,6 +14,7 @@ mod reader;
 mod report;
 mod soak;
 mod stages;
+mod stop;
 mod system;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ use self::soak::Soak;
 use self::stages::Run;
 use self::system::{limits, with_system};
 use crate::arguments::{self, ZenohArgs};
-use crate::present::output;
+use crate::present::{output, progress};
 use crate::topics::TopicArgs;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -101,7 +102,8 @@ pub fn bench(args: &BenchArgs) -> Outcome {
         let curves = curves::measure(&config, &file, models, frames.as_ref(), args.rounds)?;
         output::line(&curves.table())?;
         write(args.json.as_deref(), || curves.to_json())?;
-        return write(args.html.as_deref(), || curves.page());
+        write(args.html.as_deref(), || curves.page())?;
+        return curves.verdict();
     }
     let mut frames = match (&args.frames, args.packages) {
         (None, Some(packages)) => simulate(args.size.unwrap_or(SIZE_PX_USUAL), packages)?,
@@ -120,7 +122,8 @@ pub fn bench(args: &BenchArgs) -> Outcome {
         return soak.verdict();
     }
     with_system(&config, &file, &mut frames, &limits, |system| {
-        system.rounds(args.rounds, &mut run)
+        let bar = progress::bar(args.rounds as u64, "frames");
+        system.rounds(args.rounds, &mut run, || bar.inc(1))
     })?;
     let report = Report::new(&run, file.spec(), &frames);
     if report.lost == report.rounds {

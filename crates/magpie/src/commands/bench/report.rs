@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
+use magpie_network::SystemClock;
 use magpie_perception::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use super::frames::BenchFrames;
 use super::measures::{
     Measure, RSS_ERROR_SHARE, deviation, mean, measure, median, metrics, verdict,
 };
+use super::process;
 use super::stages::{RESOLUTION_MS, Run, Stage, ms, stage_ms};
 use crate::distribution::Distribution;
 use crate::present::table;
@@ -39,6 +42,12 @@ pub(super) struct Report {
     pub schema_version: u32,
     /// The program's version.
     pub version: String,
+    /// The processor, and how many cores the program may use. Empty in reports of earlier versions.
+    #[serde(default)]
+    pub machine: String,
+    /// When the run ended, in UTC.
+    #[serde(default)]
+    pub measured: String,
     /// Names the recording, folder or cell that the pictures come from.
     pub frames: String,
     pub image_width_px: u32,
@@ -92,6 +101,8 @@ impl Report {
         Report {
             schema_version: SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: process::machine(),
+            measured: humantime::format_rfc3339_seconds(now()).to_string(),
             frames: frames.name.clone(),
             image_width_px: color.width_px(),
             image_height_px: color.height_px(),
@@ -157,6 +168,11 @@ impl Report {
             ]);
         }
         format!("{}\n\n{table}\n\n{}", self.headline(), self.rest())
+    }
+
+    /// Where, when and with what it was measured.
+    pub(super) fn conditions(&self) -> String {
+        format!("{}, {}, magpie {}", self.machine, self.measured, self.version)
     }
 
     pub(super) fn headline(&self) -> String {
@@ -252,12 +268,17 @@ impl Report {
             ("grasps", grasps(earlier), grasps(self)),
             ("provider", earlier.provider.clone(), self.provider.clone()),
             ("threads", earlier.threads.to_string(), self.threads.to_string()),
+            ("machine", earlier.machine.clone(), self.machine.clone()),
         ]
         .into_iter()
-        .filter(|(_, before, now)| before != now)
+        .filter(|(_, before, now)| before != now && !before.is_empty())
         .map(|(what, before, now)| format!("{what}, {before} before and {now} now"))
         .collect()
     }
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(SystemClock::start().now().0)
 }
 
 fn yes_no(is: bool) -> &'static str {

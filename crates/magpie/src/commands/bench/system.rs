@@ -13,7 +13,6 @@ use super::frames::BenchFrames;
 use super::process;
 use super::reader::{RESULT_VALID_MAX, Reader};
 use super::stages::{Round, Run};
-use crate::present::progress;
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined};
 use magpie_daemon::model::load_scheduled;
@@ -135,16 +134,20 @@ pub(super) struct SystemUnderTest<'a> {
 }
 
 impl SystemUnderTest<'_> {
-    pub(super) fn rounds(&mut self, rounds: usize, run: &mut Run) -> Outcome {
+    /// `passed` hears of each round.
+    pub(super) fn rounds(
+        &mut self,
+        rounds: usize,
+        run: &mut Run,
+        mut passed: impl FnMut(),
+    ) -> Outcome {
         run.rss_start_bytes = process::rss_bytes();
         run.provider = self.session.provider().name().to_owned();
         run.threads = self.threads;
-        let bar = progress::bar(rounds as u64, "frames");
         for _ in 0..rounds {
             run.rounds.push(self.round()?);
-            bar.inc(1);
+            passed();
         }
-        bar.finish_and_clear();
         run.rss_end_bytes = process::rss_bytes();
         Ok(())
     }
