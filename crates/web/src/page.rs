@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::guard::Token;
-use crate::history::History;
+use crate::history::{History, Sample};
 use crate::metrics::Scrape;
 use crate::tally::Tally;
 
@@ -114,15 +114,15 @@ impl Page {
 
     /// Shows a result, and its picture as JPEG, or why that could not be made.
     pub fn show(&self, message: &wire::Packages, jpeg: Result<&[u8], &str>) {
-        self.shared.picture.send_modify(|picture| {
-            picture.number += 1;
-            let told = json!({
-                "number": picture.number,
-                "problem": jpeg.err(),
-                "result": wire::to_json(message),
-            });
-            picture.body = framed(&told.to_string(), jpeg.unwrap_or_default());
+        // One thread shows; whoever looks meanwhile is not held up by the writing.
+        let number = self.shared.picture.borrow().number + 1;
+        let told = json!({
+            "number": number,
+            "problem": jpeg.err(),
+            "result": wire::to_json(message),
         });
+        let body = framed(&told.to_string(), jpeg.unwrap_or_default());
+        self.shared.picture.send_replace(Picture { number, body });
     }
 
     /// Why the page is not served, while it should be.
@@ -159,9 +159,13 @@ impl Page {
 
     /// The state, and what is worth knowing beside it; samples of the history after this one.
     pub(crate) fn describe(&self, after: u64) -> Value {
-        let said = lock(&self.shared.said);
-        let status = said.status.as_ref();
-        let reasons = status.map(wire::Status::coded_reasons).unwrap_or_default();
+        // Supervision, which writes it, is not held up by the writing of JSON.
+        let (doing, status, samples) = {
+            let said = lock(&self.shared.said);
+            let samples: Vec<Sample> = said.history.after(after).copied().collect();
+            (said.doing.clone(), said.status.clone(), samples)
+        };
+        let reasons = status.as_ref().map(wire::Status::coded_reasons).unwrap_or_default();
         let reasons = reasons.iter().map(|reason| {
             json!({
                 "code": reason.code,
@@ -172,10 +176,10 @@ impl Page {
         json!({
             "cell": self.options.cell.as_str(),
             "version": self.options.version,
-            "doing": said.doing,
-            "status": status.map(wire::status_to_json),
+            "doing": doing,
+            "status": status.as_ref().map(wire::status_to_json),
             "reasons": reasons.collect::<Vec<_>>(),
-            "samples": said.history.after(after).collect::<Vec<_>>(),
+            "samples": samples,
             "may_keep": self.options.token.is_some(),
             "is_recording": self.shared.keep.get().is_some(),
         })
