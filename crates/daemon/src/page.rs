@@ -1,18 +1,25 @@
-//! The page of the cell: what it gets from the run, and how it is served.
+//! The page of the cell: what it gets from the run, and the thread that serves it.
+//!
+//! That thread has a runtime of its own and gives way to all others: however many look, heartbeat and
+//! loop go before them.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use magpie_transport::Onlooker;
 use magpie_web::{Page, PageOptions, Tally};
 use magpie_wire::Reason;
-use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::config::{Config, RecordingTarget, WebConfig};
+use crate::failure::Failure;
+use crate::scheduling::give_way;
 
 /// A page that is served until this is dropped.
 pub(crate) struct ServedPage {
     pub(crate) page: Page,
-    server: tokio::task::JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl ServedPage {
@@ -20,9 +27,8 @@ impl ServedPage {
     pub(crate) fn start(
         config: &Config,
         tally: &Arc<Tally>,
-        runtime: &Runtime,
-    ) -> Option<ServedPage> {
-        let web = config.web.as_ref()?;
+    ) -> Result<Option<ServedPage>, Failure> {
+        let Some(web) = &config.web else { return Ok(None) };
         let recordings = match &config.recording.target {
             Some(RecordingTarget::Ring { folder, .. }) => Some(folder.clone()),
             Some(RecordingTarget::File { .. }) | None => None,
@@ -35,8 +41,23 @@ impl ServedPage {
             recordings,
         };
         let page = Page::new(options, Arc::clone(tally));
-        let server = runtime.spawn(magpie_web::serve(page.clone(), web.listen));
-        Some(ServedPage { page, server })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Failure::fault)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = magpie_web::serve(page.clone(), web.listen);
+        let thread = std::thread::Builder::new().name("magpie-web".into()).spawn(move || {
+            give_way();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve => {}
+                    _ = stopped => {}
+                }
+            });
+            // Whoever downloads a recording is not waited for.
+            runtime.shutdown_background();
+        });
+        let thread = thread.map_err(Failure::fault)?;
+        Ok(Some(ServedPage { page, stop: Some(stop), thread: Some(thread) }))
     }
 
     /// Shows the pictures that a transport has made for it.
@@ -56,6 +77,10 @@ impl ServedPage {
 
 impl Drop for ServedPage {
     fn drop(&mut self) {
-        self.server.abort();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been reported by the panic hook.
+            let _ = thread.join();
+        }
     }
 }

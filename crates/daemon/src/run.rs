@@ -62,7 +62,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     };
     let clock = SystemClock::start();
     let (counters, tally) = (Arc::new(Counters::default()), Arc::new(Tally::default()));
-    let page = ServedPage::start(config, &tally, &runtime);
+    let page = ServedPage::start(config, &tally)?;
     let doing = |what: String| page.iter().for_each(|page| page.page.set_doing(what.clone()));
     let model = model::chosen(None, config)?;
     doing(format!("loading the model {}", model.spec().name));

@@ -56,7 +56,7 @@ impl Collector for Scrape {
         let mut told = Told { encoder };
         let starting = wire::Status { state: wire::State::Starting.into(), ..Default::default() };
         let status = self.status.as_ref().unwrap_or(&starting);
-        told.info("build", "The program", &[("version", self.version)])?;
+        told.info("build_info", "The program", [("version", self.version)])?;
         self.encode_state(&mut told, status)?;
         self.encode_frames(&mut told, status)?;
         self.encode_identities(&mut told, status)?;
@@ -108,11 +108,11 @@ impl Scrape {
     fn encode_identities(&self, told: &mut Told<'_>, status: &wire::Status) -> Result<(), Error> {
         let model = status.model.clone().unwrap_or_default();
         let labels = [("name", &*model.name), ("sha256", &*model.sha256)];
-        told.info("model", "The model that runs", &labels)?;
+        told.info("model_info", "The model that runs", labels)?;
         let asked = status.providers_asked.join(",");
         let labels = [("got", &*status.provider_got), ("asked", &*asked)];
-        told.info("provider", "The execution provider that runs the model", &labels)?;
-        told.info("calibration", "The calibration in use", &[("id", &*status.calibration_id)])?;
+        told.info("provider_info", "The execution provider that runs the model", labels)?;
+        told.info("calibration_info", "The calibration in use", [("id", &*status.calibration_id)])?;
         let Some(drift) = status.drift else { return Ok(()) };
         let metres = |mm: f64| [([], mm / 1000.0)];
         let unit = || Some(Unit::Other("meters".into()));
@@ -138,9 +138,15 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<(), Error> {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Info)?;
-        metric.encode_info(&labels)
+    /// A gauge, not an `info`, which readers of Prometheus' older text format do not know.
+    fn info<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: Labels<'_, N>,
+    ) -> Result<(), Error> {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        labelled(&mut metric, &labels, |metric| metric.encode_gauge(&1_u64))
     }
 
     fn gauge(&mut self, name: &str, help: &str, unit: Unit, value: f64) -> Result<(), Error> {
