@@ -306,6 +306,13 @@ impl Drop for Camera {
     }
 }
 
+/// Keeps what the browser shows where a person wants to look at what a test saw.
+fn photograph(browser: &mut Browser, name: &str) {
+    if let Some(folder) = std::env::var_os("MAGPIE_TEST_PICTURES") {
+        browser.photograph(&Path::new(&folder).join(format!("{name}.png")));
+    }
+}
+
 fn shows(state: &str) -> String {
     format!("document.getElementById('state').dataset.state === '{state}'")
 }
@@ -336,6 +343,7 @@ fn in_a_browser_the_state_follows_a_camera_that_dies_and_returns_and_a_daemon_th
     let lost = "magpie_reason{cell=\"browser\",code=\"camera_lost\"} 1";
     assert!(ask(&address, "/metrics").text().contains(lost));
     browser.wait_until("document.getElementById('picture-note').innerText.endsWith('old.')");
+    photograph(&mut browser, "camera_lost");
 
     let camera = Camera::start(&host);
     browser.wait_until(&shows("ok"));
@@ -345,6 +353,7 @@ fn in_a_browser_the_state_follows_a_camera_that_dies_and_returns_and_a_daemon_th
     assert!(daemon.stop().is_ok());
     browser.wait_until(&shows("lost"));
     browser.wait_until("!document.getElementById('lost').hidden");
+    photograph(&mut browser, "daemon_lost");
     let daemon = Daemon::start_on(&endpoint, "browser", &more);
     browser.wait_until(&shows("ok"));
     browser.wait_until("document.getElementById('lost').hidden");
@@ -358,8 +367,6 @@ fn in_a_browser_packages_are_drawn_over_the_picture_and_a_phone_needs_no_scrolli
     let address = free_page();
     let daemon = Daemon::start("dock-7", &web(&address));
     wait_until_ready(&address);
-    // Where a person wants to look at what the test saw.
-    let pictures = std::env::var_os("MAGPIE_TEST_PICTURES");
     for (name, width_px, height_px, is_phone) in
         [("desktop", 1600, 1000, false), ("phone", 390, 844, true)]
     {
@@ -379,10 +386,7 @@ fn in_a_browser_packages_are_drawn_over_the_picture_and_a_phone_needs_no_scrolli
              return drawn; })()",
         );
         assert!(drawn.as_u64().unwrap() > 500, "{name}: {drawn} pixels of rims");
-        if let Some(folder) = &pictures {
-            std::thread::sleep(Duration::from_secs(20));
-            browser.photograph(&Path::new(folder).join(format!("{name}.png")));
-        }
+        photograph(&mut browser, name);
         assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     }
     assert!(daemon.stop().is_ok());
