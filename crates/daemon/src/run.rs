@@ -33,7 +33,6 @@ use crate::inspect::{InspectedPublisher, Inspector};
 use crate::model::{self, load_scheduled};
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
-use crate::process_limits::check_descriptors;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{self, OpenSource};
@@ -48,7 +47,6 @@ const JOIN_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the source ends or `shutdown` completes.
 pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
-    check_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("magpie-tokio")

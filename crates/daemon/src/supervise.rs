@@ -108,6 +108,7 @@ impl Supervised<'_> {
             stepped,
             self.watch.lost().map(|why| Reason::CameraLost { why }),
             self.watch.slow(),
+            self.transport.rival().map(|instance_id| Reason::RivalPublisher { instance_id }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
@@ -119,6 +120,7 @@ impl Supervised<'_> {
         Observation {
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
+            corrupt: self.watch.last_corrupt(),
             drift: self.inspector.as_ref().and_then(Inspector::drift),
             clock_steps: self.clock.steps,
             reasons: reasons.into_iter().flatten().collect(),

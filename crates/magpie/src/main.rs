@@ -11,7 +11,7 @@ use magpie::commands::{
     bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
-use magpie_daemon::process_limits::outlive_file_size_limit;
+use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
 use magpie_wire::printable_lines;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing::field::Field;
@@ -64,7 +64,8 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     start_logging();
-    match outlive_file_size_limit().and_then(|()| dispatch(&arguments.command)) {
+    let ready = outlive_file_size_limit().and_then(|()| check_descriptors());
+    match ready.and_then(|()| dispatch(&arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message());
@@ -103,9 +104,10 @@ fn dispatch(command: &Command) -> Outcome {
 /// Logs to the journal when systemd runs the program, else to standard error.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // The commands say themselves what zenoh cannot connect to.
+        // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
+        // secured cell must not fill the journal.
         EnvFilter::new(
-            "info,ort=warn,zenoh=warn,zenoh::net::routing::hat=error,\
+            "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
              zenoh::net::runtime::orchestrator=error",
         )
     });

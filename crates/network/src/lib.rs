@@ -7,6 +7,7 @@ mod error;
 mod exposure;
 mod session;
 mod settings;
+mod subjects;
 
 pub use clock::SystemClock;
 pub use credentials::Certificate;

@@ -7,10 +7,10 @@ use magpie_perception::BoxError;
 use magpie_wire::CellName;
 use zenoh::{Config, Session, Wait};
 
-use crate::credentials;
 use crate::error::cause;
 use crate::settings::endpoints;
 use crate::{Certificate, Exposure, NetworkError, SystemClock};
+use crate::{credentials, subjects};
 
 /// Where a daemon listens unless its zenoh configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
@@ -78,6 +78,7 @@ impl ZenohConfig {
         let mut config = self.read()?;
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         credentials::take_from_systemd(&mut config, handed_over.as_deref());
+        subjects::check(&config)?;
         let certificates = credentials::check(&config, SystemClock::start().now())?;
         Ok((config, certificates))
     }
@@ -147,7 +148,7 @@ fn insert_endpoints(
     endpoints: &[String],
 ) -> Result<(), NetworkError> {
     let parsed = |endpoint: &String| match endpoint.parse::<zenoh::config::EndPoint>() {
-        Ok(_) => Ok(format!("{endpoint:?}")),
+        Ok(_) => Ok(serde_json::Value::from(endpoint.as_str()).to_string()),
         Err(error) => {
             Err(NetworkError::Endpoint { endpoint: endpoint.clone(), source: cause(error) })
         }

@@ -21,6 +21,7 @@ mod images;
 mod latencies;
 mod latest;
 mod publisher;
+mod rivals;
 mod shared;
 mod status;
 

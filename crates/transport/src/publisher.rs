@@ -18,6 +18,7 @@ use zenoh::qos::Priority;
 use zenoh::{Session, Wait};
 
 use crate::images::{Images, Shown};
+use crate::rivals::Rivals;
 use crate::shared::{Shared, declare, spawn};
 use crate::{
     CaptureLimits, JpegEncoder, Onlooker, StatusHandle, capture, encoding, images, status,
@@ -47,6 +48,7 @@ pub struct Transport {
     shared: Arc<Shared>,
     images: Arc<Images>,
     status: StatusHandle,
+    rivals: Arc<Rivals>,
     heartbeat: tokio::task::JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
     _alive: LivelinessToken,
@@ -85,6 +87,7 @@ impl Transport {
         capture::answer_captures(&session, &shared, options.capture, captures, runtime)?;
         capture::answer_camera_info(&session, &shared, options.camera_info.as_ref())?;
 
+        let rivals = Rivals::listen(&session, &shared)?;
         let status = StatusHandle::new();
         let beats = declare(&session, &shared.cell, "status", Priority::InteractiveHigh)?;
         let heartbeat = runtime.spawn(status::beat(shared.clone(), status.subscribe(), beats));
@@ -100,13 +103,26 @@ impl Transport {
             publications: 0,
             shown: Shown::default(),
         };
-        let transport =
-            Transport { session, shared, images, status, heartbeat, threads, _alive: alive };
+        let transport = Transport {
+            session,
+            shared,
+            images,
+            status,
+            rivals,
+            heartbeat,
+            threads,
+            _alive: alive,
+        };
         Ok((transport, publisher))
     }
 
     pub fn status(&self) -> StatusHandle {
         self.status.clone()
+    }
+
+    /// Another publisher that speaks for this cell, too, by its instance.
+    pub fn rival(&self) -> Option<String> {
+        self.rivals.newest(self.shared.clock.now())
     }
 
     /// What the heartbeat says at this moment.

@@ -221,8 +221,7 @@ fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
     };
     let mut cell = Cell::open(opened, &runtime).unwrap();
     let mut reader = subscriber("dock", &endpoint, clock());
-    cell.publish_until(|| reader.counters().received > 20);
-    assert!(matches!(reader.latest(), Freshness::Fresh(_)));
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     assert_eq!(cell.transport.images_made(), (0, 0), "nobody asked for images");
 
     let session = session(&endpoint);
@@ -290,13 +289,17 @@ fn forty_packages_fit_into_one_piece_on_the_network() {
     for sequence in 0..2000 {
         let frame = Frame { color: color.clone(), ..support::frame(sequence, cell.clock.now()) };
         cell.publisher.publish(&frame, &support::report(&frame, 40)).unwrap();
-        received = messages.recv_timeout(Duration::from_millis(20)).ok();
+        let sample = messages.recv_timeout(Duration::from_millis(20)).ok();
+        let bytes = sample.map(|sample| sample.payload().to_bytes().to_vec());
+        // On a busy machine a result may expire before it is published, and lose its packages.
+        received = bytes
+            .map(|bytes| (wire::Packages::decode(&bytes[..]).unwrap(), bytes))
+            .filter(|(message, _)| !message.packages.is_empty());
         if received.is_some() {
             break;
         }
     }
-    let bytes = received.unwrap().payload().to_bytes().to_vec();
-    let message = wire::Packages::decode(&bytes[..]).unwrap();
+    let (message, bytes) = received.unwrap();
     let masks: usize = message.packages.iter().map(|p| p.mask.as_ref().unwrap().counts.len()).sum();
     println!("40 packages at 1280x720: {} bytes, {masks} of them masks", bytes.len());
     assert_eq!(message.packages.len(), 40);

@@ -208,8 +208,7 @@ impl Page {
         let said = lock(&self.shared.said);
         let Some(status) = &said.status else { return Err(format!("STARTING: {}", said.doing)) };
         let reasons = status.coded_reasons();
-        let stops = ["camera_lost", "fault"];
-        let is_stopped = reasons.iter().any(|reason| stops.contains(&reason.code.as_str()));
+        let is_stopped = reasons.iter().any(wire::ReasonMessage::stops_results);
         let is_running = matches!(status.state(), wire::State::Ok | wire::State::Degraded);
         if is_running && !is_stopped {
             return Ok(());

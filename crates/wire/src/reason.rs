@@ -35,8 +35,9 @@ pub enum Reason {
          limits.frame_age_ms_max, or use a smaller model"
     )]
     FramesStale { stale: u64, frames: u64 },
-    #[error("{corrupt} of the last {frames} frames were corrupt: check the cable and the network")]
-    FramesCorrupt { corrupt: u64, frames: u64 },
+    /// `why` the newest of them was.
+    #[error("{corrupt} of the last {frames} frames were left out: {why}")]
+    FramesCorrupt { corrupt: u64, frames: u64, why: String },
     #[error(
         "{expired} of the last {results} results were too old to act on before they could be \
          published, and show nothing: see limits.result_valid_ms, use a smaller model, or free the \
@@ -84,6 +85,11 @@ pub enum Reason {
     )]
     ClockStepped { by_s: f64 },
     #[error(
+        "another publisher, {instance_id}, speaks for this cell, too, and readers believe neither: stop \
+         one of them, or secure the cell"
+    )]
+    RivalPublisher { instance_id: String },
+    #[error(
         "the certificate {} {}: renew it (scripts/certificates), and restart",
         path.display(),
         expiry(*days_left)
@@ -96,10 +102,7 @@ pub enum Reason {
 /// What to do about each reason, by its code; what stands between backticks is typed or written.
 /// `docs/run-as-a-service.md` and the page show the same sentences.
 pub const REMEDIES: &[(&str, &str)] = &[
-    (
-        "camera_lost",
-        "Check power, cable and network of the camera; the daemon reopens it by itself.",
-    ),
+    (CAMERA_LOST, "Check power, cable and network of the camera; the daemon reopens it by itself."),
     ("depth_lost", "Check power, cable and network of the depth camera."),
     (
         "depth_unusable",
@@ -167,11 +170,16 @@ pub const REMEDIES: &[(&str, &str)] = &[
         "Renew the certificate with `scripts/certificates`, and restart the daemon.",
     ),
     (
+        RIVAL_PUBLISHER,
+        "Stop the other daemon of this cell. If there is none, somebody forges results: secure the \
+         cell.",
+    ),
+    (
         PAGE_UNAVAILABLE,
         "Stop what has the address, or choose another one in `[web] listen`; the daemon tries again \
          by itself, and the loop goes on.",
     ),
-    ("fault", "The state is `FAULT`: the daemon ends, and the text says why."),
+    (FAULT, "The state is `FAULT`: the daemon ends, and the text says why."),
 ];
 
 /// What to do about a reason of this code; `None` for a code that a newer daemon has.
@@ -183,8 +191,8 @@ impl Reason {
     /// What programs decide by; a code never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
-            Reason::Fault { .. } => "fault",
-            Reason::CameraLost { .. } => "camera_lost",
+            Reason::Fault { .. } => FAULT,
+            Reason::CameraLost { .. } => CAMERA_LOST,
             Reason::CameraSlow { .. } => "camera_slow",
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
@@ -202,6 +210,7 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
+            Reason::RivalPublisher { .. } => RIVAL_PUBLISHER,
             Reason::CertificateExpires { .. } => "certificate_expires",
             Reason::PageUnavailable { .. } => PAGE_UNAVAILABLE,
         }
@@ -226,6 +235,9 @@ fn depth_setting(problem: &DepthProblem) -> &'static str {
     }
 }
 
+const FAULT: &str = "fault";
+const CAMERA_LOST: &str = "camera_lost";
+const RIVAL_PUBLISHER: &str = "rival_publisher";
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
@@ -238,6 +250,11 @@ impl From<&Reason> for proto::Reason {
 }
 
 impl proto::Reason {
+    /// Whether no result comes, or none that an arm may act upon.
+    pub fn stops_results(&self) -> bool {
+        [FAULT, CAMERA_LOST, RIVAL_PUBLISHER].contains(&self.code.as_str())
+    }
+
     /// Whether it is the recording or the page that is in trouble, and not what they show.
     pub fn is_about_onlookers(&self) -> bool {
         [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL, PAGE_UNAVAILABLE]
@@ -270,6 +287,18 @@ mod tests {
         assert!(proto::Reason::from(&Reason::RecordingBehind).is_about_onlookers());
     }
 
+    /// `[text](target)` as `text`.
+    fn without_links(line: &str) -> String {
+        let mut parts = line.split("](");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let from = text.rfind('[').expect("a link begins before it ends");
+            text.remove(from);
+            text.push_str(part.split_once(')').expect("a link ends").1);
+        }
+        text
+    }
+
     #[test]
     fn every_code_has_one_remedy_and_the_documents_have_the_same() {
         let proto = include_str!("../proto/magpie/v1/status.proto");
@@ -278,7 +307,10 @@ mod tests {
             assert_eq!(super::remedy(code), Some(remedy), "{code} stands there twice");
             assert!(proto.contains(code), "status.proto does not name {code}");
             let row = format!("| `{code}` | {remedy} |");
-            assert!(guide.contains(&row), "docs/run-as-a-service.md has no row {row:?}");
+            assert!(
+                guide.lines().any(|line| without_links(line) == row),
+                "docs/run-as-a-service.md has no row {row:?}"
+            );
         }
         // What `code` may give, from its own text.
         let source = include_str!("reason.rs");
