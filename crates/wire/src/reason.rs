@@ -120,7 +120,11 @@ pub const REMEDIES: &[(&str, &str)] = &[
         "Frames are too old when their turn comes: use a smaller model or a faster machine, or \
          raise `[limits] frame_age_ms_max`.",
     ),
-    ("frames_corrupt", "Check cable and network of the camera."),
+    (
+        "frames_corrupt",
+        "The text says what is wrong with the newest of them. If they are broken, check cable and \
+         network of the camera.",
+    ),
     (
         "results_expired",
         "Results came after `[limits] result_valid_ms`: free the processor, use a smaller model, or \
