@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..results {
         match subscriber.next(Duration::from_secs(1)) {
             Freshness::Fresh(view) => match view.best_grasp()? {
-                Some(best) => println!("hold {} at {:?}", best.package.r#type, best.grasp.pose),
+                Some(best) => println!("hold {:?} at {:?}", best.package.r#type, best.grasp.pose),
                 None => println!("nothing to hold"),
             },
             Freshness::Stale(why) => println!("wait: {why}"),

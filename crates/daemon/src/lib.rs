@@ -15,6 +15,7 @@ mod inspect;
 mod live;
 pub mod model;
 pub mod models;
+mod page;
 mod plan_reason;
 pub mod process_limits;
 pub mod record;

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::FoxgloveConfig;
 use crate::failure::one_line;
-use crate::scheduling::be_nice;
+use crate::scheduling::give_way;
 
 /// An address that is taken may become free.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
@@ -164,7 +164,7 @@ async fn serve(config: FoxgloveConfig, cell: String, info: RecordingInfo, shared
 }
 
 fn show_all(receiver: &Receiver<Box<Shown>>, shared: &Shared, cell: &str, instance_id: &str) {
-    be_nice();
+    give_way();
     while let Ok(shown) = receiver.recv() {
         let Shown { mut frame, report, identities, handed_over, unix_ahead_ns, state } = *shown;
         let envelope = wire::Envelope {

@@ -17,7 +17,8 @@ use magpie_perception::{
     Counters, Edges, Fault, FrameSource, InferenceSession, Limits, Pipeline, Publisher, Scene,
     SharedClock,
 };
-use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
+use magpie_transport::{CaptureLimits, Onlooker, Transport, TransportOptions, ZenohPublisher};
+use magpie_web::Tally;
 use magpie_wire::printable;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
@@ -37,8 +38,8 @@ use crate::models::{
     Exchange, Findings, InUse, Interruptible, Models, ModelsOptions, Ready, Selection,
     in_use_at_start,
 };
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
-use crate::process_limits::check_descriptors;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{self, OpenSource};
@@ -53,7 +54,6 @@ const JOIN_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the source ends or `shutdown` completes.
 pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
-    check_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("magpie-tokio")
@@ -66,8 +66,11 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         signal(SignalKind::user_defined1()).map_err(Failure::fault)?
     };
     let clock = SystemClock::start();
-    let counters = Arc::new(Counters::default());
+    let (counters, tally) = (Arc::new(Counters::default()), Arc::new(Tally::default()));
+    let page = ServedPage::start(config, &tally)?;
+    let doing = |what: String| page.iter().for_each(|page| page.page.set_doing(what.clone()));
     let (model, selection) = in_use_at_start(config)?;
+    doing(format!("loading the model {}", model.spec().name));
     let source = source::open(config, &clock, &counters)?;
     if source.scene.is_none() {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");
@@ -75,8 +78,13 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let (session, selection) = load_in_use(&runtime, &model, selection, config)?;
     let mut shutdown = pin!(shutdown);
-    let join =
-        || open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters);
+    doing("joining the network".into());
+    let join = || {
+        let onlooker = page.as_ref().zip(config.web.as_ref()).map(|(page, web)| page.onlooker(web));
+        let scene = source.scene.as_ref();
+        open_transport(&runtime, config, scene, &session, &clock, &counters, onlooker)
+            .inspect_err(|error| doing(format!("waiting for the network: {error}")))
+    };
     let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
         return Ok(());
     };
@@ -87,6 +95,9 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let fallback_reason = session.fallback_reason().map(str::to_owned);
     let ready = Ready::new(config, source.scene.as_ref(), session);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
+    if let (Some(page), Some(keep)) = (&page, recorder.as_ref().and_then(Recorder::keeper)) {
+        page.page.set_keep(keep);
+    }
     let publisher = RecordingPublisher {
         publisher,
         status: transport.status(),
@@ -102,6 +113,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         tap,
         plan_reason: Arc::clone(&plan_reason),
         findings: Arc::clone(&findings),
+        tally,
     };
     let exchange = Arc::new(Exchange::default());
     let models = Arc::new(Models::new(ModelsOptions {
@@ -139,6 +151,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         live,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
+        page: page.as_ref(),
         keep,
     };
     tracing::info!(
@@ -271,6 +284,7 @@ pub fn open_transport(
     session: &OnnxSession,
     clock: &SharedClock,
     counters: &Arc<Counters>,
+    onlooker: Option<Onlooker>,
 ) -> Result<(Transport, ZenohPublisher), NetworkError> {
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
@@ -284,6 +298,7 @@ pub fn open_transport(
             magpie_camera::encode_jpeg(image, quality_percent).map_err(Into::into)
         }),
         image_period: config.image_period,
+        onlooker,
         capture: CaptureLimits::default(),
     };
     Transport::open(options, runtime.handle())
@@ -384,7 +399,8 @@ pub fn origin(
         instance_id: transport.instance_id().to_owned(),
         info: identity::recording_info(config, scene, &identities, limits),
         identities,
-        config: config.written.clone(),
+        // Recordings are handed on.
+        config: magpie_camera::redact(&config.written),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Optional real-time scheduling of the thread that carries frames and of the model's threads.
+//! Optional real-time scheduling of the thread that carries frames and of the model's threads; those
+//! that only look on give way.
 
 use magpie_perception::BoxError;
 use rustix::mm::MlockAllFlags;
@@ -8,7 +9,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// What shows or keeps results gives way to everything that makes them.
+/// Of threads that write or show what was found.
 const NICENESS: i32 = 5;
 
 /// `[scheduling]`, checked. The default leaves everything as it is.
@@ -70,14 +71,6 @@ impl Scheduling {
     }
 }
 
-/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
-pub(crate) fn be_nice() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!(%error, "lower the priority of a thread");
-    }
-}
-
 /// Makes the calling thread the first of a rayon pool, whose others inherit how it is scheduled:
 /// what it shares it begins at once, and does alone what no other thread takes. Outside of a pool it
 /// would wait until another thread has woken, however little there is to do.
@@ -87,6 +80,14 @@ pub fn lead_pool() -> Result<(), rayon::ThreadPoolBuildError> {
         std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build()?);
     }
     Ok(())
+}
+
+/// Lets everything that makes results go before this thread: Linux keeps a nice value for each one.
+pub(crate) fn give_way() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        tracing::debug!(%error, "lower the priority of a thread");
+    }
 }
 
 #[cfg(test)]

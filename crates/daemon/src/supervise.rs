@@ -19,6 +19,7 @@ use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
 use crate::live::Live;
 use crate::models::Models;
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
 use crate::source::SourceWatch;
@@ -40,6 +41,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) live: Option<Live>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
+    pub(crate) page: Option<&'a ServedPage>,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
@@ -63,7 +65,7 @@ impl Supervised<'_> {
                     let snapshot = health.judge(&observed);
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
-                    self.supervise_recording();
+                    self.tell();
                     self.models.supervise();
                     if let Some(live) = &mut self.live {
                         live.supervise(|| self.transport.status_message());
@@ -89,7 +91,7 @@ impl Supervised<'_> {
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
                     status.set(health.judge(&self.observe(Some(failure.message()))));
-                    self.supervise_recording();
+                    self.tell();
                     // Some more heartbeats go out, so that controllers hear the reason.
                     tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
                     return Err(failure);
@@ -98,7 +100,11 @@ impl Supervised<'_> {
         }
     }
 
-    fn supervise_recording(&mut self) {
+    /// Tells the status to whoever keeps it.
+    fn tell(&mut self) {
+        if let Some(page) = self.page {
+            page.page.set_status(self.transport.status_message());
+        }
         let Some(recorder) = &mut self.recorder else { return };
         recorder.take_status(self.transport.status_message());
         if recorder.is_run_over() {
@@ -113,6 +119,7 @@ impl Supervised<'_> {
             stepped,
             self.watch.lost().map(|why| Reason::CameraLost { why }),
             self.watch.slow(),
+            self.transport.rival().map(|instance_id| Reason::RivalPublisher { instance_id }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.models.reason(),
             self.live.as_ref().and_then(Live::reason),
@@ -121,10 +128,12 @@ impl Supervised<'_> {
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
             self.certificates.look(),
+            self.page.and_then(ServedPage::reason),
         ];
         Observation {
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
+            corrupt: self.watch.last_corrupt(),
             drift: self.inspector.as_ref().and_then(Inspector::drift),
             clock_steps: self.clock.steps,
             reasons: reasons.into_iter().flatten().collect(),

@@ -6,13 +6,13 @@ use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, cells, check, detect, eval, export, model, record, replay, run, simulate,
-    watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, record,
+    replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
-use magpie_daemon::process_limits::outlive_file_size_limit;
+use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
 use magpie_wire::printable_lines;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing::field::Field;
@@ -30,7 +30,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 ///
 /// Not a safety function.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_long_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +48,10 @@ enum Command {
     Model(model::ModelArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
+    /// Look for what stands in the way on this machine: a line each, with the remedy.
+    Doctor(doctor::DoctorArgs),
+    /// Put what a report about a fault needs into one archive, without passwords.
+    Bundle(bundle::BundleArgs),
     /// Find the packages in pictures.
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
@@ -64,12 +68,25 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
+    /// Write the man pages and what shells complete.
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done or asked to stop, 1 fault, 2 wrong command line, 78 wrong configuration.
+
+Files of the Debian package:
+  /etc/magpie/CELL.toml            what `systemctl enable --now magpie@CELL` runs
+  /usr/share/magpie/systemd/magpie.toml  every setting with its default
+  /usr/share/magpie/docs           the documents
+  /var/lib/magpie                  recordings and models";
 
 fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     start_logging();
-    match outlive_file_size_limit().and_then(|()| dispatch(&arguments.command)) {
+    let ready = outlive_file_size_limit().and_then(|()| check_descriptors());
+    match ready.and_then(|()| dispatch(&arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message());
@@ -96,6 +113,8 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Cells(args) => cells::cells(args),
         Command::Model(args) => model::model(args),
         Command::Check(args) => check::check(args),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),
@@ -104,15 +123,17 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Export(args) => export::export(args),
         Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Simulate(args) => simulate::simulate(args),
+        Command::Manual(args) => manual::manual(args, Arguments::command()),
     }
 }
 
 /// Logs to the journal when systemd runs the program, else to standard error.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // The commands say themselves what zenoh cannot connect to.
+        // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
+        // secured cell must not fill the journal.
         EnvFilter::new(
-            "info,ort=warn,zenoh=warn,zenoh::net::routing::hat=error,\
+            "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
              zenoh::net::runtime::orchestrator=error",
         )
     });

@@ -10,6 +10,7 @@ mod local;
 mod publish;
 mod session;
 mod settings;
+mod subjects;
 
 pub use clock::SystemClock;
 pub use credentials::Certificate;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use magpie_perception::BoxError;
 use zenoh::{Config, Session, Wait};
 
-use crate::credentials;
 use crate::error::cause;
 use crate::settings::endpoints;
 use crate::{Certificate, Exposure, NetworkError, SystemClock};
+use crate::{credentials, subjects};
 
 /// Where the first daemon of a machine listens unless its configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
@@ -87,6 +87,7 @@ impl ZenohConfig {
         let mut config = self.read()?;
         let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         credentials::take_from_systemd(&mut config, handed_over.as_deref());
+        subjects::check(&config)?;
         let certificates = credentials::check(&config, SystemClock::start().now())?;
         Ok((config, certificates))
     }
@@ -167,7 +168,10 @@ pub(crate) fn insert_endpoints(
     key: &str,
     endpoints: &[String],
 ) -> Result<(), NetworkError> {
-    let parsed = |endpoint: &String| check_endpoint(endpoint).map(|()| format!("{endpoint:?}"));
+    let parsed = |endpoint: &String| {
+        let quoted = || serde_json::Value::from(endpoint.as_str()).to_string();
+        check_endpoint(endpoint).map(|()| quoted())
+    };
     let quoted = endpoints.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
     insert(config, key, &format!("[{}]", quoted.join(",")));
     Ok(())

@@ -20,6 +20,7 @@ mod scene;
 mod scheduling;
 mod source;
 mod tool;
+mod web;
 mod zenoh;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
+pub use self::web::WebConfig;
 
 /// The list of all settings and their defaults.
 pub const SHIPPED_CONFIG: &str = include_str!("../../../../systemd/magpie.toml");
@@ -82,6 +84,8 @@ pub struct Config {
     /// `None`: Foxglove cannot connect.
     pub foxglove: Option<FoxgloveConfig>,
     pub scheduling: Scheduling,
+    /// `None`: no page is served.
+    pub web: Option<WebConfig>,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -219,6 +223,7 @@ struct ConfigFile {
     foxglove: foxglove::FoxgloveFile,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
+    web: web::WebFile,
 }
 
 fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
@@ -262,6 +267,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
         scheduling: scheduling::check(&checker, file.scheduling)?,
+        web: web::check(&checker, file.web)?,
         written: String::new(),
     })
 }
@@ -398,6 +404,26 @@ mod tests {
         check_refused("[foxglove]\nlisten = \"8765\"", &["foxglove.listen = 8765", "127.0.0.1"]);
         check_refused("[foxglove]\nlisten = \"0.0.0.0:8765\"", &["0.0.0.0:8765", "ssh -L"]);
         check_refused("[foxglove]\njpeg_quality_percent = 0", &["foxglove.jpeg_quality_percent"]);
+    }
+
+    #[test]
+    fn a_page_is_served_only_where_an_address_is_given_and_with_a_token_that_cannot_be_guessed() {
+        assert!(parse("").unwrap().web.is_none());
+        let web = parse("[web]\nlisten = \"127.0.0.1:8447\"").unwrap().web.unwrap();
+        assert_eq!((web.listen.port(), web.token), (8447, None));
+        check_refused("[web]\nlisten = \"localhost\"", &["web.listen", "127.0.0.1:8447"]);
+        check_refused("[web]\nhosts = [\"http://dock\"]", &["web.hosts", "name alone"]);
+        let with_token = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("token"), text).unwrap();
+            let text = "[web]\nlisten = \"127.0.0.1:8447\"\ntoken = \"token\"";
+            Config::parse(&folder.path().join("magpie.toml"), text)
+        };
+        assert!(with_token("0123456789abcdef0123\n").unwrap().web.unwrap().token.is_some());
+        let error = anyhow::Error::new(with_token("1234\n").unwrap_err());
+        let message = format!("{error:#}");
+        assert!(message.contains("web.token") && message.contains("openssl rand"), "{message}");
+        check_refused("[web]\nlisten = \"127.0.0.1:1\"\ntoken = \"gone\"", &["web.token"]);
     }
 
     #[test]

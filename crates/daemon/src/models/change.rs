@@ -151,6 +151,12 @@ struct State {
     history: History,
 }
 
+/// The loop did not take a model, which is here again.
+struct NotTaken {
+    why: anyhow::Error,
+    model: Option<Box<Ready>>,
+}
+
 /// Ends a change, however it went.
 struct Changing<'a>(&'a Models);
 
@@ -207,9 +213,6 @@ impl Models {
             self.acknowledge();
             return Ok(format!("{} is in use already", present.named()));
         }
-        // The memory of a third model is not needed.
-        self.state().before = None;
-        drop(self.exchange.take_outgoing());
         let ready = self.load(&model, present.provider)?;
         let before = self.state().selection.clone();
         let selection = Selection {
@@ -219,7 +222,18 @@ impl Models {
             rolled_back: None,
             ..before.clone()
         };
-        let now = self.take(ready, selection, before)?;
+        // The loop must not be the one to let it go.
+        let kept = self.exchange.take_outgoing();
+        let now = match self.take(ready, selection, before) {
+            Ok(now) => now,
+            Err(NotTaken { why, .. }) => {
+                self.exchange.keep(kept);
+                return Err(why);
+            }
+        };
+        drop(kept);
+        // That of a model before.
+        self.exchange.take_failure();
         let mut state = self.state();
         let sample = self.sample();
         let trial = Trial::begin(&state.history, sample, self.config.model_store.trial);
@@ -257,7 +271,13 @@ impl Models {
         };
         let mut selection = before.clone();
         selection.roll_back(None);
-        let now = self.take(ready, selection, before)?;
+        let now = match self.take(ready, selection, before) {
+            Ok(now) => now,
+            Err(NotTaken { why, model }) => {
+                self.exchange.keep(model);
+                return Err(why);
+            }
+        };
         let mut state = self.state();
         (state.trial, state.before) = (None, None);
         state.history.clear();
@@ -303,26 +323,30 @@ impl Models {
         ready: Box<Ready>,
         selection: Selection,
         before: Selection,
-    ) -> Result<InUse, anyhow::Error> {
+    ) -> Result<InUse, NotTaken> {
         let folder = self.store.folder();
-        selection.write(folder, &self.config.cell).map_err(|error| {
+        if let Err(error) = selection.write(folder, &self.config.cell) {
             let folder = folder.display();
-            anyhow!(
+            let why = anyhow!(
                 "nothing was changed: note which model is in use in {folder}: {error}; the daemon's user \
                  must be able to write there"
-            )
-        })?;
+            );
+            return Err(NotTaken { why, model: Some(ready) });
+        }
         let now = InUse::of(&ready);
         self.exchange.offer(ready);
         let began = self.clock.now();
         while self.exchange.is_waiting() {
             let waited = Duration::from_nanos(self.clock.now().since_ns(began));
-            if waited > TAKEN_WITHIN && self.exchange.withdraw().is_some() {
+            if waited > TAKEN_WITHIN
+                && let Some(model) = self.exchange.withdraw()
+            {
                 note(&before, &self.store, &self.config);
-                return Err(anyhow!(
+                let why = anyhow!(
                     "nothing was changed: no frame came for {} s; see what the camera does",
                     TAKEN_WITHIN.as_secs()
-                ));
+                );
+                return Err(NotTaken { why, model: Some(model) });
             }
             std::thread::sleep(TAKEN_POLL);
         }
@@ -368,6 +392,7 @@ impl Models {
                 (state.trial, state.before) = (None, None);
                 state.selection.on_trial = false;
                 note(&state.selection, &self.store, &self.config);
+                drop_elsewhere(self.exchange.take_outgoing());
             }
             Verdict::Failed(why) => {
                 let given_up = state.in_use.named();

@@ -81,6 +81,11 @@ impl Exchange {
         self.slots().outgoing.take()
     }
 
+    /// Puts back what [`take_outgoing`](Self::take_outgoing) gave.
+    pub(crate) fn keep(&self, model: Option<Box<Ready>>) {
+        self.slots().outgoing = model;
+    }
+
     pub(crate) fn has_outgoing_of(&self, sha256: &str) -> bool {
         let slots = self.slots();
         slots.outgoing.as_ref().is_some_and(|ready| ready.identities.model_sha256 == sha256)

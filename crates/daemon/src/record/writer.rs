@@ -14,7 +14,7 @@ use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, FrameItem, Item, ModelOrigin, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
-use crate::scheduling::be_nice;
+use crate::scheduling::give_way;
 
 /// Takes items from the queue and writes them, in the recording's thread.
 ///
@@ -59,7 +59,7 @@ pub(super) enum Output {
 
 impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
-        be_nice();
+        give_way();
         let _guard = PanicGuard(Arc::clone(&self.shared));
         loop {
             if self.output.is_some() {
