@@ -186,7 +186,7 @@ fn a_bundle_of_a_running_cell_has_its_status_and_the_recording_that_was_asked_fo
             continue;
         }
         said = text(&succeed(&call).stdout);
-        if said.contains("what the daemon says") && said.contains(".mcap  ") {
+        if said.contains("what the daemon says") && said.contains(".mcap ") {
             break;
         }
     }

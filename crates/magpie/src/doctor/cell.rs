@@ -1,5 +1,6 @@
 //! One configured cell: does its configuration load, and is there on this machine what it names?
 
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 
 use magpie_camera::CameraConfig;
@@ -232,9 +233,9 @@ impl Cell {
 
 /// Who listens at the first of these endpoints where somebody does.
 fn holder(endpoints: &[String]) -> Option<String> {
-    endpoints.iter().find_map(|endpoint| {
-        let address = endpoint.split(['?', '#']).next()?;
-        let (_, port) = address.rsplit_once(':')?;
-        system::listener_at(port.parse().ok()?)
-    })
+    let addresses = endpoints.iter().filter_map(|endpoint| {
+        let (_, address) = endpoint.split(['?', '#']).next()?.split_once('/')?;
+        address.to_socket_addrs().ok()
+    });
+    addresses.flatten().find_map(system::listener_at)
 }
