@@ -1,4 +1,4 @@
-//! Inspects what was published: whether grasps could be planned, and, now and then, whether the
+//! Inspects what was published: how long it took, whether grasps could be planned, and, now and then, whether the
 //! camera has moved.
 //!
 //! ```text
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use magpie_camera::calibrate::measure_drift;
 use magpie_perception::{BgrImage, Frame, FrameReport, PublishError, Publisher, StampNs};
 use magpie_transport::DriftStatus;
+use magpie_web::Tally;
 use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
@@ -148,12 +149,14 @@ pub(crate) struct InspectedPublisher<P> {
     /// `None` where no drift is watched.
     pub(crate) tap: Option<Tap>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl<P: Publisher> Publisher for InspectedPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
         self.plan_reason.update(&report.packages);
+        self.tally.count(report);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame);
         }

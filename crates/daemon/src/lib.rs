@@ -12,6 +12,7 @@ mod health;
 pub mod identity;
 mod inspect;
 pub mod model;
+mod page;
 mod plan_reason;
 pub mod process_limits;
 pub mod record;

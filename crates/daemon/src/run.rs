@@ -16,7 +16,8 @@ use magpie_network::{NetworkError, SystemClock};
 use magpie_perception::{
     Counters, Edges, Fault, Limits, Publisher, Scene, SharedClock, run as run_pipeline,
 };
-use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
+use magpie_transport::{CaptureLimits, Onlooker, Transport, TransportOptions, ZenohPublisher};
+use magpie_web::Tally;
 use magpie_wire::printable;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
@@ -30,6 +31,7 @@ use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::model::{self, load_scheduled};
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
@@ -57,8 +59,11 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         signal(SignalKind::user_defined1()).map_err(Failure::fault)?
     };
     let clock = SystemClock::start();
-    let counters = Arc::new(Counters::default());
+    let (counters, tally) = (Arc::new(Counters::default()), Arc::new(Tally::default()));
+    let page = ServedPage::start(config, &tally)?;
+    let doing = |what: String| page.iter().for_each(|page| page.page.set_doing(what.clone()));
     let model = model::chosen(None, config)?;
+    doing(format!("loading the model {}", model.spec().name));
     let source = source::open(config, &clock, &counters)?;
     if source.scene.is_none() {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");
@@ -66,8 +71,13 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let session = load(&runtime, &model, config)?;
     let mut shutdown = pin!(shutdown);
-    let join =
-        || open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters);
+    doing("joining the network".into());
+    let join = || {
+        let onlooker = page.as_ref().zip(config.web.as_ref()).map(|(page, web)| page.onlooker(web));
+        let scene = source.scene.as_ref();
+        open_transport(&runtime, config, scene, &session, &clock, &counters, onlooker)
+            .inspect_err(|error| doing(format!("waiting for the network: {error}")))
+    };
     let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
         return Ok(());
     };
@@ -75,6 +85,9 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let limits = config.limits(model.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
+    if let (Some(page), Some(keep)) = (&page, recorder.as_ref().and_then(Recorder::keeper)) {
+        page.page.set_keep(keep);
+    }
     let publisher = RecordingPublisher {
         publisher,
         status: transport.status(),
@@ -84,7 +97,8 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
     let (inspector, tap) = drift.unzip();
     let plan_reason = Arc::new(PlanReason::default());
-    let publisher = InspectedPublisher { publisher, tap, plan_reason: Arc::clone(&plan_reason) };
+    let publisher =
+        InspectedPublisher { publisher, tap, plan_reason: Arc::clone(&plan_reason), tally };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -96,6 +110,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         plan_reason,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
+        page: page.as_ref(),
         keep,
     };
     tracing::info!(
@@ -176,6 +191,7 @@ pub fn open_transport(
     session: &OnnxSession,
     clock: &SharedClock,
     counters: &Arc<Counters>,
+    onlooker: Option<Onlooker>,
 ) -> Result<(Transport, ZenohPublisher), NetworkError> {
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
@@ -189,6 +205,7 @@ pub fn open_transport(
             magpie_camera::encode_jpeg(image, quality_percent).map_err(Into::into)
         }),
         image_period: config.image_period,
+        onlooker,
         capture: CaptureLimits::default(),
     };
     Transport::open(options, runtime.handle())

@@ -17,6 +17,7 @@ use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
 use crate::source::SourceWatch;
@@ -36,6 +37,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
+    pub(crate) page: Option<&'a ServedPage>,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
@@ -59,7 +61,7 @@ impl Supervised<'_> {
                     let snapshot = health.judge(&observed);
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
-                    self.supervise_recording();
+                    self.tell();
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -78,7 +80,7 @@ impl Supervised<'_> {
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
                     status.set(health.judge(&self.observe(Some(failure.message()))));
-                    self.supervise_recording();
+                    self.tell();
                     // Some more heartbeats go out, so that controllers hear the reason.
                     tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
                     return Err(failure);
@@ -87,7 +89,11 @@ impl Supervised<'_> {
         }
     }
 
-    fn supervise_recording(&mut self) {
+    /// Tells the status to whoever keeps it.
+    fn tell(&mut self) {
+        if let Some(page) = self.page {
+            page.page.set_status(self.transport.status_message());
+        }
         let Some(recorder) = &mut self.recorder else { return };
         recorder.take_status(self.transport.status_message());
         if recorder.is_run_over() {
@@ -109,6 +115,7 @@ impl Supervised<'_> {
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
             self.certificates.look(),
+            self.page.and_then(ServedPage::reason),
         ];
         Observation {
             counters: self.counters.snapshot(),

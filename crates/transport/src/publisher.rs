@@ -17,10 +17,12 @@ use zenoh::liveliness::LivelinessToken;
 use zenoh::qos::Priority;
 use zenoh::{Session, Wait};
 
-use crate::images::Images;
+use crate::images::{Images, Shown};
 use crate::rivals::Rivals;
 use crate::shared::{Shared, declare, spawn};
-use crate::{CaptureLimits, JpegEncoder, StatusHandle, capture, encoding, images, status};
+use crate::{
+    CaptureLimits, JpegEncoder, Onlooker, StatusHandle, capture, encoding, images, status,
+};
 
 /// What a publisher needs to know.
 pub struct TransportOptions {
@@ -35,6 +37,8 @@ pub struct TransportOptions {
     pub jpeg_encoder: JpegEncoder,
     /// Shortest time between two messages on `image`; half a second is usual.
     pub image_period: Duration,
+    /// `None`: pictures are made for readers on the network alone.
+    pub onlooker: Option<Onlooker>,
     pub capture: CaptureLimits,
 }
 
@@ -68,8 +72,13 @@ impl Transport {
             options.counters,
             options.clock,
         ));
-        let (images, image_threads) =
-            images::start(&session, &shared, options.jpeg_encoder, options.image_period)?;
+        let (images, image_threads) = images::start(
+            &session,
+            &shared,
+            options.jpeg_encoder,
+            options.image_period,
+            options.onlooker,
+        )?;
         let mut threads = Vec::from(image_threads);
         threads.push(start_publishing(&session, &shared)?);
 
@@ -92,7 +101,7 @@ impl Transport {
             messages: Vec::new(),
             spare: wire::Spare::default(),
             publications: 0,
-            image_stamp: None,
+            shown: Shown::default(),
         };
         let transport = Transport {
             session,
@@ -193,8 +202,7 @@ pub struct ZenohPublisher {
     messages: Vec<Arc<wire::Packages>>,
     spare: wire::Spare,
     publications: u64,
-    /// When a frame was last handed over for `image`.
-    image_stamp: Option<StampNs>,
+    shown: Shown,
 }
 
 impl Publisher for ZenohPublisher {
@@ -240,12 +248,8 @@ impl ZenohPublisher {
         if self.images.label_wanted() {
             self.images.put_label(message.clone());
         }
-        let due = self
-            .image_stamp
-            .is_none_or(|last| u128::from(now.since_ns(last)) >= self.images.period.as_nanos());
-        if due && self.images.image_wanted() {
-            self.images.put_picture(message, &frame.color);
-            self.image_stamp = Some(now);
+        if let Some(wanted) = self.images.wanted(&mut self.shown, now) {
+            self.images.put_picture(message, &frame.color, wanted);
         }
     }
 }

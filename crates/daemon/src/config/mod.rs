@@ -19,6 +19,7 @@ mod scene;
 mod scheduling;
 mod source;
 mod tool;
+mod web;
 mod zenoh;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub use self::drift::DriftConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
+pub use self::web::WebConfig;
 
 /// The list of all settings and their defaults.
 pub const SHIPPED_CONFIG: &str = include_str!("../../../../systemd/magpie.toml");
@@ -76,6 +78,8 @@ pub struct Config {
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
     pub scheduling: Scheduling,
+    /// `None`: no page is served.
+    pub web: Option<WebConfig>,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -212,6 +216,7 @@ struct ConfigFile {
     drift: drift::DriftFile,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
+    web: web::WebFile,
 }
 
 fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
@@ -253,6 +258,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
         scheduling: scheduling::check(&checker, file.scheduling)?,
+        web: web::check(&checker, file.web)?,
         written: String::new(),
     })
 }
@@ -355,6 +361,26 @@ mod tests {
         let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
         assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
         check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
+    }
+
+    #[test]
+    fn a_page_is_served_only_where_an_address_is_given_and_with_a_token_that_cannot_be_guessed() {
+        assert!(parse("").unwrap().web.is_none());
+        let web = parse("[web]\nlisten = \"127.0.0.1:8447\"").unwrap().web.unwrap();
+        assert_eq!((web.listen.port(), web.token), (8447, None));
+        check_refused("[web]\nlisten = \"localhost\"", &["web.listen", "127.0.0.1:8447"]);
+        check_refused("[web]\nhosts = [\"http://dock\"]", &["web.hosts", "name alone"]);
+        let with_token = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("token"), text).unwrap();
+            let text = "[web]\nlisten = \"127.0.0.1:8447\"\ntoken = \"token\"";
+            Config::parse(&folder.path().join("magpie.toml"), text)
+        };
+        assert!(with_token("0123456789abcdef0123\n").unwrap().web.unwrap().token.is_some());
+        let error = anyhow::Error::new(with_token("1234\n").unwrap_err());
+        let message = format!("{error:#}");
+        assert!(message.contains("web.token") && message.contains("openssl rand"), "{message}");
+        check_refused("[web]\nlisten = \"127.0.0.1:1\"\ntoken = \"gone\"", &["web.token"]);
     }
 
     #[test]

@@ -14,9 +14,7 @@ use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, FrameItem, Item, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
-
-/// The writer gives way to everything that makes results.
-const NICENESS: i32 = 5;
+use crate::scheduling::give_way;
 
 /// Takes items from the queue and writes them, in the recording's thread.
 ///
@@ -61,7 +59,7 @@ pub(super) enum Output {
 
 impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
-        be_nice();
+        give_way();
         let _guard = PanicGuard(Arc::clone(&self.shared));
         loop {
             if self.output.is_some() {
@@ -404,13 +402,5 @@ impl Drop for PanicGuard {
         if std::thread::panicking() {
             self.0.set_end(End::Failed("its thread panicked".to_owned()));
         }
-    }
-}
-
-/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
-fn be_nice() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!(%error, "lower the priority of the recording");
     }
 }

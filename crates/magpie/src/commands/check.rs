@@ -68,6 +68,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
+    say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -201,6 +202,19 @@ fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
     let scale = doubt_packages(&packages.packages);
     let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
     picture.chain(depth).chain(scale).collect()
+}
+
+fn page(config: &Config) -> String {
+    let Some(web) = &config.web else { return "none: set web.listen".to_owned() };
+    let token = if web.token.is_some() { "with" } else { "without" };
+    let seen = if web.listen.ip().is_loopback() {
+        "this machine"
+    } else {
+        "everybody who can reach that address"
+    };
+    let taken = magpie_web::check_free(web.listen).err();
+    let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
 }
 
 fn say(what: &str, found: String) -> Outcome {
