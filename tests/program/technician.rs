@@ -84,6 +84,18 @@ fn the_doctor_says_who_has_taken_an_endpoint() {
 }
 
 #[test]
+fn the_doctor_says_who_has_taken_the_address_of_the_page() {
+    let address = free_endpoint();
+    let address = address.trim_start_matches("tcp/");
+    let (_folder, _, config) = cell(&format!("[web]\nlisten = {address:?}"));
+    check_line(&doctor(&[&config]).0, &["ok", "page", address, "free"]);
+    let _stranger = TcpListener::bind(address).unwrap();
+    let (said, code) = doctor(&[&config]);
+    assert_eq!(code, Some(1), "{said}");
+    check_line(&said, &["MEND", "page", address, &format!("process {}", std::process::id())]);
+}
+
+#[test]
 fn the_doctor_sees_that_two_cells_would_listen_at_one_endpoint() {
     let (folder, endpoint, first) = cell("");
     let second = folder.path().join("dock-8.toml");
@@ -140,8 +152,11 @@ fn check_no_password(files: &[(String, Vec<u8>)]) {
 
 #[test]
 fn a_bundle_of_a_cell_that_does_not_run_says_what_is_missing_and_has_no_password() {
-    let (folder, _, config) =
-        cell(&format!("[source.rtsp]\nurl = \"rtsp://admin:{PASSWORD}@127.0.0.1:1/x\""));
+    let (folder, _, config) = cell(&format!(
+        "[source.rtsp]\nurl = \"rtsp://admin:{PASSWORD}@127.0.0.1:1/x\"\n\
+         [web]\nlisten = \"127.0.0.1:1\"\ntoken = \"token\""
+    ));
+    std::fs::write(folder.path().join("token"), PASSWORD).unwrap();
     let archive = folder.path().join("report.tar.gz");
     let out = archive.to_str().unwrap();
     let said = text(&succeed(&["bundle", "--config", &config, "--out", out]).stdout);

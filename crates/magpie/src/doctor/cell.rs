@@ -1,6 +1,6 @@
 //! One configured cell: does its configuration load, and is there on this machine what it names?
 
-use std::net::ToSocketAddrs;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use magpie_camera::CameraConfig;
@@ -42,6 +42,7 @@ impl Cell {
         findings.extend(self.lens());
         findings.extend(user.into_iter().flat_map(|user| self.access(user)));
         findings.extend(self.endpoint());
+        findings.extend(self.page());
         findings.extend(self.recording(user));
         findings.extend(self.scheduling());
         findings.extend(self.provider());
@@ -145,6 +146,25 @@ impl Cell {
             findings.push(Finding::note("access", joining.exposure.to_string(), ""));
         }
         findings
+    }
+
+    /// Where the page would be.
+    fn page(&self) -> Option<Finding> {
+        let address = self.config.web.as_ref()?.listen;
+        let Err(error) = TcpListener::bind(address) else {
+            return Some(Finding::good("page", format!("http://{address}: free for this cell")));
+        };
+        let who = system::listener_at(address);
+        Some(match who {
+            Some(who) if who.ends_with("(magpie)") => {
+                Finding::good("page", format!("http://{address}: {who} serves a page there"))
+            }
+            who => {
+                let why = who.map_or_else(|| error.to_string(), |who| format!("taken by {who}"));
+                let remedy = "choose another address in [web] listen, or stop what has this one";
+                Finding::mend("page", format!("http://{address}: {why}"), remedy)
+            }
+        })
     }
 
     fn recording(&self, user: Option<&User>) -> Option<Finding> {
