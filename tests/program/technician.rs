@@ -1,6 +1,8 @@
 //! What a technician reaches for when something is wrong: the doctor, and the archive for a report.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{check_refused, free_endpoint, magpie, program, succeed, text, write_zenoh_config};
 
-const PASSWORD: &str = "hunter2hunter2";
+const PASSWORD: &str = "hunter2hunter2hunter2hunter2";
 
 /// A configuration that listens at an address of its own.
 fn cell(more: &str) -> (TempDir, String, String) {
@@ -220,6 +222,21 @@ fn a_bundle_that_cannot_be_written_is_refused_before_anything_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("none/report.tar.gz").display().to_string();
     check_refused(&["bundle", "--out", &out], 1, &["write", "there is no folder"]);
+}
+
+#[test]
+fn the_journal_gets_whole_lines_with_their_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let stream = File::create(&journal).unwrap();
+    let metadata = stream.metadata().unwrap();
+    let name = format!("{}:{}", metadata.dev(), metadata.ino());
+    let call = ["check", "--config", "/no/such.toml"];
+    let ended = program().args(call).env("JOURNAL_STREAM", name).stderr(stream).status().unwrap();
+    assert_eq!(ended.code(), Some(78));
+    let said = std::fs::read_to_string(&journal).unwrap();
+    assert!(said.starts_with("<3>read configuration /no/such.toml: No such file"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]
