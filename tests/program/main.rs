@@ -24,6 +24,7 @@ mod page;
 mod record;
 mod replay;
 mod service;
+mod technician;
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magpie"));

@@ -261,7 +261,8 @@ pub fn origin(
         instance_id: transport.instance_id().to_owned(),
         info: identity::recording_info(config, scene, &identities, limits),
         identities,
-        config: config.written.clone(),
+        // Recordings are handed on.
+        config: magpie_camera::redact(&config.written),
     }
 }
 

@@ -6,9 +6,10 @@ use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
+    bench, bundle, calibrate, check, detect, doctor, eval, export, manual, record, replay, run,
+    simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
@@ -29,7 +30,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 ///
 /// Not a safety function.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_long_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -43,6 +44,10 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
+    /// Look for what stands in the way on this machine: a line each, with the remedy.
+    Doctor(doctor::DoctorArgs),
+    /// Put what a report about a fault needs into one archive, without passwords.
+    Bundle(bundle::BundleArgs),
     /// Find the packages in pictures.
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
@@ -59,7 +64,19 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
+    /// Write the man pages and what shells complete.
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done or asked to stop, 1 fault, 2 wrong command line, 78 wrong configuration.
+
+Files of the Debian package:
+  /etc/magpie/CELL.toml            what `systemctl enable --now magpie@CELL` runs
+  /usr/share/magpie/systemd/magpie.toml  every setting with its default
+  /usr/share/magpie/docs           the documents
+  /var/lib/magpie                  recordings and models";
 
 fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
@@ -90,6 +107,8 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
         Command::Check(args) => check::check(args),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),
@@ -98,6 +117,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Export(args) => export::export(args),
         Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Simulate(args) => simulate::simulate(args),
+        Command::Manual(args) => manual::manual(args, Arguments::command()),
     }
 }
 
