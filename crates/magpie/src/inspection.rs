@@ -74,7 +74,7 @@ pub(crate) fn unwritable(folder: &Path) -> Option<String> {
 }
 
 /// Where a configuration names files: sections and key.
-const FILE_KEYS: [&[&str]; 10] = [
+const FILE_KEYS: [&[&str]; 11] = [
     &["source", "video_file", "path"],
     &["source", "image_folder", "path"],
     &["source", "recording", "path"],
@@ -85,6 +85,7 @@ const FILE_KEYS: [&[&str]; 10] = [
     &["model", "path"],
     &["model", "engine_cache"],
     &["zenoh", "config"],
+    &["web", "token"],
 ];
 
 /// A file that a configuration names.

@@ -1,5 +1,6 @@
 //! One configured cell: does its configuration load, and is there on this machine what it names?
 
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use magpie_camera::CameraConfig;
@@ -41,6 +42,7 @@ impl Cell {
         findings.extend(self.lens());
         findings.extend(user.into_iter().flat_map(|user| self.access(user)));
         findings.extend(self.endpoint());
+        findings.extend(self.page());
         findings.extend(self.recording(user));
         findings.extend(self.scheduling());
         findings.extend(self.provider());
@@ -150,6 +152,25 @@ impl Cell {
         findings
     }
 
+    /// Where the page would be.
+    fn page(&self) -> Option<Finding> {
+        let address = self.config.web.as_ref()?.listen;
+        let Err(error) = TcpListener::bind(address) else {
+            return Some(Finding::good("page", format!("http://{address}: free for this cell")));
+        };
+        let who = system::listener_at(address);
+        Some(match who {
+            Some(who) if who.ends_with("(magpie)") => {
+                Finding::good("page", format!("http://{address}: {who} serves a page there"))
+            }
+            who => {
+                let why = who.map_or_else(|| error.to_string(), |who| format!("taken by {who}"));
+                let remedy = "choose another address in [web] listen, or stop what has this one";
+                Finding::mend("page", format!("http://{address}: {why}"), remedy)
+            }
+        })
+    }
+
     fn recording(&self, user: Option<&User>) -> Option<Finding> {
         let settings = &self.config.recording;
         let Some(RecordingTarget::Ring { folder, .. }) = &settings.target else {
@@ -240,9 +261,9 @@ impl Cell {
 
 /// Who listens at the first of these endpoints where somebody does.
 fn holder(endpoints: &[String]) -> Option<String> {
-    endpoints.iter().find_map(|endpoint| {
-        let address = endpoint.split(['?', '#']).next()?;
-        let (_, port) = address.rsplit_once(':')?;
-        system::listener_at(port.parse().ok()?)
-    })
+    let addresses = endpoints.iter().filter_map(|endpoint| {
+        let (_, address) = endpoint.split(['?', '#']).next()?.split_once('/')?;
+        address.to_socket_addrs().ok()
+    });
+    addresses.flatten().find_map(system::listener_at)
 }
