@@ -122,7 +122,9 @@ def table(results, bare_ms):
 
 def plot(results, bare_ms):
     """Bars, with the bare session.run as a line through all of them."""
-    width, left, row = 760, 330, 44
+    # Eight pixels a letter are enough for the names of any of them.
+    left = 16 + 8 * max(len(MEANINGS[kind]) for kind in results)
+    width, row = left + 430, 44
     height = 60 + row * len(results)
     scale = (width - left - 90) / max(found["p50_ms"] for found in results.values())
     x_bare = left + bare_ms * scale

@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use zenoh::Wait;
 
 use super::camera::Mode;
-use super::cell::{CELL, Cell, FORGED, FRAME_AGE_MAX};
+use super::cell::{CELL, Cell, FORGED, FORGER, FRAME_AGE_MAX};
 use super::link::Flow;
 
 /// From when on silence counts, in the arm's subscriber.
@@ -199,7 +199,13 @@ impl Fault {
             FileLimit => limit_files(cell, Some(1 << 16)),
             LinkBlocked => cell.link.set(Flow::Blocked),
             LinkCut => cell.link.set(Flow::Cut),
-            PeerForges => struck.work(forge(cell)),
+            PeerForges => {
+                // The arm joins while the forger speaks.
+                cell.arm_away(true);
+                struck.work(forge(cell));
+                std::thread::sleep(Duration::from_millis(100));
+                cell.arm_away(false);
+            }
             PeerFloods => struck.work(flood(cell)),
             PeerAsks => struck.work(ask(cell)),
             PeersSilent => {
@@ -361,7 +367,7 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
             let whole = wire::Packages {
                 schema_version: wire::SCHEMA_VERSION,
                 cell: CELL.into(),
-                instance_id: format!("forger-{number}"),
+                instance_id: FORGER.into(),
                 publication: u64::MAX,
                 sequence: u64::MAX,
                 stamp_ns: now_ns,
@@ -371,10 +377,10 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
                 ..Default::default()
             };
             let hour_ns = 3_600_000_000_000;
-            let forged = match number % 4 {
-                0 => whole,
-                1 => wire::Packages { valid_until_ns: now_ns + hour_ns, ..whole },
-                2 => wire::Packages {
+            let forged = match number % 5 {
+                0 | 1 => whole,
+                2 => wire::Packages { valid_until_ns: now_ns + hour_ns, ..whole },
+                3 => wire::Packages {
                     instance_id: instance_id.clone(),
                     valid_until_ns: now_ns + hour_ns,
                     ..whole
@@ -387,8 +393,19 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
                     ..whole
                 },
             };
-            let key = format!("magpie/{CELL}/packages");
-            let _ = session.put(key, forged.encode_to_vec()).wait();
+            // Who is heard first after joining must not be believed for that.
+            let status = wire::Status {
+                schema_version: wire::SCHEMA_VERSION,
+                cell: CELL.into(),
+                instance_id: forged.instance_id.clone(),
+                state: wire::State::Ok.into(),
+                ..Default::default()
+            };
+            for (key, bytes) in
+                [("status", status.encode_to_vec()), ("packages", forged.encode_to_vec())]
+            {
+                let _ = session.put(format!("magpie/{CELL}/{key}"), bytes).wait();
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -49,6 +49,7 @@ mod camera_info_file;
 mod config;
 mod container;
 mod depth;
+pub mod discover;
 mod draw;
 mod errors;
 mod exif;
@@ -64,6 +65,7 @@ mod pixels;
 mod plausible;
 #[cfg(test)]
 mod test_clock;
+mod versions;
 
 pub use camera_info_file::{
     CameraInfoError, CameraInfoProblem, format_camera_info, parse_camera_info, read_camera_info,
@@ -82,9 +84,11 @@ pub use image_file::{
 };
 pub use live::gstreamer::GStreamerConfig;
 pub use live::limits::LiveLimits;
+pub use live::redact::redact;
 pub use live::rtsp::RtspConfig;
 pub use live::v4l2::V4l2Config;
 pub use monitor::{CameraHandle, CameraState};
 pub use open::{Camera, open};
 pub use pace::SlowCamera;
 pub use plausible::{PictureDoubt, picture_doubts};
+pub use versions::library_versions;

@@ -21,6 +21,8 @@ from pycocotools import mask as coco
 HEARTBEAT_SILENCE_S_MAX = 0.5
 CLOCK_AHEAD_NS_MAX = 5_000_000
 RESULT_VALID_NS_MAX = 5_000_000_000
+# As packages.proto has them.
+SCHEMA_VERSION, STATE_FAULT = 1, 4
 # This machine's Unix time was set if it moves further than this against its monotonic time.
 CLOCK_STEP_NS_MIN = 10_000_000
 
@@ -37,24 +39,41 @@ def load_schema():
     return packages_pb2.Packages, status_pb2.Status
 
 
+def is_whole(mask, message):
+    """Whether a mask is one of the picture: what is wrong in it would end the library that reads it."""
+    if (mask.width_px, mask.height_px) != (message.image_width_px, message.image_height_px):
+        return False
+    # COCO's run lengths: five bits a character, from the least on, each the difference to the run
+    # before the last one.
+    runs, value, shift = [], 0, 0
+    for byte in mask.counts:
+        if not 48 <= byte < 112 or shift > 30:
+            return False
+        value |= ((byte - 48) & 31) << shift
+        shift += 5
+        if (byte - 48) & 32:
+            continue
+        if (byte - 48) & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        if runs[-1] < 0:
+            return False
+        value, shift = 0, 0
+    return shift == 0 and sum(runs) == mask.width_px * mask.height_px > 0
+
+
 def mask_area_px(package):
-    """Area of the mask; its tight box must lie within the bbox, but for rounding."""
     rle = {"size": [package.mask.height_px, package.mask.width_px], "counts": package.mask.counts}
-    x, y, w, h = coco.toBbox(rle)
-    box, area = package.bbox, int(coco.area(rle))
-    within = (x >= box.x_min_px - 1 and x + w <= box.x_max_px + 1
-              and y >= box.y_min_px - 1 and y + h <= box.y_max_px + 1)
-    if area and not within:
-        sys.exit(f"mask of package {package.track_id} leaves its bbox")
-    return area
+    return int(coco.area(rle))
 
 
 class Heartbeat:
     """Which publisher speaks for the cell. Another one takes over only when that one is silent."""
 
-    def __init__(self, subscriber, Status):
-        self.subscriber, self.Status = subscriber, Status
-        self.instance_id, self.heard_s, self.rival_s = None, -math.inf, -math.inf
+    def __init__(self, subscriber, Status, cell):
+        self.subscriber, self.Status, self.cell = subscriber, Status, cell
+        self.instance_id, self.state = None, None
+        self.bound_s, self.heard_s, self.rival_s = math.inf, -math.inf, -math.inf
 
     def listen(self):
         while (sample := self.subscriber.try_recv()) is not None:
@@ -62,33 +81,60 @@ class Heartbeat:
                 status = self.Status.FromString(sample.payload.to_bytes())
             except DecodeError:
                 continue
-            if status.instance_id == self.instance_id or self.is_silent():
-                self.instance_id, self.heard_s = status.instance_id, time.monotonic()
+            if status.schema_version != SCHEMA_VERSION or status.cell != self.cell:
+                continue
+            now_s = time.monotonic()
+            if status.instance_id == self.instance_id:
+                self.heard_s, self.state = now_s, status.state
+            elif self.is_silent():
+                self.instance_id, self.state = status.instance_id, status.state
+                self.bound_s = self.heard_s = now_s
             else:
-                self.rival_s = time.monotonic()
+                self.rival_s = now_s
 
     def is_silent(self):
         return time.monotonic() - self.heard_s > HEARTBEAT_SILENCE_S_MAX
 
-    def has_rival(self):
-        return time.monotonic() - self.rival_s <= HEARTBEAT_SILENCE_S_MAX
+    def lost(self):
+        """Why nothing may be acted upon, whatever comes; None if a publisher is there."""
+        now_s = time.monotonic()
+        if self.is_silent():
+            return "no heartbeat"
+        if now_s - self.rival_s <= HEARTBEAT_SILENCE_S_MAX:
+            return "another publisher speaks for this cell, too"
+        if self.state == STATE_FAULT:
+            return "the daemon reports a fault"
+        if now_s - self.bound_s <= HEARTBEAT_SILENCE_S_MAX:
+            return "a publisher has just been heard for the first time"
+        return None
 
 
 def refusal(message, cell, heartbeat, now_ns):
     """Why a result must not be acted upon, whatever its age; None if nothing speaks against it."""
-    if message.schema_version != 1:
+    if message.schema_version != SCHEMA_VERSION:
         return f"schema version {message.schema_version} is not known here"
     if message.cell != cell:
         return f"it belongs to cell {message.cell!r}"
     if message.instance_id != heartbeat.instance_id:
         return "it is not from the publisher whose heartbeat is heard"
-    if heartbeat.has_rival():
-        return "another publisher speaks for this cell, too"
     if message.published_ns - now_ns > CLOCK_AHEAD_NS_MAX:
         return "the publisher's clock is ahead of this machine's"
+    if message.published_ns < message.stamp_ns:
+        return "its times are out of order"
     if not 0 <= message.valid_until_ns - message.stamp_ns <= RESULT_VALID_NS_MAX:
         return "it claims to be valid for longer than anybody believes"
+    for package in message.packages:
+        if not package.HasField("bbox") or not is_whole(package.mask, message):
+            return f"package {package.track_id} has no whole mask"
+        if not all(is_finite(grasp) for grasp in package.grasps):
+            return f"package {package.track_id} has a grasp without a pose"
     return None
+
+
+def is_finite(grasp):
+    p, q = grasp.pose.position_m, grasp.pose.orientation
+    length = math.hypot(q.x, q.y, q.z, q.w)
+    return all(map(math.isfinite, (p.x, p.y, p.z, grasp.quality))) and abs(length - 1) < 1e-6
 
 
 def main():
@@ -110,14 +156,15 @@ def main():
     with zenoh.open(config) as session:
         ring = zenoh.handlers.RingChannel
         subscriber = session.declare_subscriber(f"magpie/{args.cell}/packages", ring(1))
-        heartbeat = Heartbeat(session.declare_subscriber(f"magpie/{args.cell}/status", ring(16)), Status)
+        heartbeat = Heartbeat(session.declare_subscriber(f"magpie/{args.cell}/status", ring(16)), Status, args.cell)
         received, newest_ns, deadline = 0, 0, time.monotonic() + args.timeout_s
         ahead_ns = time.time_ns() - time.monotonic_ns()
         while received < args.count:
             heartbeat.listen()
             if time.monotonic() > deadline:
-                sys.exit(f"lost: nothing from cell {args.cell} for {args.timeout_s} s")
-            if heartbeat.is_silent() or (sample := subscriber.try_recv()) is None:
+                sys.exit(f"lost: nothing from cell {args.cell} for {args.timeout_s} s"
+                         + (f": {why}" if (why := heartbeat.lost()) else ""))
+            if (why := heartbeat.lost()) or (sample := subscriber.try_recv()) is None:
                 time.sleep(0.001)
                 continue
             try:
@@ -141,8 +188,10 @@ def main():
             received, deadline = received + 1, time.monotonic() + args.timeout_s
             areas = [mask_area_px(package) for package in message.packages]
             grasps = sum(len(package.grasps) for package in message.packages)
+            # What came from outside must not command the terminal.
+            frame_id = "".join(c if c.isprintable() else "?" for c in message.frame_id)
             print(f"frame {message.sequence}: {len(areas)} packages, {grasps} grasps in "
-                  f"{message.frame_id}, mask areas {areas} px", flush=True)
+                  f"{frame_id}, mask areas {areas} px", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,8 +102,15 @@ pub(crate) fn declared(key: &str, result: zenoh::Result<()>) -> Result<(), Netwo
 
 impl Inbox {
     fn new(listening: StampNs, trust: Trust) -> Inbox {
-        let heard =
-            Heard { listening, newest: None, refused: None, status: None, gone: None, rival: None };
+        let heard = Heard {
+            listening,
+            newest: None,
+            refused: None,
+            status: None,
+            bound: None,
+            gone: None,
+            rival: None,
+        };
         let counters = SubscriberCounters::default();
         Inbox { heard, counters, heartbeats: 0, trust, last: None }
     }
@@ -117,6 +124,10 @@ impl Inbox {
             return;
         }
         self.heartbeats += 1;
+        let speaks = |(_, last): &(_, wire::Status)| last.instance_id == status.instance_id;
+        if !self.heard.status.as_ref().is_some_and(speaks) {
+            self.heard.bound = Some(at);
+        }
         if self.heard.gone.take().is_some() {
             self.heard.listening = at;
         }
@@ -318,6 +329,20 @@ mod tests {
         beat(&mut inbox, "b", 1700);
         receive(&mut inbox, "b", 2, 1701);
         assert_eq!(newest_stamp_ms(&inbox), Some(1701));
+    }
+
+    #[test]
+    fn a_publisher_is_new_when_it_is_first_heard_and_not_when_it_was_silent_for_a_while() {
+        let mut inbox = inbox();
+        let bound = |inbox: &Inbox| inbox.heard.bound.map(|at| at.0 / MS);
+        beat(&mut inbox, "a", 1100);
+        beat(&mut inbox, "a", 2000);
+        assert_eq!(bound(&inbox), Some(1000));
+        beat(&mut inbox, "b", 2700);
+        assert_eq!(bound(&inbox), Some(2700));
+        inbox.forget(StampNs(2800 * MS));
+        beat(&mut inbox, "b", 2900);
+        assert_eq!(bound(&inbox), Some(2900));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use magpie_network::{NetworkError, close, open};
-use magpie_perception::SharedClock;
+use magpie_perception::{SharedClock, StampNs};
 use magpie_wire::freshness::{Received, Trust, decode_packages, stale};
-use magpie_wire::{self as wire, CellName, PackagesView, Refusal, StaleReason};
+use magpie_wire::{self as wire, CellName, PackagesView, Refusal, StaleReason, printable};
 use prost::Message;
+use zenoh::query::{ConsolidationMode, QueryTarget};
 use zenoh::{Session, Wait};
 
 use crate::SubscriberOptions;
@@ -26,6 +27,8 @@ pub enum QueryError {
     Unanswered { key: String, ms: u128 },
     #[error("{key}: the daemon answers: {reason}")]
     Refused { key: String, reason: String },
+    #[error("{key} was answered by more than one publisher: stop one of them; none is believed")]
+    Rival { key: String },
     #[error("the answer must not be acted on: {0}")]
     Stale(StaleReason),
     #[error("the answer of {key} was refused: {refusal}")]
@@ -61,8 +64,7 @@ impl CellQueries {
     /// If there is none within `timeout`, which the daemon limits to ten seconds.
     pub fn capture(&self, timeout: Duration) -> Result<PackagesView, QueryError> {
         let selector = format!("{}?timeout_ms={}", self.cell.key("capture"), timeout.as_millis());
-        let bytes = self.ask(&selector, timeout + TRANSIT_MAX)?;
-        let (at, unix_ahead_ns) = (self.clock.now(), self.clock.unix_ahead_ns());
+        let Answer { bytes, at, unix_ahead_ns } = self.ask(&selector, timeout + TRANSIT_MAX)?;
         let message = decode_packages(&bytes, self.cell.as_str(), self.result_valid_max)
             .map_err(|refusal| QueryError::Answer { key: selector, refusal })?;
         let degraded = match message.state() {
@@ -85,28 +87,62 @@ impl CellQueries {
     /// If the camera is not calibrated, or nobody answers within `timeout`.
     pub fn camera_info(&self, timeout: Duration) -> Result<wire::CameraInfo, QueryError> {
         let key = self.cell.key("camera_info");
-        let bytes = self.ask(&key, timeout)?;
+        let bytes = self.ask(&key, timeout)?.bytes;
         wire::CameraInfo::decode(&*bytes).map_err(|error| QueryError::Answer {
             key,
             refusal: Refusal::Undecodable { message: "CameraInfo", why: error.to_string() },
         })
     }
 
-    fn ask(&self, selector: &str, timeout: Duration) -> Result<Vec<u8>, QueryError> {
+    /// The answer of the one publisher of the cell; everybody who answers is heard.
+    fn ask(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
         let key = selector.to_owned();
-        let replies = match self.session.get(selector).timeout(timeout).wait() {
+        let asked = self
+            .session
+            .get(selector)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(timeout)
+            .wait();
+        let replies = match asked {
             Ok(replies) => replies,
             Err(source) => return Err(QueryError::Ask { key, source }),
         };
-        match replies.recv().map(zenoh::query::Reply::into_result) {
-            Ok(Ok(sample)) => Ok(sample.payload().to_bytes().into_owned()),
-            Ok(Err(error)) => {
-                let reason = String::from_utf8_lossy(&error.payload().to_bytes()).into_owned();
-                Err(QueryError::Refused { key, reason })
+        let mut answer: Option<Answer> = None;
+        let mut refused = None;
+        while let Ok(reply) = replies.recv() {
+            match reply.into_result() {
+                Ok(sample) => {
+                    let bytes = sample.payload().to_bytes().into_owned();
+                    if answer.as_ref().is_some_and(|first| first.bytes != bytes) {
+                        return Err(QueryError::Rival { key });
+                    }
+                    let (at, unix_ahead_ns) = (self.clock.now(), self.clock.unix_ahead_ns());
+                    answer.get_or_insert(Answer { bytes, at, unix_ahead_ns });
+                }
+                Err(error) => {
+                    refused =
+                        Some(String::from_utf8_lossy(&error.payload().to_bytes()).into_owned());
+                }
             }
-            Err(_) => Err(QueryError::Unanswered { key, ms: timeout.as_millis() }),
+        }
+        match (answer, refused) {
+            (Some(_), Some(_)) => Err(QueryError::Rival { key }),
+            (Some(answer), None) => Ok(answer),
+            (None, Some(reason)) => {
+                Err(QueryError::Refused { key, reason: printable(&reason).into_owned() })
+            }
+            (None, None) => Err(QueryError::Unanswered { key, ms: timeout.as_millis() }),
         }
     }
+}
+
+/// What was answered, and when it came.
+struct Answer {
+    bytes: Vec<u8>,
+    at: StampNs,
+    /// As in [`Received`].
+    unix_ahead_ns: i64,
 }
 
 impl Drop for CellQueries {

@@ -9,6 +9,8 @@ use magpie_wire::{Reason, State};
 pub(crate) struct Observation {
     pub(crate) counters: CountersSnapshot,
     pub(crate) camera: String,
+    /// Why the newest corrupt frame was one.
+    pub(crate) corrupt: Option<String>,
     /// How far the camera has moved.
     pub(crate) drift: Option<DriftStatus>,
     /// How often the machine's Unix time was set.
@@ -21,13 +23,17 @@ pub(crate) struct Observation {
 
 /// Share of dropped frames in an observation window that is worth a reason.
 const DROPPED_SHARE_MAX: f64 = 0.1;
-/// A window with fewer frames is too short to judge.
+/// A window with fewer frames is too short to judge, unless frames are rare.
 const WINDOW_FRAMES_MIN: u64 = 10;
+/// So many observations are judged however few frames came: two seconds.
+const WINDOW_LOOKS_MAX: u32 = 20;
 
 /// Judges over a window of frames, so that one dropped frame does not make the state flicker.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     window_start: CountersSnapshot,
+    /// Observations of this window.
+    looks: u32,
     stale: Option<Reason>,
     corrupt: Option<Reason>,
     expired: Option<Reason>,
@@ -36,7 +42,7 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn judge(&mut self, seen: &Observation) -> StatusSnapshot {
-        self.judge_window(&seen.counters);
+        self.judge_window(seen);
         let (camera, drift, clock_steps) = (seen.camera.clone(), seen.drift, seen.clock_steps);
         if let Some(why) = seen.fault.clone() {
             let reasons = vec![Reason::Fault { why }];
@@ -56,19 +62,26 @@ impl Health {
         StatusSnapshot { state, reasons, camera, drift, clock_steps }
     }
 
-    fn judge_window(&mut self, now: &CountersSnapshot) {
-        let start = self.window_start;
+    fn judge_window(&mut self, seen: &Observation) {
+        let (now, start) = (&seen.counters, self.window_start);
         let frames = now.frames - start.frames;
         let corrupt = now.frames_corrupt - start.frames_corrupt;
-        if frames + corrupt < WINDOW_FRAMES_MIN {
+        self.looks += 1;
+        let is_long = self.looks >= WINDOW_LOOKS_MAX && frames + corrupt > 0;
+        if frames + corrupt < WINDOW_FRAMES_MIN && !is_long {
             return;
         }
+        self.looks = 0;
         let stale = now.frames_stale - start.frames_stale;
         let is_worth_a_reason =
             |part: u64| part as f64 / (frames + corrupt) as f64 > DROPPED_SHARE_MAX;
         self.stale = is_worth_a_reason(stale).then_some(Reason::FramesStale { stale, frames });
-        self.corrupt = is_worth_a_reason(corrupt)
-            .then_some(Reason::FramesCorrupt { corrupt, frames: frames + corrupt });
+        let why = || seen.corrupt.clone().unwrap_or_else(|| "they were corrupt".to_owned());
+        self.corrupt = is_worth_a_reason(corrupt).then(|| Reason::FramesCorrupt {
+            corrupt,
+            frames: frames + corrupt,
+            why: why(),
+        });
         let results = now.results_published - start.results_published;
         let expired = now.results_expired - start.results_expired;
         self.expired = (expired > 0).then_some(Reason::ResultsExpired { expired, results });
@@ -140,6 +153,14 @@ mod tests {
         check(&[counted(counters(20, 8, 0))], State::Degraded, &["frames_stale"]);
         check(&[counted(counters(20, 0, 9))], State::Degraded, &["frames_corrupt"]);
         check(&[counted(counters(20, 8, 0)), counted(counters(40, 8, 0))], State::Ok, &[]);
+    }
+
+    #[test]
+    fn a_camera_of_a_frame_every_two_seconds_is_judged_within_two() {
+        let expired = CountersSnapshot { results_expired: 1, ..counters(1, 0, 0) };
+        let looks: Vec<_> = (0..21).map(|_| counted(expired)).collect();
+        check(&looks[..19], State::Ok, &[]);
+        check(&looks, State::Degraded, &["results_expired"]);
     }
 
     #[test]

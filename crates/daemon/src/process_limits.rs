@@ -12,7 +12,7 @@ const DESCRIPTORS_MIN: u64 = 256;
 pub fn check_descriptors() -> Outcome {
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < DESCRIPTORS_MIN => Err(Failure::Fault(anyhow::anyhow!(
-            "open at most {limit} files (RLIMIT_NOFILE), where a run needs {DESCRIPTORS_MIN}: raise \
+            "open at most {limit} files (RLIMIT_NOFILE), where magpie needs {DESCRIPTORS_MIN}: raise \
              it with `ulimit -n 1024`, or by LimitNOFILE=1024 in the unit"
         ))),
         _ => Ok(()),

@@ -71,6 +71,14 @@ impl SourceWatch {
         }
     }
 
+    /// Why the newest frame that was left out could not be used.
+    pub fn last_corrupt(&self) -> Option<String> {
+        match self {
+            SourceWatch::Camera { color, .. } => color.last_corrupt(),
+            SourceWatch::Recording { .. } => None,
+        }
+    }
+
     /// The reason, if the camera gives fewer frames than it announces.
     pub fn slow(&self) -> Option<Reason> {
         let SourceWatch::Camera { color, .. } = self else { return None };

@@ -27,7 +27,7 @@ mod session;
 mod shape;
 mod time_limit;
 
-pub use library::LibraryError;
+pub use library::{LibraryError, load_runtime};
 pub use literal::LiteralError;
 pub use model_file::{MODEL_BYTES_MAX, ModelFile};
 pub use placement::{Placement, ProfileError};

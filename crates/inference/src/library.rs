@@ -37,6 +37,17 @@ pub(crate) fn environment() -> Result<Environment, LibraryError> {
     Ok(slot.insert(environment).clone())
 }
 
+/// Loads ONNX Runtime as a session would, and says from where.
+///
+/// # Errors
+/// If it cannot be loaded, or is too old.
+pub fn load_runtime() -> Result<PathBuf, LibraryError> {
+    environment()?;
+    let from = find_library();
+    // The name behind the link has the version.
+    Ok(fs::canonicalize(&from).unwrap_or(from))
+}
+
 fn start(library: &Path) -> Result<Environment, BoxError> {
     let builder = ort::init_from(library).map_err(|err| match err {
         // ort's own message leaves the loader's reason out.

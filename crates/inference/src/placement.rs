@@ -42,12 +42,23 @@ pub enum ProfileError {
          ONNX Runtime 1.31"
     )]
     Parse(#[source] serde_json::Error),
+    #[error(
+        "the profile of the warm-up run breaks off, as on a full disk or beyond a limit on the size of \
+         files (RLIMIT_FSIZE): make room in {folder}, or set TMPDIR to another folder"
+    )]
+    Cut { folder: PathBuf },
 }
 
 pub(crate) fn read_placement(path: &Path, asked: Provider) -> Result<Placement, ProfileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ProfileError::Read { path: path.to_owned(), source })?;
-    let nodes = count_nodes(&text)?;
+    let nodes = match count_nodes(&text) {
+        Err(ProfileError::Parse(error)) if error.is_eof() => {
+            let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+            return Err(ProfileError::Cut { folder });
+        }
+        counted => counted?,
+    };
     let on = |provider| nodes.get(runtime_name(provider)).copied().unwrap_or(0);
     Ok(Placement {
         provider: asked,
@@ -103,6 +114,16 @@ mod tests {
         check(&["CPU", "CPU"], Provider::Cuda, (0, 2, false));
         check(&["CPU", "CPU", "CUDA"], Provider::Cuda, (1, 3, false));
         check(&["CUDA", "CUDA"], Provider::TensorRt, (0, 2, false));
+    }
+
+    #[test]
+    fn a_profile_that_was_cut_off_names_its_folder() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for cut in ["", r#"[{"cat": "Node", "ar"#] {
+            std::fs::write(file.path(), cut).unwrap();
+            let error = read_placement(file.path(), Provider::Cpu).unwrap_err();
+            assert!(matches!(error, ProfileError::Cut { .. }), "{error}");
+        }
     }
 
     #[test]

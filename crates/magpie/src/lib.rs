@@ -4,6 +4,8 @@
 mod arguments;
 pub mod commands;
 mod distribution;
+pub mod doctor;
+mod inspection;
 pub mod pictures;
 pub mod present;
 pub mod topics;

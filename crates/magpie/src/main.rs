@@ -6,19 +6,23 @@ use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, calibrate, check, detect, eval, export, record, replay, run, simulate, watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, record,
+    replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
-use magpie_daemon::process_limits::outlive_file_size_limit;
+use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
 use magpie_wire::printable_lines;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing::field::Field;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Counts, so that a bench can say what a frame allocates; costs a few nanoseconds each time.
@@ -29,7 +33,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 ///
 /// Not a safety function.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_long_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -41,8 +45,16 @@ enum Command {
     Run(run::RunArgs),
     /// Show what a cell publishes.
     Watch(watch::WatchArgs),
+    /// List the cells that are alive, their state and where they listen.
+    Cells(cells::CellsArgs),
+    /// Install models, and change the one that a running cell uses.
+    Model(model::ModelArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
+    /// Look for what stands in the way on this machine: a line each, with the remedy.
+    Doctor(doctor::DoctorArgs),
+    /// Put what a report about a fault needs into one archive, without passwords.
+    Bundle(bundle::BundleArgs),
     /// Find the packages in pictures.
     Detect(detect::DetectArgs),
     /// Score a model on a labelled COCO dataset.
@@ -59,12 +71,25 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Make frames of a simulated cell, with the truth.
     Simulate(simulate::SimulateArgs),
+    /// Write the man pages and what shells complete.
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done or asked to stop, 1 fault, 2 wrong command line, 78 wrong configuration.
+
+Files of the Debian package:
+  /etc/magpie/CELL.toml            what `systemctl enable --now magpie@CELL` runs
+  /usr/share/magpie/systemd/magpie.toml  every setting with its default
+  /usr/share/magpie/docs           the documents
+  /var/lib/magpie                  recordings and models";
 
 fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     start_logging();
-    match outlive_file_size_limit().and_then(|()| dispatch(&arguments.command)) {
+    let ready = outlive_file_size_limit().and_then(|()| check_descriptors());
+    match ready.and_then(|()| dispatch(&arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message());
@@ -88,7 +113,11 @@ fn dispatch(command: &Command) -> Outcome {
     match command {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
+        Command::Cells(args) => cells::cells(args),
+        Command::Model(args) => model::model(args),
         Command::Check(args) => check::check(args),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Bundle(args) => bundle::bundle(args),
         Command::Detect(args) => detect::detect(args),
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),
@@ -97,31 +126,58 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Export(args) => export::export(args),
         Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Simulate(args) => simulate::simulate(args),
+        Command::Manual(args) => manual::manual(args, Arguments::command()),
     }
 }
 
 /// Logs to the journal when systemd runs the program, else to standard error.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // The commands say themselves what zenoh cannot connect to.
+        // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
+        // secured cell must not fill the journal.
         EnvFilter::new(
-            "info,ort=warn,zenoh=warn,zenoh::net::routing::hat=error,\
+            "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
              zenoh::net::runtime::orchestrator=error",
         )
     });
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
-    match journal {
-        Some(journal) => registry.with(journal).init(),
-        None => {
-            let text = tracing_subscriber::fmt::layer()
-                .fmt_fields(debug_fn(write_field).delimited(" "))
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .without_time();
-            registry.with(text).init();
-        }
+    let text = tracing_subscriber::fmt::layer()
+        .fmt_fields(debug_fn(write_field).delimited(" "))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time();
+    if stderr_is_the_journal() {
+        registry.with(text.event_format(JournalLine)).init();
+    } else {
+        registry.with(text).init();
+    }
+}
+
+/// The same line as elsewhere, behind its level as systemd reads it (sd-daemon(3)). Fields of the
+/// journal's own would be shown to nobody who does not ask for them.
+struct JournalLine;
+
+impl<S, N> FormatEvent<S, N> for JournalLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
 use zenoh::Config;
 use zenoh::config::EndPoint;
 
@@ -214,6 +215,11 @@ fn unset(key: &str, endpoint: &EndPoint) -> NetworkError {
     }
 }
 
+fn date(now: StampNs) -> String {
+    let now_s = i64::try_from(now.0 / 1_000_000_000).expect("the age of the universe is less");
+    ASN1Time::from_timestamp(now_s).map_or_else(|_| "nothing".into(), |time| time.to_string())
+}
+
 fn describe(
     named: &Named,
     der: &CertificateDer<'_>,
@@ -222,12 +228,13 @@ fn describe(
     let (_, certificate) = X509Certificate::from_der(der)
         .map_err(|error| named.refuse(format!("holds no certificate that can be read: {error}")))?;
     let validity = certificate.validity();
-    let stamp = |time: x509_parser::time::ASN1Time| {
+    let stamp = |time: ASN1Time| {
         StampNs(u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000_000_000))
     };
     if now > stamp(validity.not_after) {
-        let at = validity.not_after;
-        return Err(named.refuse(format!("expired at {at}: make a new one (scripts/certificates)")));
+        let (key, path) = (named.key.clone(), named.path.clone());
+        let (at, now) = (validity.not_after.to_string(), date(now));
+        return Err(NetworkError::CredentialExpired { key, path, at, now });
     }
     if now < stamp(validity.not_before) {
         let (path, from) = (named.path.clone(), validity.not_before.to_string());
@@ -283,7 +290,8 @@ mod tests {
         assert_eq!(shown[0].days_left(now()), 729);
         assert_eq!(shown[0].days_left(StampNs(shown[0].valid_until.0 + 1)), -1);
         let late = checked(&text, StampNs(now().0 + 731 * DAY_NS)).unwrap_err();
-        assert!(late.is_configuration() && late.to_string().contains("expired at"), "{late}");
+        assert!(!late.is_configuration() && !late.may_pass(), "{late}");
+        assert!(late.to_string().contains("expired at"), "{late}");
         let early = checked(&text, StampNs(now().0 - DAY_NS)).unwrap_err();
         assert!(early.may_pass() && early.to_string().contains("clock"), "{early}");
     }

@@ -23,7 +23,7 @@ pub enum NetworkError {
 
     #[error(
         "zenoh endpoint {endpoints} is taken by another process; stop it, or give this daemon \
-         another endpoint: `listen.endpoints` in its zenoh configuration file"
+         another endpoint: `[zenoh] listen`, or `listen.endpoints` in its zenoh configuration file"
     )]
     EndpointTaken {
         endpoints: String,
@@ -68,6 +68,18 @@ pub enum NetworkError {
 
     #[error("the certificate {path} is valid from {from} on: is this machine's clock right?")]
     CredentialEarly { path: PathBuf, from: String },
+
+    #[error(
+        "{key} of the zenoh configuration: {path} expired at {at}: make a new one (scripts/certificates). \
+         If it should still hold, look at this machine's clock, which says {now}"
+    )]
+    CredentialExpired { key: String, path: PathBuf, at: String, now: String },
+
+    #[error(
+        "the zenoh configuration: subject {id:?} of access_control names nobody, which means everybody; \
+         to lock its holder out, take the subject out, and its id out of the policies"
+    )]
+    SubjectForAll { id: String },
 
     #[error("the zenoh configuration contradicts itself")]
     Contradiction {
@@ -116,6 +128,7 @@ impl NetworkError {
                 | NetworkError::Protocol { .. }
                 | NetworkError::Credential { .. }
                 | NetworkError::CredentialMissing { .. }
+                | NetworkError::SubjectForAll { .. }
                 | NetworkError::Contradiction { .. }
         )
     }

@@ -25,7 +25,7 @@ pub(crate) fn is_true(config: &Config, key: &str) -> bool {
 }
 
 /// `null` where nothing is set.
-fn value(config: &Config, key: &str) -> serde_json::Value {
+pub(crate) fn value(config: &Config, key: &str) -> serde_json::Value {
     let json = config.get_json(key).ok();
     json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
 }

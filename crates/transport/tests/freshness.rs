@@ -147,7 +147,7 @@ fn a_daemon_whose_heartbeat_stops_is_lost_although_it_is_still_connected() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let mut reader = subscriber("dock", &endpoint, clock());
-    cell.publish_until(|| reader.status().is_some());
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     // The heartbeat's task dies with its runtime; session and token stay.
     runtime.shutdown_background();
     let why = wait_for(&mut reader, is_lost);

@@ -125,14 +125,45 @@ fn the_example_passes_over_garbage_and_forged_results() {
         valid_until_ns: cell.clock.now().0 + 3_600_000_000_000,
         ..Default::default()
     };
-    let forging = forged.encode_to_vec();
+    // The true instance's, with masks that would end the library that reads them.
+    let mut sequence = 0;
+    let mut broken = |width_px, height_px, counts: &[u8]| {
+        sequence += 1;
+        let package = wire::Package {
+            bbox: Some(wire::BboxPx::default()),
+            mask: Some(wire::Mask { width_px, height_px, counts: counts.to_vec() }),
+            ..Default::default()
+        };
+        let instance_id = cell.transport.instance_id().to_owned();
+        let message = wire::Packages {
+            instance_id,
+            sequence,
+            valid_until_ns: forged.stamp_ns + 400_000_000,
+            image_width_px: width_px,
+            image_height_px: height_px,
+            packages: vec![package],
+            ..forged.clone()
+        };
+        message.encode_to_vec()
+    };
+    let forging = [
+        b"garbage".to_vec(),
+        forged.encode_to_vec(),
+        broken(4, 0, b"0"),
+        broken(4, 4, b""),
+        broken(4, 4, b"\xff\xfe"),
+        broken(4, 4, b"ooooooooooooo"),
+        broken(4, 4, b"PPPPPPP1"),
+        broken(4, 4, b"n1"),
+    ];
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                forger.put("magpie/dock/packages", b"garbage".as_slice()).wait().unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(30));
-                forger.put("magpie/dock/packages", forging.clone()).wait().unwrap();
+            for message in forging.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                forger.put("magpie/dock/packages", message.clone()).wait().unwrap();
                 std::thread::sleep(std::time::Duration::from_millis(30));
             }
         });
@@ -142,5 +173,6 @@ fn the_example_passes_over_garbage_and_forged_results() {
         assert!(out.lines().all(|line| line.contains("3 packages")), "{out}");
         assert!(err.contains("refused: it is not from the publisher"), "{err}");
         assert!(err.contains("refused: it is no magpie.v1.Packages"), "{err}");
+        assert!(err.contains("has no whole mask"), "{err}");
     });
 }

@@ -1,7 +1,7 @@
 //! Whether what was received may still be acted on.
 //!
 //! ```text
-//!           heartbeat and token              newest result within its validity
+//!        one heartbeat alone for a while       newest result within its validity
 //!   Lost ------------------------> Stale ------------------------------------> Fresh
 //!    ^                               |  ^                                        |
 //!    +----- silent, gone, FAULT -----+  +-- expired, refused, clocks disagree ---+
@@ -24,6 +24,7 @@ use magpie_perception::{SharedClock, StampNs};
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 use prost::Message;
 
+use crate::printable::printable;
 use crate::proto as wire;
 
 /// What a controller may do with the newest result.
@@ -70,6 +71,11 @@ pub enum LostReason {
     NeverHeard,
     #[error("the daemon left the network")]
     Gone,
+    #[error(
+        "a daemon has just been heard for the first time; it is believed once nobody else has spoken for \
+         the cell for a while"
+    )]
+    JustHeard,
     #[error("no heartbeat for {silent_ms} ms")]
     Silent { silent_ms: u64 },
     #[error(
@@ -77,7 +83,7 @@ pub enum LostReason {
          been silent for a while"
     )]
     Rival,
-    #[error("the daemon reports a fault: {}", texts(reasons))]
+    #[error("the daemon reports a fault: {}", printable(&texts(reasons)))]
     Fault { reasons: Vec<wire::Reason> },
 }
 
@@ -208,6 +214,8 @@ pub struct Heard {
     /// Set by a refused message, cleared by an accepted one.
     pub refused: Option<Refusal>,
     pub status: Option<(StampNs, wire::Status)>,
+    /// When the instance of that heartbeat was first heard.
+    pub bound: Option<StampNs>,
     /// When the daemon left, unless it is there.
     pub gone: Option<StampNs>,
     /// When another publisher than the one of the heartbeat was last heard.
@@ -259,12 +267,16 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
 fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
     let rival = heard.rival.filter(|at| !trust.is_silent(*at, now));
     let rival = rival.map(|at| (at, LostReason::Rival));
-    silence(heard, trust, now).or(rival).or_else(|| match &heard.status {
+    let fault = || match &heard.status {
         Some((at, status)) if status.state() == wire::State::Fault => {
             Some((*at, LostReason::Fault { reasons: status.coded_reasons() }))
         }
         _ => None,
-    })
+    };
+    // Whoever speaks first is not always the right one: others would have been heard by then.
+    let just_heard = heard.bound.filter(|at| !trust.is_silent(*at, now));
+    let just_heard = || just_heard.map(|at| (at, LostReason::JustHeard));
+    silence(heard, trust, now).or(rival).or_else(fault).or_else(just_heard)
 }
 
 /// Since when nobody speaks for the cell, and why; `None` while a daemon is heard.
@@ -556,6 +568,7 @@ mod tests {
             newest: Some(received(message())),
             refused: None,
             status: Some((StampNs(1100 * MS), status(wire::State::Ok))),
+            bound: Some(StampNs(500 * MS)),
             gone: None,
             rival: None,
         }
@@ -613,6 +626,14 @@ mod tests {
         check(&rival, 1650, "lost since 1100: no heartbeat");
         let never = Heard { newest: None, status: None, ..heard() };
         check(&never, 1120, "lost since 900: no daemon has been heard");
+    }
+
+    #[test]
+    fn who_has_just_spoken_for_the_first_time_is_not_believed_yet() {
+        let new = Heard { bound: Some(StampNs(700 * MS)), ..heard() };
+        check(&new, 1190, "lost since 700: a daemon has just been heard for the first time");
+        let later = Heard { bound: Some(StampNs(650 * MS)), ..heard() };
+        check(&later, 1190, "fresh until");
     }
 
     #[test]

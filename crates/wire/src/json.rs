@@ -1,4 +1,4 @@
-//! A result as JSON: protobuf's own canonical form, so that any protobuf library reads it back.
+//! A result or a status as JSON: protobuf's own canonical form, so that any protobuf library reads it back.
 //!
 //! Field names are those of the `.proto` files, 64-bit integers are strings, enumerations are names,
 //! bytes are base64. Fields that have their default value are written out, too.
@@ -9,17 +9,28 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
-use crate::proto::{FILE_DESCRIPTOR_SET, Packages};
+use crate::proto::{FILE_DESCRIPTOR_SET, Packages, Status};
 
-static PACKAGES: LazyLock<MessageDescriptor> = LazyLock::new(|| {
+static PACKAGES: LazyLock<MessageDescriptor> = LazyLock::new(|| describe("magpie.v1.Packages"));
+static STATUS: LazyLock<MessageDescriptor> = LazyLock::new(|| describe("magpie.v1.Status"));
+
+fn describe(name: &str) -> MessageDescriptor {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("compiled from our own schema");
-    pool.get_message_by_name("magpie.v1.Packages").expect("the schema defines it")
-});
+    pool.get_message_by_name(name).expect("the schema defines it")
+}
 
 /// The canonical JSON of a result.
 pub fn to_json(message: &Packages) -> Value {
-    let bytes = message.encode_to_vec();
-    let message = DynamicMessage::decode(PACKAGES.clone(), &*bytes).expect("just encoded");
+    canonical(&PACKAGES, &message.encode_to_vec())
+}
+
+/// The canonical JSON of a status.
+pub fn status_to_json(message: &Status) -> Value {
+    canonical(&STATUS, &message.encode_to_vec())
+}
+
+fn canonical(descriptor: &MessageDescriptor, bytes: &[u8]) -> Value {
+    let message = DynamicMessage::decode(descriptor.clone(), bytes).expect("just encoded");
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)

@@ -26,9 +26,9 @@ pub use freshness::{
     BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
     StaleReason,
 };
-pub use json::to_json;
+pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
-pub use reason::Reason;
+pub use reason::{REMEDIES, Reason, remedy};

@@ -15,8 +15,8 @@ mod latest_frame;
 pub(crate) mod limits;
 mod offers;
 mod opencv_device;
-mod pipeline;
-mod redact;
+pub(crate) mod pipeline;
+pub(crate) mod redact;
 pub(crate) mod rtsp;
 pub(crate) mod stream;
 #[cfg(test)]

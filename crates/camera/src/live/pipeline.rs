@@ -22,7 +22,7 @@ const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 const OFFER_TIME_MAX: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
 /// Makes GStreamer ready, once in a process.
-pub(super) fn initialise() -> Result<(), PipelineProblem> {
+pub(crate) fn initialise() -> Result<(), PipelineProblem> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     let done = DONE.get_or_init(|| gst::init().map_err(|error| error.message().to_owned()));
     done.clone().map_err(PipelineProblem::Refused)

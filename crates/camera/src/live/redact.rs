@@ -1,24 +1,89 @@
-//! Passwords have no place in messages.
+//! Secrets have no place in messages, recordings and reports.
 
-/// Properties of GStreamer's elements that are secrets.
-const SECRETS: [&str; 3] = ["user-pw=", "proxy-pw=", "passphrase="];
+/// What a secret is called, by the end of its name: `password`, `user-pw`, `source_token`.
+const SECRETS: [&str; 12] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "user-pw",
+    "proxy-pw",
+    "pwd",
+    "psk",
+    "secret",
+    "token",
+    "api_key",
+    "private_key_base64",
+    "authorization",
+];
+const KEY_BEGINS: &str = "PRIVATE KEY-----";
 
-/// Replaces the user and password of every URL in `text`, and properties that are secrets.
-pub(crate) fn redact(text: &str) -> String {
-    SECRETS.iter().fold(without_authorities(text), |text, secret| without(&text, secret))
+/// Replaces the user and password of every URL in `text`, the values of what is called a secret,
+/// and private keys. It takes messages, GStreamer's pipelines, TOML, JSON5 and logs.
+pub fn redact(text: &str) -> String {
+    without_values(&without_keys(&without_authorities(text)))
 }
 
-/// Replaces what stands behind `key`, in quotes or up to a space.
-fn without(text: &str, key: &str) -> String {
-    let mut parts = text.split(key);
-    let mut redacted = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let value = part.strip_prefix('"').and_then(|quoted| quoted.split_once('"'));
-        let rest =
-            value.map_or_else(|| part.find(' ').map_or("", |end| &part[end..]), |(_, it)| it);
-        redacted += &format!("{key}***{rest}");
+/// Replaces what stands behind the name of a secret: `name=value`, `name = "value"`,
+/// `"name": "value"`.
+fn without_values(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let (mut from, mut search) = (0, 0);
+    while let Some(at) = text[search..].find(['=', ':']) {
+        let sign = search + at;
+        search = sign + 1;
+        let Some(secret) = named_at_end(&text[from..sign]) else { continue };
+        let rest = text[search..].trim_start_matches([' ', '\t']);
+        let Some(length) = value_length(rest, secret) else { continue };
+        let begin = text.len() - rest.len();
+        redacted.push_str(&text[from..begin]);
+        redacted.push_str("***");
+        (from, search) = (begin + length, begin + length);
     }
-    redacted
+    redacted + &text[from..]
+}
+
+/// The secret whose name, in quotes or not, ends the text.
+fn named_at_end(text: &str) -> Option<&'static str> {
+    let name = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']).as_bytes();
+    let ends_so = |secret: &&&str| {
+        name.len() >= secret.len()
+            && name[name.len() - secret.len()..].eq_ignore_ascii_case(secret.as_bytes())
+    };
+    SECRETS.iter().find(ends_so).copied()
+}
+
+/// The length of the value that a text begins with. `None`: a table begins there, or nothing.
+fn value_length(rest: &str, secret: &str) -> Option<usize> {
+    for quote in ["\"\"\"", "'''", "\"", "'"] {
+        if let Some(inside) = rest.strip_prefix(quote) {
+            let length = inside.find(quote).map(|end| end + 2 * quote.len());
+            return Some(length.unwrap_or(rest.len()));
+        }
+    }
+    // `Authorization: Basic YTpi` is two words.
+    let ends = |character: char| match secret {
+        "authorization" => matches!(character, '\n' | '\r'),
+        _ => character.is_whitespace() || matches!(character, '"' | '\''),
+    };
+    let length = rest.find(ends).unwrap_or(rest.len());
+    (length > 0 && !rest.starts_with(['{', '['])).then_some(length)
+}
+
+/// Replaces private keys in PEM.
+fn without_keys(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(KEY_BEGINS) {
+        let (before, key) = rest.split_at(at + KEY_BEGINS.len());
+        redacted.push_str(before);
+        redacted.push_str("***");
+        rest = key.find("-----END").map_or("", |end| &key[end..]);
+        // The line that ends the key has the same words.
+        let line_end = rest.find('\n').unwrap_or(rest.len());
+        redacted.push_str(&rest[..line_end]);
+        rest = &rest[line_end..];
+    }
+    redacted + rest
 }
 
 fn without_authorities(text: &str) -> String {
@@ -27,8 +92,7 @@ fn without_authorities(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         redacted.push_str(before);
-        let authority_end = after.find(['/', ' ', '"']).unwrap_or(after.len());
-        rest = match after[..authority_end].rfind('@') {
+        rest = match user_end(after) {
             Some(user_end) => {
                 redacted.push_str("***");
                 &after[user_end..]
@@ -37,6 +101,20 @@ fn without_authorities(text: &str) -> String {
         };
     }
     redacted + rest
+}
+
+/// Where the `@` behind user and password stands.
+fn user_end(after: &str) -> Option<usize> {
+    let url_end = |character: char| character.is_whitespace() || matches!(character, '"' | '\'');
+    let url = &after[..after.find(url_end).unwrap_or(after.len())];
+    let authority = &url[..url.find('/').unwrap_or(url.len())];
+    if let Some(at) = authority.rfind('@') {
+        return Some(at);
+    }
+    // `admin:p/ss@host`: a password whose slash is not escaped. A port is a number.
+    let (_, port) = authority.rsplit_once(':')?;
+    let is_port = authority.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port { None } else { url.rfind('@') }
 }
 
 #[cfg(test)]
@@ -50,6 +128,10 @@ mod tests {
         let pipeline = "rtspsrc location=rtsp://a:b@h/x ! appsink";
         assert_eq!(redact(pipeline), "rtspsrc location=rtsp://***@h/x ! appsink");
         assert_eq!(redact("rtsp://h/x@y"), "rtsp://h/x@y");
+        assert_eq!(redact("rtsp://h:554/x@y and [::1]"), "rtsp://h:554/x@y and [::1]");
+        assert_eq!(redact("rtsp://[::1]/x@y"), "rtsp://[::1]/x@y");
+        assert_eq!(redact("rtsp://admin:p/ss@h/x"), "rtsp://***@h/x");
+        assert_eq!(redact("http://h\na@b"), "http://h\na@b");
         let property =
             r#"rtspsrc location=rtsp://h/x user-id=a user-pw="b c" ! srtsrc passphrase=d ! e"#;
         assert_eq!(
@@ -57,5 +139,38 @@ mod tests {
             "rtspsrc location=rtsp://h/x user-id=a user-pw=*** ! srtsrc passphrase=*** ! e"
         );
         assert_eq!(redact("souphttpsrc user-pw=secret"), "souphttpsrc user-pw=***");
+    }
+
+    #[test]
+    fn secrets_of_configurations_and_logs_are_left_out() {
+        for (text, expected) in [
+            ("token = \"a b\"\nnext = 1", "token = ***\nnext = 1"),
+            ("TOKEN='x'", "TOKEN=***"),
+            (r#"{"password": "x", "user": "u"}"#, r#"{"password": ***, "user": "u"}"#),
+            ("usrpwd: { user: \"u\", password: \"p\" }", "usrpwd: { user: \"u\", password: *** }"),
+            ("token_file = \"/etc/t\"", "token_file = \"/etc/t\""),
+            ("listen_private_key: \"/etc/k.key\"", "listen_private_key: \"/etc/k.key\""),
+            ("listen_private_key_base64: \"TUlJ\"", "listen_private_key_base64: ***"),
+            ("Authorization: Basic YTpi\nb", "Authorization: ***\nb"),
+            ("srt://h:1?mode=x&passphrase=abc", "srt://h:1?mode=x&passphrase=***"),
+            ("password = \"\"\"\na\n\"\"\"\nnext = 1", "password = ***\nnext = 1"),
+            ("password =", "password ="),
+            ("password =\nnext = 1", "password =\nnext = 1"),
+            ("password = \"never closed", "password = ***"),
+            ("the token: and ünïcödé password=ü ok", "the token: *** ünïcödé password=*** ok"),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn private_keys_are_left_out() {
+        let begin = "-----BEGIN EC PRIVATE KEY-----";
+        let end = "-----END EC PRIVATE KEY-----";
+        assert_eq!(
+            redact(&format!("a\n{begin}\nMHcC\n{end}\nb")),
+            format!("a\n{begin}***{end}\nb")
+        );
+        assert_eq!(redact(&format!("{begin}\nMHcC cut")), format!("{begin}***"));
     }
 }

@@ -1,24 +1,25 @@
 //! `magpie check`: everything that a run needs, one line each.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_camera::{CameraConfig, picture_doubts};
 use magpie_perception::{
-    Clock, Counters, Frame, InferenceSession, Packages, Pipeline, ReferenceFrame, Scene,
-    check_image_size, doubt_packages,
+    Clock, Counters, Frame, InferenceSession, Packages, Pipeline, check_image_size, doubt_packages,
 };
 
 use crate::arguments::ZenohArgs;
+use crate::inspection::{calibration, join, recording};
 use crate::present::output;
-use magpie_daemon::config::{Config, RecordingTarget, Source};
+use magpie_daemon::config::{Config, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::models::present;
 use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock, try_as_publisher};
+use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -33,9 +34,6 @@ pub struct CheckArgs {
 const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
 /// The watch of a camera decides when it is lost; this is for its telling.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often, and after how long, an endpoint that is taken is tried again.
-const JOIN_AGAIN: u32 = 3;
-const JOIN_PAUSE: Duration = Duration::from_millis(300);
 
 pub fn check(args: &CheckArgs) -> Outcome {
     check_descriptors()?;
@@ -48,7 +46,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let joining = config.zenoh.check().map_err(not_joined)?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 
-    let file = model::chosen(None, &config)?;
+    let file = present(&config)?;
     let spec = file.spec();
     say(
         "model",
@@ -61,6 +59,11 @@ pub fn check(args: &CheckArgs) -> Outcome {
             spec.sha256
         ),
     )?;
+    let configured = model::chosen(None, &config)?;
+    if configured.spec().sha256 != spec.sha256 {
+        let name = &configured.spec().name;
+        say("note", format!("in use by `magpie model use`; the configuration names {name}"))?;
+    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
@@ -71,6 +74,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
+    say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -115,7 +119,15 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
         say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
     }
     match join(config) {
-        Ok(is_alone) => {
+        Ok((is_alone, listens)) => {
+            if listens != *listen {
+                let elsewhere = format!(
+                    "{} is taken by another cell; a run would listen on {}",
+                    listen.join(", "),
+                    listens.join(", ")
+                );
+                say("note", elsewhere)?;
+            }
             if is_alone && !connect.is_empty() {
                 let nobody =
                     format!("nobody answers at {}; a run would go on trying", connect.join(", "));
@@ -133,17 +145,6 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
         }
         Err(error) => Err(not_joined(error)),
     }
-}
-
-/// Whether nobody else was there. An endpoint that is taken may be another check's, which leaves soon.
-fn join(config: &Config) -> Result<bool, NetworkError> {
-    for _ in 0..JOIN_AGAIN {
-        match try_as_publisher(&config.zenoh, &config.cell) {
-            Err(NetworkError::EndpointTaken { .. }) => std::thread::sleep(JOIN_PAUSE),
-            joined => return joined.map(|is_joined| !is_joined),
-        }
-    }
-    try_as_publisher(&config.zenoh, &config.cell).map(|is_joined| !is_joined)
 }
 
 /// Checks that frames come, and that the first one has the size that the calibration is for. Returns
@@ -217,47 +218,17 @@ fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
     picture.chain(depth).chain(scale).collect()
 }
 
-fn calibration(scene: Option<&Scene>) -> String {
-    let Some(scene) = scene else {
-        return "none: masks and boxes only, no grasps; set scene.camera_info".into();
+fn page(config: &Config) -> String {
+    let Some(web) = &config.web else { return "none: set web.listen".to_owned() };
+    let token = if web.token.is_some() { "with" } else { "without" };
+    let seen = if web.listen.ip().is_loopback() {
+        "this machine"
+    } else {
+        "everybody who can reach that address"
     };
-    let info = &scene.camera_info;
-    let frame = match scene.reference_frame() {
-        ReferenceFrame::Base => "base",
-        ReferenceFrame::Gripper => "the gripper, the camera being on the arm",
-        ReferenceFrame::Camera => "the camera's optical frame",
-    };
-    let plane = if scene.support_plane_in_camera.is_some() { "" } else { ", no support plane" };
-    format!(
-        "{} of {}, {}x{} px, poses in {frame}{plane}",
-        scene.calibration_id, info.camera_name, info.width_px, info.height_px
-    )
-}
-
-fn recording(config: &Config) -> String {
-    match &config.recording.target {
-        Some(RecordingTarget::Ring { folder, ring }) => format!(
-            "the last {} min to {}, {} MB at most{}",
-            ring.span.as_secs() / 60,
-            folder.display(),
-            ring.bytes_max / 1_000_000,
-            unwritable(folder).map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default()
-        ),
-        Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
-        None => "none".to_owned(),
-    }
-}
-
-/// Why nothing can be written into a folder, or into the one in which a run would make it.
-fn unwritable(folder: &Path) -> Option<String> {
-    let existing = folder.ancestors().find(|folder| folder.exists())?;
-    let trial = existing.join(format!(".magpie-check-{}", std::process::id()));
-    let written = magpie_files::write(&trial, "magpie check").map_err(|error| {
-        format!("{} cannot be written: {error}; nothing would be recorded", existing.display())
-    });
-    // What could not be written need not be removed.
-    let _ = std::fs::remove_file(trial);
-    written.err()
+    let taken = magpie_web::check_free(web.listen).err();
+    let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
 }
 
 fn say(what: &str, found: String) -> Outcome {

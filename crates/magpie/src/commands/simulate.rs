@@ -19,8 +19,8 @@ pub struct SimulateArgs {
     seed: Option<u64>,
     /// How many scenes, or frames of the belt, to simulate.
     #[arg(long, required_unless_present = "print_recipe",
-          value_parser = crate::arguments::count::<u64>)]
-    frames: Option<u64>,
+          value_parser = crate::arguments::count::<u32>)]
+    frames: Option<u32>,
     /// A new folder for a COCO dataset with depth and truth; or, if the name ends in .mcap, a
     /// recording of packages moving on a belt.
     #[arg(long, required_unless_present = "print_recipe")]
@@ -67,6 +67,7 @@ pub fn simulate(args: &SimulateArgs) -> Outcome {
     if args.textures.is_some() {
         recipe.textures.clone_from(&args.textures);
     }
+    let frames = u64::from(frames);
     if out.extension().is_some_and(|extension| extension == "mcap") {
         return record_belt(&recipe, seed, frames, out);
     }

@@ -36,16 +36,20 @@ pub fn line(text: &str) -> Outcome {
     match print(text) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Failure::fault(error)),
+        Err(error) => Err(not_printed(error)),
     }
 }
 
 /// [`line`], for a command whose verdict matters to others than the reader: it goes on without one.
 pub fn line_if_read(text: &str) -> Outcome {
     match print(text) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::fault(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(not_printed(error)),
         _ => Ok(()),
     }
+}
+
+fn not_printed(error: std::io::Error) -> Failure {
+    Failure::Fault(anyhow::Error::new(error).context("write to standard output"))
 }
 
 fn print(text: &str) -> std::io::Result<()> {

@@ -119,6 +119,10 @@ pub(super) fn measure(
     rounds: usize,
 ) -> Result<Curves, Failure> {
     let stop = Stop::listen()?;
+    let others = others
+        .iter()
+        .map(|path| model::read(Some(path), None))
+        .collect::<Result<Vec<ModelFile>, Failure>>()?;
     let few = frames.cloned().map(|mut frames| {
         frames.frames.truncate(FRAMES_MAX);
         frames
@@ -128,10 +132,6 @@ pub(super) fn measure(
         Some(_) => None,
         None => Some(simulate(SIZE_PX_USUAL, PACKAGES_USUAL)?),
     };
-    let others = others
-        .iter()
-        .map(|path| model::read(Some(path), None))
-        .collect::<Result<Vec<ModelFile>, Failure>>()?;
     let setups = setups(usual, &others);
     let bar = progress::bar((setups.len() * rounds) as u64, "frames");
     let mut curves = Curves { points: Vec::new(), planned: setups.len() };

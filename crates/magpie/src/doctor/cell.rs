@@ -1,0 +1,269 @@
+//! One configured cell: does its configuration load, and is there on this machine what it names?
+
+use std::net::{TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use magpie_camera::CameraConfig;
+use magpie_daemon::config::{Config, RecordingTarget, Source};
+use magpie_daemon::failure::one_line;
+use magpie_network::{Certificate, Exposure, NetworkError, SystemClock};
+use magpie_perception::Provider;
+
+use super::access::User;
+use super::cameras::Cameras;
+use super::finding::Finding;
+use super::machine::{Limits, free_bytes};
+use super::system;
+use crate::arguments::ZenohArgs;
+use crate::inspection::{NamedFile, calibration, join, named_files, recording, unwritable};
+
+/// A configuration that could be loaded.
+pub(super) struct Cell {
+    path: Option<PathBuf>,
+    pub(super) config: Config,
+}
+
+impl Cell {
+    pub(super) fn load(path: Option<&Path>, zenoh: &ZenohArgs) -> Result<Cell, Finding> {
+        match Config::load(path) {
+            Ok(mut config) => {
+                zenoh.apply(&mut config);
+                Ok(Cell { path: path.map(Path::to_owned), config })
+            }
+            Err(error) => {
+                Err(Finding::misconfigured("configuration", one_line(&error.into()), "correct it"))
+            }
+        }
+    }
+
+    pub(super) fn findings(&self, cameras: &Cameras, user: Option<&User>) -> Vec<Finding> {
+        let mut findings = vec![self.named()];
+        findings.extend(cameras.check(&self.config));
+        findings.extend(self.lens());
+        findings.extend(user.into_iter().flat_map(|user| self.access(user)));
+        findings.extend(self.endpoint());
+        findings.extend(self.page());
+        findings.extend(self.recording(user));
+        findings.extend(self.scheduling());
+        findings.extend(self.provider());
+        findings
+    }
+
+    fn named(&self) -> Finding {
+        let from = self
+            .path
+            .as_ref()
+            .map_or_else(|| "shipped".to_owned(), |path| path.display().to_string());
+        let source = match &self.config.source {
+            Source::Demo => "the demo recording".to_owned(),
+            Source::Recording { path, .. } => format!("the recording {}", path.display()),
+            Source::Camera(camera) => camera.describe(),
+        };
+        Finding::good("configuration", format!("{from}: cell {}, {source}", self.config.cell))
+    }
+
+    /// Lenses without a calibration. Recordings bring their own.
+    fn lens(&self) -> Option<Finding> {
+        let Source::Camera(camera) = &self.config.source else { return None };
+        let Some(scene) = &self.config.scene else {
+            let remedy = "`magpie calibrate intrinsics`, then `magpie calibrate hand-eye` \
+                          (docs/calibrate.md), and name what they write in [scene]";
+            let found = "the lens is not calibrated, so nothing gets a grasp";
+            return Some(Finding::note("calibration", found, remedy));
+        };
+        let described = calibration(Some(scene));
+        let is_placed = scene.camera_place.is_some();
+        let is_live = matches!(camera, CameraConfig::Live(_));
+        Some(match (is_placed, is_live) {
+            (false, true) => Finding::note(
+                "calibration",
+                format!("{described}; the arm does not know where the camera is"),
+                "`magpie calibrate hand-eye` (docs/calibrate.md)",
+            ),
+            _ => Finding::good("calibration", described),
+        })
+    }
+
+    /// Files that the service's user cannot read.
+    fn access(&self, user: &User) -> Vec<Finding> {
+        let Some(path) = &self.path else { return Vec::new() };
+        let itself = NamedFile { key: "configuration".to_owned(), path: path.clone() };
+        let named = named_files(path, &self.config.written);
+        let mut findings: Vec<Finding> = std::iter::once(itself)
+            .chain(named)
+            .filter_map(|NamedFile { key, path }| {
+                let why = user.cannot_read(&path)?;
+                let found = format!("{key} {}: {why}", path.display());
+                let remedy = "put it into /etc/magpie, and `sudo chmod a+r` it";
+                Some(Finding::mend("permissions", found, remedy))
+            })
+            .collect();
+        if findings.is_empty() {
+            findings.push(Finding::good("permissions", "the service can read what it needs"));
+        }
+        findings
+    }
+
+    fn endpoint(&self) -> Vec<Finding> {
+        let joining = match self.config.zenoh.check() {
+            Ok(joining) => joining,
+            Err(error) => {
+                let is_configuration = error.is_configuration();
+                let found = one_line(&error.into());
+                let finding = if is_configuration { Finding::misconfigured } else { Finding::mend };
+                return vec![finding("zenoh", found, "docs/secure-a-cell.md")];
+            }
+        };
+        let places = [&joining.listen[..], &joining.connect[..]].concat().join(", ");
+        let mut findings = vec![match join(&self.config) {
+            Ok((_, listens)) => {
+                let places = [&listens[..], &joining.connect[..]].concat().join(", ");
+                Finding::good("endpoint", format!("{places}: free for this cell"))
+            }
+            Err(NetworkError::CellTaken { cell, through }) => {
+                let at = std::slice::from_ref(&through);
+                let who = holder(at).unwrap_or_else(|| "its daemon".to_owned());
+                Finding::good("endpoint", format!("{through}: {who} publishes cell {cell} already"))
+            }
+            Err(error @ NetworkError::EndpointTaken { .. }) => {
+                let who = holder(&joining.listen);
+                let who =
+                    who.unwrap_or_else(|| "another user's process; root sees whose".to_owned());
+                Finding::mend("endpoint", format!("{places}: taken by {who}"), error.to_string())
+            }
+            Err(error) => Finding::mend(
+                "endpoint",
+                one_line(&error.into()),
+                "a run would wait for the network; look whether its address is up",
+            ),
+        }];
+        let now = SystemClock::start().now();
+        for certificate in &joining.certificates {
+            let days = certificate.days_left(now);
+            let text = format!("{}, for {days} more days", certificate.common_name);
+            findings.push(match days < Certificate::RENEW_DAYS {
+                true => Finding::note("certificate", text, "renew it (scripts/certificates)"),
+                false => Finding::good("certificate", text),
+            });
+        }
+        if joining.exposure != Exposure::Secured {
+            findings.push(Finding::note("access", joining.exposure.to_string(), ""));
+        }
+        findings
+    }
+
+    /// Where the page would be.
+    fn page(&self) -> Option<Finding> {
+        let address = self.config.web.as_ref()?.listen;
+        let Err(error) = TcpListener::bind(address) else {
+            return Some(Finding::good("page", format!("http://{address}: free for this cell")));
+        };
+        let who = system::listener_at(address);
+        Some(match who {
+            Some(who) if who.ends_with("(magpie)") => {
+                Finding::good("page", format!("http://{address}: {who} serves a page there"))
+            }
+            who => {
+                let why = who.map_or_else(|| error.to_string(), |who| format!("taken by {who}"));
+                let remedy = "choose another address in [web] listen, or stop what has this one";
+                Finding::mend("page", format!("http://{address}: {why}"), remedy)
+            }
+        })
+    }
+
+    fn recording(&self, user: Option<&User>) -> Option<Finding> {
+        let settings = &self.config.recording;
+        let Some(RecordingTarget::Ring { folder, .. }) = &settings.target else {
+            let remedy = "set [recording] folder to see later what the cell saw";
+            return Some(Finding::note("recording", "nothing is recorded", remedy));
+        };
+        let why = match user {
+            Some(user) => user.cannot_write(folder),
+            None => unwritable(folder),
+        };
+        if let Some(why) = why {
+            let found = format!("{}: {why}", folder.display());
+            let remedy = "set [recording] folder to one below /var/lib/magpie";
+            return Some(Finding::mend("recording", found, remedy));
+        }
+        let described = recording(&self.config);
+        Some(match free_bytes(folder) {
+            Some(free) if free < settings.free_bytes_min => Finding::mend(
+                "recording",
+                format!("{described}; only {} MB are free", free / 1_000_000),
+                "make room, or lower [recording] free_space_mb_min",
+            ),
+            _ => Finding::good("recording", described),
+        })
+    }
+
+    /// What `[scheduling]` asks for, against what the unit of this cell allows.
+    fn scheduling(&self) -> Vec<Finding> {
+        let scheduling = &self.config.scheduling;
+        let unit = self.unit();
+        let limits =
+            unit.as_deref().and_then(Limits::of_unit).unwrap_or_else(Limits::of_this_process);
+        let remedy = "allow it by systemd/magpie-realtime.conf as a drop-in of the unit \
+                      (docs/run-as-a-service.md)";
+        let mut findings = Vec::new();
+        if let Some(priority) = scheduling.fifo_priority {
+            let found = format!(
+                "scheduling.fifo_priority = {priority}, and rtprio is {}",
+                limits.realtime_priority
+            );
+            findings.push(match u64::from(priority) <= limits.realtime_priority {
+                true => Finding::good("rtprio", found),
+                false => Finding::mend("rtprio", found, remedy),
+            });
+        }
+        if scheduling.lock_memory {
+            let found = format!("scheduling.lock_memory, and memlock is {}", limits.memory());
+            findings.push(match limits.locked_bytes {
+                None => Finding::good("memlock", found),
+                Some(_) => Finding::mend("memlock", found, remedy),
+            });
+        }
+        findings
+    }
+
+    /// `magpie@dock-7` for /etc/magpie/dock-7.toml.
+    fn unit(&self) -> Option<String> {
+        let path = self.path.as_ref().filter(|path| path.starts_with("/etc/magpie"))?;
+        Some(format!("magpie@{}.service", path.file_stem()?.to_str()?))
+    }
+
+    /// A GPU that is asked for has to be there; `check` tells whether the model runs on it.
+    fn provider(&self) -> Option<Finding> {
+        let asked = &self.config.session.providers;
+        let needs_gpu =
+            |provider: &Provider| matches!(provider, Provider::Cuda | Provider::TensorRt);
+        asked.iter().find(|provider| needs_gpu(provider))?;
+        let driver = system::read("/proc/driver/nvidia/version");
+        Some(match driver {
+            Some(_) => Finding::good("provider", "a GPU is asked for, and its driver is loaded"),
+            None => Finding::mend(
+                "provider",
+                "model.providers asks for an NVIDIA GPU, and no NVIDIA driver is loaded",
+                "install the driver until `nvidia-smi` lists the GPU, or ask for cpu",
+            ),
+        })
+    }
+
+    /// Where the cell must listen; nothing where it takes what is free, or while its network settings
+    /// are wrong.
+    pub(super) fn listens_at(&self) -> Vec<String> {
+        if self.config.zenoh.is_automatic() {
+            return Vec::new();
+        }
+        self.config.zenoh.check().map(|joining| joining.listen).unwrap_or_default()
+    }
+}
+
+/// Who listens at the first of these endpoints where somebody does.
+fn holder(endpoints: &[String]) -> Option<String> {
+    let addresses = endpoints.iter().filter_map(|endpoint| {
+        let (_, address) = endpoint.split(['?', '#']).next()?.split_once('/')?;
+        address.to_socket_addrs().ok()
+    });
+    addresses.flatten().find_map(system::listener_at)
+}

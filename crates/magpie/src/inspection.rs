@@ -1,0 +1,131 @@
+//! What a configuration means on this machine, in words: for `check`, which runs all of it, and for
+//! `doctor`, which looks at one thing after the other.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use magpie_daemon::config::{Config, RecordingTarget};
+use magpie_network::{NetworkError, try_as_publisher};
+use magpie_perception::{ReferenceFrame, Scene};
+
+/// How often, and after how long, an endpoint that is taken is tried again.
+const JOIN_AGAIN: u32 = 3;
+const JOIN_PAUSE: Duration = Duration::from_millis(300);
+
+/// Whether nobody else was there, and where this one listened. An endpoint that is taken may be another
+/// check's, which leaves soon.
+pub(crate) fn join(config: &Config) -> Result<(bool, Vec<String>), NetworkError> {
+    let join = || {
+        let joined = try_as_publisher(&config.zenoh, &config.cell);
+        joined.map(|(is_joined, listens)| (!is_joined, listens))
+    };
+    for _ in 0..JOIN_AGAIN {
+        match join() {
+            Err(NetworkError::EndpointTaken { .. }) => std::thread::sleep(JOIN_PAUSE),
+            joined => return joined,
+        }
+    }
+    join()
+}
+
+/// What is known of the camera's lens and place.
+pub(crate) fn calibration(scene: Option<&Scene>) -> String {
+    let Some(scene) = scene else {
+        return "none: masks and boxes only, no grasps; set scene.camera_info".into();
+    };
+    let info = &scene.camera_info;
+    let frame = match scene.reference_frame() {
+        ReferenceFrame::Base => "base",
+        ReferenceFrame::Gripper => "the gripper, the camera being on the arm",
+        ReferenceFrame::Camera => "the camera's optical frame",
+    };
+    let plane = if scene.support_plane_in_camera.is_some() { "" } else { ", no support plane" };
+    format!(
+        "{} of {}, {}x{} px, poses in {frame}{plane}",
+        scene.calibration_id, info.camera_name, info.width_px, info.height_px
+    )
+}
+
+/// What is recorded, where, and how much of it.
+pub(crate) fn recording(config: &Config) -> String {
+    match &config.recording.target {
+        Some(RecordingTarget::Ring { folder, ring }) => format!(
+            "the last {} min to {}, {} MB at most{}",
+            ring.span.as_secs() / 60,
+            folder.display(),
+            ring.bytes_max / 1_000_000,
+            unwritable(folder).map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default()
+        ),
+        Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
+        None => "none".to_owned(),
+    }
+}
+
+/// Why nothing can be written into a folder, or into the one in which a run would make it.
+pub(crate) fn unwritable(folder: &Path) -> Option<String> {
+    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    let trial = existing.join(format!(".magpie-check-{}", std::process::id()));
+    let written = magpie_files::write(&trial, "magpie check").map_err(|error| {
+        format!("{} cannot be written: {error}; nothing would be recorded", existing.display())
+    });
+    // What could not be written need not be removed.
+    let _ = std::fs::remove_file(trial);
+    written.err()
+}
+
+/// Where a configuration names files: sections and key.
+const FILE_KEYS: [&[&str]; 11] = [
+    &["source", "video_file", "path"],
+    &["source", "image_folder", "path"],
+    &["source", "recording", "path"],
+    &["scene", "camera_info"],
+    &["scene", "hand_eye"],
+    &["drift", "reference"],
+    &["depth", "camera_info"],
+    &["model", "path"],
+    &["model", "engine_cache"],
+    &["zenoh", "config"],
+    &["web", "token"],
+];
+
+/// A file that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedFile {
+    /// As in `scene.camera_info`.
+    pub(crate) key: String,
+    pub(crate) path: PathBuf,
+}
+
+/// The files that the configuration at `path` names, by what is written in it.
+pub(crate) fn named_files(path: &Path, written: &str) -> Vec<NamedFile> {
+    let Ok(table) = toml::from_str::<toml::Table>(written) else { return Vec::new() };
+    let named = |keys: &&[&str]| {
+        let (first, inner) = keys.split_first()?;
+        let value = inner.iter().try_fold(table.get(*first)?, |value, key| value.get(key))?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        Some(NamedFile { key: keys.join("."), path: folder.join(value.as_str()?) })
+    };
+    FILE_KEYS.iter().filter_map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_where_a_configuration_names_them() {
+        let written = "cell = \"a\"\n[scene]\ncamera_info = \"lens.yaml\"\n\
+                       [source.recording]\npath = \"/data/cell.mcap\"\n[model]\npath = 3\n";
+        let named = named_files(Path::new("/etc/magpie/a.toml"), written);
+        let named: Vec<_> =
+            named.iter().map(|file| (&*file.key, file.path.to_str().unwrap())).collect();
+        assert_eq!(
+            named,
+            [
+                ("source.recording.path", "/data/cell.mcap"),
+                ("scene.camera_info", "/etc/magpie/lens.yaml"),
+            ]
+        );
+        assert_eq!(named_files(Path::new("a.toml"), "no toml ="), []);
+    }
+}
