@@ -158,7 +158,7 @@ fn from_base64(text: &str) -> Vec<u8> {
     let text = text.trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     for part in text.chunks(4) {
-        let bits = part.iter().fold(0_u32, |bits, byte| bits << 6 | u32::from(digit(*byte)));
+        let bits = part.iter().fold(0_u32, |bits, byte| (bits << 6) | u32::from(digit(*byte)));
         let bits = bits << (6 * (4 - part.len()));
         bytes.extend_from_slice(&bits.to_be_bytes()[1..part.len()]);
     }

@@ -20,6 +20,7 @@ use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
 use crate::config::DriftConfig;
+use crate::models::Findings;
 use crate::plan_reason::PlanReason;
 
 /// So many looks in a row without enough fiducials leave unknown whether the camera has moved.
@@ -149,6 +150,7 @@ pub(crate) struct InspectedPublisher<P> {
     /// `None` where no drift is watched.
     pub(crate) tap: Option<Tap>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) findings: Arc<Findings>,
     pub(crate) tally: Arc<Tally>,
 }
 
@@ -156,6 +158,7 @@ impl<P: Publisher> Publisher for InspectedPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
         self.plan_reason.update(&report.packages);
+        self.findings.count(report);
         self.tally.count(report);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame);

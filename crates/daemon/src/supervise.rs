@@ -17,6 +17,8 @@ use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
+use crate::live::Live;
+use crate::models::Models;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
@@ -35,6 +37,8 @@ pub(crate) struct Supervised<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) models: Arc<Models>,
+    pub(crate) live: Option<Live>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
     pub(crate) page: Option<&'a ServedPage>,
@@ -62,6 +66,10 @@ impl Supervised<'_> {
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
                     self.tell();
+                    self.models.supervise();
+                    if let Some(live) = &mut self.live {
+                        live.supervise(|| self.transport.status_message());
+                    }
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -75,7 +83,10 @@ impl Supervised<'_> {
                 }
                 outcome = &mut ended => {
                     let failure = match outcome {
-                        Ok(Ok(())) => return Ok(()),
+                        Ok(Ok(())) => {
+                            self.models.finish();
+                            return Ok(());
+                        }
                         Ok(Err(fault)) => ended_by(fault),
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
@@ -110,6 +121,8 @@ impl Supervised<'_> {
             self.watch.slow(),
             self.transport.rival().map(|instance_id| Reason::RivalPublisher { instance_id }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
+            self.models.reason(),
+            self.live.as_ref().and_then(Live::reason),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),

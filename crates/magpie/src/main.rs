@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, bundle, calibrate, check, detect, doctor, eval, export, manual, record, replay, run,
-    simulate, watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, record,
+    replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
@@ -45,6 +45,10 @@ enum Command {
     Run(run::RunArgs),
     /// Show what a cell publishes.
     Watch(watch::WatchArgs),
+    /// List the cells that are alive, their state and where they listen.
+    Cells(cells::CellsArgs),
+    /// Install models, and change the one that a running cell uses.
+    Model(model::ModelArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
     /// Look for what stands in the way on this machine: a line each, with the remedy.
@@ -109,6 +113,8 @@ fn dispatch(command: &Command) -> Outcome {
     match command {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
+        Command::Cells(args) => cells::cells(args),
+        Command::Model(args) => model::model(args),
         Command::Check(args) => check::check(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Bundle(args) => bundle::bundle(args),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_network::{NetworkError, ZenohConfig, close, open_as_publisher};
+use magpie_network::{Joined, NetworkError, ZenohConfig, close, open_as_publisher};
 use magpie_perception::{
     CameraInfo, Counters, Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs,
 };
@@ -46,6 +46,7 @@ pub struct TransportOptions {
 pub struct Transport {
     session: Session,
     shared: Arc<Shared>,
+    connects: Vec<String>,
     images: Arc<Images>,
     status: StatusHandle,
     rivals: Arc<Rivals>,
@@ -63,12 +64,14 @@ impl Transport {
         options: TransportOptions,
         runtime: &Handle,
     ) -> Result<(Transport, ZenohPublisher), NetworkError> {
-        let session = open_as_publisher(&options.zenoh, &options.cell)?;
+        let Joined { session, listens, connects } =
+            open_as_publisher(&options.zenoh, &options.cell)?;
         let shared = Arc::new(Shared::new(
             options.cell,
             // zenoh's own id may be fixed by its configuration.
             format!("{}-{:x}", session.zid(), options.clock.now().0),
             options.identities,
+            listens,
             options.counters,
             options.clock,
         ));
@@ -94,6 +97,7 @@ impl Transport {
         let alive = announce(&session, &shared.cell)?;
 
         let publisher = ZenohPublisher {
+            identities: shared.identities(),
             shared: shared.clone(),
             images: images.clone(),
             status: status.clone(),
@@ -106,6 +110,7 @@ impl Transport {
         let transport = Transport {
             session,
             shared,
+            connects,
             images,
             status,
             rivals,
@@ -133,6 +138,16 @@ impl Transport {
     /// New whenever a daemon starts; every message carries it.
     pub fn instance_id(&self) -> &str {
         &self.shared.instance_id
+    }
+
+    /// Where readers connect to it; empty where they come through a router.
+    pub fn listens(&self) -> &[String] {
+        &self.shared.listens
+    }
+
+    /// The routers that it connects to.
+    pub fn connects(&self) -> &[String] {
+        &self.connects
     }
 
     /// How many label images and how many images were made for subscribers so far.
@@ -195,6 +210,7 @@ fn start_publishing(
 /// The frame thread's side: takes a result and returns at once, whatever the readers do.
 pub struct ZenohPublisher {
     shared: Arc<Shared>,
+    identities: Arc<Identities>,
     images: Arc<Images>,
     status: StatusHandle,
     newest: watch::Sender<Option<capture::Answer>>,
@@ -229,7 +245,7 @@ impl Publisher for ZenohPublisher {
         });
         let message = Arc::get_mut(&mut self.messages[at]).expect("nobody else holds a free one");
         let (old, spare) = (std::mem::take(message), &mut self.spare);
-        *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
+        *message = wire::rewritten(old, spare, report, &self.identities, &envelope);
         if now > report.packages.valid_until {
             wire::withhold(message, spare);
         }
@@ -244,6 +260,12 @@ impl Publisher for ZenohPublisher {
 }
 
 impl ZenohPublisher {
+    /// The results from now on are another model's.
+    pub fn use_identities(&mut self, identities: &Arc<Identities>) {
+        self.identities = Arc::clone(identities);
+        self.shared.set_identities(Arc::clone(identities));
+    }
+
     fn hand_over_images(&mut self, frame: &Frame, message: Arc<wire::Packages>, now: StampNs) {
         if self.images.label_wanted() {
             self.images.put_label(message.clone());

@@ -18,7 +18,9 @@ use crate::latest::Latest;
 pub(crate) struct Shared {
     pub(crate) cell: CellName,
     pub(crate) instance_id: String,
-    pub(crate) identities: Identities,
+    /// Of the model in use: it may change between two frames.
+    identities: Mutex<Arc<Identities>>,
+    pub(crate) listens: Vec<String>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
@@ -34,13 +36,15 @@ impl Shared {
         cell: CellName,
         instance_id: String,
         identities: Identities,
+        listens: Vec<String>,
         counters: Arc<Counters>,
         clock: SharedClock,
     ) -> Shared {
         Shared {
             cell,
             instance_id,
-            identities,
+            identities: Mutex::new(Arc::new(identities)),
+            listens,
             counters,
             started: clock.now(),
             clock,
@@ -49,6 +53,14 @@ impl Shared {
             latencies: Mutex::new(Latencies::new()),
             failure: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn identities(&self) -> Arc<Identities> {
+        lock(&self.identities).clone()
+    }
+
+    pub(crate) fn set_identities(&self, identities: Arc<Identities>) {
+        *lock(&self.identities) = identities;
     }
 
     /// Hands a result to the publishing thread; one that it has not taken yet is given up for it.

@@ -122,7 +122,7 @@ pub(crate) async fn beat(
 
 pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status {
     let (now, unix_ahead_ns) = (shared.clock.now(), shared.clock.unix_ahead_ns());
-    let identities = &shared.identities;
+    let identities = shared.identities();
     wire::Status {
         schema_version: wire::SCHEMA_VERSION,
         cell: shared.cell.to_string(),
@@ -138,12 +138,13 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
             shared.results_superseded(),
         )),
         latency: Some(percentiles(&shared.latest_latencies_us())),
-        model: Some(identities.into()),
+        model: Some(identities.as_ref().into()),
         calibration_id: identities.calibration_id.clone(),
         providers_asked: identities.provider_names(),
         provider_got: identities.provider_got.name().into(),
         drift: snapshot.drift.map(|drift| drift.to_wire(unix_ahead_ns)),
         clock_steps: snapshot.clock_steps,
+        listens: shared.listens.clone(),
     }
 }
 

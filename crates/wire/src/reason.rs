@@ -30,6 +30,11 @@ pub enum Reason {
     DepthUnusable { why: String },
     #[error("{why}")]
     ProviderFallback { why: String },
+    #[error("{why}")]
+    FoxgloveUnavailable { why: String },
+    /// A model was given up, and an earlier one is in use again.
+    #[error("{why}")]
+    ModelRolledBack { why: String },
     #[error(
         "{stale} of the last {frames} frames were too old when their turn came: see \
          limits.frame_age_ms_max, or use a smaller model"
@@ -116,6 +121,16 @@ pub const REMEDIES: &[(&str, &str)] = &[
     ),
     ("provider_fallback", "The model runs on another provider than asked for: the text says why."),
     (
+        "model_rolled_back",
+        "A model was given up, and the one before is in use: the text says why. `magpie model use` \
+         with that one acknowledges it.",
+    ),
+    (
+        FOXGLOVE_UNAVAILABLE,
+        "Stop what has the address, or choose another one in `[foxglove] listen`; the daemon tries \
+         again by itself, and the loop goes on.",
+    ),
+    (
         "frames_stale",
         "Frames are too old when their turn comes: use a smaller model or a faster machine, or \
          raise `[limits] frame_age_ms_max`.",
@@ -201,6 +216,8 @@ impl Reason {
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
+            Reason::FoxgloveUnavailable { .. } => FOXGLOVE_UNAVAILABLE,
+            Reason::ModelRolledBack { .. } => "model_rolled_back",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
             Reason::ResultsExpired { .. } => "results_expired",
@@ -245,6 +262,7 @@ const RIVAL_PUBLISHER: &str = "rival_publisher";
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
+const FOXGLOVE_UNAVAILABLE: &str = "foxglove_unavailable";
 const PAGE_UNAVAILABLE: &str = "page_unavailable";
 
 impl From<&Reason> for proto::Reason {
@@ -259,10 +277,17 @@ impl proto::Reason {
         [FAULT, CAMERA_LOST, RIVAL_PUBLISHER].contains(&self.code.as_str())
     }
 
-    /// Whether it is the recording or the page that is in trouble, and not what they show.
+    /// Whether it is the recording, the page or Foxglove's view that is in trouble, and not what they
+    /// show.
     pub fn is_about_onlookers(&self) -> bool {
-        [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL, PAGE_UNAVAILABLE]
-            .contains(&self.code.as_str())
+        [
+            RECORDING_STOPPED,
+            RECORDING_BEHIND,
+            RECORDING_KEPT_FULL,
+            PAGE_UNAVAILABLE,
+            FOXGLOVE_UNAVAILABLE,
+        ]
+        .contains(&self.code.as_str())
     }
 }
 

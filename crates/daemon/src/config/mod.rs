@@ -10,6 +10,7 @@ mod checker;
 mod depth;
 mod detection;
 mod drift;
+mod foxglove;
 mod grasps;
 mod image;
 mod limits;
@@ -41,6 +42,8 @@ use crate::scheduling::Scheduling;
 pub use self::checker::ConfigError;
 pub use self::depth::UNIT_M;
 pub use self::drift::DriftConfig;
+pub use self::foxglove::FoxgloveConfig;
+pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
@@ -56,6 +59,7 @@ pub struct Config {
     pub source: Source,
     pub model_path: Option<PathBuf>,
     pub model_sha256: Option<String>,
+    pub model_store: StoreConfig,
     pub session: SessionOptions,
     /// `None`: as the model advises.
     pub score_min: Option<f32>,
@@ -77,6 +81,8 @@ pub struct Config {
     pub depth_unit_m: f64,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
+    /// `None`: Foxglove cannot connect.
+    pub foxglove: Option<FoxgloveConfig>,
     pub scheduling: Scheduling,
     /// `None`: no page is served.
     pub web: Option<WebConfig>,
@@ -214,6 +220,7 @@ struct ConfigFile {
     image: image::ImageFile,
     recording: recording::RecordingFile,
     drift: drift::DriftFile,
+    foxglove: foxglove::FoxgloveFile,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
     web: web::WebFile,
@@ -242,6 +249,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         session: model.session,
         model_path: model.path,
         model_sha256: model.sha256,
+        model_store: model.store,
         score_min: detection.score_min,
         detection,
         grasps: grasps::check(&checker, &file.grasps)?,
@@ -251,9 +259,10 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         depth,
         depth_unit_m,
         drift,
+        foxglove: foxglove::check(&checker, &file.foxglove)?,
         tool,
         base_frame_id,
-        zenoh: zenoh::check(&checker, &file.zenoh),
+        zenoh: zenoh::check(&checker, file.zenoh)?,
         image_period: image.period,
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
@@ -361,6 +370,40 @@ mod tests {
         let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
         assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
         check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
+    }
+
+    #[test]
+    fn a_place_to_listen_is_one_endpoint_or_several_and_never_half_of_one() {
+        let listen = |text: &str| parse(&format!("[zenoh]\nlisten = {text}")).map(|c| c.zenoh);
+        let own = |endpoints: &[&str]| {
+            ZenohConfig::Listen(endpoints.iter().map(|e| (*e).to_owned()).collect())
+        };
+        assert_eq!(parse("").unwrap().zenoh, ZenohConfig::Shipped);
+        let one = "tcp/127.0.0.1:17450";
+        assert_eq!(listen(&format!("{one:?}")).unwrap(), own(&[one]));
+        let both = [one, "tcp/[::1]:17450"];
+        assert_eq!(listen(&format!("{both:?}")).unwrap(), own(&both));
+        let refused = |text: &str, parts: &[&str]| {
+            check_refused(&format!("[zenoh]\nlisten = {text}"), parts);
+        };
+        refused("[]", &["zenoh.listen = []", "first free one"]);
+        refused("17450", &["line 2", "tcp/127.0.0.1:17448"]);
+        refused("\"tcp/127.0.0.1:0\"", &["tcp/127.0.0.1:0", "no port"]);
+        refused("\"127.0.0.1:17450\"", &["zenoh.listen = 127.0.0.1:17450", "no plain TCP"]);
+        refused("\"tls/10.0.0.1:1\"", &["certificates", "zenoh.config"]);
+        refused("\"tcp/\"", &["zenoh.listen"]);
+        refused("\"tcp/a:1\"\nconfig = \"z.json5\"", &["zenoh.listen", "keep one"]);
+    }
+
+    #[test]
+    fn foxglove_is_served_when_asked_for_and_on_loopback_alone() {
+        let listen = |text: &str| parse(&format!("[foxglove]\nlisten = {text}"));
+        assert_eq!(parse("").unwrap().foxglove, None);
+        let served = listen("\"127.0.0.1:8765\"").unwrap().foxglove.unwrap();
+        assert_eq!((served.listen.port(), served.jpeg_quality), (8765, 80));
+        check_refused("[foxglove]\nlisten = \"8765\"", &["foxglove.listen = 8765", "127.0.0.1"]);
+        check_refused("[foxglove]\nlisten = \"0.0.0.0:8765\"", &["0.0.0.0:8765", "ssh -L"]);
+        check_refused("[foxglove]\njpeg_quality_percent = 0", &["foxglove.jpeg_quality_percent"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use magpie_recording::{
 };
 use magpie_wire::{self as wire, Reason};
 
-use super::queue::{End, FrameItem, Item, Origin, REASON_SHOWN_NS, Shared};
+use super::queue::{End, FrameItem, Item, ModelOrigin, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
 use crate::scheduling::give_way;
 
@@ -189,6 +189,7 @@ impl Writer {
 
     fn lose_item(&mut self, item: &Item) {
         if let Item::Frame(item) = item {
+            self.note_model(item.model.as_deref());
             self.newest = item.frame.stamp;
             // Those are counted already.
             self.missing += item.missed_before;
@@ -205,12 +206,27 @@ impl Writer {
         Ok(())
     }
 
+    /// What follows is another model's. `false`: it is not.
+    fn note_model(&mut self, model: Option<&ModelOrigin>) -> bool {
+        let Some(ModelOrigin { identities, info }) = model.cloned() else { return false };
+        if let Some(Output::Ring(ring)) = &mut self.output {
+            ring.set_info(info.clone());
+        }
+        (self.origin.identities, self.origin.info) = (identities, info);
+        true
+    }
+
     fn written(&self, stamp: StampNs) -> StampNs {
         StampNs(stamp.unix_ns(self.unix_ahead_ns))
     }
 
     fn write_frame(&mut self, item: &mut FrameItem) -> Result<(), RecordingError> {
         self.follow(item.unix_ahead_ns)?;
+        // A file says once which model it was made with; a single file goes on, and each of its results
+        // says it too.
+        if self.note_model(item.model.take().as_deref()) {
+            self.output().cut()?;
+        }
         self.newest = item.frame.stamp;
         item.frame.stamp = self.written(item.frame.stamp);
         let FrameItem { frame, report, .. } = &*item;

@@ -116,9 +116,13 @@ impl Cell {
         };
         let places = [&joining.listen[..], &joining.connect[..]].concat().join(", ");
         let mut findings = vec![match join(&self.config) {
-            Ok(_) => Finding::good("endpoint", format!("{places}: free for this cell")),
+            Ok((_, listens)) => {
+                let places = [&listens[..], &joining.connect[..]].concat().join(", ");
+                Finding::good("endpoint", format!("{places}: free for this cell"))
+            }
             Err(NetworkError::CellTaken { cell, through }) => {
-                let who = holder(&joining.listen).unwrap_or_else(|| "its daemon".to_owned());
+                let at = std::slice::from_ref(&through);
+                let who = holder(at).unwrap_or_else(|| "its daemon".to_owned());
                 Finding::good("endpoint", format!("{through}: {who} publishes cell {cell} already"))
             }
             Err(error @ NetworkError::EndpointTaken { .. }) => {
@@ -245,8 +249,12 @@ impl Cell {
         })
     }
 
-    /// Where the cell would listen; nothing while its network settings are wrong.
+    /// Where the cell must listen; nothing where it takes what is free, or while its network settings
+    /// are wrong.
     pub(super) fn listens_at(&self) -> Vec<String> {
+        if self.config.zenoh.is_automatic() {
+            return Vec::new();
+        }
         self.config.zenoh.check().map(|joining| joining.listen).unwrap_or_default()
     }
 }

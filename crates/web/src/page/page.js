@@ -167,7 +167,7 @@ function showResult(told) {
     const pair = document.createElement("span");
     pair.append(swatch, ` ${name}`);
     return pair;
-  }), "numbers are the pick order");
+  }), keys.length > 0 ? "numbers are the pick order" : "");
 }
 
 function showKeep(told) {
