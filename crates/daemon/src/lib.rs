@@ -12,7 +12,7 @@ mod health;
 pub mod identity;
 mod inspect;
 pub mod model;
-mod plan_reason;
+pub mod plan_reason;
 pub mod process_limits;
 pub mod record;
 pub mod run;
