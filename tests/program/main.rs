@@ -15,10 +15,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[allow(unreachable_pub, dead_code, reason = "shared with another crate's tests")]
 #[path = "../../crates/camera/tests/board_scene/mod.rs"]
 mod board_scene;
+mod browser;
 mod calibrate;
+mod cells;
 mod commands;
 mod export;
+mod foxglove;
+mod models;
 mod outside;
+mod page;
 mod record;
 mod replay;
 mod service;
@@ -66,9 +71,13 @@ fn root() -> PathBuf {
 /// An address of loopback of its own: of a port that is only free for now, the system may give
 /// another test's connection the number before the daemon listens.
 fn free_endpoint() -> String {
+    format!("tcp/{}:17447", free_address())
+}
+
+fn free_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    format!("tcp/127.{}.{}.{number}:17447", 1 + process % 254, 1 + process / 254 % 254)
+    format!("127.{}.{}.{number}", 1 + process % 254, 1 + process / 254 % 254)
 }
 
 /// Writes `zenoh.json5`: listens there and looks for nobody.

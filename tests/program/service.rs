@@ -19,19 +19,19 @@ use tokio::sync::oneshot;
 use super::{free_endpoint, root, write_zenoh_config};
 
 /// A daemon on its own thread. Dropping it asks it to stop and waits.
-struct Daemon {
-    endpoint: String,
+pub(crate) struct Daemon {
+    pub(crate) endpoint: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Outcome>>,
     _folder: TempDir,
 }
 
 impl Daemon {
-    fn start(cell: &str, more: &str) -> Daemon {
+    pub(crate) fn start(cell: &str, more: &str) -> Daemon {
         Daemon::start_on(&free_endpoint(), cell, more)
     }
 
-    fn start_on(endpoint: &str, cell: &str, more: &str) -> Daemon {
+    pub(crate) fn start_on(endpoint: &str, cell: &str, more: &str) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         write_zenoh_config(folder.path(), endpoint);
         let text = format!(
@@ -53,7 +53,7 @@ impl Daemon {
         Daemon { endpoint, stop: Some(stop), thread: Some(thread), _folder: folder }
     }
 
-    fn subscriber(&self, cell: &str) -> PackagesSubscriber {
+    pub(crate) fn subscriber(&self, cell: &str) -> PackagesSubscriber {
         let cell = CellName::new(cell).unwrap();
         for _ in 0..600 {
             let zenoh = ZenohConfig::Connect(vec![self.endpoint.clone()]);
@@ -70,7 +70,7 @@ impl Daemon {
         panic!("no daemon on {} within a minute", self.endpoint);
     }
 
-    fn stop(mut self) -> Outcome {
+    pub(crate) fn stop(mut self) -> Outcome {
         drop(self.stop.take());
         self.thread.take().unwrap().join().unwrap()
     }
@@ -85,7 +85,7 @@ impl Drop for Daemon {
     }
 }
 
-fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
+pub(crate) fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
     for _ in 0..600 {
         if let Freshness::Fresh(view) = subscriber.next(Duration::from_millis(100)) {
             return view.for_display().clone();
@@ -95,7 +95,7 @@ fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
 }
 
 /// `next` may run out of time and give the last one again, which is still fresh.
-fn newer(subscriber: &mut PackagesSubscriber, last: &wire::Packages) -> wire::Packages {
+pub(crate) fn newer(subscriber: &mut PackagesSubscriber, last: &wire::Packages) -> wire::Packages {
     loop {
         let message = fresh(subscriber);
         if message.sequence != last.sequence {

@@ -1,6 +1,8 @@
 //! What a technician reaches for when something is wrong: the doctor, and the archive for a report.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{check_refused, free_endpoint, magpie, program, succeed, text, write_zenoh_config};
 
-const PASSWORD: &str = "hunter2hunter2";
+const PASSWORD: &str = "hunter2hunter2hunter2hunter2";
 
 /// A configuration that listens at an address of its own.
 fn cell(more: &str) -> (TempDir, String, String) {
@@ -84,6 +86,18 @@ fn the_doctor_says_who_has_taken_an_endpoint() {
 }
 
 #[test]
+fn the_doctor_says_who_has_taken_the_address_of_the_page() {
+    let address = free_endpoint();
+    let address = address.trim_start_matches("tcp/");
+    let (_folder, _, config) = cell(&format!("[web]\nlisten = {address:?}"));
+    check_line(&doctor(&[&config]).0, &["ok", "page", address, "free"]);
+    let _stranger = TcpListener::bind(address).unwrap();
+    let (said, code) = doctor(&[&config]);
+    assert_eq!(code, Some(1), "{said}");
+    check_line(&said, &["MEND", "page", address, &format!("process {}", std::process::id())]);
+}
+
+#[test]
 fn the_doctor_sees_that_two_cells_would_listen_at_one_endpoint() {
     let (folder, endpoint, first) = cell("");
     let second = folder.path().join("dock-8.toml");
@@ -140,8 +154,11 @@ fn check_no_password(files: &[(String, Vec<u8>)]) {
 
 #[test]
 fn a_bundle_of_a_cell_that_does_not_run_says_what_is_missing_and_has_no_password() {
-    let (folder, _, config) =
-        cell(&format!("[source.rtsp]\nurl = \"rtsp://admin:{PASSWORD}@127.0.0.1:1/x\""));
+    let (folder, _, config) = cell(&format!(
+        "[source.rtsp]\nurl = \"rtsp://admin:{PASSWORD}@127.0.0.1:1/x\"\n\
+         [web]\nlisten = \"127.0.0.1:1\"\ntoken = \"token\""
+    ));
+    std::fs::write(folder.path().join("token"), PASSWORD).unwrap();
     let archive = folder.path().join("report.tar.gz");
     let out = archive.to_str().unwrap();
     let said = text(&succeed(&["bundle", "--config", &config, "--out", out]).stdout);
@@ -186,7 +203,7 @@ fn a_bundle_of_a_running_cell_has_its_status_and_the_recording_that_was_asked_fo
             continue;
         }
         said = text(&succeed(&call).stdout);
-        if said.contains("what the daemon says") && said.contains(".mcap  ") {
+        if said.contains("what the daemon says") && said.contains(".mcap ") {
             break;
         }
     }
@@ -205,6 +222,21 @@ fn a_bundle_that_cannot_be_written_is_refused_before_anything_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("none/report.tar.gz").display().to_string();
     check_refused(&["bundle", "--out", &out], 1, &["write", "there is no folder"]);
+}
+
+#[test]
+fn the_journal_gets_whole_lines_with_their_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let stream = File::create(&journal).unwrap();
+    let metadata = stream.metadata().unwrap();
+    let name = format!("{}:{}", metadata.dev(), metadata.ino());
+    let call = ["check", "--config", "/no/such.toml"];
+    let ended = program().args(call).env("JOURNAL_STREAM", name).stderr(stream).status().unwrap();
+    assert_eq!(ended.code(), Some(78));
+    let said = std::fs::read_to_string(&journal).unwrap();
+    assert!(said.starts_with("<3>read configuration /no/such.toml: No such file"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

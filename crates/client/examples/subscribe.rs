@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use magpie_client::{
-    CellName, Freshness, PackagesSubscriber, SubscriberOptions, SystemClock, ZenohConfig,
+    CellName, Freshness, PackagesSubscriber, SubscriberOptions, SystemClock, ZenohConfig, find_cell,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let cell = CellName::new(arguments.first().map_or("demo", String::as_str))?;
     let results: u32 = arguments.get(1).map_or(Ok(10), |count| count.parse())?;
-    let zenoh = ZenohConfig::reader(zenoh_file.map(Into::into), None);
+    let zenoh = match zenoh_file {
+        Some(file) => ZenohConfig::File(file.into()),
+        None => find_cell(&cell)?,
+    };
     let options = SubscriberOptions::new(cell, zenoh, SystemClock::start());
     let mut subscriber = PackagesSubscriber::open(options)?;
     for _ in 0..results {

@@ -6,10 +6,12 @@
 //! - [`StatusSubscriber`] follows the heartbeat.
 //! - [`CellQueries`] asks for a picture taken from now on, and for the camera's calibration.
 //! - [`Watcher`] yields everything that a cell says, for people who look.
+//! - [`find_cell`] finds a cell of this machine by its name.
 //!
 //! The messages themselves are in [`wire`]. Each of these blocks while it joins the network; inside
 //! tokio they need the multi-thread runtime.
 
+mod cells;
 mod inbox;
 mod options;
 mod packages;
@@ -17,6 +19,9 @@ mod queries;
 mod status;
 mod watch;
 
+pub use cells::{
+    FindError, HiddenCell, LiveCell, LocalCells, cells_at, cells_of_this_machine, find_cell,
+};
 pub use inbox::SubscriberCounters;
 pub use magpie_network::{LOOPBACK_ENDPOINT, NetworkError, SystemClock, ZenohConfig};
 pub use magpie_perception::{SharedClock, StampNs};

@@ -1,4 +1,4 @@
-//! Inspects what was published: whether grasps could be planned, and, now and then, whether the
+//! Inspects what was published: how long it took, whether grasps could be planned, and, now and then, whether the
 //! camera has moved.
 //!
 //! ```text
@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use magpie_camera::calibrate::measure_drift;
 use magpie_perception::{BgrImage, Frame, FrameReport, PublishError, Publisher, StampNs};
 use magpie_transport::DriftStatus;
+use magpie_web::Tally;
 use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
 use crate::config::DriftConfig;
+use crate::models::Findings;
 use crate::plan_reason::PlanReason;
 
 /// So many looks in a row without enough fiducials leave unknown whether the camera has moved.
@@ -148,12 +150,16 @@ pub(crate) struct InspectedPublisher<P> {
     /// `None` where no drift is watched.
     pub(crate) tap: Option<Tap>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) findings: Arc<Findings>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl<P: Publisher> Publisher for InspectedPublisher<P> {
     fn publish(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), PublishError> {
         self.publisher.publish(frame, report)?;
         self.plan_reason.update(&report.packages);
+        self.findings.count(report);
+        self.tally.count(report);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame);
         }

@@ -6,6 +6,7 @@ use magpie_inference::{ModelFile, OnnxSession, SessionError, SessionOptions};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::signature::{check_beside, signature_path};
 
 /// The universal model, part of the program.
 static UNIVERSAL_MODEL: &[u8] = include_bytes!("../../../models/universal.onnx");
@@ -19,13 +20,18 @@ pub fn read(path: Option<&Path>, sha256: Option<&str>) -> Result<ModelFile, Fail
     .map_err(Failure::config)
 }
 
-/// The file that was named beside the configuration, or the configuration's own, whose hash the
-/// configuration may demand.
+/// The file that was named beside the configuration, or the configuration's own, whose hash and
+/// signature the configuration may demand.
 pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failure> {
-    match named {
-        Some(path) => read(Some(path), None),
-        None => read(config.model_path.as_deref(), config.model_sha256.as_deref()),
+    if named.is_some() {
+        return read(named, None);
     }
+    let model = read(config.model_path.as_deref(), config.model_sha256.as_deref())?;
+    // The universal model is part of the program, and signed as that is.
+    if let (Some(key), Some(path)) = (&config.model_store.public_key, &config.model_path) {
+        check_beside(key, path, model.bytes(), &signature_path(path)).map_err(Failure::config)?;
+    }
+    Ok(model)
 }
 
 /// Loads and warms the model up. A provider that is not there is a matter of configuration; what may

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_inference::{ModelFile, OnnxSession};
-use magpie_network::{NetworkError, SystemClock};
+use magpie_network::{Instance, NetworkError, SystemClock};
 use magpie_perception::{
-    Counters, Edges, Fault, Limits, Publisher, Scene, SharedClock, run as run_pipeline,
+    Counters, Edges, Fault, FrameSource, InferenceSession, Limits, Pipeline, Publisher, Scene,
+    SharedClock,
 };
-use magpie_transport::{CaptureLimits, Transport, TransportOptions, ZenohPublisher};
+use magpie_transport::{CaptureLimits, Onlooker, Transport, TransportOptions, ZenohPublisher};
+use magpie_web::Tally;
 use magpie_wire::printable;
 use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
@@ -26,10 +28,17 @@ use tokio::sync::oneshot;
 use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::config::Config;
+use crate::control;
 use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
+use crate::live::{Live, LiveOrigin, LivePublisher};
 use crate::model::{self, load_scheduled};
+use crate::models::{
+    Exchange, Findings, InUse, Interruptible, Models, ModelsOptions, Ready, Selection,
+    in_use_at_start,
+};
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::scheduling::{Scheduling, lead_pool};
@@ -57,24 +66,38 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         signal(SignalKind::user_defined1()).map_err(Failure::fault)?
     };
     let clock = SystemClock::start();
-    let counters = Arc::new(Counters::default());
-    let model = model::chosen(None, config)?;
+    let (counters, tally) = (Arc::new(Counters::default()), Arc::new(Tally::default()));
+    let page = ServedPage::start(config, &tally)?;
+    let doing = |what: String| page.iter().for_each(|page| page.page.set_doing(what.clone()));
+    let (model, selection) = in_use_at_start(config)?;
+    doing(format!("loading the model {}", model.spec().name));
     let source = source::open(config, &clock, &counters)?;
     if source.scene.is_none() {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");
     }
     config.scheduling.lock_memory().map_err(Failure::config)?;
-    let session = load(&runtime, &model, config)?;
+    let (session, selection) = load_in_use(&runtime, &model, selection, config)?;
     let mut shutdown = pin!(shutdown);
-    let join =
-        || open_transport(&runtime, config, source.scene.as_ref(), &session, &clock, &counters);
+    doing("joining the network".into());
+    let join = || {
+        let onlooker = page.as_ref().zip(config.web.as_ref()).map(|(page, web)| page.onlooker(web));
+        let scene = source.scene.as_ref();
+        open_transport(&runtime, config, scene, &session, &clock, &counters, onlooker)
+            .inspect_err(|error| doing(format!("waiting for the network: {error}")))
+    };
     let Some((transport, publisher)) = join_patiently(&runtime, shutdown.as_mut(), join)? else {
         return Ok(());
     };
+    let instance = instance(config, &transport);
     let certificates = config.zenoh.check().map_err(not_joined)?.certificates;
-    let limits = config.limits(model.spec().score_min);
+    let limits = config.limits(session.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
+    let fallback_reason = session.fallback_reason().map(str::to_owned);
+    let ready = Ready::new(config, source.scene.as_ref(), session);
     let mut recorder = Recorder::start(&config.recording, origin, &clock)?;
+    if let (Some(page), Some(keep)) = (&page, recorder.as_ref().and_then(Recorder::keeper)) {
+        page.page.set_keep(keep);
+    }
     let publisher = RecordingPublisher {
         publisher,
         status: transport.status(),
@@ -84,7 +107,37 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
     let (inspector, tap) = drift.unzip();
     let plan_reason = Arc::new(PlanReason::default());
-    let publisher = InspectedPublisher { publisher, tap, plan_reason: Arc::clone(&plan_reason) };
+    let findings = Arc::new(Findings::default());
+    let publisher = InspectedPublisher {
+        publisher,
+        tap,
+        plan_reason: Arc::clone(&plan_reason),
+        findings: Arc::clone(&findings),
+        tally,
+    };
+    let exchange = Arc::new(Exchange::default());
+    let models = Arc::new(Models::new(ModelsOptions {
+        config: config.clone(),
+        scene: source.scene.clone(),
+        clock: Arc::clone(&clock),
+        counters: Arc::clone(&counters),
+        findings,
+        exchange: Arc::clone(&exchange),
+        selection,
+        in_use: InUse::of(&ready),
+    }));
+    let control = take_orders(&runtime, instance.as_ref(), &models);
+    let live = config.foxglove.map(|foxglove| {
+        let origin = LiveOrigin {
+            cell: config.cell.to_string(),
+            instance_id: transport.instance_id().to_owned(),
+            identities: Arc::clone(&ready.identities),
+            info: ready.origin.info.clone(),
+        };
+        Live::start(foxglove, origin, transport.status(), &clock, runtime.handle())
+    });
+    let (live, tap) = live.transpose().map_err(Failure::fault)?.unzip();
+    let publisher = LivePublisher { publisher, tap };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -92,26 +145,81 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         recorder: recorder.as_mut(),
         inspector,
         counters: Arc::clone(&counters),
-        provider_fallback: session.fallback_reason().map(str::to_owned),
+        provider_fallback: fallback_reason,
         plan_reason,
+        models,
+        live,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
+        page: page.as_ref(),
         keep,
     };
     tracing::info!(
         cell = config.cell.as_str(),
-        model = model.spec().name,
-        provider = session.provider().name(),
+        model = ready.session.spec().name,
+        provider = ready.identities.provider_got.name(),
+        listens = transport.listens().join(", "),
         "running"
     );
-    let scheduling = config.scheduling.clone();
-    let ended = start_pipeline(source, session, publisher, clock, limits, counters, scheduling)?;
+    let OpenSource { frames, scene, .. } = source;
+    let ready = Box::new(ready);
+    let running = Running { frames, scene, ready, exchange, publisher, clock, counters };
+    let ended = start_pipeline(running, config.scheduling.clone())?;
     let outcome = runtime.block_on(supervised.until_end(ended, shutdown));
+    if let Some(control) = control {
+        control.abort();
+    }
     drop(transport);
     // The fault that ended the loop matters more than what it did to the recording.
     let outcome = outcome.and(recorder.map_or(Ok(()), Recorder::finish));
     tracing::info!("stopped");
     outcome
+}
+
+/// Takes orders from this machine. Without them the cell runs all the same.
+fn take_orders(
+    runtime: &Runtime,
+    instance: Option<&Instance>,
+    models: &Arc<Models>,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let listener = control::listen(&instance?.control());
+    let listener = listener.inspect_err(|error| {
+        tracing::warn!("`magpie model use` does not reach this daemon: {error}");
+    });
+    Some(runtime.spawn(control::serve(listener.ok()?, Arc::clone(models))))
+}
+
+/// Loads the model in use; one that cannot be loaded any more gives way to the configured one.
+fn load_in_use(
+    runtime: &Runtime,
+    model: &ModelFile,
+    mut selection: Selection,
+    config: &Config,
+) -> Result<(OnnxSession, Selection), Failure> {
+    let failure = match load(runtime, model, config) {
+        Ok(session) => return Ok((session, selection)),
+        Err(failure) if selection.in_use == selection.configured => return Err(failure),
+        Err(failure) => failure,
+    };
+    let session = load(runtime, &model::chosen(None, config)?, config)?;
+    let (name, why) = (&model.spec().name, failure.message());
+    let why =
+        format!("model {name} was in use and cannot be loaded: {why}; the configured one runs");
+    selection.in_use.clone_from(&selection.configured);
+    selection.rolled_back = Some(why);
+    Ok((session, selection))
+}
+
+/// Tells the programs of this machine where the cell listens. Without it the cell runs all the same.
+fn instance(config: &Config, transport: &Transport) -> Option<Instance> {
+    let made = Instance::create(&config.cell).and_then(|instance| {
+        instance.write_note(&config.cell, transport.listens(), transport.connects())?;
+        Ok(instance)
+    });
+    made.inspect_err(|error| {
+        tracing::warn!("`magpie cells` may not find this cell: {error}");
+    })
+    .ok()
 }
 
 /// Loads the model while systemd is kept patient: building an engine takes minutes.
@@ -176,6 +284,7 @@ pub fn open_transport(
     session: &OnnxSession,
     clock: &SharedClock,
     counters: &Arc<Counters>,
+    onlooker: Option<Onlooker>,
 ) -> Result<(Transport, ZenohPublisher), NetworkError> {
     let quality_percent = config.jpeg_quality_percent;
     let options = TransportOptions {
@@ -189,23 +298,44 @@ pub fn open_transport(
             magpie_camera::encode_jpeg(image, quality_percent).map_err(Into::into)
         }),
         image_period: config.image_period,
+        onlooker,
         capture: CaptureLimits::default(),
     };
     Transport::open(options, runtime.handle())
 }
 
+/// Zenoh first, then whoever keeps, looks and shows.
+type RunPublisher = LivePublisher<InspectedPublisher<RecordingPublisher<ZenohPublisher>>>;
+
+impl RunPublisher {
+    /// The results from now on are another model's.
+    fn use_model(&mut self, ready: &Ready) {
+        if let Some(tap) = &mut self.tap {
+            tap.use_model(&ready.identities);
+        }
+        let recording = &mut self.publisher.publisher;
+        recording.use_model(ready.origin.clone());
+        recording.publisher.use_identities(&ready.identities);
+    }
+}
+
+/// What the thread that carries frames needs.
+struct Running<P> {
+    frames: Box<dyn FrameSource + Send>,
+    scene: Option<Scene>,
+    ready: Box<Ready>,
+    exchange: Arc<Exchange>,
+    publisher: P,
+    clock: SharedClock,
+    counters: Arc<Counters>,
+}
+
 /// Starts the thread that carries frames; the receiver hears when and why it ended.
 fn start_pipeline(
-    source: OpenSource,
-    mut session: OnnxSession,
-    mut publisher: impl Publisher + Send + 'static,
-    clock: SharedClock,
-    limits: Limits,
-    counters: Arc<Counters>,
+    mut running: Running<RunPublisher>,
     scheduling: Scheduling,
 ) -> Result<oneshot::Receiver<Result<(), Fault>>, Failure> {
     let (ended, receiver) = oneshot::channel();
-    let OpenSource { mut frames, scene, .. } = source;
     let pipeline = move || {
         // The model's thread could be scheduled like this, so this one can.
         if let Err(error) = scheduling.enter() {
@@ -214,20 +344,45 @@ fn start_pipeline(
         if let Err(error) = lead_pool() {
             tracing::error!("start threads to share work with: {error}");
         }
-        let mut edges = Edges {
-            source: frames.as_mut(),
-            session: &mut session,
-            publisher: &mut publisher,
-            clock: clock.as_ref(),
-        };
-        let outcome = run_pipeline(&mut edges, scene.as_ref(), &limits, &counters);
+        let outcome = carry_frames(&mut running, RunPublisher::use_model);
         // The publisher goes first, so that a recording knows that nothing more will come.
-        drop(publisher);
+        drop(running);
         // Nobody listens any more if the process is on its way out.
         let _ = ended.send(outcome);
     };
     std::thread::Builder::new().name("pipeline".into()).spawn(pipeline).map_err(Failure::fault)?;
     Ok(receiver)
+}
+
+/// Runs the loop until the source ends. Where another model is offered, it takes the next frame, and
+/// `use_model` tells the publisher.
+fn carry_frames<P: Publisher>(
+    running: &mut Running<P>,
+    use_model: impl Fn(&mut P, &Ready),
+) -> Result<(), Fault> {
+    let Running { frames, scene, ready, exchange, publisher, clock, counters } = running;
+    let mut pipeline = Pipeline::new(ready.session.spec().clone());
+    loop {
+        let mut frames = Interruptible { frames: frames.as_mut(), exchange, has_ended: false };
+        let mut edges = Edges {
+            source: &mut frames,
+            session: ready.session.as_mut(),
+            publisher: &mut *publisher,
+            clock: clock.as_ref(),
+        };
+        let outcome = pipeline.run(&mut edges, scene.as_ref(), &ready.limits, counters);
+        let is_changed = match outcome {
+            Ok(()) if frames.has_ended => return Ok(()),
+            Ok(()) => exchange.swap(ready),
+            // A model on trial that cannot be run costs this frame alone.
+            Err(Fault::Inference(error)) if exchange.go_back(ready, &error) => true,
+            Err(fault) => return Err(fault),
+        };
+        if is_changed {
+            pipeline.use_model(ready.session.spec().clone());
+            use_model(publisher, ready);
+        }
+    }
 }
 
 /// What a recording of this run says about its results.
@@ -257,5 +412,164 @@ pub async fn asked_to_stop() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use magpie_perception::{
+        BgrImage, Frame, FrameReport, InferenceError, InputMut, ModelSpec, Outputs, PublishError,
+        SourceError, StampSource,
+    };
+
+    use super::*;
+
+    /// Frames without end until there were enough; every few of them a model is offered.
+    struct Frames {
+        clock: SharedClock,
+        next: u64,
+        count: u64,
+        exchange: Arc<Exchange>,
+        offers: Vec<Box<Ready>>,
+        every: u64,
+    }
+
+    impl FrameSource for Frames {
+        fn next_frame(&mut self) -> Result<Option<Frame>, SourceError> {
+            if self.next == self.count {
+                return Ok(None);
+            }
+            if self.next > 0 && self.next.is_multiple_of(self.every) {
+                let kept = self.exchange.take_outgoing();
+                if let Some(offer) = kept.or_else(|| self.offers.pop()) {
+                    self.exchange.offer(offer);
+                }
+            }
+            let color = BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap();
+            let (sequence, stamp) = (self.next, self.clock.now());
+            self.next += 1;
+            let stamp_source = StampSource::Exposure;
+            Ok(Some(Frame { sequence, stamp, stamp_source, color, depth: None }))
+        }
+    }
+
+    /// Which model each frame's result says it is of.
+    struct Results {
+        model: String,
+        seen: Vec<(u64, String)>,
+    }
+
+    impl Publisher for Results {
+        fn publish(&mut self, frame: &Frame, _report: &FrameReport) -> Result<(), PublishError> {
+            self.seen.push((frame.sequence, self.model.clone()));
+            Ok(())
+        }
+    }
+
+    fn ready(config: &Config, name: &str) -> Box<Ready> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/data");
+        let file = ModelFile::read(&folder.join(name), None).unwrap();
+        Box::new(Ready::new(config, None, model::load(&file, &config.session).unwrap()))
+    }
+
+    /// A model whose runs fail.
+    struct Broken(Box<dyn InferenceSession + Send>);
+
+    impl InferenceSession for Broken {
+        fn spec(&self) -> &ModelSpec {
+            self.0.spec()
+        }
+
+        fn input(&mut self) -> InputMut<'_> {
+            self.0.input()
+        }
+
+        fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+            let (model, source) = (self.spec().name.clone(), "out of memory".into());
+            Err(InferenceError { model, provider: "cpu", source })
+        }
+    }
+
+    fn broken(mut ready: Box<Ready>) -> Box<Ready> {
+        ready.session = Box::new(Broken(ready.session));
+        ready
+    }
+
+    fn config() -> Config {
+        let limits = "[limits]\nframe_age_ms_max = 60000\n[model]\nthreads = 1";
+        Config::parse(Path::new("magpie.toml"), limits).unwrap()
+    }
+
+    struct Ran {
+        outcome: Result<(), Fault>,
+        seen: Vec<(u64, String)>,
+        failure: Option<String>,
+    }
+
+    fn run_with(present: Box<Ready>, offered: Box<Ready>, count: u64, every: u64) -> Ran {
+        let (clock, exchange) = (SystemClock::start(), Arc::new(Exchange::default()));
+        let frames = Frames {
+            clock: Arc::clone(&clock),
+            next: 0,
+            count,
+            exchange: Arc::clone(&exchange),
+            offers: vec![offered],
+            every,
+        };
+        let name = |ready: &Ready| ready.identities.model_name.clone();
+        let publisher = Results { model: name(&present), seen: Vec::new() };
+        let counters = Arc::new(Counters::default());
+        let mut running = Running {
+            frames: Box::new(frames),
+            scene: None,
+            ready: present,
+            exchange: Arc::clone(&exchange),
+            publisher,
+            clock,
+            counters,
+        };
+        let outcome = carry_frames(&mut running, |results, ready| results.model = name(ready));
+        Ran { outcome, seen: running.publisher.seen, failure: exchange.take_failure() }
+    }
+
+    #[test]
+    fn a_hundred_changes_lose_no_frame_and_each_result_names_its_model() {
+        let config = config();
+        let [present, offered] =
+            ["tiny_bgr8.onnx", "tiny_rgb_f32.onnx"].map(|name| ready(&config, name));
+        let Ran { outcome, seen, .. } = run_with(present, offered, 1010, 10);
+        outcome.unwrap();
+        let sequences: Vec<u64> = seen.iter().map(|(sequence, _)| *sequence).collect();
+        assert_eq!(sequences, (0..1010).collect::<Vec<_>>());
+        let changes = seen.windows(2).filter(|two| two[0].1 != two[1].1).count();
+        assert_eq!(changes, 100);
+        // The frame in hand when the model was offered is the last of the one before.
+        assert_eq!((seen[10].1.as_str(), seen[11].1.as_str()), ("tiny_bgr8", "tiny_rgb_f32"));
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_run_costs_one_frame_and_the_one_before_goes_on() {
+        let config = config();
+        let present = ready(&config, "tiny_bgr8.onnx");
+        let offered = broken(ready(&config, "tiny_rgb_f32.onnx"));
+        let Ran { outcome, seen, failure } = run_with(present, offered, 20, 10);
+        outcome.unwrap();
+        let missing: Vec<u64> =
+            (0..20).filter(|sequence| seen.iter().all(|(seen, _)| seen != sequence)).collect();
+        assert_eq!(missing, [11]);
+        assert!(seen.iter().all(|(_, model)| model == "tiny_bgr8"), "{seen:?}");
+        assert_eq!(failure.unwrap(), "run tiny_rgb_f32 on cpu: out of memory");
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_run_ends_the_run_where_there_is_none_before_it() {
+        let config = config();
+        let present = broken(ready(&config, "tiny_bgr8.onnx"));
+        let Ran { outcome, seen, .. } =
+            run_with(present, ready(&config, "tiny_rgb_f32.onnx"), 20, 10);
+        assert!(matches!(outcome, Err(Fault::Inference(_))), "{outcome:?}");
+        assert!(seen.is_empty());
     }
 }

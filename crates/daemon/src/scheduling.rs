@@ -1,4 +1,5 @@
-//! Optional real-time scheduling of the thread that carries frames and of the model's threads.
+//! Optional real-time scheduling of the thread that carries frames and of the model's threads; those
+//! that only look on give way.
 
 use magpie_perception::BoxError;
 use rustix::mm::MlockAllFlags;
@@ -7,6 +8,9 @@ use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
+
+/// Of threads that write or show what was found.
+const NICENESS: i32 = 5;
 
 /// `[scheduling]`, checked. The default leaves everything as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +80,14 @@ pub fn lead_pool() -> Result<(), rayon::ThreadPoolBuildError> {
         std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build()?);
     }
     Ok(())
+}
+
+/// Lets everything that makes results go before this thread: Linux keeps a nice value for each one.
+pub(crate) fn give_way() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        tracing::debug!(%error, "lower the priority of a thread");
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
 use crate::health::{Health, Observation};
 use crate::inspect::Inspector;
+use crate::live::Live;
+use crate::models::Models;
+use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
 use crate::source::SourceWatch;
@@ -34,8 +37,11 @@ pub(crate) struct Supervised<'a> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) provider_fallback: Option<String>,
     pub(crate) plan_reason: Arc<PlanReason>,
+    pub(crate) models: Arc<Models>,
+    pub(crate) live: Option<Live>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
+    pub(crate) page: Option<&'a ServedPage>,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
 }
@@ -59,7 +65,11 @@ impl Supervised<'_> {
                     let snapshot = health.judge(&observed);
                     watchdog.consider(&self, &snapshot);
                     status.set(snapshot);
-                    self.supervise_recording();
+                    self.tell();
+                    self.models.supervise();
+                    if let Some(live) = &mut self.live {
+                        live.supervise(|| self.transport.status_message());
+                    }
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -73,12 +83,15 @@ impl Supervised<'_> {
                 }
                 outcome = &mut ended => {
                     let failure = match outcome {
-                        Ok(Ok(())) => return Ok(()),
+                        Ok(Ok(())) => {
+                            self.models.finish();
+                            return Ok(());
+                        }
                         Ok(Err(fault)) => ended_by(fault),
                         Err(_) => Failure::Fault(anyhow!("the pipeline panicked: see above")),
                     };
                     status.set(health.judge(&self.observe(Some(failure.message()))));
-                    self.supervise_recording();
+                    self.tell();
                     // Some more heartbeats go out, so that controllers hear the reason.
                     tokio::time::sleep(2 * SUPERVISION_PERIOD).await;
                     return Err(failure);
@@ -87,7 +100,11 @@ impl Supervised<'_> {
         }
     }
 
-    fn supervise_recording(&mut self) {
+    /// Tells the status to whoever keeps it.
+    fn tell(&mut self) {
+        if let Some(page) = self.page {
+            page.page.set_status(self.transport.status_message());
+        }
         let Some(recorder) = &mut self.recorder else { return };
         recorder.take_status(self.transport.status_message());
         if recorder.is_run_over() {
@@ -104,11 +121,14 @@ impl Supervised<'_> {
             self.watch.slow(),
             self.transport.rival().map(|instance_id| Reason::RivalPublisher { instance_id }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
+            self.models.reason(),
+            self.live.as_ref().and_then(Live::reason),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
             self.certificates.look(),
+            self.page.and_then(ServedPage::reason),
         ];
         Observation {
             counters: self.counters.snapshot(),

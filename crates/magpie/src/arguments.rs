@@ -22,17 +22,19 @@ impl ZenohArgs {
         }
     }
 
-    pub(crate) fn reader(&self, endpoint: Option<&str>) -> ZenohConfig {
-        ZenohConfig::reader(self.zenoh.clone(), endpoint.map(str::to_owned))
+    /// How a reader joins where somebody said how; `None`: it looks for the cell on this machine.
+    pub(crate) fn told(&self, endpoint: Option<&str>) -> Option<ZenohConfig> {
+        let is_told = self.zenoh.is_some() || endpoint.is_some();
+        is_told.then(|| ZenohConfig::reader(self.zenoh.clone(), endpoint.map(str::to_owned)))
     }
+}
 
-    /// Where a reader looks, for a message.
-    pub(crate) fn place(&self, endpoint: Option<&str>) -> String {
-        match (endpoint, &self.zenoh) {
-            (Some(endpoint), _) => endpoint.to_owned(),
-            (None, Some(file)) => file.display().to_string(),
-            (None, None) => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
-        }
+/// Where a reader looks, for a message.
+pub(crate) fn place(zenoh: &ZenohConfig) -> String {
+    match zenoh {
+        ZenohConfig::Connect(endpoints) => endpoints.join(", "),
+        ZenohConfig::File(file) => file.display().to_string(),
+        _ => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
     }
 }
 

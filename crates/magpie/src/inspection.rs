@@ -12,15 +12,20 @@ use magpie_perception::{ReferenceFrame, Scene};
 const JOIN_AGAIN: u32 = 3;
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
 
-/// Whether nobody else was there. An endpoint that is taken may be another check's, which leaves soon.
-pub(crate) fn join(config: &Config) -> Result<bool, NetworkError> {
+/// Whether nobody else was there, and where this one listened. An endpoint that is taken may be another
+/// check's, which leaves soon.
+pub(crate) fn join(config: &Config) -> Result<(bool, Vec<String>), NetworkError> {
+    let join = || {
+        let joined = try_as_publisher(&config.zenoh, &config.cell);
+        joined.map(|(is_joined, listens)| (!is_joined, listens))
+    };
     for _ in 0..JOIN_AGAIN {
-        match try_as_publisher(&config.zenoh, &config.cell) {
+        match join() {
             Err(NetworkError::EndpointTaken { .. }) => std::thread::sleep(JOIN_PAUSE),
-            joined => return joined.map(|is_joined| !is_joined),
+            joined => return joined,
         }
     }
-    try_as_publisher(&config.zenoh, &config.cell).map(|is_joined| !is_joined)
+    join()
 }
 
 /// What is known of the camera's lens and place.
@@ -69,7 +74,7 @@ pub(crate) fn unwritable(folder: &Path) -> Option<String> {
 }
 
 /// Where a configuration names files: sections and key.
-const FILE_KEYS: [&[&str]; 10] = [
+const FILE_KEYS: [&[&str]; 11] = [
     &["source", "video_file", "path"],
     &["source", "image_folder", "path"],
     &["source", "recording", "path"],
@@ -80,6 +85,7 @@ const FILE_KEYS: [&[&str]; 10] = [
     &["model", "path"],
     &["model", "engine_cache"],
     &["zenoh", "config"],
+    &["web", "token"],
 ];
 
 /// A file that a configuration names.

@@ -8,18 +8,21 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, bundle, calibrate, check, detect, doctor, eval, export, manual, record, replay, run,
-    simulate, watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, record,
+    replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
 use magpie_wire::printable_lines;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tracing::field::Field;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Counts, so that a bench can say what a frame allocates; costs a few nanoseconds each time.
@@ -42,6 +45,10 @@ enum Command {
     Run(run::RunArgs),
     /// Show what a cell publishes.
     Watch(watch::WatchArgs),
+    /// List the cells that are alive, their state and where they listen.
+    Cells(cells::CellsArgs),
+    /// Install models, and change the one that a running cell uses.
+    Model(model::ModelArgs),
     /// Check everything that a run needs, one line each.
     Check(check::CheckArgs),
     /// Look for what stands in the way on this machine: a line each, with the remedy.
@@ -106,6 +113,8 @@ fn dispatch(command: &Command) -> Outcome {
     match command {
         Command::Run(args) => run::run(args),
         Command::Watch(args) => watch::watch(args),
+        Command::Cells(args) => cells::cells(args),
+        Command::Model(args) => model::model(args),
         Command::Check(args) => check::check(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Bundle(args) => bundle::bundle(args),
@@ -132,18 +141,43 @@ fn start_logging() {
         )
     });
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
-    match journal {
-        Some(journal) => registry.with(journal).init(),
-        None => {
-            let text = tracing_subscriber::fmt::layer()
-                .fmt_fields(debug_fn(write_field).delimited(" "))
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .without_time();
-            registry.with(text).init();
-        }
+    let text = tracing_subscriber::fmt::layer()
+        .fmt_fields(debug_fn(write_field).delimited(" "))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time();
+    if stderr_is_the_journal() {
+        registry.with(text.event_format(JournalLine)).init();
+    } else {
+        registry.with(text).init();
+    }
+}
+
+/// The same line as elsewhere, behind its level as systemd reads it (sd-daemon(3)). Fields of the
+/// journal's own would be shown to nobody who does not ask for them.
+struct JournalLine;
+
+impl<S, N> FormatEvent<S, N> for JournalLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 

@@ -23,7 +23,7 @@ pub enum NetworkError {
 
     #[error(
         "zenoh endpoint {endpoints} is taken by another process; stop it, or give this daemon \
-         another endpoint: `listen.endpoints` in its zenoh configuration file"
+         another endpoint: `[zenoh] listen`, or `listen.endpoints` in its zenoh configuration file"
     )]
     EndpointTaken {
         endpoints: String,

@@ -1,10 +1,8 @@
 //! Joining the zenoh network.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use magpie_perception::BoxError;
-use magpie_wire::CellName;
 use zenoh::{Config, Session, Wait};
 
 use crate::error::cause;
@@ -12,19 +10,25 @@ use crate::settings::endpoints;
 use crate::{Certificate, Exposure, NetworkError, SystemClock};
 use crate::{credentials, subjects};
 
-/// Where a daemon listens unless its zenoh configuration says otherwise.
+/// Where the first daemon of a machine listens unless its configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
+
+/// How many daemons one machine has room for before somebody has to name endpoints.
+const LOOPBACK_ENDPOINTS: u16 = 16;
+
+/// [`LOOPBACK_ENDPOINT`] and those after it, which a daemon takes where that is taken.
+pub fn loopback_endpoints() -> impl Iterator<Item = String> {
+    (17447..17447 + LOOPBACK_ENDPOINTS).map(|port| format!("tcp/127.0.0.1:{port}"))
+}
 
 /// The zenoh configuration used when no file is named: loopback only, no scouting.
 pub const SHIPPED_ZENOH_CONFIG: &str = include_str!("../zenoh-loopback.json5");
 
-/// How long another holder of the cell name has to answer.
-const RIVAL_TIMEOUT: Duration = Duration::from_millis(1000);
-
 /// How to join the zenoh network.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum ZenohConfig {
-    /// As [`SHIPPED_ZENOH_CONFIG`] says: listening on [`LOOPBACK_ENDPOINT`].
+    /// As [`SHIPPED_ZENOH_CONFIG`] says, but listening on the first of [`loopback_endpoints`] that is
+    /// free.
     #[default]
     Shipped,
     /// As shipped, but listening on these endpoints.
@@ -56,6 +60,11 @@ impl ZenohConfig {
         }
     }
 
+    /// Whether it names one of several endpoints by itself.
+    pub fn is_automatic(&self) -> bool {
+        *self == ZenohConfig::Shipped
+    }
+
     /// Reads it, with the certificates that it names; nothing is opened.
     ///
     /// # Errors
@@ -70,7 +79,7 @@ impl ZenohConfig {
         })
     }
 
-    fn load(&self) -> Result<Config, NetworkError> {
+    pub(crate) fn load(&self) -> Result<Config, NetworkError> {
         self.load_checked().map(|(config, _)| config)
     }
 
@@ -131,27 +140,37 @@ pub struct Joining {
 /// How long a client waits for its first connection.
 const CONNECT_TIMEOUT_MS: &str = "2000";
 
-fn as_client(config: &mut Config) {
+pub(crate) fn as_client(config: &mut Config) {
     insert(config, "mode", "\"client\"");
     insert(config, "listen/endpoints", "[]");
     insert(config, "connect/timeout_ms", CONNECT_TIMEOUT_MS);
     insert(config, "connect/exit_on_failure", "true");
 }
 
-fn insert(config: &mut Config, key: &str, value: &str) {
+pub(crate) fn insert(config: &mut Config, key: &str, value: &str) {
     config.insert_json5(key, value).expect("a key and a value that zenoh knows");
 }
 
-fn insert_endpoints(
+/// Whether zenoh can read it; it may still name an address that is not there.
+///
+/// # Errors
+/// If it is no endpoint.
+pub fn check_endpoint(endpoint: &str) -> Result<(), NetworkError> {
+    let parsed = endpoint.parse::<zenoh::config::EndPoint>();
+    parsed.map(drop).map_err(|error| NetworkError::Endpoint {
+        endpoint: endpoint.to_owned(),
+        source: cause(error),
+    })
+}
+
+pub(crate) fn insert_endpoints(
     config: &mut Config,
     key: &str,
     endpoints: &[String],
 ) -> Result<(), NetworkError> {
-    let parsed = |endpoint: &String| match endpoint.parse::<zenoh::config::EndPoint>() {
-        Ok(_) => Ok(serde_json::Value::from(endpoint.as_str()).to_string()),
-        Err(error) => {
-            Err(NetworkError::Endpoint { endpoint: endpoint.clone(), source: cause(error) })
-        }
+    let parsed = |endpoint: &String| {
+        let quoted = || serde_json::Value::from(endpoint.as_str()).to_string();
+        check_endpoint(endpoint).map(|()| quoted())
     };
     let quoted = endpoints.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
     insert(config, key, &format!("[{}]", quoted.join(",")));
@@ -170,7 +189,7 @@ pub fn open(zenoh: &ZenohConfig) -> Result<Session, NetworkError> {
     })
 }
 
-fn not_opened(config: &Config, error: BoxError) -> NetworkError {
+pub(crate) fn not_opened(config: &Config, error: BoxError) -> NetworkError {
     let connect = named(config, "connect/endpoints");
     // zenoh says so in text only.
     let said = error.to_string();
@@ -190,65 +209,6 @@ fn not_opened(config: &Config, error: BoxError) -> NetworkError {
     NetworkError::Connect { tls, endpoints: connect, source: cause(error) }
 }
 
-/// Opens the session of the only publisher of `cell`.
-pub fn open_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<Session, NetworkError> {
-    let config = zenoh.load()?;
-    let session = match zenoh::open(config.clone()).wait() {
-        Ok(session) => session,
-        Err(source) if is_address_in_use(&source) => return Err(who_listens(config, cell, source)),
-        Err(source) => return Err(not_opened(&config, source)),
-    };
-    if is_published(&session, cell) {
-        let through = match named(&config, "connect/endpoints") {
-            connect if connect.is_empty() => named(&config, "listen/endpoints"),
-            connect => connect,
-        };
-        close(&session);
-        return Err(NetworkError::CellTaken { cell: cell.to_string(), through });
-    }
-    Ok(session)
-}
-
-/// Joins as [`open_as_publisher`] would, and leaves at once. Whether anybody was there.
-pub fn try_as_publisher(zenoh: &ZenohConfig, cell: &CellName) -> Result<bool, NetworkError> {
-    let session = open_as_publisher(zenoh, cell)?;
-    let info = session.info();
-    let others = info.routers_zid().wait().count() + info.peers_zid().wait().count();
-    close(&session);
-    Ok(others > 0)
-}
-
-/// Another daemon of the same cell, or a stranger? Asks whoever listens there.
-fn who_listens(mut config: Config, cell: &CellName, source: BoxError) -> NetworkError {
-    let (listen, endpoints) =
-        (endpoints(&config, "listen/endpoints"), named(&config, "listen/endpoints"));
-    as_client(&mut config);
-    // Our own rules say what others may do, not what we may ask.
-    insert(&mut config, "access_control/enabled", "false");
-    if insert_endpoints(&mut config, "connect/endpoints", &listen).is_ok()
-        && let Ok(session) = zenoh::open(config).wait()
-    {
-        let published = is_published(&session, cell);
-        close(&session);
-        if published {
-            return NetworkError::CellTaken { cell: cell.to_string(), through: endpoints };
-        }
-    }
-    NetworkError::EndpointTaken { endpoints, source: cause(source) }
-}
-
-/// Whether somebody holds the cell's liveliness token.
-fn is_published(session: &Session, cell: &CellName) -> bool {
-    let query = session.liveliness().get(cell.key("alive")).timeout(RIVAL_TIMEOUT);
-    match query.wait() {
-        Ok(replies) => match replies.recv() {
-            Ok(reply) => reply.result().is_ok(),
-            Err(_) => false,
-        },
-        Err(_) => false,
-    }
-}
-
 pub fn close(session: &Session) {
     if let Err(error) = session.close().wait() {
         tracing::warn!(%error, "the zenoh session did not close cleanly");
@@ -256,11 +216,11 @@ pub fn close(session: &Session) {
 }
 
 /// The endpoints as a message names them, `""` if there are none.
-fn named(config: &Config, key: &str) -> String {
+pub(crate) fn named(config: &Config, key: &str) -> String {
     endpoints(config, key).join(", ")
 }
 
-fn is_address_in_use(error: &BoxError) -> bool {
+pub(crate) fn is_address_in_use(error: &BoxError) -> bool {
     // zenoh keeps the operating system's error as text only.
     let text = format!("{error:?} {error}");
     text.contains("os error 98")

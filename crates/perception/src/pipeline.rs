@@ -61,30 +61,7 @@ pub fn run(
     limits: &Limits,
     counters: &Counters,
 ) -> Result<(), Fault> {
-    let mut pipeline = Pipeline::new(edges.session.spec().clone());
-    let mut sequence_next = None;
-    while let Some(frame) = edges.source.next_frame()? {
-        counters.frames.fetch_add(1, Relaxed);
-        let superseded = frame.sequence.saturating_sub(sequence_next.unwrap_or(frame.sequence));
-        counters.frames_superseded.fetch_add(superseded, Relaxed);
-        sequence_next = Some(frame.sequence + 1);
-        if edges.clock.now().since_ns(frame.stamp) > limits.frame_age_ns_max {
-            counters.frames_stale.fetch_add(1, Relaxed);
-            continue;
-        }
-        let (packages, latencies) =
-            pipeline.process(&frame, edges.session, edges.clock, scene, limits)?;
-        let is_expired = edges.clock.now() > packages.valid_until;
-        counters.results_expired.fetch_add(u64::from(is_expired), Relaxed);
-        counters.results_published.fetch_add(1, Relaxed);
-        counters
-            .deadline_misses
-            .fetch_add(u64::from(latencies.total_ns > limits.deadline_ns), Relaxed);
-        let report = FrameReport { packages, latencies, counters: counters.snapshot() };
-        edges.publisher.publish(&frame, &report)?;
-        pipeline.recycle(report.packages);
-    }
-    Ok(())
+    Pipeline::new(edges.session.spec().clone()).run(edges, scene, limits, counters)
 }
 
 /// Tracks and buffers that live from frame to frame.
@@ -96,6 +73,7 @@ pub struct Pipeline {
     decode: DecodeScratch,
     plan: PlanState,
     motion: Motion,
+    sequence_next: Option<u64>,
 }
 
 impl Pipeline {
@@ -107,7 +85,49 @@ impl Pipeline {
             preprocess: PreprocessScratch::default(),
             decode: DecodeScratch::default(),
             motion: Motion::default(),
+            sequence_next: None,
         }
+    }
+
+    /// [`run`], with what earlier frames have left. The session's model must be this pipeline's.
+    pub fn run(
+        &mut self,
+        edges: &mut Edges<'_>,
+        scene: Option<&Scene>,
+        limits: &Limits,
+        counters: &Counters,
+    ) -> Result<(), Fault> {
+        assert_eq!(self.model.sha256, edges.session.spec().sha256, "see use_model");
+        while let Some(frame) = edges.source.next_frame()? {
+            counters.frames.fetch_add(1, Relaxed);
+            let expected = self.sequence_next.unwrap_or(frame.sequence);
+            let superseded = frame.sequence.saturating_sub(expected);
+            counters.frames_superseded.fetch_add(superseded, Relaxed);
+            self.sequence_next = Some(frame.sequence + 1);
+            if edges.clock.now().since_ns(frame.stamp) > limits.frame_age_ns_max {
+                counters.frames_stale.fetch_add(1, Relaxed);
+                continue;
+            }
+            let (packages, latencies) =
+                self.process(&frame, edges.session, edges.clock, scene, limits)?;
+            let is_expired = edges.clock.now() > packages.valid_until;
+            counters.results_expired.fetch_add(u64::from(is_expired), Relaxed);
+            counters.results_published.fetch_add(1, Relaxed);
+            counters
+                .deadline_misses
+                .fetch_add(u64::from(latencies.total_ns > limits.deadline_ns), Relaxed);
+            let report = FrameReport { packages, latencies, counters: counters.snapshot() };
+            edges.publisher.publish(&frame, &report)?;
+            self.recycle(report.packages);
+        }
+        Ok(())
+    }
+
+    /// The next frame goes through another model. Packages keep their tracks; their grasps are searched
+    /// anew, since their types may have other numbers.
+    pub fn use_model(&mut self, model: ModelSpec) {
+        self.plan = PlanState::for_classes(&model.class_names);
+        self.model = model;
     }
 
     /// One frame, start to end.

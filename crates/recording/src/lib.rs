@@ -4,7 +4,7 @@
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
 //! it hands out whole frames, in order, and counts what it could not read ([`Losses`]).
 //! [`MessageReader`] reads the messages of one topic. [`Ring`] holds the last minutes in files that
-//! each stand alone.
+//! each stand alone. [`LiveViews`] serves the same channels to Foxglove while they come.
 //!
 //! # Conventions
 //!
@@ -39,6 +39,7 @@ mod coding;
 mod error;
 mod frames;
 mod lens;
+mod live;
 mod mcap_file;
 mod messages;
 mod pixels;
@@ -58,6 +59,7 @@ pub use choice::ReadOptions;
 pub use coding::{ColorCoding, DepthCoding};
 pub use error::RecordingError;
 pub use frames::Losses;
+pub use live::{LiveError, LiveViews};
 pub use messages::{MessageReader, RecordedMessage};
 pub use playback::{Pace, Playback, StopHandle};
 pub use reader::FrameReader;

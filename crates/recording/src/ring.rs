@@ -172,6 +172,11 @@ impl Ring {
         self.close()
     }
 
+    /// What the segments from the next one on say about themselves.
+    pub fn set_info(&mut self, info: RecordingInfo) {
+        self.info = info;
+    }
+
     /// Closes the segment being written.
     pub fn finish(mut self) -> Result<(), RecordingError> {
         self.close()

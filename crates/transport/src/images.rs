@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use magpie_network::NetworkError;
-use magpie_perception::{BgrImage, BoxError, Mask};
+use magpie_perception::{BgrImage, BoxError, Mask, StampNs};
 use magpie_wire as wire;
 use prost::Message;
 use zenoh::bytes::ZBytes;
@@ -25,6 +25,19 @@ use crate::shared::{Shared, declare, spawn};
 /// Makes a JPEG file of a frame.
 pub type JpegEncoder = Box<dyn FnMut(&BgrImage) -> Result<Vec<u8>, BoxError> + Send>;
 
+/// Takes a result and its JPEG, or why that could not be made.
+pub type ShowPicture = Box<dyn Fn(&wire::Packages, Result<&[u8], &str>) + Send + Sync>;
+
+/// Somebody in this process who looks at pictures now and then.
+pub struct Onlooker {
+    /// Shortest time between two pictures.
+    pub period: Duration,
+    /// Asked by the frame thread, so it must answer at once.
+    pub is_looking: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Called by a thread of its own.
+    pub show: ShowPicture,
+}
+
 /// How many label images readers may hold at once before new ones are given up.
 const LABEL_IMAGES_HELD_MAX: usize = 8;
 
@@ -35,23 +48,40 @@ pub(crate) struct Images {
     label_wanted: Arc<AtomicBool>,
     image_wanted: Arc<AtomicBool>,
     /// Shortest time between two frames on `image`.
-    pub(crate) period: Duration,
+    period: Duration,
+    onlooker: Option<Onlooker>,
     /// The buffer of the last frame, to be filled again.
     spare: Mutex<Option<BgrImage>>,
     pub(crate) made: ImagesMade,
 }
 
-/// How many images were made because somebody subscribed.
+/// How many images were made because somebody wanted them.
 #[derive(Debug, Default)]
 pub(crate) struct ImagesMade {
     pub(crate) label_images: AtomicU64,
     pub(crate) images: AtomicU64,
 }
 
+/// Who wants a JPEG of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Somebody subscribes to `image`.
+    pub(crate) by_readers: bool,
+    pub(crate) by_onlooker: bool,
+}
+
+/// When a frame was last handed over for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    readers: Option<StampNs>,
+    onlooker: Option<StampNs>,
+}
+
 /// A frame to be made a JPEG of, and the result that it belongs to.
 struct Picture {
     message: Arc<wire::Packages>,
     image: BgrImage,
+    wanted: Wanted,
 }
 
 impl Images {
@@ -59,8 +89,23 @@ impl Images {
         self.label_wanted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn image_wanted(&self) -> bool {
-        self.image_wanted.load(Ordering::Relaxed)
+    /// Who wants a picture now; `None` while nobody does, or too soon after the last one.
+    pub(crate) fn wanted(&self, shown: &mut Shown, now: StampNs) -> Option<Wanted> {
+        let is_due = |last: Option<StampNs>, period: Duration| {
+            last.is_none_or(|last| u128::from(now.since_ns(last)) >= period.as_nanos())
+        };
+        let by_readers =
+            is_due(shown.readers, self.period) && self.image_wanted.load(Ordering::Relaxed);
+        let by_onlooker = self.onlooker.as_ref().is_some_and(|onlooker| {
+            is_due(shown.onlooker, onlooker.period) && (onlooker.is_looking)()
+        });
+        if by_readers {
+            shown.readers = Some(now);
+        }
+        if by_onlooker {
+            shown.onlooker = Some(now);
+        }
+        (by_readers || by_onlooker).then_some(Wanted { by_readers, by_onlooker })
     }
 
     /// An older one that was not begun is given up for it.
@@ -69,8 +114,13 @@ impl Images {
     }
 
     /// An older one that was not begun is given up for it.
-    pub(crate) fn put_picture(&self, message: Arc<wire::Packages>, image: &BgrImage) {
-        self.pictures.put(Picture { message, image: self.copy(image) });
+    pub(crate) fn put_picture(
+        &self,
+        message: Arc<wire::Packages>,
+        image: &BgrImage,
+        wanted: Wanted,
+    ) {
+        self.pictures.put(Picture { message, image: self.copy(image), wanted });
     }
 
     fn copy(&self, image: &BgrImage) -> BgrImage {
@@ -99,6 +149,7 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     mut encoder: JpegEncoder,
     period: Duration,
+    onlooker: Option<Onlooker>,
 ) -> Result<(Arc<Images>, [JoinHandle<()>; 2]), NetworkError> {
     let labels = declare(session, &shared.cell, "label_image", Priority::Data)?;
     let pictures = declare(session, &shared.cell, "image", Priority::Data)?;
@@ -108,6 +159,7 @@ pub(crate) fn start(
         label_wanted: watch_readers(&labels)?,
         image_wanted: watch_readers(&pictures)?,
         period,
+        onlooker,
         spare: Mutex::new(None),
         made: ImagesMade::default(),
     });
@@ -120,10 +172,18 @@ pub(crate) fn start(
     })?;
     let worker = images.clone();
     let picture_thread = spawn("magpie-image", move || {
-        while let Some(Picture { message, image }) = worker.pictures.take() {
-            let made = publish_picture(&pictures, &mut encoder, &message, &image);
-            count("image", made, &worker.made.images);
+        while let Some(Picture { message, image, wanted }) = worker.pictures.take() {
+            let jpeg = encoder(&image);
             *worker.spare() = Some(image);
+            if let Some(onlooker) = worker.onlooker.as_ref().filter(|_| wanted.by_onlooker) {
+                let why = jpeg.as_ref().err().map(|error| error.to_string()).unwrap_or_default();
+                (onlooker.show)(&message, jpeg.as_deref().map_err(|_| &*why));
+            }
+            let published = match jpeg {
+                Ok(jpeg) if wanted.by_readers => publish_picture(&pictures, jpeg, &message),
+                made => made.map(drop),
+            };
+            count("image", published, &worker.made.images);
         }
     })?;
     Ok((images, [label_thread, picture_thread]))
@@ -169,11 +229,9 @@ fn publish_label_image(
 
 fn publish_picture(
     publisher: &pubsub::Publisher<'static>,
-    encoder: &mut JpegEncoder,
+    jpeg: Vec<u8>,
     message: &wire::Packages,
-    image: &BgrImage,
 ) -> Result<(), BoxError> {
-    let jpeg = encoder(image)?;
     publisher.put(jpeg).attachment(header(message, "jpeg")).wait()
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //! frame thread -> ZenohPublisher::publish -> Latest (one result) -> thread magpie-publish -> zenoh
 //!                                        |-> Latest (one result) -> thread magpie-labels  -> zenoh
-//!                                        +-> Latest (one frame)  -> thread magpie-image   -> zenoh
+//!                                        +-> Latest (one frame)  -> thread magpie-image   -> zenoh, onlooker
 //! tokio: status heartbeat, capture and camera_info queries
 //! ```
 //!
@@ -18,6 +18,7 @@
 mod capture;
 mod encoding;
 mod images;
+mod latencies;
 mod latest;
 mod publisher;
 mod rivals;
@@ -25,6 +26,6 @@ mod shared;
 mod status;
 
 pub use capture::CaptureLimits;
-pub use images::JpegEncoder;
+pub use images::{JpegEncoder, Onlooker, ShowPicture};
 pub use publisher::{Transport, TransportOptions, ZenohPublisher};
 pub use status::{DriftStatus, StatusHandle, StatusSnapshot};

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_network::{NetworkError, ZenohConfig, close, open_as_publisher};
+use magpie_network::{Joined, NetworkError, ZenohConfig, close, open_as_publisher};
 use magpie_perception::{
     CameraInfo, Counters, Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs,
 };
@@ -17,10 +17,12 @@ use zenoh::liveliness::LivelinessToken;
 use zenoh::qos::Priority;
 use zenoh::{Session, Wait};
 
-use crate::images::Images;
+use crate::images::{Images, Shown};
 use crate::rivals::Rivals;
 use crate::shared::{Shared, declare, spawn};
-use crate::{CaptureLimits, JpegEncoder, StatusHandle, capture, encoding, images, status};
+use crate::{
+    CaptureLimits, JpegEncoder, Onlooker, StatusHandle, capture, encoding, images, status,
+};
 
 /// What a publisher needs to know.
 pub struct TransportOptions {
@@ -35,6 +37,8 @@ pub struct TransportOptions {
     pub jpeg_encoder: JpegEncoder,
     /// Shortest time between two messages on `image`; half a second is usual.
     pub image_period: Duration,
+    /// `None`: pictures are made for readers on the network alone.
+    pub onlooker: Option<Onlooker>,
     pub capture: CaptureLimits,
 }
 
@@ -42,6 +46,7 @@ pub struct TransportOptions {
 pub struct Transport {
     session: Session,
     shared: Arc<Shared>,
+    connects: Vec<String>,
     images: Arc<Images>,
     status: StatusHandle,
     rivals: Arc<Rivals>,
@@ -59,17 +64,24 @@ impl Transport {
         options: TransportOptions,
         runtime: &Handle,
     ) -> Result<(Transport, ZenohPublisher), NetworkError> {
-        let session = open_as_publisher(&options.zenoh, &options.cell)?;
+        let Joined { session, listens, connects } =
+            open_as_publisher(&options.zenoh, &options.cell)?;
         let shared = Arc::new(Shared::new(
             options.cell,
             // zenoh's own id may be fixed by its configuration.
             format!("{}-{:x}", session.zid(), options.clock.now().0),
             options.identities,
+            listens,
             options.counters,
             options.clock,
         ));
-        let (images, image_threads) =
-            images::start(&session, &shared, options.jpeg_encoder, options.image_period)?;
+        let (images, image_threads) = images::start(
+            &session,
+            &shared,
+            options.jpeg_encoder,
+            options.image_period,
+            options.onlooker,
+        )?;
         let mut threads = Vec::from(image_threads);
         threads.push(start_publishing(&session, &shared)?);
 
@@ -85,6 +97,7 @@ impl Transport {
         let alive = announce(&session, &shared.cell)?;
 
         let publisher = ZenohPublisher {
+            identities: shared.identities(),
             shared: shared.clone(),
             images: images.clone(),
             status: status.clone(),
@@ -92,11 +105,12 @@ impl Transport {
             messages: Vec::new(),
             spare: wire::Spare::default(),
             publications: 0,
-            image_stamp: None,
+            shown: Shown::default(),
         };
         let transport = Transport {
             session,
             shared,
+            connects,
             images,
             status,
             rivals,
@@ -124,6 +138,16 @@ impl Transport {
     /// New whenever a daemon starts; every message carries it.
     pub fn instance_id(&self) -> &str {
         &self.shared.instance_id
+    }
+
+    /// Where readers connect to it; empty where they come through a router.
+    pub fn listens(&self) -> &[String] {
+        &self.shared.listens
+    }
+
+    /// The routers that it connects to.
+    pub fn connects(&self) -> &[String] {
+        &self.connects
     }
 
     /// How many label images and how many images were made for subscribers so far.
@@ -186,6 +210,7 @@ fn start_publishing(
 /// The frame thread's side: takes a result and returns at once, whatever the readers do.
 pub struct ZenohPublisher {
     shared: Arc<Shared>,
+    identities: Arc<Identities>,
     images: Arc<Images>,
     status: StatusHandle,
     newest: watch::Sender<Option<capture::Answer>>,
@@ -193,8 +218,7 @@ pub struct ZenohPublisher {
     messages: Vec<Arc<wire::Packages>>,
     spare: wire::Spare,
     publications: u64,
-    /// When a frame was last handed over for `image`.
-    image_stamp: Option<StampNs>,
+    shown: Shown,
 }
 
 impl Publisher for ZenohPublisher {
@@ -221,7 +245,7 @@ impl Publisher for ZenohPublisher {
         });
         let message = Arc::get_mut(&mut self.messages[at]).expect("nobody else holds a free one");
         let (old, spare) = (std::mem::take(message), &mut self.spare);
-        *message = wire::rewritten(old, spare, report, &shared.identities, &envelope);
+        *message = wire::rewritten(old, spare, report, &self.identities, &envelope);
         if now > report.packages.valid_until {
             wire::withhold(message, spare);
         }
@@ -236,16 +260,18 @@ impl Publisher for ZenohPublisher {
 }
 
 impl ZenohPublisher {
+    /// The results from now on are another model's.
+    pub fn use_identities(&mut self, identities: &Arc<Identities>) {
+        self.identities = Arc::clone(identities);
+        self.shared.set_identities(Arc::clone(identities));
+    }
+
     fn hand_over_images(&mut self, frame: &Frame, message: Arc<wire::Packages>, now: StampNs) {
         if self.images.label_wanted() {
             self.images.put_label(message.clone());
         }
-        let due = self
-            .image_stamp
-            .is_none_or(|last| u128::from(now.since_ns(last)) >= self.images.period.as_nanos());
-        if due && self.images.image_wanted() {
-            self.images.put_picture(message, &frame.color);
-            self.image_stamp = Some(now);
+        if let Some(wanted) = self.images.wanted(&mut self.shown, now) {
+            self.images.put_picture(message, &frame.color, wanted);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What the parts of a publisher share.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,22 +11,22 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait};
 
 use crate::encoding;
+use crate::latencies::Latencies;
 use crate::latest::Latest;
-
-/// How many of the latest frames the latency percentiles are over: 20 s at 15 frames a second.
-const LATENCIES_MAX: usize = 300;
 
 /// What the parts of a publisher share.
 pub(crate) struct Shared {
     pub(crate) cell: CellName,
     pub(crate) instance_id: String,
-    pub(crate) identities: Identities,
+    /// Of the model in use: it may change between two frames.
+    identities: Mutex<Arc<Identities>>,
+    pub(crate) listens: Vec<String>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
     pub(crate) results: Latest<Arc<wire::Packages>>,
     results_superseded: AtomicU64,
-    latencies_ns: Mutex<VecDeque<u64>>,
+    latencies: Mutex<Latencies>,
     /// Why the network no longer takes results.
     failure: Mutex<Option<BoxError>>,
 }
@@ -37,21 +36,31 @@ impl Shared {
         cell: CellName,
         instance_id: String,
         identities: Identities,
+        listens: Vec<String>,
         counters: Arc<Counters>,
         clock: SharedClock,
     ) -> Shared {
         Shared {
             cell,
             instance_id,
-            identities,
+            identities: Mutex::new(Arc::new(identities)),
+            listens,
             counters,
             started: clock.now(),
             clock,
             results: Latest::new(),
             results_superseded: AtomicU64::new(0),
-            latencies_ns: Mutex::new(VecDeque::with_capacity(LATENCIES_MAX)),
+            latencies: Mutex::new(Latencies::new()),
             failure: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn identities(&self) -> Arc<Identities> {
+        lock(&self.identities).clone()
+    }
+
+    pub(crate) fn set_identities(&self, identities: Arc<Identities>) {
+        *lock(&self.identities) = identities;
     }
 
     /// Hands a result to the publishing thread; one that it has not taken yet is given up for it.
@@ -74,16 +83,12 @@ impl Shared {
         self.results_superseded.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn latest_latencies_ns(&self) -> Vec<u64> {
-        lock(&self.latencies_ns).iter().copied().collect()
+    pub(crate) fn latest_latencies_us(&self) -> Vec<u64> {
+        lock(&self.latencies).latest_us()
     }
 
     pub(crate) fn note_latency(&self, total_ns: u64) {
-        let mut latencies_ns = lock(&self.latencies_ns);
-        if latencies_ns.len() == LATENCIES_MAX {
-            latencies_ns.pop_front();
-        }
-        latencies_ns.push_back(total_ns);
+        lock(&self.latencies).note(total_ns);
     }
 }
 

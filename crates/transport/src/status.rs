@@ -9,6 +9,7 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::latencies::percentiles;
 use crate::shared::Shared;
 
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
@@ -121,7 +122,7 @@ pub(crate) async fn beat(
 
 pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status {
     let (now, unix_ahead_ns) = (shared.clock.now(), shared.clock.unix_ahead_ns());
-    let identities = &shared.identities;
+    let identities = shared.identities();
     wire::Status {
         schema_version: wire::SCHEMA_VERSION,
         cell: shared.cell.to_string(),
@@ -136,48 +137,20 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
             &shared.counters.snapshot(),
             shared.results_superseded(),
         )),
-        latency: Some(percentiles(shared.latest_latencies_ns())),
-        model: Some(identities.into()),
+        latency: Some(percentiles(&shared.latest_latencies_us())),
+        model: Some(identities.as_ref().into()),
         calibration_id: identities.calibration_id.clone(),
         providers_asked: identities.provider_names(),
         provider_got: identities.provider_got.name().into(),
         drift: snapshot.drift.map(|drift| drift.to_wire(unix_ahead_ns)),
         clock_steps: snapshot.clock_steps,
-    }
-}
-
-/// Nearest-rank percentiles.
-fn percentiles(mut latencies_ns: Vec<u64>) -> wire::LatencyPercentiles {
-    latencies_ns.sort_unstable();
-    let count = latencies_ns.len();
-    let at = |percent: usize| {
-        let rank = (count * percent).div_ceil(100).saturating_sub(1);
-        latencies_ns.get(rank).map_or(0.0, |&ns| ns as f64 / 1e6)
-    };
-    wire::LatencyPercentiles {
-        frames: u32::try_from(count).expect("a few hundred"),
-        p50_ms: at(50),
-        p90_ms: at(90),
-        p99_ms: at(99),
-        max_ms: at(100),
+        listens: shared.listens.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        let p = percentiles((1..=200).rev().map(|ms| ms * 1_000_000).collect());
-        assert_eq!((p.p50_ms, p.p90_ms, p.p99_ms, p.max_ms), (100.0, 180.0, 198.0, 200.0));
-        assert_eq!(p.frames, 200);
-    }
-
-    #[test]
-    fn without_frames_there_are_no_latencies() {
-        assert_eq!(percentiles(Vec::new()), wire::LatencyPercentiles::default());
-    }
 
     #[test]
     fn only_a_change_is_told() {

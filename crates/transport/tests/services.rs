@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use magpie_client::{
     ZenohConfig, wire,
 };
 use magpie_perception::{BgrImage, Frame, Publisher};
-use magpie_transport::TransportOptions;
+use magpie_transport::{Onlooker, TransportOptions};
 use prost::Message;
 use support::{
     Cell, HEIGHT_PX, WIDTH_PX, cell, clock, free_endpoint, options, runtime, session, subscriber,
@@ -238,6 +238,43 @@ fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
     cell.publish_until(|| reader.counters().received > until);
     assert_eq!(encoded.load(Ordering::SeqCst), 1, "one an hour");
     assert_eq!(cell.transport.images_made(), (0, 1));
+}
+
+#[test]
+fn an_onlooker_gets_pictures_while_it_looks_and_hears_why_one_could_not_be_made() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let (encoded, looks) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counter, looking) = (encoded.clone(), looks.clone());
+    let (shown, pictures) = mpsc::sync_channel(64);
+    let opened = TransportOptions {
+        jpeg_encoder: Box::new(move |_: &BgrImage| match counter.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("it is too wide".into()),
+            _ => Ok(vec![1, 2, 3]),
+        }),
+        onlooker: Some(Onlooker {
+            period: Duration::ZERO,
+            is_looking: Box::new(move || looking.load(Ordering::SeqCst)),
+            show: Box::new(move |message, jpeg| {
+                let jpeg = jpeg.map(<[u8]>::to_vec).map_err(str::to_owned);
+                let _ = shown.try_send((message.sequence, jpeg));
+            }),
+        }),
+        ..options("dock", &endpoint)
+    };
+    let mut cell = Cell::open(opened, &runtime).unwrap();
+    for _ in 0..20 {
+        cell.publish();
+    }
+    assert_eq!(encoded.load(Ordering::SeqCst), 0, "nobody looks");
+    looks.store(true, Ordering::SeqCst);
+    let mut seen = Vec::new();
+    cell.publish_until(|| {
+        seen.extend(pictures.try_iter());
+        seen.len() > 1
+    });
+    assert_eq!(seen[0].1, Err("it is too wide".into()));
+    assert_eq!(seen[1].1, Ok(vec![1, 2, 3]));
+    assert!(seen[1].0 > seen[0].0, "{seen:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::proto::{
     StampSource, State, Vector3, Velocity,
 };
 
-/// What every message says about where it comes from. Constant while the process lives.
+/// What every message says about where it comes from. Constant while one model is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
     pub model_name: String,

@@ -31,4 +31,4 @@ pub use keys::{CellName, CellNameError};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
-pub use reason::Reason;
+pub use reason::{REMEDIES, Reason, remedy};

@@ -30,6 +30,11 @@ pub enum Reason {
     DepthUnusable { why: String },
     #[error("{why}")]
     ProviderFallback { why: String },
+    #[error("{why}")]
+    FoxgloveUnavailable { why: String },
+    /// A model was given up, and an earlier one is in use again.
+    #[error("{why}")]
+    ModelRolledBack { why: String },
     #[error(
         "{stale} of the last {frames} frames were too old when their turn came: see \
          limits.frame_age_ms_max, or use a smaller model"
@@ -95,18 +100,124 @@ pub enum Reason {
         expiry(*days_left)
     )]
     CertificateExpires { path: PathBuf, days_left: i64 },
+    #[error("the page is not served: {why}")]
+    PageUnavailable { why: String },
+}
+
+/// What to do about each reason, by its code; what stands between backticks is typed or written.
+/// `docs/run-as-a-service.md` and the page show the same sentences.
+pub const REMEDIES: &[(&str, &str)] = &[
+    (CAMERA_LOST, "Check power, cable and network of the camera; the daemon reopens it by itself."),
+    ("depth_lost", "Check power, cable and network of the depth camera."),
+    (
+        "depth_unusable",
+        "If colour frames have no depth in time, synchronise the cameras, or raise `[depth] \
+         pairing_ms_max`; else calibrate the depth camera for its image size.",
+    ),
+    (
+        "depth_not_used",
+        "Look whether the depth camera is covered, and whether `[depth] unit_m` and the support \
+         plane are right.",
+    ),
+    ("provider_fallback", "The model runs on another provider than asked for: the text says why."),
+    (
+        "model_rolled_back",
+        "A model was given up, and the one before is in use: the text says why. `magpie model use` \
+         with that one acknowledges it.",
+    ),
+    (
+        FOXGLOVE_UNAVAILABLE,
+        "Stop what has the address, or choose another one in `[foxglove] listen`; the daemon tries \
+         again by itself, and the loop goes on.",
+    ),
+    (
+        "frames_stale",
+        "Frames are too old when their turn comes: use a smaller model or a faster machine, or \
+         raise `[limits] frame_age_ms_max`.",
+    ),
+    (
+        "frames_corrupt",
+        "The text says what is wrong with the newest of them. If they are broken, check cable and \
+         network of the camera.",
+    ),
+    (
+        "results_expired",
+        "Results came after `[limits] result_valid_ms`: free the processor, use a smaller model, or \
+         raise it.",
+    ),
+    (
+        "deadlines_missed",
+        "Results came after `[limits] deadline_ms`: free the processor, use a smaller model, or \
+         raise it.",
+    ),
+    (
+        "scale_doubtful",
+        "Compare a package's printed size with the real one. If it is wrong, mend `[depth] unit_m`, \
+         then calibrate the support plane anew.",
+    ),
+    ("tool_too_large", "Compare `[tool]` with the packages."),
+    ("camera_moved", "Check the camera's mount, and calibrate again."),
+    (
+        "fiducials_unseen",
+        "Clear the view of the board or markers; if it is clear, calibrate again.",
+    ),
+    (
+        RECORDING_STOPPED,
+        "Make room on the disk, or mend it: recording then goes on by itself. The text says what \
+         broke, and when.",
+    ),
+    (
+        RECORDING_BEHIND,
+        "Use a faster disk, or `[recording] color = \"raw\"`, which costs less processor time.",
+    ),
+    (
+        RECORDING_KEPT_FULL,
+        "Move away what the folder `kept` holds, or raise `[recording] kept_size_mb_max`.",
+    ),
+    (
+        "clock_stepped",
+        "The machine's clock was set; stamps follow it, and a minute later the reason goes. If it \
+         comes again, look at the time synchronisation.",
+    ),
+    (
+        "camera_slow",
+        "Look at the camera's exposure time and at its link, and free the processor. If the camera \
+         cannot give what it announces, set the frame rate that it has.",
+    ),
+    (
+        "certificate_expires",
+        "Renew the certificate with `scripts/certificates`, and restart the daemon.",
+    ),
+    (
+        RIVAL_PUBLISHER,
+        "Stop the other daemon of this cell. If there is none, somebody forges results: secure the \
+         cell.",
+    ),
+    (
+        PAGE_UNAVAILABLE,
+        "Stop what has the address, or choose another one in `[web] listen`; the daemon tries again \
+         by itself, and the loop goes on.",
+    ),
+    (FAULT, "The state is `FAULT`: the daemon ends, and the text says why."),
+];
+
+/// What to do about a reason of this code; `None` for a code that a newer daemon has.
+pub fn remedy(code: &str) -> Option<&'static str> {
+    REMEDIES.iter().find(|(known, _)| *known == code).map(|(_, remedy)| *remedy)
 }
 
 impl Reason {
     /// What programs decide by; a code never changes its meaning.
     pub fn code(&self) -> &'static str {
         match self {
-            Reason::Fault { .. } => "fault",
-            Reason::CameraLost { .. } => "camera_lost",
+            Reason::Fault { .. } => FAULT,
+            Reason::CameraLost { .. } => CAMERA_LOST,
             Reason::CameraSlow { .. } => "camera_slow",
             Reason::DepthLost { .. } => "depth_lost",
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
+            Reason::FoxgloveUnavailable { .. } => FOXGLOVE_UNAVAILABLE,
+            Reason::ModelRolledBack { .. } => "model_rolled_back",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
             Reason::ResultsExpired { .. } => "results_expired",
@@ -120,8 +231,9 @@ impl Reason {
             Reason::CameraMoved { .. } => "camera_moved",
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
-            Reason::RivalPublisher { .. } => "rival_publisher",
+            Reason::RivalPublisher { .. } => RIVAL_PUBLISHER,
             Reason::CertificateExpires { .. } => "certificate_expires",
+            Reason::PageUnavailable { .. } => PAGE_UNAVAILABLE,
         }
     }
 }
@@ -144,9 +256,14 @@ fn depth_setting(problem: &DepthProblem) -> &'static str {
     }
 }
 
+const FAULT: &str = "fault";
+const CAMERA_LOST: &str = "camera_lost";
+const RIVAL_PUBLISHER: &str = "rival_publisher";
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
+const FOXGLOVE_UNAVAILABLE: &str = "foxglove_unavailable";
+const PAGE_UNAVAILABLE: &str = "page_unavailable";
 
 impl From<&Reason> for proto::Reason {
     fn from(reason: &Reason) -> proto::Reason {
@@ -155,9 +272,22 @@ impl From<&Reason> for proto::Reason {
 }
 
 impl proto::Reason {
-    /// Whether it is the recording that is in trouble, and not what it records.
-    pub fn is_about_recording(&self) -> bool {
-        [RECORDING_STOPPED, RECORDING_BEHIND, RECORDING_KEPT_FULL].contains(&self.code.as_str())
+    /// Whether no result comes, or none that an arm may act upon.
+    pub fn stops_results(&self) -> bool {
+        [FAULT, CAMERA_LOST, RIVAL_PUBLISHER].contains(&self.code.as_str())
+    }
+
+    /// Whether it is the recording, the page or Foxglove's view that is in trouble, and not what they
+    /// show.
+    pub fn is_about_onlookers(&self) -> bool {
+        [
+            RECORDING_STOPPED,
+            RECORDING_BEHIND,
+            RECORDING_KEPT_FULL,
+            PAGE_UNAVAILABLE,
+            FOXGLOVE_UNAVAILABLE,
+        ]
+        .contains(&self.code.as_str())
     }
 }
 
@@ -182,8 +312,41 @@ mod tests {
         let sent = proto::Reason::from(&reason);
         assert_eq!(sent.code, "frames_stale");
         assert!(sent.text.starts_with("8 of the last 20 frames were too old"), "{}", sent.text);
-        assert!(!sent.is_about_recording());
-        assert!(proto::Reason::from(&Reason::RecordingBehind).is_about_recording());
+        assert!(!sent.is_about_onlookers());
+        assert!(proto::Reason::from(&Reason::RecordingBehind).is_about_onlookers());
+    }
+
+    /// `[text](target)` as `text`.
+    fn without_links(line: &str) -> String {
+        let mut parts = line.split("](");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let from = text.rfind('[').expect("a link begins before it ends");
+            text.remove(from);
+            text.push_str(part.split_once(')').expect("a link ends").1);
+        }
+        text
+    }
+
+    #[test]
+    fn every_code_has_one_remedy_and_the_documents_have_the_same() {
+        let proto = include_str!("../proto/magpie/v1/status.proto");
+        let guide = include_str!("../../../docs/run-as-a-service.md");
+        for &(code, remedy) in REMEDIES {
+            assert_eq!(super::remedy(code), Some(remedy), "{code} stands there twice");
+            assert!(proto.contains(code), "status.proto does not name {code}");
+            let row = format!("| `{code}` | {remedy} |");
+            assert!(
+                guide.lines().any(|line| without_links(line) == row),
+                "docs/run-as-a-service.md has no row {row:?}"
+            );
+        }
+        // What `code` may give, from its own text.
+        let source = include_str!("reason.rs");
+        let codes =
+            source.split("pub fn code(").nth(1).and_then(|rest| rest.split("/// Where").next());
+        let arms = codes.unwrap().matches("=> ").count();
+        assert_eq!(arms, REMEDIES.len());
     }
 
     #[test]

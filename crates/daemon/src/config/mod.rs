@@ -10,6 +10,7 @@ mod checker;
 mod depth;
 mod detection;
 mod drift;
+mod foxglove;
 mod grasps;
 mod image;
 mod limits;
@@ -19,6 +20,7 @@ mod scene;
 mod scheduling;
 mod source;
 mod tool;
+mod web;
 mod zenoh;
 
 use std::path::{Path, PathBuf};
@@ -40,9 +42,12 @@ use crate::scheduling::Scheduling;
 pub use self::checker::ConfigError;
 pub use self::depth::UNIT_M;
 pub use self::drift::DriftConfig;
+pub use self::foxglove::FoxgloveConfig;
+pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
+pub use self::web::WebConfig;
 
 /// The list of all settings and their defaults.
 pub const SHIPPED_CONFIG: &str = include_str!("../../../../systemd/magpie.toml");
@@ -54,6 +59,7 @@ pub struct Config {
     pub source: Source,
     pub model_path: Option<PathBuf>,
     pub model_sha256: Option<String>,
+    pub model_store: StoreConfig,
     pub session: SessionOptions,
     /// `None`: as the model advises.
     pub score_min: Option<f32>,
@@ -75,7 +81,11 @@ pub struct Config {
     pub depth_unit_m: f64,
     /// `None`: drift of the camera is not watched.
     pub drift: Option<DriftConfig>,
+    /// `None`: Foxglove cannot connect.
+    pub foxglove: Option<FoxgloveConfig>,
     pub scheduling: Scheduling,
+    /// `None`: no page is served.
+    pub web: Option<WebConfig>,
     /// The operator's file as it was written; empty without one.
     pub written: String,
 }
@@ -210,8 +220,10 @@ struct ConfigFile {
     image: image::ImageFile,
     recording: recording::RecordingFile,
     drift: drift::DriftFile,
+    foxglove: foxglove::FoxgloveFile,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
+    web: web::WebFile,
 }
 
 fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
@@ -237,6 +249,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         session: model.session,
         model_path: model.path,
         model_sha256: model.sha256,
+        model_store: model.store,
         score_min: detection.score_min,
         detection,
         grasps: grasps::check(&checker, &file.grasps)?,
@@ -246,13 +259,15 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         depth,
         depth_unit_m,
         drift,
+        foxglove: foxglove::check(&checker, &file.foxglove)?,
         tool,
         base_frame_id,
-        zenoh: zenoh::check(&checker, &file.zenoh),
+        zenoh: zenoh::check(&checker, file.zenoh)?,
         image_period: image.period,
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
         scheduling: scheduling::check(&checker, file.scheduling)?,
+        web: web::check(&checker, file.web)?,
         written: String::new(),
     })
 }
@@ -355,6 +370,60 @@ mod tests {
         let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
         assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
         check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
+    }
+
+    #[test]
+    fn a_place_to_listen_is_one_endpoint_or_several_and_never_half_of_one() {
+        let listen = |text: &str| parse(&format!("[zenoh]\nlisten = {text}")).map(|c| c.zenoh);
+        let own = |endpoints: &[&str]| {
+            ZenohConfig::Listen(endpoints.iter().map(|e| (*e).to_owned()).collect())
+        };
+        assert_eq!(parse("").unwrap().zenoh, ZenohConfig::Shipped);
+        let one = "tcp/127.0.0.1:17450";
+        assert_eq!(listen(&format!("{one:?}")).unwrap(), own(&[one]));
+        let both = [one, "tcp/[::1]:17450"];
+        assert_eq!(listen(&format!("{both:?}")).unwrap(), own(&both));
+        let refused = |text: &str, parts: &[&str]| {
+            check_refused(&format!("[zenoh]\nlisten = {text}"), parts);
+        };
+        refused("[]", &["zenoh.listen = []", "first free one"]);
+        refused("17450", &["line 2", "tcp/127.0.0.1:17448"]);
+        refused("\"tcp/127.0.0.1:0\"", &["tcp/127.0.0.1:0", "no port"]);
+        refused("\"127.0.0.1:17450\"", &["zenoh.listen = 127.0.0.1:17450", "no plain TCP"]);
+        refused("\"tls/10.0.0.1:1\"", &["certificates", "zenoh.config"]);
+        refused("\"tcp/\"", &["zenoh.listen"]);
+        refused("\"tcp/a:1\"\nconfig = \"z.json5\"", &["zenoh.listen", "keep one"]);
+    }
+
+    #[test]
+    fn foxglove_is_served_when_asked_for_and_on_loopback_alone() {
+        let listen = |text: &str| parse(&format!("[foxglove]\nlisten = {text}"));
+        assert_eq!(parse("").unwrap().foxglove, None);
+        let served = listen("\"127.0.0.1:8765\"").unwrap().foxglove.unwrap();
+        assert_eq!((served.listen.port(), served.jpeg_quality), (8765, 80));
+        check_refused("[foxglove]\nlisten = \"8765\"", &["foxglove.listen = 8765", "127.0.0.1"]);
+        check_refused("[foxglove]\nlisten = \"0.0.0.0:8765\"", &["0.0.0.0:8765", "ssh -L"]);
+        check_refused("[foxglove]\njpeg_quality_percent = 0", &["foxglove.jpeg_quality_percent"]);
+    }
+
+    #[test]
+    fn a_page_is_served_only_where_an_address_is_given_and_with_a_token_that_cannot_be_guessed() {
+        assert!(parse("").unwrap().web.is_none());
+        let web = parse("[web]\nlisten = \"127.0.0.1:8447\"").unwrap().web.unwrap();
+        assert_eq!((web.listen.port(), web.token), (8447, None));
+        check_refused("[web]\nlisten = \"localhost\"", &["web.listen", "127.0.0.1:8447"]);
+        check_refused("[web]\nhosts = [\"http://dock\"]", &["web.hosts", "name alone"]);
+        let with_token = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("token"), text).unwrap();
+            let text = "[web]\nlisten = \"127.0.0.1:8447\"\ntoken = \"token\"";
+            Config::parse(&folder.path().join("magpie.toml"), text)
+        };
+        assert!(with_token("0123456789abcdef0123\n").unwrap().web.unwrap().token.is_some());
+        let error = anyhow::Error::new(with_token("1234\n").unwrap_err());
+        let message = format!("{error:#}");
+        assert!(message.contains("web.token") && message.contains("openssl rand"), "{message}");
+        check_refused("[web]\nlisten = \"127.0.0.1:1\"\ntoken = \"gone\"", &["web.token"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use magpie_inference::SessionOptions;
 use magpie_perception::Provider;
+use minisign_verify::PublicKey;
 use serde::Deserialize;
 
 use super::checker::{Checker, ConfigError, shipped};
@@ -22,6 +23,9 @@ pub(super) struct ModelFile {
     engine_cache: Option<PathBuf>,
     load_s_max: Option<u64>,
     engine_build_s_max: Option<u64>,
+    folder: Option<PathBuf>,
+    public_key: Option<String>,
+    trial_s: Option<u64>,
 }
 
 /// `[model]`, checked.
@@ -30,10 +34,33 @@ pub(super) struct ModelChoice {
     pub(super) path: Option<PathBuf>,
     pub(super) sha256: Option<String>,
     pub(super) session: SessionOptions,
+    pub(super) store: StoreConfig,
+}
+
+/// Where installed models are, and when one is trusted.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    pub folder: PathBuf,
+    /// Every model must be signed with the secret half of this.
+    pub public_key: Option<PublicKey>,
+    /// How long a model that was changed to is watched.
+    pub trial: Duration,
 }
 
 pub(super) fn check(checker: &Checker<'_>, file: ModelFile) -> Result<ModelChoice, ConfigError> {
+    let public_key = file.public_key.as_deref().map(PublicKey::from_base64).transpose();
+    let public_key = public_key.map_err(|_| ConfigError::Value {
+        path: checker.path.to_owned(),
+        key: "model.public_key",
+        value: file.public_key.clone().unwrap_or_default(),
+        why: "is no public key of minisign's; it is the second line of minisign.pub",
+    })?;
     Ok(ModelChoice {
+        store: StoreConfig {
+            folder: checker.resolve(&shipped(file.folder.clone())),
+            public_key,
+            trial: seconds(checker, "model.trial_s", file.trial_s)?,
+        },
         session: session_options(checker, &file)?,
         path: file.path.map(|path| checker.resolve(&path)),
         sha256: file.sha256,

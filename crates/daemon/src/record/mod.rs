@@ -5,7 +5,7 @@ mod recorder;
 mod tap;
 mod writer;
 
-pub use queue::Origin;
 pub use queue::QUEUE_FRAMES_MAX;
+pub use queue::{ModelOrigin, Origin};
 pub use recorder::Recorder;
 pub use tap::{RecordingPublisher, Tap};

@@ -35,6 +35,13 @@ pub struct Origin {
     pub config: String,
 }
 
+/// The part of an [`Origin`] that changes with the model.
+#[derive(Clone)]
+pub struct ModelOrigin {
+    pub identities: Identities,
+    pub info: RecordingInfo,
+}
+
 /// An item of the queue.
 pub(super) enum Item {
     Frame(Box<FrameItem>),
@@ -50,6 +57,8 @@ pub(super) struct FrameItem {
     pub(super) state: wire::State,
     /// Frames that found the queue full since the last one that did not.
     pub(super) missed_before: u64,
+    /// The model, if it is another one than that of the frame before.
+    pub(super) model: Option<Box<ModelOrigin>>,
 }
 
 /// State that the writer's thread shares with the others.

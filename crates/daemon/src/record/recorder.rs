@@ -26,11 +26,11 @@ struct RecordedStatus {
 }
 
 impl RecordedStatus {
-    /// Codes of what is bad about the cell. The recording's own reasons are left out: they call for
-    /// keeping less of it, not more.
+    /// Codes of what is bad about the cell. Those of the recording itself and of the page are left
+    /// out: they are no reason to keep more of it.
     fn reason_codes(&self) -> Vec<&str> {
         let is_bad = matches!(self.state, wire::State::Degraded | wire::State::Fault);
-        let reasons = self.reasons.iter().filter(|reason| is_bad && !reason.is_about_recording());
+        let reasons = self.reasons.iter().filter(|reason| is_bad && !reason.is_about_onlookers());
         reasons.map(|reason| reason.code.as_str()).collect()
     }
 
@@ -140,6 +140,12 @@ impl Recorder {
     /// Keeps what the ring holds.
     pub fn keep(&self) {
         self.shared.keep_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Does the same from any thread. `None`: one file is written, which stays anyway.
+    pub fn keeper(&self) -> Option<impl Fn() + Send + Sync + 'static + use<>> {
+        let shared = Arc::clone(&self.shared);
+        (!self.ends_run).then_some(move || shared.keep_wanted.store(true, Ordering::Relaxed))
     }
 
     /// Records the status once a second and at every change; keeps the ring when there is a new

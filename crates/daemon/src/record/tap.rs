@@ -8,7 +8,7 @@ use magpie_perception::{Frame, FrameReport, PublishError, Publisher, SharedClock
 use magpie_transport::StatusHandle;
 use magpie_wire as wire;
 
-use super::queue::{End, FrameItem, Item, QUEUE_FRAMES_MAX, Shared};
+use super::queue::{End, FrameItem, Item, ModelOrigin, QUEUE_FRAMES_MAX, Shared};
 
 /// Takes frames from the loop for the recording's thread.
 pub struct Tap {
@@ -17,11 +17,18 @@ pub struct Tap {
     clock: SharedClock,
     /// Frames left out since the last one that was taken.
     pub(super) missed: u64,
+    /// Goes with the next frame that is taken.
+    model: Option<Box<ModelOrigin>>,
 }
 
 impl Tap {
     pub(super) fn new(sender: SyncSender<Item>, shared: Arc<Shared>, clock: SharedClock) -> Tap {
-        Tap { sender, shared, clock, missed: 0 }
+        Tap { sender, shared, clock, missed: 0, model: None }
+    }
+
+    /// The frames from now on are another model's.
+    pub(super) fn use_model(&mut self, model: ModelOrigin) {
+        self.model = Some(Box::new(model));
     }
 
     /// Returns at once: copies the frame, or counts it.
@@ -46,9 +53,13 @@ impl Tap {
             unix_ahead_ns: self.clock.unix_ahead_ns(),
             state,
             missed_before: self.missed,
+            model: self.model.clone(),
         };
         match self.shared.send(&self.sender, Item::Frame(Box::new(item))) {
-            Ok(()) => self.missed = 0,
+            Ok(()) => {
+                self.missed = 0;
+                self.model = None;
+            }
             Err(TrySendError::Full(_)) => {
                 self.missed += 1;
                 self.shared.note_missed(self.clock.now());
@@ -64,6 +75,15 @@ pub struct RecordingPublisher<P> {
     pub publisher: P,
     pub status: StatusHandle,
     pub tap: Option<Tap>,
+}
+
+impl<P> RecordingPublisher<P> {
+    /// The frames from now on are another model's.
+    pub fn use_model(&mut self, model: ModelOrigin) {
+        if let Some(tap) = &mut self.tap {
+            tap.use_model(model);
+        }
+    }
 }
 
 impl<P: Publisher> Publisher for RecordingPublisher<P> {

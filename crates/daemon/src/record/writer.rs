@@ -12,11 +12,9 @@ use magpie_recording::{
 };
 use magpie_wire::{self as wire, Reason};
 
-use super::queue::{End, FrameItem, Item, Origin, REASON_SHOWN_NS, Shared};
+use super::queue::{End, FrameItem, Item, ModelOrigin, Origin, REASON_SHOWN_NS, Shared};
 use crate::config::FileLimits;
-
-/// The writer gives way to everything that makes results.
-const NICENESS: i32 = 5;
+use crate::scheduling::give_way;
 
 /// Takes items from the queue and writes them, in the recording's thread.
 ///
@@ -61,7 +59,7 @@ pub(super) enum Output {
 
 impl Writer {
     pub(super) fn run(mut self, receiver: Receiver<Item>) {
-        be_nice();
+        give_way();
         let _guard = PanicGuard(Arc::clone(&self.shared));
         loop {
             if self.output.is_some() {
@@ -191,6 +189,7 @@ impl Writer {
 
     fn lose_item(&mut self, item: &Item) {
         if let Item::Frame(item) = item {
+            self.note_model(item.model.as_deref());
             self.newest = item.frame.stamp;
             // Those are counted already.
             self.missing += item.missed_before;
@@ -207,12 +206,27 @@ impl Writer {
         Ok(())
     }
 
+    /// What follows is another model's. `false`: it is not.
+    fn note_model(&mut self, model: Option<&ModelOrigin>) -> bool {
+        let Some(ModelOrigin { identities, info }) = model.cloned() else { return false };
+        if let Some(Output::Ring(ring)) = &mut self.output {
+            ring.set_info(info.clone());
+        }
+        (self.origin.identities, self.origin.info) = (identities, info);
+        true
+    }
+
     fn written(&self, stamp: StampNs) -> StampNs {
         StampNs(stamp.unix_ns(self.unix_ahead_ns))
     }
 
     fn write_frame(&mut self, item: &mut FrameItem) -> Result<(), RecordingError> {
         self.follow(item.unix_ahead_ns)?;
+        // A file says once which model it was made with; a single file goes on, and each of its results
+        // says it too.
+        if self.note_model(item.model.take().as_deref()) {
+            self.output().cut()?;
+        }
         self.newest = item.frame.stamp;
         item.frame.stamp = self.written(item.frame.stamp);
         let FrameItem { frame, report, .. } = &*item;
@@ -404,13 +418,5 @@ impl Drop for PanicGuard {
         if std::thread::panicking() {
             self.0.set_end(End::Failed("its thread panicked".to_owned()));
         }
-    }
-}
-
-/// Lowers the priority of this thread alone: Linux keeps a nice value for each thread.
-fn be_nice() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!(%error, "lower the priority of the recording");
     }
 }

@@ -15,6 +15,7 @@ use crate::present::output;
 use magpie_daemon::config::{Config, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
 use magpie_daemon::model::load_scheduled;
+use magpie_daemon::models::present;
 use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
@@ -45,7 +46,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let joining = config.zenoh.check().map_err(not_joined)?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 
-    let file = model::chosen(None, &config)?;
+    let file = present(&config)?;
     let spec = file.spec();
     say(
         "model",
@@ -58,6 +59,11 @@ pub fn check(args: &CheckArgs) -> Outcome {
             spec.sha256
         ),
     )?;
+    let configured = model::chosen(None, &config)?;
+    if configured.spec().sha256 != spec.sha256 {
+        let name = &configured.spec().name;
+        say("note", format!("in use by `magpie model use`; the configuration names {name}"))?;
+    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
@@ -68,6 +74,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config))?;
+    say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -112,7 +119,15 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
         say("certificate", format!("{}, for {days} more days{soon}", certificate.common_name))?;
     }
     match join(config) {
-        Ok(is_alone) => {
+        Ok((is_alone, listens)) => {
+            if listens != *listen {
+                let elsewhere = format!(
+                    "{} is taken by another cell; a run would listen on {}",
+                    listen.join(", "),
+                    listens.join(", ")
+                );
+                say("note", elsewhere)?;
+            }
             if is_alone && !connect.is_empty() {
                 let nobody =
                     format!("nobody answers at {}; a run would go on trying", connect.join(", "));
@@ -201,6 +216,19 @@ fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
     let scale = doubt_packages(&packages.packages);
     let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
     picture.chain(depth).chain(scale).collect()
+}
+
+fn page(config: &Config) -> String {
+    let Some(web) = &config.web else { return "none: set web.listen".to_owned() };
+    let token = if web.token.is_some() { "with" } else { "without" };
+    let seen = if web.listen.ip().is_loopback() {
+        "this machine"
+    } else {
+        "everybody who can reach that address"
+    };
+    let taken = magpie_web::check_free(web.listen).err();
+    let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
 }
 
 fn say(what: &str, found: String) -> Outcome {

@@ -3,12 +3,14 @@
 pub mod bench;
 pub mod bundle;
 pub mod calibrate;
+pub mod cells;
 pub mod check;
 pub mod detect;
 pub mod doctor;
 pub mod eval;
 pub mod export;
 pub mod manual;
+pub mod model;
 pub mod record;
 pub mod replay;
 pub mod run;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use magpie_camera::{decode_image, write_png};
-use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, wire};
+use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, find_cell, wire};
 use magpie_wire::printable;
 use tokio::time::Instant;
 
-use crate::arguments::ZenohArgs;
+use crate::arguments::{ZenohArgs, place};
 use crate::present::overlay::{Drawn, draw};
 use crate::present::{output, table};
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
@@ -23,10 +23,13 @@ pub struct WatchArgs {
     /// Print each message as one line of JSON, in protobuf's canonical form, instead of a table.
     #[arg(long)]
     json: bool,
-    /// The cell to watch.
-    #[arg(long, default_value = "demo")]
-    cell: String,
-    /// Where its daemon, or a zenoh router, listens; absent: tcp/127.0.0.1:17447.
+    /// The cell to watch; absent: demo.
+    #[arg(value_name = "CELL")]
+    name: Option<String>,
+    /// The cell to watch, as an option.
+    #[arg(long, conflicts_with = "name")]
+    cell: Option<String>,
+    /// Where its daemon, or a zenoh router, listens; absent: the cell is looked for on this machine.
     #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
     connect: Option<String>,
     #[command(flatten)]
@@ -48,15 +51,24 @@ pub fn watch(args: &WatchArgs) -> Outcome {
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
-    let cell = CellName::new(&args.cell).map_err(Failure::config)?;
-    let zenoh = args.zenoh.reader(args.connect.as_deref());
+    let cell = CellName::new(args.cell()).map_err(Failure::config)?;
+    let zenoh = match args.zenoh.told(args.connect.as_deref()) {
+        Some(zenoh) => zenoh,
+        None => find_cell(&cell).map_err(Failure::fault)?,
+    };
     let options = WatchOptions { images: args.overlay.is_some() };
     let mut watcher =
         runtime.block_on(async { Watcher::open(cell, &zenoh, options) }).map_err(not_joined)?;
-    runtime.block_on(follow(args, &mut watcher))
+    runtime.block_on(follow(args, &place(&zenoh), &mut watcher))
 }
 
-async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
+impl WatchArgs {
+    fn cell(&self) -> &str {
+        self.name.as_deref().or(self.cell.as_deref()).unwrap_or("demo")
+    }
+}
+
+async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome {
     let silence = Duration::try_from_secs_f64(args.silence_s_max).map_err(|_| {
         Failure::config(anyhow!(
             "--silence-s-max {} is no time: give seconds, such as 10",
@@ -74,7 +86,7 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
             return Ok(());
         }
         let event = tokio::time::timeout_at(heard + silence, watcher.next()).await;
-        let event = event.map_err(|_| silence_of(args, &last_status))?;
+        let event = event.map_err(|_| silence_of(args, place, &last_status))?;
         // Who waits for results is not helped by a status.
         if args.count.is_none() || !matches!(event, WatchEvent::Status(_)) {
             heard = Instant::now();
@@ -101,16 +113,15 @@ async fn follow(args: &WatchArgs, watcher: &mut Watcher) -> Outcome {
                 }
                 last_status = line;
             }
-            WatchEvent::Gone => tracing::warn!(cell = args.cell, "the daemon left"),
+            WatchEvent::Gone => tracing::warn!(cell = args.cell(), "the daemon left"),
             WatchEvent::Alive => {}
             WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
         }
     }
 }
 
-fn silence_of(args: &WatchArgs, last_status: &str) -> anyhow::Error {
-    let WatchArgs { cell, silence_s_max, .. } = args;
-    let place = args.zenoh.place(args.connect.as_deref());
+fn silence_of(args: &WatchArgs, place: &str, last_status: &str) -> anyhow::Error {
+    let (cell, silence_s_max) = (args.cell(), args.silence_s_max);
     if last_status.is_empty() {
         return anyhow!(
             "nothing from cell {cell:?} at {place} for {silence_s_max} s: is `magpie run` running, \

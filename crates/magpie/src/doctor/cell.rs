@@ -1,5 +1,6 @@
 //! One configured cell: does its configuration load, and is there on this machine what it names?
 
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use magpie_camera::CameraConfig;
@@ -41,6 +42,7 @@ impl Cell {
         findings.extend(self.lens());
         findings.extend(user.into_iter().flat_map(|user| self.access(user)));
         findings.extend(self.endpoint());
+        findings.extend(self.page());
         findings.extend(self.recording(user));
         findings.extend(self.scheduling());
         findings.extend(self.provider());
@@ -114,9 +116,13 @@ impl Cell {
         };
         let places = [&joining.listen[..], &joining.connect[..]].concat().join(", ");
         let mut findings = vec![match join(&self.config) {
-            Ok(_) => Finding::good("endpoint", format!("{places}: free for this cell")),
+            Ok((_, listens)) => {
+                let places = [&listens[..], &joining.connect[..]].concat().join(", ");
+                Finding::good("endpoint", format!("{places}: free for this cell"))
+            }
             Err(NetworkError::CellTaken { cell, through }) => {
-                let who = holder(&joining.listen).unwrap_or_else(|| "its daemon".to_owned());
+                let at = std::slice::from_ref(&through);
+                let who = holder(at).unwrap_or_else(|| "its daemon".to_owned());
                 Finding::good("endpoint", format!("{through}: {who} publishes cell {cell} already"))
             }
             Err(error @ NetworkError::EndpointTaken { .. }) => {
@@ -144,6 +150,25 @@ impl Cell {
             findings.push(Finding::note("access", joining.exposure.to_string(), ""));
         }
         findings
+    }
+
+    /// Where the page would be.
+    fn page(&self) -> Option<Finding> {
+        let address = self.config.web.as_ref()?.listen;
+        let Err(error) = TcpListener::bind(address) else {
+            return Some(Finding::good("page", format!("http://{address}: free for this cell")));
+        };
+        let who = system::listener_at(address);
+        Some(match who {
+            Some(who) if who.ends_with("(magpie)") => {
+                Finding::good("page", format!("http://{address}: {who} serves a page there"))
+            }
+            who => {
+                let why = who.map_or_else(|| error.to_string(), |who| format!("taken by {who}"));
+                let remedy = "choose another address in [web] listen, or stop what has this one";
+                Finding::mend("page", format!("http://{address}: {why}"), remedy)
+            }
+        })
     }
 
     fn recording(&self, user: Option<&User>) -> Option<Finding> {
@@ -224,17 +249,21 @@ impl Cell {
         })
     }
 
-    /// Where the cell would listen; nothing while its network settings are wrong.
+    /// Where the cell must listen; nothing where it takes what is free, or while its network settings
+    /// are wrong.
     pub(super) fn listens_at(&self) -> Vec<String> {
+        if self.config.zenoh.is_automatic() {
+            return Vec::new();
+        }
         self.config.zenoh.check().map(|joining| joining.listen).unwrap_or_default()
     }
 }
 
 /// Who listens at the first of these endpoints where somebody does.
 fn holder(endpoints: &[String]) -> Option<String> {
-    endpoints.iter().find_map(|endpoint| {
-        let address = endpoint.split(['?', '#']).next()?;
-        let (_, port) = address.rsplit_once(':')?;
-        system::listener_at(port.parse().ok()?)
-    })
+    let addresses = endpoints.iter().filter_map(|endpoint| {
+        let (_, address) = endpoint.split(['?', '#']).next()?.split_once('/')?;
+        address.to_socket_addrs().ok()
+    });
+    addresses.flatten().find_map(system::listener_at)
 }

@@ -74,8 +74,8 @@ fn shared_endpoints(cells: &[Cell]) -> Vec<Finding> {
     let shared = by_endpoint.into_iter().filter(|(_, cells)| cells.len() > 1);
     let finding = |(endpoint, cells): (String, Vec<String>)| {
         let found = format!("{endpoint}: cells {} would all listen there", cells.join(", "));
-        let remedy = "only one of them can run at a time: give each its own endpoint in a file of \
-                      zenoh's (docs/subscribe.md)";
+        let remedy = "only one of them can run at a time: give each an endpoint of its own, by [zenoh] \
+                      listen or in its file of zenoh's (docs/run-as-a-service.md)";
         Finding::note("endpoint", found, remedy)
     };
     shared.map(finding).collect()

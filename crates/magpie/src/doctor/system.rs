@@ -1,5 +1,6 @@
 //! What the system tells in files and through its own programs.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,31 +20,55 @@ pub(super) fn ask(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Who listens at a TCP port of this machine, as far as this user may know.
-pub(super) fn listener_at(port: u16) -> Option<String> {
+/// Who listens at a TCP address of this machine, as far as this user may know.
+pub(super) fn listener_at(address: SocketAddr) -> Option<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let inode = tables.iter().find_map(|table| listening_inode(&read(table)?, port))?;
+    let inode = tables.iter().find_map(|table| listening_inode(&read(table)?, address))?;
     let link = format!("socket:[{inode}]");
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let holder = processes.map(|entry| entry.path()).find(|process| {
-        let descriptors = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        let mut targets = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-        targets.any(|target| target.as_os_str() == link.as_str())
-    })?;
-    let number = holder.file_name()?.to_str()?.to_owned();
-    let name = read(holder.join("comm")).unwrap_or_default();
+    let holds = |process: &u32| {
+        let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"));
+        let mut targets = descriptors.into_iter().flatten().flatten();
+        targets.any(|entry| {
+            std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == link.as_str())
+        })
+    };
+    let entries = std::fs::read_dir("/proc").ok()?.flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // A child that was just born holds what its parent holds.
+    let number = numbers.filter(holds).min()?;
+    let name = read(format!("/proc/{number}/comm")).unwrap_or_default();
     Some(format!("process {number} ({})", name.trim()))
 }
 
-/// The number of the socket that listens at a port: `sl local:port remote:port st ... inode`.
-fn listening_inode(table: &str, port: u16) -> Option<u64> {
+/// The number of the socket that listens at an address, or at its port on all of them:
+/// `sl local:port remote:port st ... inode`.
+fn listening_inode(table: &str, address: SocketAddr) -> Option<u64> {
     const LISTEN: &str = "0A";
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
-        let is_it = u16::from_str_radix(local_port, 16).ok()? == port && *fields.get(3)? == LISTEN;
-        is_it.then(|| fields.get(9)?.parse().ok()).flatten()
+        let local = local_address(fields.get(1)?)?;
+        let is_it = local.port() == address.port()
+            && (local.ip() == address.ip() || local.ip().is_unspecified());
+        let is_listening = *fields.get(3)? == LISTEN;
+        (is_it && is_listening).then(|| fields.get(9)?.parse().ok()).flatten()
     })
+}
+
+/// `0100007F:4427` is 127.0.0.1:17447: the kernel writes words in the order of the processor.
+fn local_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let word =
+        |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    let ip = match address.len() {
+        8 => IpAddr::from(word(0)?),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+        }
+        _ => return None,
+    };
+    // An IPv4 address on a socket of IPv6.
+    Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -53,22 +78,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_found_by_its_port() {
+    fn a_listener_is_found_by_its_address() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let holder = listener_at(port).unwrap();
+        let address = socket.local_addr().unwrap();
+        let holder = listener_at(address).unwrap();
         assert!(holder.contains(&format!("process {}", std::process::id())), "{holder}");
+        let elsewhere = SocketAddr::new(IpAddr::from([127, 0, 0, 2]), address.port());
+        assert_eq!(listener_at(elsewhere), None);
         drop(socket);
-        assert_eq!(listener_at(port), None);
+        assert_eq!(listener_at(address), None);
     }
 
     #[test]
-    fn a_connection_is_no_listener() {
+    fn a_connection_is_no_listener_and_a_listener_on_all_addresses_is_one() {
         let table = "  sl  local_address rem_address   st\n   \
              0: 0100007F:4427 0100007F:1234 01 0:0 0:0 0 0 0 11 1\n   \
-             1: 0100007F:4427 00000000:0000 0A 0:0 0:0 0 0 0 12 1\nodd\n";
-        assert_eq!(listening_inode(table, 0x4427), Some(12));
-        assert_eq!(listening_inode(table, 0x4428), None);
+             1: 0200007F:4427 00000000:0000 0A 0:0 0:0 0 0 0 12 1\n   \
+             2: 00000000:4428 00000000:0000 0A 0:0 0:0 0 0 0 13 1\nodd\n";
+        let found = |address: &str| listening_inode(table, address.parse().unwrap());
+        assert_eq!(found("127.0.0.1:17447"), None);
+        assert_eq!(found("127.0.0.2:17447"), Some(12));
+        assert_eq!(found("127.0.0.1:17448"), Some(13));
+        let mapped = local_address("0000000000000000FFFF00000100007F:4427").unwrap();
+        assert_eq!(mapped, "127.0.0.1:17447".parse().unwrap());
+        let six = local_address("00000000000000000000000001000000:4427").unwrap();
+        assert_eq!(six, "[::1]:17447".parse().unwrap());
+        assert_eq!(local_address("0100:4427"), None);
     }
 
     #[test]

@@ -99,6 +99,7 @@ pub fn options(name: &str, endpoint: &str) -> TransportOptions {
         clock: clock(),
         jpeg_encoder: Box::new(|image| Ok(image.data()[..3].to_vec())),
         image_period: Duration::from_millis(500),
+        onlooker: None,
         capture: CaptureLimits::default(),
     }
 }

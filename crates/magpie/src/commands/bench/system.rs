@@ -82,7 +82,7 @@ pub(super) fn with_system(
     let counters = Arc::new(Counters::default());
     let scene = frames.scene.clone();
     let (transport, publisher) =
-        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters)
+        open_transport(&runtime, &config, scene.as_ref(), &session, &clock, &counters, None)
             .map_err(not_joined)?;
     let origin = origin(&config, scene.as_ref(), &session, limits, &transport);
     let recorder = Recorder::start(&config.recording, origin, &clock)?;

@@ -41,6 +41,8 @@ pub struct BundleArgs {
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 const LOG_LINES: &str = "3000";
 const RECORDING_BYTES_MAX: u64 = 500_000_000;
+/// Sections whose files go into a report: what the others name is large, or a secret.
+const TOLD: [&str; 4] = ["scene.", "drift.", "depth.", "zenoh."];
 /// Files of calibrations and of zenoh have kilobytes.
 const TEXT_BYTES_MAX: u64 = magpie_files::TEXT_BYTES_MAX;
 
@@ -93,9 +95,8 @@ fn add_configuration(contents: &mut Contents, stem: &str, path: &Path) {
         Err(error) => return contents.leave_out(name, format!("{}: {error}", path.display())),
     };
     contents.add(name, path.display().to_string(), &text);
-    let is_text =
-        |file: &NamedFile| !file.key.starts_with("source.") && !file.key.starts_with("model.");
-    for NamedFile { key, path } in named_files(path, &text).into_iter().filter(is_text) {
+    let is_told = |file: &NamedFile| TOLD.iter().any(|section| file.key.starts_with(section));
+    for NamedFile { key, path } in named_files(path, &text).into_iter().filter(is_told) {
         let end = path.extension().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}/{key}.{end}");
         match magpie_files::read_text(&path, TEXT_BYTES_MAX) {

@@ -125,7 +125,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     let network = if args.publish {
         let runtime = Runtime::new().map_err(Failure::fault)?;
         let (transport, zenoh) =
-            open_transport(&runtime, &config, scene.as_ref(), &session, &machine, &counters)
+            open_transport(&runtime, &config, scene.as_ref(), &session, &machine, &counters, None)
                 .map_err(not_joined)?;
         transport.status().set(status(&args.file, session.fallback_reason()));
         results.publish_to(zenoh);

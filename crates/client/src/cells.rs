@@ -1,0 +1,153 @@
+//! The cells of this machine, and of whatever else can be reached: who is alive, and how it is doing.
+
+use std::time::Duration;
+
+use magpie_network::{NetworkError, ZenohConfig, alive, close, notes, open, open_to_ask, places};
+use magpie_wire::freshness::decode_status;
+use magpie_wire::{self as wire, CellName};
+use zenoh::{Session, Wait};
+
+/// The heartbeat comes every 100 ms.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(2);
+
+/// A cell that says that it is alive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveCell {
+    pub cell: CellName,
+    /// Where it was found; empty where a file of zenoh's said how to look for it.
+    pub endpoint: String,
+    /// Its last heartbeat; `None` where this reader may not hear it.
+    pub status: Option<wire::Status>,
+}
+
+/// A daemon that runs on this machine, and does not answer: it asks for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenCell {
+    pub cell: String,
+    pub listens: Vec<String>,
+}
+
+/// What was found on this machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalCells {
+    pub live: Vec<LiveCell>,
+    pub hidden: Vec<HiddenCell>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    #[error(
+        "no cell {cell:?} is alive on this machine{}; `magpie cells` lists them, and --connect or \
+         --zenoh say where else to look", instead(.alive)
+    )]
+    Unknown { cell: String, alive: Vec<String> },
+    #[error(
+        "cell {cell:?} on {listens} asks for a certificate; name a file of zenoh's that has one: \
+         --zenoh"
+    )]
+    Hidden { cell: String, listens: String },
+    #[error(
+        "two daemons of this machine publish cell {cell:?}, on {endpoints}; stop one, or say which \
+         one is meant: --connect"
+    )]
+    Ambiguous { cell: String, endpoints: String },
+}
+
+fn instead(alive: &[String]) -> String {
+    match alive {
+        [] => String::new(),
+        alive => format!("; alive are {}", alive.join(", ")),
+    }
+}
+
+/// The cells of this machine, by their own words. Nobody is scouted for. Blocks for some seconds at
+/// most.
+pub fn cells_of_this_machine() -> LocalCells {
+    let asked: Vec<_> = places()
+        .into_iter()
+        .map(|endpoint| {
+            std::thread::Builder::new().name("magpie-ask".into()).spawn(move || {
+                let session = open_to_ask(&endpoint)?;
+                let cells = live_cells(&session, &endpoint, |_| true);
+                close(&session);
+                Some(cells)
+            })
+        })
+        .collect();
+    let answers = asked.into_iter().flatten().filter_map(|thread| thread.join().ok().flatten());
+    let mut live: Vec<LiveCell> = Vec::new();
+    for found in answers.flatten() {
+        if !live.iter().any(|known| is_same(known, &found)) {
+            live.push(found);
+        }
+    }
+    live.sort_by(|a, b| a.cell.as_str().cmp(b.cell.as_str()));
+    let is_hidden = |cell: &str| live.iter().all(|known| known.cell.as_str() != cell);
+    let hidden = notes().into_iter().filter(|note| is_hidden(&note.cell) && note.is_live());
+    let hidden = hidden.map(|note| HiddenCell { cell: note.cell, listens: note.listens });
+    LocalCells { hidden: hidden.collect(), live }
+}
+
+/// The same daemon, found at two of its endpoints or through a router.
+fn is_same(a: &LiveCell, b: &LiveCell) -> bool {
+    let instance = |cell: &LiveCell| cell.status.as_ref().map(|status| status.instance_id.clone());
+    a.cell == b.cell && instance(a).is_some() && instance(a) == instance(b)
+}
+
+/// The cells that can be reached as `zenoh` says.
+///
+/// # Errors
+/// If the network cannot be joined like that.
+pub fn cells_at(zenoh: &ZenohConfig) -> Result<Vec<LiveCell>, NetworkError> {
+    let session = open(zenoh)?;
+    let cells = live_cells(&session, "", |_| true);
+    close(&session);
+    Ok(cells)
+}
+
+fn live_cells(
+    session: &Session,
+    endpoint: &str,
+    is_wanted: impl Fn(&CellName) -> bool,
+) -> Vec<LiveCell> {
+    let cells = alive(session).into_iter().filter(is_wanted);
+    cells
+        .map(|cell| {
+            let status = heartbeat(session, &cell);
+            LiveCell { endpoint: endpoint.to_owned(), status, cell }
+        })
+        .collect()
+}
+
+/// The next heartbeat of a cell that is alive.
+fn heartbeat(session: &Session, cell: &CellName) -> Option<wire::Status> {
+    let subscriber = session.declare_subscriber(cell.key("status")).wait().ok()?;
+    let sample = subscriber.recv_timeout(HEARTBEAT_MAX).ok()??;
+    decode_status(&sample.payload().to_bytes(), cell.as_str()).ok()
+}
+
+/// How to reach a cell of this machine by its name. Blocks for some seconds at most.
+///
+/// # Errors
+/// If nobody of that name is alive here, or it cannot be reached without more knowledge.
+pub fn find_cell(cell: &CellName) -> Result<ZenohConfig, FindError> {
+    let LocalCells { live, hidden } = cells_of_this_machine();
+    let found: Vec<&LiveCell> = live.iter().filter(|known| known.cell == *cell).collect();
+    match found[..] {
+        [found] => Ok(ZenohConfig::Connect(vec![found.endpoint.clone()])),
+        [] => {
+            if let Some(hidden) = hidden.into_iter().find(|known| known.cell == cell.as_str()) {
+                let listens = hidden.listens.join(", ");
+                return Err(FindError::Hidden { cell: hidden.cell, listens });
+            }
+            let mut alive: Vec<String> = live.iter().map(|known| known.cell.to_string()).collect();
+            alive.dedup();
+            Err(FindError::Unknown { cell: cell.to_string(), alive })
+        }
+        [..] => {
+            let endpoints: Vec<&str> = found.iter().map(|found| found.endpoint.as_str()).collect();
+            let endpoints = endpoints.join(" and ");
+            Err(FindError::Ambiguous { cell: cell.to_string(), endpoints })
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `magpie cells`: the cells that are alive, their state, and where they listen.
+
+use magpie_client::{HiddenCell, LiveCell, LocalCells, cells_at, cells_of_this_machine, wire};
+use magpie_daemon::failure::{Outcome, not_joined};
+use serde_json::{Value, json};
+
+use crate::arguments::ZenohArgs;
+use crate::present::{output, table};
+
+#[derive(Debug, clap::Args)]
+pub struct CellsArgs {
+    /// Print each cell as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// List what can be reached at this endpoint, for example a router's; absent: the cells of this
+    /// machine.
+    #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
+    connect: Option<String>,
+    #[command(flatten)]
+    zenoh: ZenohArgs,
+}
+
+/// Of a daemon that needs a certificate to answer.
+const HIDDEN: &str = "needs a certificate: --zenoh FILE";
+
+pub fn cells(args: &CellsArgs) -> Outcome {
+    // zenoh's own threads do the work; this one waits.
+    let LocalCells { live, hidden } = match args.zenoh.told(args.connect.as_deref()) {
+        None => cells_of_this_machine(),
+        Some(zenoh) => {
+            LocalCells { live: cells_at(&zenoh).map_err(not_joined)?, hidden: Vec::new() }
+        }
+    };
+    if args.json {
+        let live = live.iter().map(live_json);
+        let hidden = hidden.iter().map(hidden_json);
+        return live.chain(hidden).try_for_each(|cell| output::line(&cell.to_string()));
+    }
+    if live.is_empty() && hidden.is_empty() {
+        return output::line("no cell is alive here; `magpie run` starts one");
+    }
+    let mut table = table::new(&["cell", "state", "listens on", "model", "provider", "reasons"]);
+    for cell in &live {
+        table.add_row(row(cell));
+    }
+    for HiddenCell { cell, listens } in &hidden {
+        let cells = [cell, "?", &listens.join(", "), "", "", HIDDEN];
+        table.add_row(cells.map(table::Cell::new));
+    }
+    output::line(&table.to_string())
+}
+
+fn row(found: &LiveCell) -> [table::Cell; 6] {
+    let text = |text: &str| table::Cell::new(text);
+    let name = text(found.cell.as_str());
+    let Some(status) = &found.status else {
+        let why = "it does not say how it is doing: may this reader read?";
+        return [name, text("?"), text(&found.endpoint), text(""), text(""), text(why)];
+    };
+    let model = status.model.as_ref().map_or("", |model| &model.name);
+    let reasons = status.reasons.join("; ");
+    [
+        name,
+        text(state(status)),
+        text(&listens(found, status).join(", ")),
+        text(model),
+        text(&status.provider_got),
+        text(&reasons),
+    ]
+}
+
+fn state(status: &wire::Status) -> &'static str {
+    status.state().as_str_name().trim_start_matches("STATE_")
+}
+
+/// By its own words; an older daemon only where it was found.
+fn listens(found: &LiveCell, status: &wire::Status) -> Vec<String> {
+    let found_at = || Some(found.endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
+    if status.listens.is_empty() {
+        found_at().into_iter().collect()
+    } else {
+        status.listens.clone()
+    }
+}
+
+fn live_json(found: &LiveCell) -> Value {
+    let mut value = json!({ "cell": found.cell.as_str(), "state": null, "listens": [] });
+    if let Some(status) = &found.status {
+        value["state"] = state(status).into();
+        value["listens"] = listens(found, status).into();
+        value["model"] = status.model.as_ref().map(|model| model.name.clone()).into();
+        value["model_sha256"] = status.model.as_ref().map(|model| model.sha256.clone()).into();
+        value["provider"] = status.provider_got.clone().into();
+        value["reason_codes"] =
+            status.coded_reasons().into_iter().map(|reason| reason.code).collect();
+        value["instance_id"] = status.instance_id.clone().into();
+    }
+    value
+}
+
+fn hidden_json(hidden: &HiddenCell) -> Value {
+    json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": "certificate" })
+}
