@@ -353,6 +353,21 @@ fn mixed_up_poses_are_named_and_not_saved_unless_forced() {
 }
 
 #[test]
+fn one_bad_line_of_many_is_named() {
+    let cell = cell();
+    let out = cell.arg("bad_line.yaml");
+    // Line 1 is a comment, so that lines and pairs count differently.
+    let pairs = write_pairs("bad_line.jsonl", |cell, index| {
+        let seen = if index == 4 { 1 } else { index };
+        json!({"base_from_gripper": rows(&arm(cell, index)), "camera_from_board": rows(&cell.poses[seen])})
+    });
+    let text = std::fs::read_to_string(&pairs).unwrap();
+    std::fs::write(&pairs, format!("# stops of the arm\n{text}")).unwrap();
+    let call = ["hand-eye", "--setup", "eye-to-hand", "--out", &out, "--pairs", &pairs];
+    check_refused(&call, 1, &["is not written", "line 6 does not fit the others"]);
+}
+
+#[test]
 fn euler_angles_are_named_with_the_option_that_reads_them() {
     let cell = cell();
     let out = cell.arg("euler.yaml");
@@ -417,6 +432,24 @@ fn samples_and_results_of_other_programs_are_named() {
     check_refused(&[&verify[..], &BOARD].concat(), 78, &["easy_handeye: where camera_link is"]);
 }
 
+/// The left part of a picture.
+fn part_of(picture: &BgrImage, width_px: u32) -> BgrImage {
+    let rows = picture.data().chunks_exact(3 * picture.width_px() as usize);
+    let bytes = rows.flat_map(|row| row[..3 * width_px as usize].to_vec()).collect();
+    BgrImage::new(width_px, picture.height_px(), bytes).unwrap()
+}
+
+/// Something grey and flat that lies on the board.
+fn covered(picture: &BgrImage, x_px: u32, y_px: u32, side_px: u32) -> BgrImage {
+    let width = picture.width_px();
+    let mut bytes = picture.data().to_vec();
+    for y in y_px..y_px + side_px {
+        let from = 3 * (y * width + x_px) as usize;
+        bytes[from..from + 3 * side_px as usize].fill(95);
+    }
+    BgrImage::new(width, picture.height_px(), bytes).unwrap()
+}
+
 #[test]
 fn a_chessboard_of_another_size_is_named_and_the_advice_calibrates() {
     let folder = tempfile::tempdir().unwrap();
@@ -442,6 +475,28 @@ fn a_chessboard_of_another_size_is_named_and_the_advice_calibrates() {
     let found = check_json(&[&call[..], &["11x8"], &pictures].concat());
     let (fx, truth) = (found["fx_px"].as_f64().unwrap(), scene.info.intrinsics.fx_px);
     assert!((fx / truth - 1.0).abs() < 0.02, "{fx} for {truth}");
+
+    // Out of the picture, or under a hand, it is no board of another size.
+    let refused = |name: &str, spoil: &dyn Fn(&BgrImage, u32) -> BgrImage| {
+        let spoiled: Vec<String> = (0..4)
+            .map(|index| {
+                let target = Point3::new(0.1, 0.07, 0.0);
+                let pose = look_at(target, 0.4, 20.0, 137.5 * f64::from(index), 10.0);
+                let picture = spoil(&scene.picture(&pose, &mut Noise(20)), index);
+                let path = folder.path().join(format!("{name}_{index}.png"));
+                write_png(&path, &picture).unwrap();
+                path.display().to_string()
+            })
+            .collect();
+        let spoiled: Vec<&str> = spoiled.iter().map(String::as_str).collect();
+        let arguments = [&["calibrate"], &call[..], &["11x8"], &spoiled].concat();
+        let output = magpie(&arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{message}");
+        assert!(!message.contains("--corners"), "{message}");
+    };
+    refused("cut", &|picture, _| part_of(picture, 230));
+    refused("covered", &|picture, index| covered(picture, 150 + 30 * index, 120, 100));
 }
 
 #[test]
@@ -464,7 +519,7 @@ fn a_bad_line_of_pairs_is_named_by_its_number() {
     check(&first.replace("0.0,0.0,0.0,1.0]]", "0.0,0.0,1.0]]"), &["line 3", "15 were found"]);
     let image = "{\"base_from_gripper\": [0, 0, 0, 0, 0, 0], \"image\": \"board_0.png\"}";
     check(image, &["line 3", "--camera-info"]);
-    check("", &["1 pairs where at least 4"]);
+    check("", &["1 stops of the arm where at least 4"]);
 }
 
 #[test]
@@ -557,6 +612,17 @@ fn the_support_plane_is_found_from_depth_and_from_a_board_on_it() {
     let found = check_json(&[&plane[..], &["--depth", &depth]].concat());
     let number = |index: usize| found["support_plane_in_camera"][index].as_f64().unwrap();
     assert!((number(2) + 1.0).abs() < 1e-3 && (number(3) + 1.1).abs() < 1e-3, "{found}");
+
+    // TUM's steps of 0.2 mm, taken for millimetres, put a table out of reach.
+    let image = DepthImage::new(480, 360, vec![3460; 480 * 360]).unwrap();
+    write_depth_png(Path::new(&depth), &image).unwrap();
+    let far = [&["calibrate"], &plane[..], &["--depth", &depth]].concat();
+    let doubt = "depth is doubtful: what packages lie on is 3.460 m from the camera";
+    assert!(text(&succeed(&far).stderr).contains(doubt));
+    for unit in ["0.001", "0.0002"] {
+        let said = succeed(&[&far[..], &["--depth-unit-m", unit]].concat());
+        assert!(!text(&said.stderr).contains("doubtful"), "{unit}");
+    }
 
     let picture = cell.picture(0);
     let found = check_json(&[&plane[..], &["--image", &picture], &BOARD].concat());

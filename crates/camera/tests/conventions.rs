@@ -93,6 +93,26 @@ fn good_pairs_are_not_suspected() {
 }
 
 #[test]
+fn centimetres_and_inches_are_found() {
+    let stretch = |scales: [f64; 2]| {
+        move |pairs: &mut Vec<Pair>| {
+            for (arm, board) in pairs {
+                arm.pose.translation.vector *= scales[0];
+                board.pose.translation.vector *= scales[1];
+            }
+        }
+    };
+    for (scale, [arm, board]) in [
+        (100.0, [Mistake::ArmInCentimetres, Mistake::BoardInCentimetres]),
+        (1.0 / 0.0254, [Mistake::ArmInInches, Mistake::BoardInInches]),
+    ] {
+        check(stretch([scale, 1.0]), &[arm]);
+        check(stretch([1.0, scale]), &[board]);
+        check(stretch([scale, scale]), &[arm, board]);
+    }
+}
+
+#[test]
 fn swapped_poses_are_found() {
     check(
         |pairs| pairs.iter_mut().for_each(|pair| std::mem::swap(&mut pair.0, &mut pair.1)),
@@ -274,4 +294,37 @@ fn nonsense_is_called_that_and_not_explained_away() {
     assert_eq!(suspicion.mistakes, []);
     assert!(suspicion.turn_mismatch_deg > 10.0);
     assert!(suspicion.to_string().contains("no usual mistake"), "{suspicion}");
+}
+
+/// Makes one pair a bad one.
+type Spoil<'a> = &'a dyn Fn(&mut Vec<Pair>, usize);
+
+#[test]
+fn a_pair_that_spoils_the_rest_is_named_and_no_convention_is_suspected() {
+    let turned = |pairs: &mut Vec<Pair>, index: usize| {
+        let off = Isometry3::new(Vector3::new(0.1, -0.2, 0.15), Vector3::new(0.5, -0.9, 0.4));
+        pairs[index].1 = raw(pairs[index].1.pose * off);
+    };
+    // The picture of another stop.
+    let of_another = |pairs: &mut Vec<Pair>, index: usize| {
+        pairs[index].1 = pairs[(index + 7) % pairs.len()].1;
+    };
+    let spoils: [Spoil<'_>; 2] = [&turned, &of_another];
+    for (setup, seed) in SETUPS.into_iter().flat_map(|setup| (1..=3).map(move |seed| (setup, seed)))
+    {
+        for (spoil, bad) in spoils
+            .iter()
+            .flat_map(|spoil| [vec![0], vec![8], vec![14], vec![3, 12]].map(|bad| (spoil, bad)))
+        {
+            let mut pairs = good(setup, seed);
+            bad.iter().for_each(|index| spoil(&mut pairs, *index));
+            let suspicion = find_mistake(setup, &pairs).expect("a pair is bad");
+            let lines: Vec<usize> = bad.iter().map(|index| index + 1).collect();
+            assert_eq!(suspicion.bad_lines, lines, "{setup:?} {seed}: {suspicion}");
+            assert_eq!(suspicion.mistakes, []);
+            let message = suspicion.to_string();
+            assert!(message.contains("not fit the others"), "{message}");
+            assert!(suspicion.undone.unwrap().rms_mm < 3.0, "{message}");
+        }
+    }
 }

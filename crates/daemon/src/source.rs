@@ -48,7 +48,9 @@ impl SourceWatch {
                 CameraState::Streaming { fps, width_px, height_px } => {
                     let pixels = color.pixel_format().map(|pixels| format!(" of {pixels}"));
                     let pixels = pixels.unwrap_or_default();
-                    format!("streaming {width_px}x{height_px} px{pixels} at {fps:.1} fps")
+                    // One frame tells no rate.
+                    let rate = if fps > 0.0 { format!(" at {fps:.1} fps") } else { String::new() };
+                    format!("streaming {width_px}x{height_px} px{pixels}{rate}")
                 }
                 CameraState::Lost { reason, reopen_attempts, .. } => {
                     format!("lost: {reason}; {reopen_attempts} attempts to reopen it")

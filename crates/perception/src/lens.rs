@@ -30,7 +30,10 @@ impl Distortion {
         }
         let none = d.iter().all(|&value| value == 0.0);
         let name = model.trim().to_ascii_lowercase().replace(['-', ' '], "_");
-        let name = name.strip_prefix("distortion.").unwrap_or(&name);
+        // librealsense's in C++, and in Python by `str` and by `repr`.
+        let name = name.strip_prefix("rs2_distortion_").unwrap_or(&name);
+        let name = name.trim_start_matches('<').split(':').next().unwrap_or_default();
+        let name = name.strip_prefix("distortion.").unwrap_or(name);
         match name {
             "equidistant" | "fisheye" | "kannala_brandt" | "kannala_brandt4" => {
                 let four = leading(name, d, &[4], "4", "an equidistant lens has k1, k2, k3, k4")?;
@@ -116,6 +119,9 @@ mod tests {
             assert_eq!(named(lens.model(), lens.coefficients()), lens);
         }
         assert_eq!(named("Kannala-Brandt4", &[0.1; 4]).model(), "equidistant");
+        for model in ["RS2_DISTORTION_KANNALA_BRANDT4", "<distortion.kannala_brandt4: 5>"] {
+            assert_eq!(named(model, &[0.1; 4]).model(), "equidistant");
+        }
         let refused = Distortion::named("equidistant", &[]).unwrap_err();
         assert_eq!(
             refused,

@@ -5,7 +5,7 @@ use std::fmt;
 use nalgebra::{Point2, Point3};
 
 use super::dictionary::Dictionary;
-use super::errors::CalibrateError;
+use super::errors::{CalibrateError, Mismatch};
 
 /// A flat pattern of known size.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub struct View {
     /// where no edge could be measured.
     pub edge_width_px: Option<f64>,
     /// How the board differs from its description, if it does.
-    pub mismatch: Option<String>,
+    pub mismatch: Option<Mismatch>,
     /// Whether the picture shows that the board ends where it was said to. A chessboard that
     /// reaches out of the picture may be larger than what was found of it.
     pub ends_seen: bool,

@@ -11,14 +11,14 @@ use opencv::prelude::*;
 
 use super::board::{Board, BoardPoint};
 use super::dictionary::Dictionary;
-use super::errors::CalibrateError;
+use super::errors::{CalibrateError, Mismatch};
 use super::matrices::{CvResult, apply, homography, point2f};
 
 /// What a detector finds of a board.
 pub(crate) struct Detection {
     pub(crate) points: Vec<BoardPoint>,
     /// How the board differs from its description, if it does.
-    pub(crate) mismatch: Option<String>,
+    pub(crate) mismatch: Option<Mismatch>,
     /// See [`View::ends_seen`](super::board::View::ends_seen).
     pub(crate) ends_seen: bool,
 }
@@ -29,6 +29,10 @@ const MARKERS_MIN: usize = 2;
 const BENT_SHARE_MAX: f64 = 0.04;
 /// This share of the markers must lie where the board has them.
 const INLIER_SHARE_MIN: f64 = 0.7;
+/// No two sizes have so many markers in the same places.
+const CERTAIN_MARKERS: usize = 8;
+/// As many as [`Board::check`] lets through.
+const SQUARES_MAX: usize = 50;
 /// How far the ratio of marker to square may be off: corners of small markers are found a pixel
 /// further out.
 const RATIO_OFF_MAX: f64 = 0.12;
@@ -99,28 +103,60 @@ pub(crate) fn detect(
     let count = best.squares.len();
     let beyond = markers.iter().filter(|marker| marker.id >= count).map(|marker| marker.id).max();
     if known < MARKERS_MIN {
-        let too_large = |id| Detection {
-            points: Vec::new(),
-            mismatch: Some(too_large(id, count)),
-            ends_seen: true,
-        };
-        return Ok(beyond.map(too_large));
+        let Some(id) = beyond else { return Ok(None) };
+        let mismatch = Some(Mismatch::Other(too_large(id, count, &markers, layout)?));
+        return Ok(Some(Detection { points: Vec::new(), mismatch, ends_seen: true }));
     }
     let mismatch = match beyond {
         // Others may lie about; a board is larger than said when most of it is unknown.
-        Some(id) if markers.len() - known > known => Some(too_large(id, count)),
+        Some(id) if markers.len() - known > known => Some(too_large(id, count, &markers, layout)?),
         _ => find_mismatch(&markers, known, &best)?,
     };
+    let mismatch = mismatch.map(Mismatch::Other);
     let points = interpolate(gray, board, &best)?;
     Ok(Some(Detection { points, mismatch, ends_seen: true }))
 }
 
-fn too_large(id: usize, count: usize) -> String {
-    format!(
-        "marker {id} is in view, but a board of this size has the markers 0 to {}; count its \
-         squares again",
-        count - 1
-    )
+fn too_large(id: usize, count: usize, markers: &[Marker], layout: Layout) -> CvResult<String> {
+    Ok(format!(
+        "marker {id} is in view, but a board of this size has the markers 0 to {}{}",
+        count - 1,
+        advice(markers, layout)?
+    ))
+}
+
+/// The size that explains the markers, if there is just one: by the very test that refuses others.
+fn advice(markers: &[Marker], said: Layout) -> CvResult<String> {
+    let mut best: Option<(usize, usize, usize)> = None;
+    let mut is_only_one = false;
+    // The third row begins with as many markers before it as there are columns.
+    let columns_max =
+        markers.iter().map(|marker| marker.id + 1).max().unwrap_or(0).min(SQUARES_MAX);
+    for (squares_x, starts_white) in
+        (3..=columns_max).flat_map(|columns| [(columns, false), (columns, true)])
+    {
+        // As many rows as there may be: they do not change where a marker lies.
+        let layout = Layout { squares_x, squares_y: SQUARES_MAX, starts_white, ..said };
+        let (fit, _) = fit_layout(markers, layout)?;
+        let rows = fit.inliers.iter().map(|marker| fit.squares[marker.id].1 + 1).max().unwrap_or(0);
+        let found = fit.inliers.len();
+        if rows < 3 || (found as f64) < INLIER_SHARE_MIN * markers.len() as f64 {
+            continue;
+        }
+        if found == markers.len() && found >= CERTAIN_MARKERS {
+            (best, is_only_one) = (Some((found, squares_x, rows)), true);
+            break;
+        }
+        if best.is_none_or(|(most, ..)| found >= most) {
+            is_only_one =
+                best.is_none_or(|(most, columns, _)| found > most || columns == squares_x);
+            best = Some((found, squares_x, rows));
+        }
+    }
+    Ok(match best.filter(|_| is_only_one) {
+        Some((_, x, y)) => format!("; they do on {x}x{y} squares: columns come first"),
+        None => "; count its squares again".to_owned(),
+    })
 }
 
 /// Finds the four corners of each marker, wherever the markers lie.
@@ -234,12 +270,7 @@ fn find_mismatch(
     let Layout { squares_x, squares_y, square_m, marker_m, .. } = best.layout;
     let fitting = best.inliers.len();
     if (fitting as f64) < INLIER_SHARE_MIN * known as f64 {
-        let turned = Layout { squares_x: squares_y, squares_y: squares_x, ..best.layout };
-        let hint = if fit_layout(markers, turned)?.0.inliers.len() > fitting {
-            format!("; they do on {squares_y}x{squares_x} squares: columns come first")
-        } else {
-            "; count its squares again".to_owned()
-        };
+        let hint = advice(markers, best.layout)?;
         return Ok(Some(format!(
             "only {fitting} of {known} markers lie where a board of {squares_x}x{squares_y} squares \
              has them{hint}"
@@ -451,7 +482,30 @@ mod tests {
         // With most of its markers unknown it is another board.
         let (small, _) = described(4, 3, false);
         let mismatch = detect_board(&drawn(&layout, &stray), &small).mismatch;
-        assert!(mismatch.unwrap().contains("count its squares again"));
+        let mismatch = mismatch.unwrap().to_string();
+        assert!(mismatch.contains("on 7x5 squares: columns come first"), "{mismatch}");
+    }
+
+    #[test]
+    fn advice_for_another_size_passes_the_test_that_refused() {
+        for (squares_x, squares_y) in [(8, 6), (5, 7), (9, 4), (6, 6)] {
+            for starts_white in [false, true] {
+                let (board, layout) = described(squares_x, squares_y, starts_white);
+                let picture = drawn(&layout, &[]);
+                let found = detect_board(&picture, &board);
+                assert_eq!(found.mismatch, None, "{board}");
+                for (said_x, said_y) in [(7, 5), (squares_y, squares_x), (4, 3), (10, 9)] {
+                    if said_x == squares_x {
+                        continue;
+                    }
+                    let (said, _) = described(said_x, said_y, false);
+                    let mismatch = detect_board(&picture, &said).mismatch;
+                    let mismatch = mismatch.expect("another board").to_string();
+                    let advice = format!("they do on {squares_x}x{squares_y} squares");
+                    assert!(mismatch.contains(&advice), "{board} as {said}: {mismatch}");
+                }
+            }
+        }
     }
 
     fn described(squares_x: usize, squares_y: usize, starts_white: bool) -> (Board, Layout) {

@@ -5,13 +5,13 @@
 //! end and named.
 
 use nalgebra::{Point2, Vector2};
-use opencv::calib3d;
 use opencv::core::{Mat, Point2f, Size, Vector};
 use opencv::prelude::*;
+use opencv::{calib3d, imgproc};
 
 use super::board::{Board, BoardPoint};
 use super::charuco::{Detection, refine_corner};
-use super::errors::CalibrateError;
+use super::errors::{CalibrateError, Mismatch};
 use super::matrices::CvResult;
 
 /// From a corner into each of the four squares that meet in it, as a share of their sides.
@@ -21,8 +21,11 @@ const CONTRAST_SHARE_MIN: f64 = 0.3;
 /// Corners of a board that may be covered by glare or a finger.
 const CORNER_SHARE_MIN: f64 = 0.8;
 const LINE_SHARE_MIN: f64 = 0.5;
-/// A side goes on if so many corners lie beyond it.
+/// A side goes on if so many corners lie beyond it, and ends if hardly any do.
 const BEYOND_SHARE: f64 = 0.5;
+const ENDS_SHARE: f64 = 0.25;
+/// The detector for boards without a rim takes seconds for this, and minutes for more.
+const RIMLESS_SIDE_PX_MAX: i32 = 640;
 /// A longer board is none.
 const CORNERS_MAX: usize = 60;
 
@@ -40,7 +43,7 @@ struct Verdict {
     /// The least share in any row or column: OpenCV may leave a whole one out.
     line_share: f64,
     /// Whether they go on beyond the left, right, upper and lower side; `None` where that is
-    /// outside of the picture.
+    /// outside of the picture, or something lies there.
     goes_on: [Option<bool>; 4],
 }
 
@@ -52,6 +55,10 @@ impl Verdict {
     fn is_part(&self) -> bool {
         self.goes_on.contains(&Some(true))
     }
+
+    fn ends_seen(&self) -> bool {
+        self.goes_on.iter().all(Option::is_some)
+    }
 }
 
 pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Option<Detection>, CalibrateError> {
@@ -60,7 +67,7 @@ pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Option<Detection>, Cal
     if verdict.is_part() || grid.size() != size {
         return Ok(Some(Detection {
             points: Vec::new(),
-            mismatch: Some(other_size(&grid, size, &verdict)),
+            mismatch: other_size(&grid, size, &verdict),
             ends_seen: false,
         }));
     }
@@ -69,17 +76,29 @@ pub(crate) fn detect(gray: &Mat, board: &Board) -> Result<Option<Detection>, Cal
     }
     let point = |(id, px)| BoardPoint { id, in_board: board.corner_in_board(id), px };
     let points = grid.corners.into_iter().enumerate().map(point).collect();
-    let ends_seen = verdict.goes_on.iter().all(Option::is_some);
-    Ok(Some(Detection { points, mismatch: None, ends_seen }))
+    Ok(Some(Detection { points, mismatch: None, ends_seen: verdict.ends_seen() }))
 }
 
-fn other_size(grid: &Grid, (said_x, said_y): (usize, usize), verdict: &Verdict) -> String {
+/// What the grid says against the size that was said; `None` where it may be a part of that board,
+/// whose rest cannot be seen.
+fn other_size(grid: &Grid, said: (usize, usize), verdict: &Verdict) -> Option<Mismatch> {
     let (a, b) = grid.size();
+    let (x, y) = if said.0 < said.1 { (a.min(b), a.max(b)) } else { (a.max(b), a.min(b)) };
     if verdict.is_part() {
-        return format!("squares go on beyond {said_x}x{said_y} inner corners; count them again");
+        let (said_x, said_y) = said;
+        return Some(Mismatch::Other(format!(
+            "squares go on beyond {said_x}x{said_y} inner corners; count them again"
+        )));
     }
-    let (x, y) = if said_x < said_y { (a.min(b), a.max(b)) } else { (a.max(b), a.min(b)) };
-    format!("a chessboard with {x}x{y} inner corners is in view: give it as --corners {x}x{y}")
+    if verdict.ends_seen() {
+        return Some(Mismatch::Corners { corners_x: x, corners_y: y });
+    }
+    (x > said.0 || y > said.1).then(|| {
+        Mismatch::Other(format!(
+            "{x}x{y} inner corners are in view, and it may be larger: bring it wholly into view, and \
+             count them again"
+        ))
+    })
 }
 
 /// The board in view, of whatever size; of the size that was said if there is one.
@@ -99,6 +118,10 @@ fn find(gray: &Mat, size: (usize, usize)) -> CvResult<Option<(Grid, Verdict)>> {
         // A corner that only the lines of others led to may be covered.
         if verdict.share >= 1.0 || (verdict.alternates() && grid.size() != size) {
             return Ok(Some((grid, verdict)));
+        }
+        // The board is there, with corners that no detector sees.
+        if verdict.alternates() && part.is_none() {
+            return Ok(None);
         }
     }
     if part.is_some() {
@@ -135,17 +158,22 @@ fn find_any(gray: &Mat) -> CvResult<Option<Grid>> {
     Ok((found && is_whole).then_some(grid))
 }
 
-/// The older detector finds boards without a white rim, which the newer one does not. It takes
-/// minutes where there is a board of another size.
+/// The older detector finds boards without a white rim, which the newer one does not. Its time grows
+/// without bounds with the picture, so it looks at a small one.
 fn find_without_rim(gray: &Mat, (x, y): (usize, usize)) -> CvResult<Option<Grid>> {
     let mut corners = Vector::<Point2f>::new();
+    let scale = (f64::from(RIMLESS_SIDE_PX_MAX) / f64::from(gray.cols().max(gray.rows()))).min(1.0);
+    let mut small = Mat::default();
+    imgproc::resize(gray, &mut small, Size::default(), scale, scale, imgproc::INTER_AREA)?;
     let flags = calib3d::CALIB_CB_ADAPTIVE_THRESH
         | calib3d::CALIB_CB_NORMALIZE_IMAGE
         | calib3d::CALIB_CB_FAST_CHECK;
-    if !calib3d::find_chessboard_corners(gray, cv_size(x, y), &mut corners, flags)? {
+    if !calib3d::find_chessboard_corners(&small, cv_size(x, y), &mut corners, flags)? {
         return Ok(None);
     }
-    let rough = Grid { columns: x, corners: points(&corners) };
+    // The middle of the first pixel is at 0.
+    let whole = |p: Point2<f64>| Point2::from((p.coords.add_scalar(0.5) / scale).add_scalar(-0.5));
+    let rough = Grid { columns: x, corners: points(&corners).into_iter().map(whole).collect() };
     let mut fine = Vec::with_capacity(rough.corners.len());
     for (index, &corner) in rough.corners.iter().enumerate() {
         let [along, across] = rough.steps(index % x, index / x);
@@ -213,8 +241,9 @@ fn judge(gray: &Mat, grid: &Grid) -> CvResult<Verdict> {
             seen += 1;
             corners += usize::from(typical != 0.0 && fits(found * sign));
         }
-        if 2 * seen >= beyond.len() {
-            *goes_on = Some(corners as f64 >= BEYOND_SHARE * seen as f64);
+        let share = corners as f64 / seen as f64;
+        if 2 * seen >= beyond.len() && !(ENDS_SHARE..BEYOND_SHARE).contains(&share) {
+            *goes_on = Some(share >= BEYOND_SHARE);
         }
     }
     Ok(Verdict { share, line_share, goes_on })
@@ -431,5 +460,43 @@ mod tests {
         let [along, across] = turned.steps(0, 0);
         assert!(along.perp(&across) > 0.0);
         assert_eq!(turned.turned_to((9, 9)).size(), (8, 11));
+    }
+
+    /// The picture from `left` on is out of the camera's view.
+    fn cut(picture: &Mat, left: i32) -> Mat {
+        let whole = opencv::core::Rect::new(0, 0, left, picture.rows());
+        Mat::roi(picture, whole).unwrap().try_clone().unwrap()
+    }
+
+    #[test]
+    fn a_board_that_reaches_out_of_the_picture_is_of_no_other_size() {
+        let board = |corners_x, corners_y| Board::Chessboard {
+            corners_x,
+            corners_y,
+            square_length_m: 0.02,
+        };
+        let picture = cut(&drawn(12, 9, 400, 300), 245);
+        let found = detect(&picture, &board(11, 8)).unwrap().unwrap();
+        assert!(found.points.is_empty() && !found.ends_seen);
+        assert_eq!(found.mismatch, None);
+        // What is seen of it is more than was said.
+        let found = detect(&picture, &board(6, 5)).unwrap().unwrap();
+        let mismatch = found.mismatch.unwrap().to_string();
+        assert!(mismatch.contains("8x8 inner corners are in view, and it may be"), "{mismatch}");
+        // Wholly in view it is one of another size.
+        let found = detect(&drawn(12, 9, 400, 300), &board(9, 6)).unwrap().unwrap();
+        assert_eq!(found.mismatch, Some(Mismatch::Corners { corners_x: 11, corners_y: 8 }));
+    }
+
+    /// A board has its end where no square lies beyond; what covers a part of them is no end.
+    #[test]
+    fn a_side_that_something_lies_on_is_no_end() {
+        let mut picture = drawn(12, 9, 400, 300);
+        // From the middle of the seventh column of squares on, and over five of nine rows.
+        let patch = opencv::core::Rect::new(190, 70, 130, 100);
+        imgproc::rectangle(&mut picture, patch, opencv::core::Scalar::all(90.0), -1, 8, 0).unwrap();
+        let verdict = judge(&picture, &corners(1..7, 1..9)).unwrap();
+        assert!(verdict.alternates(), "{}", verdict.share);
+        assert_eq!(verdict.goes_on[1], None);
     }
 }

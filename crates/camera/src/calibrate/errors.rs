@@ -1,5 +1,7 @@
 //! Why something could not be calibrated.
 
+use std::fmt;
+
 use crate::errors::ImageProblem;
 
 /// What was attempted, what is wrong, and what to do.
@@ -26,8 +28,8 @@ pub enum CalibrateError {
          shows more of the board, and check that the calibration is of this camera"
     )]
     NoPose { points: usize },
-    #[error("{pairs} pairs where at least {needed} are needed; move the arm to more poses")]
-    TooFewPairs { pairs: usize, needed: usize },
+    #[error("{stops} stops of the arm where at least {needed} are needed; move it to more poses")]
+    TooFewStops { stops: usize, needed: usize },
     #[error(
         "the arm turned by at most {turned_deg:.1} degrees between any two poses; turn the gripper \
          by 30 degrees and more, about different axes"
@@ -68,9 +70,33 @@ pub enum CalibrateError {
     )]
     EndsNotSeen { board: String },
     #[error("the board is not as it was described: {mismatch}")]
-    Mismatch { mismatch: String },
+    Mismatch { mismatch: Mismatch },
     #[error("the image cannot be used")]
     Image(#[from] ImageProblem),
     #[error("call OpenCV")]
     OpenCv(#[from] opencv::Error),
+}
+
+/// How a board in view differs from its description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// A whole chessboard with so many inner corners. One that something covers looks like that,
+    /// too: believe it where several pictures agree.
+    Corners {
+        corners_x: usize,
+        corners_y: usize,
+    },
+    Other(String),
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mismatch::Corners { corners_x: x, corners_y: y } => write!(
+                f,
+                "a chessboard with {x}x{y} inner corners is in view: give it as --corners {x}x{y}"
+            ),
+            Mismatch::Other(what) => f.write_str(what),
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub use coverage::Coverage;
 pub use detect::{detect, dictionary_in_view, view_of};
 pub use dictionary::Dictionary;
 pub use drift::{Drift, Reference, ReferencePoint, measure_drift, reference_points};
-pub use errors::CalibrateError;
+pub use errors::{CalibrateError, Mismatch};
 pub use euler::EulerOrder;
 pub use hand_eye::calibration::{HandEyeReport, calibrate_hand_eye};
 pub use hand_eye::mistakes::{Mistake, Suspicion, find_mistake};

@@ -1,6 +1,7 @@
 //! Which views are worth solving with.
 
 use super::board::View;
+use super::errors::Mismatch;
 
 /// Why a view was left out.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,7 +9,9 @@ pub enum Rejection {
     /// Too little of the board is in view.
     FewPoints { points: usize },
     /// The board is not as it was described.
-    Mismatch(String),
+    Mismatch(Mismatch),
+    /// A part of the board is out of the picture, or covered, and the rest counts for nothing.
+    Cut,
     /// The edges of the board are wider than those of the median view.
     Blurred { edge_width_px: f64, median_px: f64 },
     /// The board hardly moved since another view, which is named by its index.
@@ -58,6 +61,9 @@ fn unusable(view: &View, median_px: f64) -> Option<Rejection> {
     if let Some(mismatch) = &view.mismatch {
         return Some(Rejection::Mismatch(mismatch.clone()));
     }
+    if view.points.is_empty() && !view.ends_seen {
+        return Some(Rejection::Cut);
+    }
     if view.points.len() < POINTS_MIN || in_one_line(view) {
         return Some(Rejection::FewPoints { points: view.points.len() });
     }
@@ -79,7 +85,8 @@ impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Rejection::FewPoints { points } => write!(f, "only {points} corners of the board"),
-            Rejection::Mismatch(mismatch) => f.write_str(mismatch),
+            Rejection::Mismatch(mismatch) => write!(f, "{mismatch}"),
+            Rejection::Cut => f.write_str("the board reaches out of the picture, or is covered"),
             Rejection::Blurred { edge_width_px, median_px } => {
                 write!(
                     f,

@@ -1,45 +1,20 @@
-//! The values of a calibration in YAML or JSON: ROS's files and messages, as `ros2 topic echo` and
-//! `rostopic echo` print them, and OpenCV's `FileStorage`.
+//! The values of one camera in YAML or JSON: ROS's files and messages, as `ros2 topic echo` and
+//! `rostopic echo` print them, OpenCV's `FileStorage`, and what others write alike.
 
-use magpie_perception::{CameraInfo, Distortion, Intrinsics};
+use magpie_perception::{CameraInfo, Intrinsics};
 use serde_json::{Map, Value};
 
+use super::names::{
+    HEIGHT, INTRINSICS, MATRIX, Names, ONE_BY_ONE, PROJECTION, RECTIFICATION, SIZE, WIDTH,
+    find_all, is_known, meant_by, speaks_of_lens,
+};
 use super::problem::CameraInfoProblem;
 
 /// A calibration's text with its keys.
 pub(super) struct Fields {
-    text: String,
+    pub(super) text: String,
     pub(super) values: Map<String, Value>,
 }
-
-/// The names of each value; the first is ROS's own, which messages use.
-const WIDTH: &[&str] = &["image_width", "width", "image_Width", "imageWidth"];
-const HEIGHT: &[&str] = &["image_height", "height", "image_Height", "imageHeight"];
-const MATRIX: &[&str] = &[
-    "camera_matrix",
-    "K",
-    "k",
-    "Camera_Matrix",
-    "cameraMatrix",
-    "CameraMatrix",
-    "intrinsic_matrix",
-];
-const COEFFICIENTS: &[&str] = &[
-    "distortion_coefficients",
-    "D",
-    "d",
-    "Distortion_Coefficients",
-    "distCoeffs",
-    "dist_coeffs",
-    "dist_coeff",
-];
-const RECTIFICATION: &[&str] = &["rectification_matrix", "R", "r"];
-const PROJECTION: &[&str] = &["projection_matrix", "P", "p"];
-const MODEL: &str = "distortion_model";
-/// OpenCV's sample writes 1 for a lens of `cv::fisheye`.
-const FISHEYE: &str = "fisheye_model";
-const OTHERS: &[&str] =
-    &["header", "camera_name", MODEL, FISHEYE, "binning_x", "binning_y", "roi", "frame_id"];
 
 /// The whole sensor's picture, of which a stream may have a part at a lower resolution.
 struct Cut {
@@ -70,40 +45,18 @@ impl Fields {
 
     pub(super) fn camera_info(&self) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
         let mut doubts = self.check_keys()?;
-        let width_px = self.pixels(WIDTH, "the picture's width in pixels")?;
-        let height_px = self.pixels(HEIGHT, "the picture's height in pixels")?;
+        let distortion = self.distortion(&mut doubts)?;
+        let [width_px, height_px] = self.size()?;
         if width_px == 0 || height_px == 0 {
             return Err(CameraInfoProblem::ImageSize { width_px, height_px });
         }
-        let k = self.matrix(MATRIX, 3, 3)?.ok_or(CameraInfoProblem::Missing {
-            key: MATRIX[0],
-            remedy: ": it holds fx, fy, cx and cy",
-        })?;
+        let intrinsics = self.intrinsics()?;
         let cut = self.cut(width_px, height_px)?;
-        for (key, cols) in [(RECTIFICATION, 3), (PROJECTION, 4)] {
-            self.matrix(key, 3, cols)?;
+        for (names, cols) in [(RECTIFICATION, 3), (PROJECTION, 4)] {
+            for (key, value) in find_all(&self.values, names) {
+                self.matrix(names[0], key, value, 3, cols)?;
+            }
         }
-        let model = self.model();
-        let d = match self.find(COEFFICIENTS) {
-            Some((_, value)) => {
-                data(value).ok_or_else(|| self.refuse(COEFFICIENTS, "a list of numbers"))?
-            }
-            None if model.as_ref().is_none_or(String::is_empty) => {
-                doubts.push(format!("{} are missing: no distortion is taken", COEFFICIENTS[0]));
-                Vec::new()
-            }
-            None => {
-                return Err(CameraInfoProblem::Missing {
-                    key: COEFFICIENTS[0],
-                    remedy: ": write [] for a lens without distortion",
-                });
-            }
-        };
-        if model.is_none() && !d.is_empty() {
-            doubts
-                .push(format!("{MODEL} is missing: OpenCV's of {} coefficients is taken", d.len()));
-        }
-        let intrinsics = cut.intrinsics(intrinsics(&k)?);
         let camera_name = self.text("camera_name").unwrap_or_else(|| "unknown".to_owned());
         let in_header = self.values.get("header").and_then(|header| header.get("frame_id"));
         let frame_id = in_header.or_else(|| self.values.get("frame_id"));
@@ -114,40 +67,104 @@ impl Fields {
             frame_id,
             width_px: cut.width_px / cut.binning[0],
             height_px: cut.height_px / cut.binning[1],
-            intrinsics,
-            distortion: Distortion::named(&model.unwrap_or_default(), &d)?,
+            intrinsics: cut.intrinsics(intrinsics),
+            distortion,
             camera_name,
         };
         Ok((info, doubts))
     }
 
-    fn model(&self) -> Option<String> {
-        let fisheye = self.values.get(FISHEYE).is_some_and(|value| match value {
-            Value::Bool(is) => *is,
-            other => other.as_f64().is_some_and(|value| value != 0.0),
-        });
-        if fisheye { Some("fisheye".into()) } else { self.text(MODEL) }
+    fn size(&self) -> Result<[u32; 2], CameraInfoProblem> {
+        let sides = [
+            self.side(WIDTH, "the picture's width in pixels")?,
+            self.side(HEIGHT, "the picture's height in pixels")?,
+        ];
+        if let [Some(width), Some(height)] = sides {
+            return Ok([width, height]);
+        }
+        let expected = "[width, height] in pixels";
+        if let Some((key, value)) = find_all(&self.values, SIZE).next() {
+            let sides = value.as_array().map(Vec::as_slice);
+            let Some([width, height]) = sides else { return Err(self.refuse(key, expected)) };
+            let side = |value| pixels(value).ok_or_else(|| self.refuse(key, expected));
+            return Ok([side(width)?, side(height)?]);
+        }
+        Err(CameraInfoProblem::Missing {
+            key: if sides[0].is_none() { WIDTH[0] } else { HEIGHT[0] },
+            remedy: ": write the picture's width and height into the file as image_width and \
+                     image_height",
+        })
     }
 
-    /// Refuses keys that are probably misspelt, and names the others that mean nothing here.
-    fn check_keys(&self) -> Result<Vec<String>, CameraInfoProblem> {
-        let named = [WIDTH, HEIGHT, MATRIX, COEFFICIENTS, RECTIFICATION, PROJECTION, OTHERS];
-        let known = || named.into_iter().flatten().copied();
-        let unknown: Vec<&String> =
-            self.values.keys().filter(|key| !known().any(|known| known == key.as_str())).collect();
-        for key in &unknown {
-            let meant = known().find(|known| {
-                known.len() > 5 && !self.values.contains_key(*known) && differ_little(known, key)
+    /// All that the file says about them has to agree.
+    fn intrinsics(&self) -> Result<Intrinsics, CameraInfoProblem> {
+        let mut found: Vec<(&str, Intrinsics)> = Vec::new();
+        for (key, value) in find_all(&self.values, MATRIX) {
+            found.push((key, pinhole(&self.matrix(MATRIX[0], key, value, 3, 3)?)?));
+        }
+        for (key, value) in find_all(&self.values, INTRINSICS) {
+            let Some(values) = data(value) else { continue };
+            found.push((
+                key,
+                match values[..] {
+                    [fx, fy, cx, cy] => one_by_one([fx, fy, cx, cy])?,
+                    _ if values.len() == 9 => {
+                        pinhole(&self.matrix(INTRINSICS[0], key, value, 3, 3)?)?
+                    }
+                    _ => return Err(self.refuse(key, "fu, fv, pu, pv of a pinhole camera")),
+                },
+            ));
+        }
+        let mut numbers = [None; 4];
+        for (names, number) in ONE_BY_ONE.into_iter().zip(&mut numbers) {
+            *number = self.number(names)?;
+        }
+        let missing = numbers.iter().position(Option::is_none);
+        match (missing, numbers.iter().position(Option::is_some)) {
+            (None, _) => {
+                found.push((ONE_BY_ONE[0][0], one_by_one(numbers.map(Option::unwrap_or_default))?))
+            }
+            (Some(missing), Some(_)) if found.is_empty() => {
+                return Err(CameraInfoProblem::Missing { key: ONE_BY_ONE[missing][0], remedy: "" });
+            }
+            _ => {}
+        }
+        let Some(((first, intrinsics), others)) = found.split_first() else {
+            return Err(CameraInfoProblem::Missing {
+                key: MATRIX[0],
+                remedy: ": it holds fx, fy, cx and cy",
             });
-            if let Some(meant) = meant {
-                let (line, found) = (self.line(key), (*key).clone());
-                return Err(CameraInfoProblem::Misspelt { line, found, meant });
+        };
+        let differs = |other: &Intrinsics| {
+            let numbers = |it: &Intrinsics| [it.fx_px, it.fy_px, it.cx_px, it.cy_px];
+            !numbers(other).iter().zip(numbers(intrinsics)).all(|(a, b)| is_same(*a, b))
+        };
+        match others.iter().find(|(_, other)| differs(other)) {
+            Some((second, _)) => Err(CameraInfoProblem::Contradiction {
+                first: (*first).to_owned(),
+                second: (*second).to_owned(),
+            }),
+            None => Ok(*intrinsics),
+        }
+    }
+
+    /// Refuses keys that are probably misspelt or speak of the lens, and names the others that mean
+    /// nothing here.
+    fn check_keys(&self) -> Result<Vec<String>, CameraInfoProblem> {
+        let unknown: Vec<_> = self.values.iter().filter(|(key, _)| !is_known(key)).collect();
+        for (key, value) in &unknown {
+            let line = self.line(key);
+            if let Some(meant) = meant_by(&self.values, key) {
+                return Err(CameraInfoProblem::Misspelt { line, found: (*key).clone(), meant });
+            }
+            if let Some(key) = speaks_of_lens(key, value) {
+                return Err(CameraInfoProblem::Unread { line, key });
             }
         }
         if unknown.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<&str> = unknown.iter().map(|key| key.as_str()).collect();
+        let names: Vec<&str> = unknown.iter().map(|(key, _)| key.as_str()).collect();
         Ok(vec![format!("not used: {}", names.join(", "))])
     }
 
@@ -188,10 +205,6 @@ impl Fields {
         Ok(cut)
     }
 
-    fn find(&self, names: &[&'static str]) -> Option<(&'static str, &Value)> {
-        names.iter().find_map(|name| Some((*name, self.values.get(*name)?)))
-    }
-
     pub(super) fn text(&self, key: &str) -> Option<String> {
         match self.values.get(key)? {
             Value::String(text) => Some(text.clone()),
@@ -200,33 +213,53 @@ impl Fields {
         }
     }
 
-    fn pixels(
-        &self,
-        names: &'static [&'static str],
-        expected: &'static str,
-    ) -> Result<u32, CameraInfoProblem> {
-        let (key, value) = self.find(names).ok_or(CameraInfoProblem::Missing {
-            key: names[0],
-            remedy: ": write the picture's width and height into the file as image_width and \
-                     image_height",
-        })?;
-        pixels(value).ok_or_else(|| self.refuse(&[key], expected))
+    fn side(&self, names: Names, expected: &'static str) -> Result<Option<u32>, CameraInfoProblem> {
+        let read = |value: &Value| pixels(value).map(f64::from);
+        let side = self.agreed(names, expected, read)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was one")]
+        Ok(side.map(|side| side as u32))
     }
 
-    fn refuse(&self, names: &[&'static str], expected: &'static str) -> CameraInfoProblem {
-        let key = self.find(names).map_or(names[0], |(key, _)| key);
+    fn number(&self, names: Names) -> Result<Option<f64>, CameraInfoProblem> {
+        let read = |value: &Value| data(value).filter(|one| one.len() == 1).map(|one| one[0]);
+        self.agreed(names, "one number", read)
+    }
+
+    /// One number under several names has to be the same.
+    fn agreed(
+        &self,
+        names: Names,
+        expected: &'static str,
+        read: impl Fn(&Value) -> Option<f64>,
+    ) -> Result<Option<f64>, CameraInfoProblem> {
+        let mut found: Option<(&str, f64)> = None;
+        for (key, value) in find_all(&self.values, names) {
+            let value = read(value).ok_or_else(|| self.refuse(key, expected))?;
+            match found {
+                Some((first, other)) if !is_same(other, value) => {
+                    let (first, second) = (first.to_owned(), key.to_owned());
+                    return Err(CameraInfoProblem::Contradiction { first, second });
+                }
+                _ => found = Some((key, value)),
+            }
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    pub(super) fn refuse(&self, key: &str, expected: &'static str) -> CameraInfoProblem {
         CameraInfoProblem::Value { line: self.line(key), key: key.to_owned(), expected }
     }
 
     /// Row by row: rows, columns and data; a bare list; or a list of rows.
     fn matrix(
         &self,
-        names: &'static [&'static str],
+        name: &'static str,
+        key: &str,
+        value: &Value,
         rows: usize,
         cols: usize,
-    ) -> Result<Option<Vec<f64>>, CameraInfoProblem> {
-        let Some((name, value)) = self.find(names) else { return Ok(None) };
-        let values = data(value).ok_or_else(|| self.refuse(names, "a matrix of numbers"))?;
+    ) -> Result<Vec<f64>, CameraInfoProblem> {
+        let values = data(value).ok_or_else(|| self.refuse(key, "a matrix of numbers"))?;
         let said = |key: &str, expected: usize| {
             let said = value.get(key).and_then(pixels);
             said.map_or(expected, |said| said as usize)
@@ -234,7 +267,7 @@ impl Fields {
         let (found_rows, found_cols, len) = (said("rows", rows), said("cols", cols), values.len());
         if (found_rows, found_cols, len) != (rows, cols, rows * cols) {
             return Err(CameraInfoProblem::Shape {
-                key: names[0],
+                key: name,
                 expected_rows: rows,
                 expected_cols: cols,
                 rows: found_rows,
@@ -243,19 +276,19 @@ impl Fields {
             });
         }
         if !values.iter().all(|value| value.is_finite()) {
-            return Err(CameraInfoProblem::NotFinite { key: names[0] });
+            return Err(CameraInfoProblem::NotFinite { key: name });
         }
         // Open3D writes column by column.
         let by_columns =
-            name == "intrinsic_matrix" && !matches!(value, Value::Array(rows) if rows.len() == 3);
+            key == "intrinsic_matrix" && !matches!(value, Value::Array(rows) if rows.len() == 3);
         if by_columns {
             let turned = (0..9).map(|index| values[3 * (index % 3) + index / 3]);
-            return Ok(Some(turned.collect()));
+            return Ok(turned.collect());
         }
-        Ok(Some(values))
+        Ok(values)
     }
 
-    fn line(&self, key: &str) -> usize {
+    pub(super) fn line(&self, key: &str) -> usize {
         let starts = |line: &str| line.trim_start().trim_start_matches(['"', '{']).starts_with(key);
         self.text.lines().position(starts).map_or(1, |index| index + 1)
     }
@@ -274,7 +307,24 @@ impl Cut {
     }
 }
 
-pub(super) fn intrinsics(k: &[f64]) -> Result<Intrinsics, CameraInfoProblem> {
+/// `fx`, `fy`, `cx`, `cy`.
+fn one_by_one(numbers: [f64; 4]) -> Result<Intrinsics, CameraInfoProblem> {
+    let [fx_px, fy_px, cx_px, cy_px] = numbers;
+    if !numbers.iter().all(|number| number.is_finite()) {
+        return Err(CameraInfoProblem::NotFinite { key: "the intrinsics" });
+    }
+    if !(fx_px > 0.0 && fy_px > 0.0) {
+        return Err(CameraInfoProblem::NotCalibrated { fx_px, fy_px });
+    }
+    Ok(Intrinsics { fx_px, fy_px, cx_px, cy_px })
+}
+
+/// Programs print with different numbers of digits.
+pub(super) fn is_same(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-4 * a.abs().max(b.abs()).max(1e-2)
+}
+
+fn pinhole(k: &[f64]) -> Result<Intrinsics, CameraInfoProblem> {
     let m: &[f64; 9] = k.first_chunk().expect("nine were counted");
     let [fx_px, skew, cx_px, zero, fy_px, cy_px, last_row @ ..] = *m;
     if !(fx_px > 0.0 && fy_px > 0.0) {
@@ -320,23 +370,4 @@ fn first_document(text: &str) -> String {
         lines.push(if is_mark { "" } else { line });
     }
     lines.join("\n").replace("!!opencv-matrix", "")
-}
-
-/// Whether two edits at most lead from one word to the other.
-fn differ_little(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len().abs_diff(b.len()) > 2 {
-        return false;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()] <= 2
 }

@@ -1,10 +1,12 @@
 //! Calibrations of lenses, read as people have them, and written as ROS's `camera_calibration` does.
 //!
-//! `fields` finds the values in a text, whoever wrote it; `lens` says what coefficients mean;
-//! `others` knows the formats that are neither ROS's nor OpenCV's. A calibration that is half
+//! `fields` finds the values of one camera, whoever wrote them, by everybody's `names`; `lens` finds
+//! the model and its coefficients; `others` knows what holds several cameras, or is no such text. A calibration that is half
 //! understood puts every grasp in the wrong place: what is not computed with is refused by name.
 
 mod fields;
+mod lens;
+mod names;
 mod others;
 mod problem;
 
@@ -26,13 +28,24 @@ pub fn read_camera_info(
     let read = || {
         let bytes = magpie_files::read(path, magpie_files::TEXT_BYTES_MAX)
             .map_err(CameraInfoProblem::Io)?;
-        let (info, doubts) = parse_with_doubts(&String::from_utf8_lossy(&bytes), frame_id)?;
+        let (info, doubts) = parse_with_doubts(&text_of(&bytes), frame_id)?;
         for doubt in doubts {
             tracing::warn!("{}: {doubt}", path.display());
         }
         Ok(info)
     };
     read().map_err(|source| CameraInfoError { action: "read", path: path.to_owned(), source })
+}
+
+/// Editors of Windows write UTF-16, and mark it.
+fn text_of(bytes: &[u8]) -> String {
+    let read: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8_lossy(bytes).into_owned(),
+    };
+    let units = bytes.chunks_exact(2).map(|pair| read([pair[0], pair[1]]));
+    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// Writes the file that ROS and [`read_camera_info`] read.
@@ -57,7 +70,7 @@ fn parse_with_doubts(
 ) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut info, doubts) = match others::read(text)? {
-        Some(info) => (info, Vec::new()),
+        Some(read) => read,
         None => Fields::parse(text)?.camera_info()?,
     };
     if let Some(frame_id) = frame_id {
@@ -322,7 +335,7 @@ projection_matrix: {rows: 3, cols: 4, data: [610.5, 0, 318.25, 0, 0, 612, 243, 0
         assert_eq!(info, parse_camera_info(FILE, None).unwrap());
         assert_eq!(doubts, ["not used: calibration_date, serial"]);
         let (key, model) = ("distortion_coefficients: {", "distortion_model: plumb_bob\n");
-        let no_lens = FILE.replace(key, "tangential: {");
+        let no_lens = FILE.replace(key, "board: {");
         let message = chain(&parse_camera_info(&no_lens, None).unwrap_err());
         assert!(message.contains("distortion_coefficients is missing"), "{message}");
         let (info, doubts) = parse_with_doubts(&no_lens.replace(model, ""), None).unwrap();
@@ -452,7 +465,7 @@ roi:
         check(&format!("cam0: {camera}\ncam1: {camera}\n"), "cam0, cam1", "file of its own");
         check(
             "cam0: {camera_model: omni, intrinsics: [1, 1]}\n",
-            "\"omni\" camera",
+            "camera_model \"omni\" is no lens",
             "pinhole-equi",
         );
         let stream = "  Width: 640\n  PPX: 3\n  Coeffs: 0\n";
@@ -464,5 +477,216 @@ roi:
         check("PK\u{3}\u{4}\0", "NumPy's or pickle's", "camera_info of ROS");
         check("Camera.fx: 500.0\n", "ORB-SLAM", "camera_info of ROS");
         check("- 1\n- 2\n", "no calibration", "camera_info of ROS");
+    }
+
+    /// A camera without a lens, as a JSON object that is still open.
+    const FLAT: &str = "{\"fx\": 610.5, \"fy\": 612, \"cx\": 318.25, \"cy\": 243, \"width\": 640, \
+                        \"height\": 480, ";
+    const MATRIX: &str = "image_width: 640\nimage_height: 480\ncamera_matrix: [610.5, 0, 318.25, 0, \
+                          612, 243, 0, 0, 1]\n";
+
+    fn check_lens(text: &str, expected: Distortion) {
+        let info = parse_camera_info(text, None);
+        let info = info.unwrap_or_else(|problem| panic!("{text}: {}", chain(&problem)));
+        assert_eq!(info.distortion, expected, "{text}");
+        assert_eq!((info.intrinsics.fx_px, info.intrinsics.cy_px), (610.5, 243.0), "{text}");
+    }
+
+    fn check_problem(text: &str, expected: &str) {
+        match parse_camera_info(text, None) {
+            Ok(info) => panic!("{text}: read as {info:?}"),
+            Err(problem) => {
+                assert!(chain(&problem).contains(expected), "{text}: {}", chain(&problem));
+            }
+        }
+    }
+
+    #[test]
+    fn distortion_is_read_under_everybodys_name_for_it() {
+        let lens = Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]);
+        let list = "[-0.1, 0.02, 0.001, -0.002, 0]";
+        for key in [
+            "distortion_coefficients",
+            "distortion_coeffs",
+            "distortion_coeff",
+            "distortionCoeff",
+            "distortion_parameters",
+            "distortion",
+            "dist_coeffs",
+            "distCoeffs",
+            "DistCoeff",
+            "dist_coefs",
+            "dist",
+            "coeffs",
+            "D",
+        ] {
+            check_lens(&format!("{FLAT}\"{key}\": {list}}}"), lens);
+            check_lens(&format!("{MATRIX}{key}: {list}\n"), lens);
+            let kalibr = "cam0:\n  camera_model: pinhole\n  distortion_model: radtan\n  \
+                          intrinsics: [610.5, 612.0, 318.25, 243.0]\n  resolution: [640, 480]\n";
+            check_lens(&format!("{kalibr}  {key}: {list}\n"), lens);
+        }
+        let scalars = "\"k1\": -0.1, \"k2\": 0.02, \"p1\": 0.001, \"p2\": -0.002";
+        check_lens(&format!("{FLAT}{scalars}}}"), lens);
+        check_lens(&format!("{FLAT}\"camera_model\": \"OPENCV\", {scalars}, \"k3\": 0}}"), lens);
+        check_lens(&format!("{FLAT}\"distortion\": {{{scalars}}}}}"), lens);
+        let nested = "model_type: PINHOLE\nimage_width: 640\nimage_height: 480\n\
+                      distortion_parameters: {k1: -0.1, k2: 0.02, p1: 0.001, p2: -0.002}\n\
+                      projection_parameters: {fx: 610.5, fy: 612, cx: 318.25, cy: 243}\n";
+        check_lens(nested, lens);
+        let rational = "\"k1\": 0.1, \"k2\": 0.02, \"k3\": 0.001, \"k4\": 0.1, \"k5\": 0.02, \
+                        \"k6\": 0.001";
+        let eight = Distortion::rational([0.1, 0.02, 0.0, 0.0, 0.001, 0.1, 0.02, 0.001]);
+        check_lens(&format!("{FLAT}{rational}}}"), eight);
+        let four = "\"k1\": -0.01, \"k2\": 0.04, \"k3\": -0.03, \"k4\": 0.005";
+        let fisheye = Distortion::Equidistant([-0.01, 0.04, -0.03, 0.005]);
+        check_lens(&format!("{FLAT}\"camera_model\": \"OPENCV_FISHEYE\", {four}}}"), fisheye);
+        check_lens(&format!("{FLAT}\"is_fisheye\": true, {four}}}"), fisheye);
+        let list = "[-0.01, 0.04, -0.03, 0.005]";
+        check_lens(&format!("{MATRIX}camera_model: fisheye\nD: {list}\n"), fisheye);
+        check_lens(&format!("{MATRIX}fisheye: 1\nD: {list}\n"), fisheye);
+        check_problem(&format!("{FLAT}{four}}}"), "k4 is not understood");
+        check_problem(&format!("{FLAT}\"k2\": 0.1}}"), "k2 is not understood: k1 is missing");
+    }
+
+    #[test]
+    fn a_key_that_speaks_of_the_lens_is_read_or_refused_by_its_name() {
+        let lens = "distortion_coefficients: [-0.1, 0.02, 0, 0, 0]\n";
+        for (key, value) in [
+            ("radial_distortion", "[-0.3, 0.1]"),
+            ("lens_distortion", "{a: [0.1]}"),
+            ("undistort", "true"),
+            ("tangential", "[0.1, 0.1]"),
+            ("d0", "-0.3"),
+            ("k7", "0.1"),
+            ("xi", "0.9"),
+            ("skew", "0.3"),
+            ("poly", "[1, 2]"),
+        ] {
+            check_problem(&format!("{MATRIX}{key}: {value}\n"), &format!("line 4: {key}"));
+            check_problem(&format!("{MATRIX}{lens}{key}: {value}\n"), &format!("line 5: {key}"));
+            let intrinsics = "intrinsics: {fx: 610.5, fy: 612, cx: 318.25, cy: 243}\n";
+            let nested = format!("width: 640\nheight: 480\n{intrinsics}{key}: {value}\n");
+            check_problem(&nested, key);
+        }
+        check_problem(&format!("{MATRIX}more: {{k1: -0.3}}\n"), "more.k1 speaks of the lens");
+        check_problem(&format!("{MATRIX}more: {{dist: [-0.3]}}\n"), "more.dist speaks of the lens");
+        // What says nothing, or speaks of something else, is warned of.
+        for key in ["skew: 0", "radial: []", "lens_distortion: none", "distance_m: 0.7", "gain: 3"]
+        {
+            let text = format!("{MATRIX}{lens}{key}\n");
+            let (_, doubts) = parse_with_doubts(&text, None).unwrap();
+            assert!(doubts[0].starts_with("not used: "), "{doubts:?}");
+        }
+        for key in ["camera_model", "camera_type", "lens_model", "model"] {
+            let text = format!("{MATRIX}{lens}{key}: double_sphere\n");
+            check_problem(&text, &format!("{key} \"double_sphere\" is no lens"));
+        }
+    }
+
+    #[test]
+    fn two_statements_about_one_camera_must_agree() {
+        let lens = "D: [-0.1, 0.02, 0, 0, 0]\ndistortion_model: plumb_bob\n";
+        let one = Distortion::plumb_bob([-0.1, 0.02, 0.0, 0.0, 0.0]);
+        let twice = "K: [610.5, 0, 318.25, 0, 612, 243, 0, 0, 1]\ndist: [-0.1, 0.02]\nwidth: 640\n\
+                     fx: 610.5\nfy: 612\ncx: 318.25\ncy: 243\ncamera_model: pinhole\nk1: -0.1\nk2: 0.02\n";
+        check_lens(&format!("{MATRIX}{lens}{twice}"), one);
+        for other in [
+            "K: [300, 0, 318.25, 0, 612, 243, 0, 0, 1]",
+            "intrinsics: [300, 612, 318.25, 243]",
+            "fx: 300\nfy: 612\ncx: 318.25\ncy: 243",
+            "width: 1280",
+            "dist: [0.2, 0, 0, 0]",
+            "k1: 0.2",
+            "camera_model: fisheye",
+            "fisheye_model: 1",
+        ] {
+            let text = format!("{MATRIX}{lens}{other}\n");
+            let message = parse_camera_info(&text, None).map_err(|problem| chain(&problem));
+            let key = other.split(':').next().unwrap();
+            let message = message.expect_err(other);
+            let fits = message.contains(key) || message.contains("4 values");
+            assert!(fits && message.contains("different things"), "{other}: {message}");
+        }
+        check_problem(&format!("{FLAT}\"ppx\": 300}}"), "say different things");
+    }
+
+    #[test]
+    fn librealsense_counts_its_models() {
+        let flat = FLAT.replace("\"cx\"", "\"ppx\"").replace("\"cy\"", "\"ppy\"");
+        let file = |model: &str, d: &str| format!("{flat}\"model\": {model}, \"coeffs\": {d}}}");
+        let d = "[-0.1, 0.02, 0.001, -0.002, 0]";
+        check_lens(&file("4", d), Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]));
+        check_lens(&file("2", "[0, 0, 0, 0, 0]"), Distortion::default());
+        check_lens(&file("0", "[0, 0, 0, 0, 0]"), Distortion::default());
+        let fisheye = Distortion::Equidistant([-0.01, 0.04, -0.03, 0.005]);
+        check_lens(&file("5", "[-0.01, 0.04, -0.03, 0.005, 0]"), fisheye);
+        for (model, name) in [
+            ("0", "none"),
+            ("1", "modified_brown_conrady"),
+            ("2", "inverse_brown_conrady"),
+            ("3", "ftheta"),
+            ("\"2\"", "inverse_brown_conrady"),
+            ("\"RS2_DISTORTION_INVERSE_BROWN_CONRADY\"", "INVERSE_BROWN_CONRADY"),
+            ("7", "7"),
+            ("\"D435\"", "D435"),
+        ] {
+            check_problem(&file(model, d), &format!("{name}\" is no lens"));
+        }
+        check_problem(&file("true", d), "model must be the name of a model");
+        let no_lens = format!("{flat}\"model\": 4}}");
+        check_problem(&no_lens, "distortion_coefficients is missing");
+        let listing = "  Width: 640\n  Height: 480\n  PPX: 318.25\n  PPY: 243\n  Fx: 610.5\n  Fy: 612\n  \
+                       Distortion: Brown Conrady\n  Coeffs: -0.1 0.02\n";
+        check_problem(&listing.replace("  Distortion", "  Model"), "Distortion is missing");
+        check_problem(&listing.replace("Coeffs: -0.1", "Coeffs: x"), "coeffs must be a list");
+    }
+
+    #[test]
+    fn oaks_and_kalibrs_lenses_are_not_lost() {
+        let oak = |camera: &str| {
+            format!(
+                "{{\"cameraData\": [[0, {{{camera}\"height\": 480, \"width\": 640, \
+                 \"intrinsicMatrix\": [[610.5, 0, 318.25], [0, 612.0, 243.0], [0, 0, 1]]}}]]}}"
+            )
+        };
+        check_problem(&oak(""), "distortionCoeff is missing");
+        let none = "\"distortionCoeff\": [], ";
+        check_lens(&oak(none), Distortion::default());
+        check_problem(&oak(&format!("{none}\"cameraType\": 3, ")), "cameraType \"3\" is no lens");
+        let kalibr = "cam0: {camera_model: pinhole, distortion_model: radtan, intrinsics: [610.5, \
+                      612, 318.25, 243], resolution: [640, 480]}\n";
+        check_problem(kalibr, "distortion_coefficients is missing");
+        check_lens(&kalibr.replace("radtan", "none"), Distortion::default());
+    }
+
+    #[test]
+    fn utf_16_is_read_as_editors_of_windows_mark_it() {
+        let bytes = |mark: u16, to: fn(u16) -> [u8; 2]| {
+            std::iter::once(mark).chain(FILE.encode_utf16()).flat_map(to).collect::<Vec<u8>>()
+        };
+        for bytes in [bytes(0xfeff, u16::to_le_bytes), bytes(0xfeff, u16::to_be_bytes)] {
+            let read = parse_camera_info(&text_of(&bytes), None).unwrap();
+            assert_eq!(read, parse_camera_info(FILE, None).unwrap());
+        }
+    }
+
+    #[test]
+    fn other_programs_files_are_named() {
+        check_problem("# oST version 5.0 parameters\n\n[image]\n\nwidth\n640\n", "ost.yaml");
+        check_problem("[image]\nwidth\n640\n[left]\ncamera matrix\n610 0 318\n", "ost.yaml");
+        check_problem("[LEFT_CAM_HD]\nfx=600\nk1=-0.1\n", "a ZED's factory calibration");
+        check_problem("# Camera list\n1 OPENCV 640 480 600 600 320 240 0 0 0 0\n", "COLMAP's list");
+        check_problem("model_type: KANNALA_BRANDT\nprojection_parameters: {k2: 1}\n", "camodocal");
+        check_problem("RadialDistortion: [0.1, 0.2]\n", "MATLAB's");
+        let camera = FLAT.trim_end_matches(", ");
+        let several =
+            format!("{{\"color\": {camera}}}, \"depth\": {{\"intrinsics\": {camera}}}}}}}");
+        check_problem(&several, "several cameras (color, depth.intrinsics)");
+        let one =
+            format!("{{\"serial\": \"1\", \"color\": {camera}, \"k1\": -0.1, \"k2\": 0.02}}}}");
+        check_lens(&one, Distortion::plumb_bob([-0.1, 0.02, 0.0, 0.0, 0.0]));
+        assert_eq!(parse_camera_info(&one, None).unwrap().camera_name, "color");
+        check_problem(&format!("{{\"dist\": 3, \"color\": {camera}, \"k1\": 0}}}}"), "dist and");
     }
 }

@@ -1,16 +1,17 @@
 //! Calibrations as Kalibr, RealSense, OAK and others have them: read where one camera is meant, and
 //! named where it is not.
 
-use magpie_perception::{CameraInfo, Distortion, Intrinsics};
+use magpie_perception::CameraInfo;
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, data, intrinsics, pixels};
+use super::fields::{Fields, data, pixels};
+use super::names::{INTRINSICS, MATRIX, ONE_BY_ONE, find_all};
 use super::problem::CameraInfoProblem;
 
 const AS_ROS: &str = "write the one camera that is meant as a camera_info of ROS";
 
-/// `None` for the files and messages of ROS and OpenCV.
-pub(super) fn read(text: &str) -> Result<Option<CameraInfo>, CameraInfoProblem> {
+/// `None` for one camera as ROS, OpenCV and most others write it.
+pub(super) fn read(text: &str) -> Result<Option<(CameraInfo, Vec<String>)>, CameraInfoProblem> {
     if text.contains('\0') || text.starts_with("PK") {
         return Err(foreign(
             "no text, but perhaps NumPy's or pickle's",
@@ -27,21 +28,15 @@ pub(super) fn read(text: &str) -> Result<Option<CameraInfo>, CameraInfoProblem> 
     if text.contains("PPX") && text.contains("Coeffs") {
         return realsense_listing(text).map(Some);
     }
+    if let Some(problem) = no_yaml(text) {
+        return Err(problem);
+    }
     let Ok(fields) = Fields::parse(text) else { return Ok(None) };
     let values = &fields.values;
     let has = |key: &str| values.contains_key(key);
     let has_all = |keys: &[&str]| keys.iter().all(|key| has(key));
-    if values.keys().any(|key| key.starts_with("cam") && values[key].get("intrinsics").is_some()) {
-        return kalibr_chain(values).map(Some);
-    }
-    if has_all(&["intrinsics", "resolution"]) {
-        return kalibr_camera("", values).map(Some);
-    }
     if has("cameraData") {
-        return oak(&values["cameraData"]).map(Some);
-    }
-    if has_all(&["fx", "fy", "width", "height"]) {
-        return realsense_intrinsics(values).map(Some);
+        return oak(&fields).map(Some);
     }
     let names = [
         (
@@ -66,114 +61,141 @@ pub(super) fn read(text: &str) -> Result<Option<CameraInfo>, CameraInfoProblem> 
             "an Azure Kinect's calibration",
             "its numbers are shares of the sensor's size: take the camera_info of its ROS driver",
         ),
+        (
+            has("IntrinsicMatrix") || has("RadialDistortion"),
+            "MATLAB's cameraParameters",
+            "its matrix is turned and its pixels count from 1: write a camera_info of ROS, with \
+             cx and cy less 1, and [k1, k2, p1, p2, k3]",
+        ),
+        (
+            values.get("projection_parameters").is_some_and(|inner| inner.get("fx").is_none()),
+            "camodocal's calibration of a fisheye or mirror lens",
+            "calibrate as PINHOLE, or write a KANNALA_BRANDT one as equidistant: k1, k2, k3, k4 \
+             are its k2, k3, k4, k5, and fx, fy, cx, cy its mu, mv, u0, v0",
+        ),
     ];
     match names.into_iter().find(|(is, ..)| *is) {
         Some((_, what, remedy)) => Err(foreign(what, remedy)),
-        None => Ok(None),
+        None if is_camera(values) => Ok(None),
+        None => inner_camera(&fields),
     }
+}
+
+/// Calibrations that are neither YAML nor JSON.
+fn no_yaml(text: &str) -> Option<CameraInfoProblem> {
+    let lines = || text.lines().map(str::trim);
+    let starts = |start: &str| lines().any(|line| line.starts_with(start));
+    let of_colmap = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|id| id.parse::<u32>().is_ok())
+            && words.next().is_some_and(|model| {
+                ["PINHOLE", "RADIAL", "OPENCV", "FISHEYE", "FOV"]
+                    .iter()
+                    .any(|it| model.ends_with(it))
+            })
+    };
+    if starts("# oST version") || (starts("camera matrix") && starts("[")) {
+        return Some(foreign(
+            "ROS's ost.txt",
+            "camera_calibration writes ost.yaml beside it: give that one",
+        ));
+    }
+    if starts("[LEFT_CAM_") || starts("[RIGHT_CAM_") {
+        return Some(foreign(
+            "a ZED's factory calibration of two cameras at several sizes",
+            "take the camera_info that its ROS driver publishes",
+        ));
+    }
+    lines()
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter(|line| of_colmap(line))?;
+    Some(foreign("COLMAP's list of cameras", AS_ROS))
 }
 
 fn foreign(what: &str, remedy: &str) -> CameraInfoProblem {
     CameraInfoProblem::Foreign { what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
-fn camera(
-    name: &str,
-    [width_px, height_px]: [u32; 2],
-    intrinsics: Intrinsics,
-    distortion: Distortion,
-) -> Result<CameraInfo, CameraInfoProblem> {
-    if width_px == 0 || height_px == 0 {
-        return Err(CameraInfoProblem::ImageSize { width_px, height_px });
-    }
-    let Intrinsics { fx_px, fy_px, cx_px, cy_px } = intrinsics;
-    if ![fx_px, fy_px, cx_px, cy_px].iter().all(|value| value.is_finite()) {
-        return Err(CameraInfoProblem::NotFinite { key: "the intrinsics" });
-    }
-    if !(fx_px > 0.0 && fy_px > 0.0) {
-        return Err(CameraInfoProblem::NotCalibrated { fx_px, fy_px });
-    }
-    Ok(CameraInfo {
-        camera_name: name.to_owned(),
-        frame_id: format!("{name}_optical_frame"),
-        width_px,
-        height_px,
-        intrinsics,
-        distortion,
-    })
+/// Whether it says where a camera's rays are.
+fn is_camera(values: &Map<String, Value>) -> bool {
+    let [fx, fy, ..] = ONE_BY_ONE.map(|names| find_all(values, names).next().is_some());
+    let matrix = find_all(values, MATRIX).next().is_some();
+    let numbers = |value: &Value| data(value).is_some();
+    matrix || (fx && fy) || find_all(values, INTRINSICS).any(|(_, value)| numbers(value))
 }
 
-fn list(values: &Map<String, Value>, key: &'static str) -> Result<Vec<f64>, CameraInfoProblem> {
-    let numbers = values.get(key).map_or(Some(Vec::new()), data);
-    numbers.ok_or_else(|| CameraInfoProblem::Value {
-        line: 1,
-        key: key.to_owned(),
-        expected: "a list of numbers",
-    })
+/// A camera inside of a document, with what stands around it.
+struct Inner {
+    path: Vec<String>,
+    values: Map<String, Value>,
 }
 
-/// `cam0: {camera_model, intrinsics, resolution, ...}`, one for each camera.
-fn kalibr_chain(values: &Map<String, Value>) -> Result<CameraInfo, CameraInfoProblem> {
-    let cameras: Vec<_> =
-        values.iter().filter(|(_, value)| value.get("intrinsics").is_some()).collect();
-    match cameras[..] {
-        [(name, Value::Object(camera))] => kalibr_camera(name, camera),
-        _ => {
-            let names: Vec<&str> = cameras.iter().map(|(name, _)| name.as_str()).collect();
-            let what = format!("Kalibr's chain of several cameras ({})", names.join(", "));
-            Err(foreign(&what, "copy the one that is meant into a file of its own"))
+/// Deeper is nothing that a calibration tool writes.
+const DEPTH_MAX: usize = 4;
+
+fn inner_cameras(path: &[String], value: &Value, around: &Map<String, Value>) -> Vec<Inner> {
+    let below = |key: String| [path, &[key]].concat();
+    match value {
+        Value::Object(values) if is_camera(values) => {
+            let mut all = around.clone();
+            all.extend(values.clone());
+            vec![Inner { path: path.to_vec(), values: all }]
         }
+        _ if path.len() == DEPTH_MAX => Vec::new(),
+        Value::Object(values) => {
+            let inside = values.iter().flat_map(|(key, value)| {
+                let mut around = around.clone();
+                let beside = values.iter().filter(|(other, _)| *other != key);
+                around.extend(beside.map(|(key, value)| (key.clone(), value.clone())));
+                inner_cameras(&below(key.clone()), value, &around)
+            });
+            inside.collect()
+        }
+        Value::Array(items) => {
+            let objects = items.iter().enumerate().filter(|(_, item)| !item.is_number());
+            let inside = objects
+                .flat_map(|(index, item)| inner_cameras(&below(index.to_string()), item, around));
+            inside.collect()
+        }
+        _ => Vec::new(),
     }
 }
 
-/// Also a camera of the EuRoC data set, which is written alike.
-fn kalibr_camera(name: &str, values: &Map<String, Value>) -> Result<CameraInfo, CameraInfoProblem> {
-    let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default();
-    let model = text("camera_model");
-    if !["pinhole", ""].contains(&model) {
-        return Err(foreign(
-            &format!("a {model:?} camera of Kalibr"),
-            "only its pinhole cameras are computed with: calibrate as pinhole-radtan, or as \
-             pinhole-equi for a fisheye lens",
-        ));
+/// One camera under a name, as Kalibr's chains and many scripts have it; of several none is taken.
+fn inner_camera(fields: &Fields) -> Result<Option<(CameraInfo, Vec<String>)>, CameraInfoProblem> {
+    let whole = Value::Object(fields.values.clone());
+    let found = inner_cameras(&[], &whole, &Map::new());
+    let [Inner { path, values }] = &found[..] else {
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let names: Vec<String> = found.iter().map(|inner| inner.path.join(".")).collect();
+        let what = format!("a calibration of several cameras ({})", names.join(", "));
+        return Err(foreign(&what, "copy the one that is meant into a file of its own"));
+    };
+    let mut values = values.clone();
+    let name = path.iter().rev().find(|name| name.parse::<u32>().is_err());
+    if let Some(name) = name.filter(|_| !values.contains_key("camera_name")) {
+        values.insert("camera_name".into(), name.as_str().into());
     }
-    let [fx_px, fy_px, cx_px, cy_px] = list(values, "intrinsics")?[..] else {
-        return Err(CameraInfoProblem::Value {
-            line: 1,
-            key: "intrinsics".into(),
-            expected: "fu, fv, pu, pv of a pinhole camera",
-        });
-    };
-    let size = values.get("resolution").and_then(Value::as_array).map(Vec::as_slice);
-    let Some([width, height]) = size else {
-        return Err(CameraInfoProblem::Missing { key: "resolution", remedy: ": [width, height]" });
-    };
-    let size = [width, height].map(|side| pixels(side).unwrap_or(0));
-    let key = if values.contains_key("distortion_coeffs") {
-        "distortion_coeffs"
-    } else {
-        "distortion_coefficients"
-    };
-    let lens = Distortion::named(text("distortion_model"), &list(values, key)?)?;
-    let name = if name.is_empty() { "camera" } else { name };
-    camera(name, size, Intrinsics { fx_px, fy_px, cx_px, cy_px }, lens)
+    Fields { text: fields.text.clone(), values }.camera_info().map(Some)
 }
 
 /// `[[socket, {intrinsicMatrix, distortionCoeff, width, height}], ...]` of depthai.
-fn oak(cameras: &Value) -> Result<CameraInfo, CameraInfoProblem> {
-    let cameras = cameras.as_array().map(Vec::as_slice).unwrap_or_default();
+fn oak(fields: &Fields) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
+    let cameras = fields.values["cameraData"].as_array().map(Vec::as_slice).unwrap_or_default();
     let parts = |entry: &Value| {
         let entry = entry.as_array()?;
         let camera = entry.get(1)?.as_object()?.clone();
         let k = data(camera.get("intrinsicMatrix")?)?;
-        (k.len() == 9 && k[0] > 0.0).then(|| (entry[0].to_string(), k, camera))
+        (k.len() == 9 && k[0] > 0.0).then(|| (entry[0].to_string(), camera))
     };
     let found: Vec<_> = cameras.iter().filter_map(parts).collect();
     let side = |camera: &Map<String, Value>, key: &str| camera.get(key).and_then(pixels);
-    let [(socket, k, values)] = &found[..] else {
+    let [(socket, values)] = &found[..] else {
         let sockets: Vec<_> = found
             .iter()
-            .map(|(socket, _, camera)| {
+            .map(|(socket, camera)| {
                 let [width, height] = ["width", "height"].map(|key| side(camera, key).unwrap_or(0));
                 format!("{socket}: {width}x{height}")
             })
@@ -183,28 +205,27 @@ fn oak(cameras: &Value) -> Result<CameraInfo, CameraInfoProblem> {
             "leave the one that is meant in cameraData, or take the camera_info of its ROS driver",
         ));
     };
-    let fisheye = side(values, "cameraType") == Some(1);
-    let model = if fisheye { "fisheye" } else { "" };
-    let lens = Distortion::named(model, &list(values, "distortionCoeff")?)?;
-    let size = ["width", "height"].map(|key| side(values, key).unwrap_or(0));
-    camera(&format!("oak_{socket}"), size, intrinsics(k)?, lens)
-}
-
-/// The fields of librealsense's `intrinsics`.
-fn realsense_intrinsics(values: &Map<String, Value>) -> Result<CameraInfo, CameraInfoProblem> {
-    let number = |keys: [&'static str; 2]| {
-        let found = keys.iter().find_map(|key| values.get(*key)?.as_f64());
-        found.ok_or(CameraInfoProblem::Missing { key: keys[0], remedy: "" })
+    let mut values = values.clone();
+    let model = match side(&values, "cameraType") {
+        Some(0) | None => "",
+        Some(1) => "fisheye",
+        Some(other) => {
+            let model = other.to_string();
+            return Err(CameraInfoProblem::Model { key: "cameraType".into(), model });
+        }
     };
-    let intrinsics = Intrinsics {
-        fx_px: number(["fx", "fx"])?,
-        fy_px: number(["fy", "fy"])?,
-        cx_px: number(["ppx", "cx"])?,
-        cy_px: number(["ppy", "cy"])?,
-    };
-    let model = values.get("model").and_then(Value::as_str).unwrap_or_default();
-    let size = ["width", "height"].map(|key| values.get(key).and_then(pixels).unwrap_or(0));
-    camera("camera", size, intrinsics, Distortion::named(model, &list(values, "coeffs")?)?)
+    if !values.contains_key("distortionCoeff") {
+        let remedy = ": write [] for a lens without distortion";
+        return Err(CameraInfoProblem::Missing { key: "distortionCoeff", remedy });
+    }
+    let matrix = values.remove("intrinsicMatrix").expect("it was read");
+    values.remove("cameraType");
+    values.extend([
+        ("camera_matrix".to_owned(), matrix),
+        ("distortion_model".to_owned(), model.into()),
+        ("camera_name".to_owned(), format!("oak_{socket}").into()),
+    ]);
+    Fields { text: fields.text.clone(), values }.camera_info()
 }
 
 fn values_of<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
@@ -213,7 +234,7 @@ fn values_of<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
 }
 
 /// What `rs-enumerate-devices -c` prints of one stream; of several it is refused.
-fn realsense_listing(text: &str) -> Result<CameraInfo, CameraInfoProblem> {
+fn realsense_listing(text: &str) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
     let values_of = |key| values_of(text, key);
     let streams = values_of("PPX").len();
     if streams != 1 {
@@ -222,24 +243,24 @@ fn realsense_listing(text: &str) -> Result<CameraInfo, CameraInfoProblem> {
             "copy the one section \"Intrinsic of ...\" that is meant into a file of its own",
         ));
     }
-    let number = |key: &'static str| {
-        let found = values_of(key).first().and_then(|value| value.parse::<f64>().ok());
+    let value = |key: &'static str| {
+        let found = values_of(key).first().copied();
         found.ok_or(CameraInfoProblem::Missing { key, remedy: " from RealSense's listing" })
     };
-    let side = |key: &'static str| number(key).map(|side| pixels(&side.into()).unwrap_or(0));
-    let intrinsics = Intrinsics {
-        fx_px: number("Fx")?,
-        fy_px: number("Fy")?,
-        cx_px: number("PPX")?,
-        cy_px: number("PPY")?,
-    };
-    let coefficients = values_of("Coeffs").first().copied().unwrap_or_default();
-    let d: Result<Vec<f64>, _> = coefficients.split_whitespace().map(str::parse).collect();
-    let d = d.map_err(|_| CameraInfoProblem::Value {
-        line: 1,
-        key: "Coeffs".into(),
-        expected: "a list of numbers",
-    })?;
-    let model = values_of("Distortion").first().copied().unwrap_or_default();
-    camera("camera", [side("Width")?, side("Height")?], intrinsics, Distortion::named(model, &d)?)
+    let coefficients: Vec<Value> = value("Coeffs")?.split_whitespace().map(Value::from).collect();
+    let mut values = Map::new();
+    for (key, name) in [
+        ("width", "Width"),
+        ("height", "Height"),
+        ("ppx", "PPX"),
+        ("ppy", "PPY"),
+        ("fx", "Fx"),
+        ("fy", "Fy"),
+        ("model", "Distortion"),
+    ] {
+        values.insert(key.to_owned(), value(name)?.into());
+    }
+    values.insert("coeffs".to_owned(), coefficients.into());
+    values.insert("camera_name".to_owned(), "camera".into());
+    Fields { text: text.to_owned(), values }.camera_info()
 }

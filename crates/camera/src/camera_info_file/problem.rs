@@ -31,6 +31,24 @@ pub enum CameraInfoProblem {
     Missing { key: &'static str, remedy: &'static str },
     #[error("line {line}: {found} is no key of a calibration: did you mean {meant}?")]
     Misspelt { line: usize, found: String, meant: &'static str },
+    /// What is passed over here would change every ray.
+    #[error(
+        "line {line}: {key} speaks of the lens and is not read here; write distortion_model and \
+         distortion_coefficients, or take it out if it is of something else"
+    )]
+    Unread { line: usize, key: String },
+    #[error(
+        "{first} and {second} say different things about one camera; keep the one that is meant"
+    )]
+    Contradiction { first: String, second: String },
+    #[error(
+        "{key} {model:?} is no lens that is computed with; calibrate as plumb_bob, \
+         rational_polynomial or equidistant (Kalibr: pinhole-radtan or pinhole-equi). A device's \
+         name is written as camera_name"
+    )]
+    Model { key: String, model: String },
+    #[error("{key} is not understood: {why}; write distortion_model and distortion_coefficients")]
+    Coefficient { key: &'static str, why: &'static str },
     #[error("line {line}: {key} must be {expected}")]
     Value { line: usize, key: String, expected: &'static str },
     #[error("image_width and image_height must not be 0, they are {width_px} and {height_px}")]

@@ -45,11 +45,23 @@ pub fn read(value: &Value, units: Units, folder: &Path) -> Result<RawPose, Strin
     }
 }
 
+const NUMPY: &str = "it is NumPy's own format: write its 16 numbers as text, by numpy.savetxt";
+const XML: &str = "it is XML, as OpenCV's FileStorage writes into a file whose name ends in .xml; write \
+                   it as .yaml, or its 16 numbers as text";
+
 /// A text file with the numbers of a pose, or JSON.
 pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
-    let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
-        .map_err(|error| format!("read the pose {}: {error}", path.display()))?;
     let within = |why: String| format!("pose {}: {why}", path.display());
+    let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX).map_err(|error| {
+        let start = magpie_files::read(path, magpie_files::TEXT_BYTES_MAX).unwrap_or_default();
+        match start[..] {
+            [0x93, b'N', b'U', b'M', ..] | [b'P', b'K', ..] => within(NUMPY.to_owned()),
+            _ => format!("read the pose {}: {error}", path.display()),
+        }
+    })?;
+    if without_mark(&text).trim_start().starts_with('<') {
+        return Err(within(XML.to_owned()));
+    }
     let lines = || without_mark(&text).lines().filter(|line| !is_comment(line));
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     match serde_json::from_str::<Value>(&lines().collect::<Vec<_>>().join("\n")) {
@@ -337,6 +349,18 @@ mod tests {
     fn check_refused(value: Value, expected: &str) {
         let why = read(&value, METRES, Path::new(".")).unwrap_err();
         assert!(why.contains(expected), "{why}");
+    }
+
+    #[test]
+    fn files_of_other_programs_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            read(&json!(name), METRES, folder.path()).unwrap_err()
+        };
+        assert!(refused("p.npy", b"\x93NUMPY\x01\x00v\x00{'descr'").contains("numpy.savetxt"));
+        assert!(refused("p.npz", b"PK\x03\x04\xff").contains("numpy.savetxt"));
+        assert!(refused("p.xml", b"<?xml version=\"1.0\"?>\n").contains("it is XML"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use magpie_perception::CameraInfo;
 use nalgebra::{Isometry3, Matrix3};
 
 use super::jackknife::jackknife_mm_deg;
-use super::model::{HandEye, HandEyePair, PAIRS_MIN, Setup, Spread, center_in_board};
+use super::model::{HandEye, HandEyePair, STOPS_MIN, Setup, Spread, center_in_board, stops};
 use super::refine::{Observation, observe, refine};
 use super::scale::{self, BoardScale};
 use super::solvers::Solver;
@@ -16,12 +16,15 @@ pub struct HandEyeReport {
     pub hand_eye: HandEye,
     /// The solver whose solution `hand_eye` is; `None` for the joint refinement.
     pub solver: Option<Solver>,
-    /// The errors of all pairs, each predicted by a calibration that never saw it: the headline.
+    /// The errors of all pairs, each predicted by a calibration that never saw its stop: the
+    /// headline.
     pub leave_one_out: Spread,
     /// Standard deviations of the camera's position and direction, from leaving stops out.
     pub uncertainty_mm_deg: [f64; 2],
-    /// How far the board of each pair lies from where the other pairs have it, in mm and degrees.
+    /// How far the board of each pair lies from where the other stops have it, in mm and degrees.
     pub pair_errors: Vec<[f64; 2]>,
+    /// How many places of the arm the pairs are from.
+    pub stops: usize,
     /// OpenCV's solutions and the spread of all pairs with each; `None` where it found none.
     pub solvers: Vec<(Solver, Option<(HandEye, Spread)>)>,
     /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with.
@@ -53,8 +56,9 @@ pub fn calibrate_hand_eye(
     pairs: &[HandEyePair],
     info: Option<&CameraInfo>,
 ) -> Result<HandEyeReport, CalibrateError> {
-    if pairs.len() < PAIRS_MIN {
-        return Err(CalibrateError::TooFewPairs { pairs: pairs.len(), needed: PAIRS_MIN });
+    let stops = stops(pairs);
+    if stops.len() < STOPS_MIN {
+        return Err(CalibrateError::TooFewStops { stops: stops.len(), needed: STOPS_MIN });
     }
     let (turned_deg, axes_cone_deg) = check_motion(pairs)?;
     let solvers = solve_all(setup, pairs);
@@ -62,13 +66,13 @@ pub fn calibrate_hand_eye(
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
     // Mixed-up poses may put the board behind the camera, where there is nothing to refine.
     let refined = refine(&start, &observations);
-    let closed = Solution::new(start, Some(solver), pairs, |left_out| {
+    let closed = Solution::new(start, Some(solver), pairs, &stops, |left_out| {
         solver.solve(setup, &others(pairs, left_out))
     })?;
     let solution = match refined {
         Some(refined) => {
             let hand_eye = refined.hand_eye;
-            let refined = Solution::new(hand_eye, None, pairs, |left_out| {
+            let refined = Solution::new(hand_eye, None, pairs, &stops, |left_out| {
                 refine(&hand_eye, &others(&observations, left_out)).map(|found| found.hand_eye)
             })?;
             if closed.is_better_than(&refined) { closed } else { refined }
@@ -82,6 +86,7 @@ pub fn calibrate_hand_eye(
         leave_one_out: Spread::of(&solution.pair_errors),
         uncertainty_mm_deg: jackknife_mm_deg(&solution.cameras_without),
         pair_errors: solution.pair_errors,
+        stops: stops.len(),
         solvers,
         refined: refined.map(|refined| refined.hand_eye.spread(pairs)),
         reprojection_rms_px: refined.filter(|_| is_refined).map(|refined| refined.rms_px),
@@ -91,11 +96,11 @@ pub fn calibrate_hand_eye(
     })
 }
 
-/// A calibration, and what becomes of it when each of the pairs is left out.
+/// A calibration, and what becomes of it when each of the stops is left out.
 struct Solution {
     hand_eye: HandEye,
     solver: Option<Solver>,
-    /// The errors of the pairs, each by the calibration that never saw it.
+    /// The errors of the pairs, each by the calibration that never saw its stop.
     pair_errors: Vec<[f64; 2]>,
     cameras_without: Vec<Isometry3<f64>>,
 }
@@ -106,16 +111,20 @@ impl Solution {
         hand_eye: HandEye,
         solver: Option<Solver>,
         pairs: &[HandEyePair],
-        without: impl Fn(usize) -> Option<HandEye>,
+        stops: &[Vec<usize>],
+        without: impl Fn(&[usize]) -> Option<HandEye>,
     ) -> Result<Solution, CalibrateError> {
         let center = center_in_board(pairs);
-        let (mut pair_errors, mut cameras_without) = (Vec::new(), Vec::new());
-        for (left_out, pair) in pairs.iter().enumerate() {
+        let mut pair_errors = vec![[0.0; 2]; pairs.len()];
+        let mut cameras_without = Vec::new();
+        for left_out in stops {
             let anew = || {
                 best_of(&solve_all(hand_eye.setup, &others(pairs, left_out))).map(|(_, best)| best)
             };
             let found = without(left_out).or_else(anew).ok_or(CalibrateError::NoSolution)?;
-            pair_errors.push(found.error(pair, &center));
+            for &index in left_out {
+                pair_errors[index] = found.error(&pairs[index], &center);
+            }
             cameras_without.push(found.parent_from_camera);
         }
         Ok(Solution { hand_eye, solver, pair_errors, cameras_without })
@@ -135,8 +144,8 @@ impl Solution {
     }
 }
 
-fn others<T: Clone>(all: &[T], left_out: usize) -> Vec<T> {
-    let others = all.iter().enumerate().filter(|(index, _)| *index != left_out);
+fn others<T: Clone>(all: &[T], left_out: &[usize]) -> Vec<T> {
+    let others = all.iter().enumerate().filter(|(index, _)| !left_out.contains(index));
     others.map(|(_, one)| one.clone()).collect()
 }
 

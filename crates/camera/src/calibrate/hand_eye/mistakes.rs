@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nalgebra::Vector3;
+use nalgebra::{Point3, Vector3};
 
 use super::model::{HandEye, HandEyePair, RawPose, Setup, Spread};
 use super::scale::{self, BoardScale};
@@ -26,6 +26,10 @@ pub enum Mistake {
     /// Millimetres were said.
     ArmInMetres,
     BoardInMetres,
+    ArmInCentimetres,
+    BoardInCentimetres,
+    ArmInInches,
+    BoardInInches,
     ArmInDegrees,
     BoardInDegrees,
     /// The angles are Euler angles, in degrees where radians were said or as was said.
@@ -45,7 +49,13 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Those that need no more than their name to be undone.
+    /// Units that few use, each alone or on both sides.
+    const RARE_UNITS: [[Mistake; 2]; 2] = [
+        [Mistake::ArmInCentimetres, Mistake::BoardInCentimetres],
+        [Mistake::ArmInInches, Mistake::BoardInInches],
+    ];
+
+    /// Those that need no more than their name to be undone, and are tried in pairs.
     const ALL: [Mistake; 14] = [
         Mistake::ArmInMillimetres,
         Mistake::BoardInMillimetres,
@@ -78,6 +88,9 @@ pub struct Suspicion {
     pub board_scale: Option<f64>,
     /// What was said, for the message.
     pub square_length_m: Option<f64>,
+    /// The pairs without which the others fit, by the number of their line in a file that has a
+    /// line for each pair.
+    pub bad_lines: Vec<usize>,
 }
 
 /// How badly pairs fit. Fitting pairs are below 1.
@@ -104,6 +117,10 @@ const SCORE_IMPLAUSIBLE: f64 = 5.0;
 const SCALE_BETTER_BY: f64 = 1.5;
 /// Beyond this, or below its inverse, a unit was mixed up, or something else.
 const SCALE_MAX: f64 = 3.0;
+/// More bad pairs are no accident, and fewer than so many for each bad one do not show it.
+const BAD_PAIRS_MAX: usize = 4;
+const PAIRS_PER_BAD_ONE: usize = 6;
+const WORST_TRIED: usize = 8;
 
 /// Looks for the mistakes that explain why pairs do not fit. Returns `None` if nothing is
 /// suspicious.
@@ -117,6 +134,7 @@ pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspic
         turn_mismatch_deg: turn_mismatch_deg(pairs),
         board_scale: trial.and_then(|trial| trial.board_scale),
         square_length_m: None,
+        bad_lines: Vec::new(),
     };
     let squares = || {
         let trial = attempt(setup, pairs, &[Mistake::BoardScale])?;
@@ -125,6 +143,10 @@ pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspic
     };
     if given_score < SCORE_SUSPICIOUS {
         return squares();
+    }
+    if let Some((bad, trial)) = bad_pairs(setup, pairs, given_score) {
+        let bad_lines = bad.into_iter().map(|index| index + 1).collect();
+        return Some(Suspicion { bad_lines, ..suspect(Vec::new(), Some(trial)) });
     }
     let combined = combinations().filter_map(|mistakes| {
         let trial = attempt(setup, pairs, &mistakes)?;
@@ -143,6 +165,55 @@ pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspic
         Some((mistakes, trial)) => Some(suspect(mistakes, Some(trial))),
         None => squares().or_else(|| Some(suspect(Vec::new(), None))),
     }
+}
+
+/// The pairs that spoil the rest, where there are few of them and the rest then fits. A convention
+/// that is mixed up spoils every pair.
+fn bad_pairs(
+    setup: Setup,
+    pairs: &[(RawPose, RawPose)],
+    given_score: f64,
+) -> Option<(Vec<usize>, Trial)> {
+    let mut kept: Vec<usize> = (0..pairs.len()).collect();
+    let mut bad = Vec::new();
+    for _ in 0..BAD_PAIRS_MAX.min(pairs.len() / PAIRS_PER_BAD_ONE) {
+        let without = |left_out: usize| {
+            let rest = kept.iter().filter(|index| **index != left_out);
+            let rest: Vec<_> = rest.map(|&index| pairs[index]).collect();
+            Some((left_out, attempt(setup, &rest, &[])?))
+        };
+        let tried = worst(setup, pairs, &kept).into_iter().filter_map(without);
+        let (index, trial) = tried.min_by(|a, b| a.1.score.total_cmp(&b.1.score))?;
+        kept.retain(|other| *other != index);
+        bad.push(index);
+        if trial.score < SCORE_SUSPICIOUS && trial.score * BETTER_BY < given_score {
+            bad.sort_unstable();
+            return Some((bad, trial));
+        }
+    }
+    None
+}
+
+/// The pairs that fit worst by either solver: a bad one bends the solution, and hides among them.
+fn worst(setup: Setup, pairs: &[(RawPose, RawPose)], kept: &[usize]) -> Vec<usize> {
+    let (arms, boards): (Vec<_>, Vec<_>) = kept.iter().map(|&index| pairs[index]).unzip();
+    let joined = joined(&arms, &boards);
+    let solved = SOLVERS.into_iter().filter_map(|solver| solver.solve(setup, &joined));
+    let mut worst: Vec<usize> = solved
+        .flat_map(|hand_eye| {
+            let off = |pair: &HandEyePair| {
+                let [mm, deg] = hand_eye.error(pair, &Point3::origin());
+                mm + 10.0 * deg
+            };
+            let mut errors: Vec<(f64, usize)> =
+                joined.iter().zip(kept).map(|(pair, &index)| (off(pair), index)).collect();
+            errors.sort_by(|a, b| b.0.total_cmp(&a.0));
+            errors.into_iter().take(WORST_TRIED).map(|(_, index)| index)
+        })
+        .collect();
+    worst.sort_unstable();
+    worst.dedup();
+    worst
 }
 
 /// Reads the angles of either side as Euler angles, and undoes one more mistake on trial.
@@ -177,9 +248,16 @@ fn in_euler_angles(
 fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
     let singles = Mistake::ALL.into_iter().map(|mistake| vec![mistake]);
     let pairs = Mistake::ALL.into_iter().enumerate().flat_map(|(index, first)| {
-        Mistake::ALL[index + 1..].iter().map(move |&second| vec![first, second])
+        // One line late and one line early would only drop the first line and the last.
+        let both =
+            move |second: Mistake| (first, second) != (Mistake::BoardLate, Mistake::BoardEarly);
+        let others = Mistake::ALL[index + 1..].iter().filter(move |second| both(**second));
+        others.map(move |&second| vec![first, second])
     });
-    singles.chain(pairs)
+    let rare = Mistake::RARE_UNITS.into_iter().flat_map(|both| {
+        both.into_iter().map(|one| vec![one]).chain([both.to_vec()]).collect::<Vec<_>>()
+    });
+    singles.chain(pairs).chain(rare)
 }
 
 /// Solves with the mistakes undone. Returns `None` if a mistake cannot have been made, or no solver
@@ -216,6 +294,10 @@ fn undo(setup: Setup, pairs: &[(RawPose, RawPose)], mistakes: &[Mistake]) -> Opt
             Mistake::BoardInMillimetres => stretch(&mut boards, 0.001),
             Mistake::ArmInMetres => stretch(&mut arms, 1000.0),
             Mistake::BoardInMetres => stretch(&mut boards, 1000.0),
+            Mistake::ArmInCentimetres => stretch(&mut arms, 0.01),
+            Mistake::BoardInCentimetres => stretch(&mut boards, 0.01),
+            Mistake::ArmInInches => stretch(&mut arms, 0.0254),
+            Mistake::BoardInInches => stretch(&mut boards, 0.0254),
             Mistake::BoardScale => {
                 let scale = fit_scale(setup, &arms, &boards)?;
                 stretch(&mut boards, scale);
@@ -349,6 +431,18 @@ impl fmt::Display for Mistake {
             Mistake::BoardInMetres => {
                 "camera_from_board is in metres: --board-unit m (--unit m if both are)"
             }
+            Mistake::ArmInCentimetres => {
+                "base_from_gripper is in centimetres: --robot-unit cm (--unit cm if both are)"
+            }
+            Mistake::BoardInCentimetres => {
+                "camera_from_board is in centimetres: --board-unit cm (--unit cm if both are)"
+            }
+            Mistake::ArmInInches => {
+                "base_from_gripper is in inches: --robot-unit in (--unit in if both are)"
+            }
+            Mistake::BoardInInches => {
+                "camera_from_board is in inches: --board-unit in (--unit in if both are)"
+            }
             Mistake::ArmInDegrees => {
                 "the rotation vectors of base_from_gripper are (or, for matrices, were) in degrees: \
                  --robot-angle-unit deg (--angle-unit deg if both are)"
@@ -387,6 +481,21 @@ fn write_euler(
 
 impl fmt::Display for Suspicion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [first, more @ ..] = &self.bad_lines[..] {
+            match more {
+                [] => write!(
+                    f,
+                    "line {first} does not fit the others: is its picture of another pose"
+                )?,
+                _ => write!(
+                    f,
+                    "lines {:?} do not fit the others: are their pictures of other poses",
+                    self.bad_lines
+                )?,
+            }
+            write!(f, ", or did the arm still move? Measure again, or leave out")?;
+            return self.write_undone(f, "without");
+        }
         if self.mistakes.is_empty() {
             write!(f, "no usual mistake explains these pairs")?;
             if self.turn_mismatch_deg > 2.0 {
@@ -407,18 +516,22 @@ impl fmt::Display for Suspicion {
                 self.write_squares(f)?;
             }
         }
-        if let Some(undone) = &self.undone {
-            write!(
-                f,
-                "; undoing that brings the spread to {:.1} mm and {:.2} degrees",
-                undone.rms_mm, undone.rms_deg
-            )?;
-        }
-        Ok(())
+        self.write_undone(f, "undoing that")
     }
 }
 
 impl Suspicion {
+    /// Whether something is named that explains why the pairs do not fit.
+    pub fn explains(&self) -> bool {
+        !self.mistakes.is_empty() || !self.bad_lines.is_empty()
+    }
+
+    fn write_undone(&self, f: &mut fmt::Formatter<'_>, how: &str) -> fmt::Result {
+        let Some(undone) = &self.undone else { return Ok(()) };
+        let (mm, deg) = (undone.rms_mm, undone.rms_deg);
+        write!(f, "; {how} the spread is {mm:.1} mm and {deg:.2} degrees")
+    }
+
     fn write_squares(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(scale) = self.board_scale else { return Ok(()) };
         let Some(said_mm) = self.square_length_m.map(|length_m| 1000.0 * length_m) else {

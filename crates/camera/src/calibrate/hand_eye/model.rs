@@ -11,8 +11,11 @@ use nalgebra::{Isometry3, Point3, Vector3};
 
 use crate::calibrate::board::View;
 
-/// Fewer pairs do not determine a calibration with anything left to judge it by.
-pub(crate) const PAIRS_MIN: usize = 4;
+/// Fewer stops do not determine a calibration with anything left to judge it by.
+pub(crate) const STOPS_MIN: usize = 4;
+/// Arms come back to a stop more closely than this, and new stops are further away.
+const SAME_STOP_M: f64 = 0.002;
+const SAME_STOP_RAD: f64 = 0.5 / 180.0 * std::f64::consts::PI;
 
 /// Where the camera is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub enum Setup {
     EyeToHand,
 }
 
-/// One stop of the arm.
+/// What arm and camera say at one stop of the arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandEyePair {
     pub base_from_gripper: Isometry3<f64>,
@@ -120,6 +123,24 @@ impl Spread {
         let max = |axis: usize| errors.iter().map(|error| error[axis]).fold(0.0, f64::max);
         Spread { rms_mm: rms(0), max_mm: max(0), rms_deg: rms(1), max_deg: max(1) }
     }
+}
+
+/// The pairs of each stop: those whose arm stands where another one's does. Pictures that are taken
+/// twice share one stop's error, and tell nothing new about it.
+pub(crate) fn stops(pairs: &[HandEyePair]) -> Vec<Vec<usize>> {
+    let mut stops: Vec<Vec<usize>> = Vec::new();
+    for (index, pair) in pairs.iter().enumerate() {
+        let is_here = |stop: &&mut Vec<usize>| {
+            let (there, here) = (&pairs[stop[0]].base_from_gripper, &pair.base_from_gripper);
+            (there.translation.vector - here.translation.vector).norm() < SAME_STOP_M
+                && there.rotation.angle_to(&here.rotation) < SAME_STOP_RAD
+        };
+        match stops.iter_mut().find(is_here) {
+            Some(stop) => stop.push(index),
+            None => stops.push(vec![index]),
+        }
+    }
+    stops
 }
 
 /// Returns the centroid of what was seen of the board, else its origin.

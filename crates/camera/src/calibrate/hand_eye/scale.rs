@@ -7,7 +7,7 @@
 use nalgebra::{DMatrix, DVector, Vector3};
 
 use super::jackknife::deviation;
-use super::model::{HandEye, HandEyePair, Setup};
+use super::model::{HandEye, HandEyePair, Setup, stops};
 
 /// The factor for the positions in which the board was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,13 +34,14 @@ impl BoardScale {
 
 /// Fits the scale, by the rotation of a solution. Returns `None` where the motion does not tell.
 pub(crate) fn fit(hand_eye: &HandEye, pairs: &[HandEyePair]) -> Option<BoardScale> {
-    if pairs.len() < STOPS_MIN {
+    let stops = stops(pairs);
+    if stops.len() < STOPS_MIN {
         return None;
     }
     let scale = solve(hand_eye, pairs.iter())?;
-    let without: Option<Vec<f64>> = (0..pairs.len())
+    let without: Option<Vec<f64>> = (stops.iter())
         .map(|left_out| {
-            let others = pairs.iter().enumerate().filter(|(index, _)| *index != left_out);
+            let others = pairs.iter().enumerate().filter(|(index, _)| !left_out.contains(index));
             solve(hand_eye, others.map(|(_, pair)| pair))
         })
         .collect();

@@ -7,6 +7,8 @@ use magpie_daemon::calibration_files::pose::Units;
 pub(super) enum LengthUnit {
     M,
     Mm,
+    Cm,
+    In,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -20,6 +22,8 @@ pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
         length_m: match length {
             LengthUnit::M => 1.0,
             LengthUnit::Mm => 0.001,
+            LengthUnit::Cm => 0.01,
+            LengthUnit::In => 0.0254,
         },
         angle_rad: match angle {
             AngleUnit::Rad => 1.0,

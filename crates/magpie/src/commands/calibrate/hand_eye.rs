@@ -105,10 +105,13 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     let mut suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
     if let Some(suspicion) = &mut suspicion {
         suspicion.square_length_m = args.board.square_length_m();
+        for line in &mut suspicion.bad_lines {
+            *line = pairs.lines[*line - 1].number;
+        }
     }
     let report = match (report, &suspicion) {
         (Ok(report), _) => report,
-        (Err(error), Some(suspicion)) if !suspicion.mistakes.is_empty() => {
+        (Err(error), Some(suspicion)) if suspicion.explains() => {
             return Err(Failure::Config(anyhow!("{error}: {suspicion}")));
         }
         (Err(error), _) => {
@@ -125,7 +128,8 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
             report.axes_cone_deg
         );
     }
-    let refusal = refusal(args, &report, suspicion.as_ref());
+    let outliers = outliers(&report, &pairs.lines);
+    let refusal = refusal(args, &report, suspicion.as_ref(), &outliers);
     let saved = refusal.is_none() || args.force;
     if saved {
         save(args, &report, info)?;
@@ -207,6 +211,7 @@ fn refusal(
     args: &HandEyeArgs,
     report: &HandEyeReport,
     suspicion: Option<&Suspicion>,
+    outliers: &[usize],
 ) -> Option<String> {
     let (spread, [sigma_mm, sigma_deg]) = (report.leave_one_out, report.uncertainty_mm_deg);
     let within = |mm: f64, deg: f64| mm <= args.limit_mm && deg <= args.limit_deg;
@@ -222,10 +227,13 @@ fn refusal(
         )),
         (true, Some(suspicion)) => Some(suspicion.to_string()),
         (false, suspicion) => {
-            let hint = suspicion.map_or_else(
-                || "look at the pairs with the largest errors".to_owned(),
-                ToString::to_string,
-            );
+            let hint = match suspicion {
+                Some(suspicion) if suspicion.explains() || outliers.is_empty() => {
+                    suspicion.to_string()
+                }
+                _ if outliers.is_empty() => "look at the pairs with the largest errors".to_owned(),
+                _ => format!("far off the others: lines {outliers:?}; measure them again"),
+            };
             Some(format!(
                 "the board seems to move by {:.2} mm and {:.2} degrees (rms, leave-one-out), more \
                  than {} mm or {} degrees: {hint}",
@@ -308,14 +316,11 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     if !outliers.is_empty() {
         output::line(&format!("far off the others: lines {outliers:?}; measure them again"))?;
     }
-    if report.turned_deg < 40.0 || report.axes_cone_deg < AXES_DEG_WANTED || pairs.lines.len() < 12
-    {
+    if report.turned_deg < 40.0 || report.axes_cone_deg < AXES_DEG_WANTED || report.stops < 12 {
         output::line(&format!(
             "better: 12 poses and more ({} now), turned by 40 degrees and more ({:.0} now) about \
              axes 20 degrees and more apart ({:.0} now)",
-            pairs.lines.len(),
-            report.turned_deg,
-            report.axes_cone_deg
+            report.stops, report.turned_deg, report.axes_cone_deg
         ))?;
     }
     let hand_eye = &report.hand_eye;
@@ -405,6 +410,7 @@ fn to_json(
         "not_refined": report.refined.is_none().then_some(UNREFINED),
         "solvers": solvers.collect::<Vec<_>>(),
         "pairs": errors.collect::<Vec<_>>(),
+        "stops": report.stops,
         "outlier_lines": outliers(report, &pairs.lines),
         "left_out": pairs.left_out,
         "reprojection_rms_px": report.reprojection_rms_px,

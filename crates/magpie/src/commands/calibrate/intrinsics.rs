@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use magpie_camera::calibrate::{
-    Board, Coverage, IntrinsicsReport, Rejection, View, calibrate_intrinsics, detect,
+    Board, Coverage, IntrinsicsReport, Mismatch, Rejection, View, calibrate_intrinsics, detect,
     dictionary_in_view, select_views,
 };
 use magpie_camera::{format_camera_info, read_sensor_image};
@@ -73,11 +73,17 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
     let gathered = if args.live { watch(args, &board)? } else { read_all(&args.images, &board)? };
     let name = args.camera_name.clone().or_else(|| gathered.device_name.clone());
     let mut rejected = select_views(&gathered.views);
-    refuse_wrong_board(&gathered.views, &rejected)?;
+    if let Err(failure) = refuse_wrong_board(&gathered, &rejected) {
+        warn_of_left_out(&gathered, &rejected);
+        return Err(failure);
+    }
     let kept = gathered.views.iter().zip(&rejected).filter(|(_, rejected)| rejected.is_none());
     let mut kept = kept.map(|(view, _)| view).peekable();
     if kept.peek().is_some() {
-        board.check_ends_seen(kept).map_err(Failure::config)?;
+        board.check_ends_seen(kept).map_err(|error| {
+            warn_of_left_out(&gathered, &rejected);
+            Failure::config(error)
+        })?;
     }
     let name = name.as_deref().unwrap_or("camera");
     let report = calibrate_intrinsics(&gathered.views, &mut rejected, name).map_err(|error| {
@@ -97,7 +103,9 @@ fn read_all(images: &[PathBuf], board: &Board) -> Result<BoardViews, Failure> {
     let mut gathered = BoardViews::default();
     let mut first: Option<BgrImage> = None;
     let bar = progress::bar(images.len() as u64, "pictures");
+    let mut told_s = 0;
     for path in bar.wrap_iter(images.iter()) {
+        progress::tell(&bar, "pictures", &mut told_s);
         let name = path.display().to_string();
         let image = match read_sensor_image(path) {
             Ok(image) => image,
@@ -172,9 +180,12 @@ fn no_board(image: &BgrImage, board: &Board, pictures: usize) -> Failure {
     Failure::Config(anyhow!("no {board} was found in any of {pictures} pictures{hint}"))
 }
 
-/// Some pictures may show something else; most of them mean that the board is not as described.
-fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome {
-    let doubts: Vec<&String> = rejected
+/// Some pictures may show something else; most of those that were given mean that the board is not
+/// as described. Another size is believed where most of them agree on it: a board that something
+/// covers has one in each picture.
+fn refuse_wrong_board(gathered: &BoardViews, rejected: &[Option<Rejection>]) -> Outcome {
+    let given = gathered.views.len() + gathered.unusable.len();
+    let doubts: Vec<&Mismatch> = rejected
         .iter()
         .filter_map(|rejection| match rejection {
             Some(Rejection::Mismatch(mismatch)) => Some(mismatch),
@@ -182,16 +193,20 @@ fn refuse_wrong_board(views: &[View], rejected: &[Option<Rejection>]) -> Outcome
         })
         .collect();
     // What most of them show; of two as frequent, the first.
-    let count = |doubt: &String| doubts.iter().filter(|other| **other == doubt).count();
-    let most = doubts.iter().rev().max_by_key(|doubt| count(doubt));
-    match most {
-        Some(doubt) if 2 * doubts.len() > views.len() => Err(Failure::Config(anyhow!(
-            "the board is not as it was described: {doubt} (in {} of {} pictures)",
-            doubts.len(),
-            views.len()
-        ))),
-        _ => Ok(()),
+    let count = |doubt: &Mismatch| doubts.iter().filter(|other| **other == doubt).count();
+    let Some(most) = doubts.iter().rev().max_by_key(|doubt| count(doubt)) else { return Ok(()) };
+    if 2 * doubts.len() <= given {
+        return Ok(());
     }
+    let pictures = format!("in {} of {given} pictures", doubts.len());
+    let is_size = doubts.iter().any(|doubt| matches!(doubt, Mismatch::Corners { .. }));
+    if is_size && 2 * count(most) <= doubts.len() {
+        return Err(Failure::Config(anyhow!(
+            "the board is not as it was described, and looks different each time ({pictures}): \
+             take away what lies on it, bring it wholly into view, and count its inner corners"
+        )));
+    }
+    Err(Failure::Config(anyhow!("the board is not as it was described: {most} ({pictures})")))
 }
 
 /// Takes a view whenever the board is somewhere new, until enough is covered or time is up.
@@ -217,7 +232,7 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
         let coverage = Coverage::so_far(&gathered.views.iter().collect::<Vec<_>>());
         let advice = coverage.advice();
         let line = advice.first().cloned().unwrap_or_else(|| "all is covered".into());
-        let line = doubt.unwrap_or(line);
+        let line = doubt.map_or(line, |doubt| doubt.to_string());
         let line = format!("{} views; {line}", gathered.views.len());
         if line != last_line {
             tracing::info!("{line}");

@@ -187,6 +187,7 @@ impl PairsFile {
     ) -> Result<Pairs, Failure> {
         let mut pairs = Pairs { lines: Vec::new(), left_out: Vec::new() };
         let bar = progress::bar(self.entries.len() as u64, "pairs");
+        let mut told_s = 0;
         for Entry { number, arm, board } in self.entries {
             match board {
                 BoardSource::Pose(board) => {
@@ -209,6 +210,7 @@ impl PairsFile {
                 }
             }
             bar.inc(1);
+            progress::tell(&bar, "pairs", &mut told_s);
         }
         bar.finish_and_clear();
         Ok(pairs)
@@ -235,7 +237,10 @@ fn board_in_picture(
         return Ok(Err("no board found".into()));
     };
     if let Some(mismatch) = &view.mismatch {
-        return Ok(Err(mismatch.clone()));
+        return Ok(Err(mismatch.to_string()));
+    }
+    if view.points.is_empty() {
+        return Ok(Err("the board reaches out of the picture, or is covered".into()));
     }
     match board_pose(&view.points, info) {
         Ok(pose) => Ok(Ok(HandEyePair {

@@ -138,6 +138,11 @@ fn typed(at: &Vector3<f64>, unit: LengthUnit) -> String {
         LengthUnit::Mm => {
             format!("{:.2},{:.2},{:.2} mm", at.x * 1000.0, at.y * 1000.0, at.z * 1000.0)
         }
+        LengthUnit::Cm => format!("{:.3},{:.3},{:.3} cm", at.x * 1e2, at.y * 1e2, at.z * 1e2),
+        LengthUnit::In => {
+            let at = at / 0.0254;
+            format!("{:.4},{:.4},{:.4} in", at.x, at.y, at.z)
+        }
     }
 }
 
