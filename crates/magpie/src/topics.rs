@@ -44,6 +44,9 @@ impl TopicArgs {
         if let Some(chosen) = reader.chosen() {
             tracing::info!("{}: {chosen}", path.display());
         }
+        if let Some(doubt) = reader.doubt() {
+            tracing::warn!("{}: {doubt}", path.display());
+        }
         Ok(reader)
     }
 }

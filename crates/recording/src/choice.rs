@@ -37,6 +37,8 @@ pub(crate) struct Choice {
     pub(crate) base_frame_id: Option<String>,
     /// What was chosen, and what was not and why, in one line.
     pub(crate) told: String,
+    /// What of it makes results doubtful.
+    pub(crate) doubt: Option<String>,
 }
 
 /// So many chunks are searched for topics and transforms; those that hold none, by their index, do not
@@ -87,10 +89,11 @@ pub(crate) fn choose(
     }];
     let mut scene = None;
     let mut base_frame_id = None;
+    let mut doubt = None;
     match found.lens(color) {
         Ok((topic, lens)) => {
             told.push(format!("lens from {topic}{}", lens.told));
-            told.extend(depth.and_then(|depth| found.misalignment(topic, color, depth)));
+            doubt = depth.and_then(|depth| found.misalignment(topic, color, depth));
             let (base, pose) = match found.pose(name, &lens, options)? {
                 Ok((base, pose)) => {
                     told.push(format!("pose in {base}"));
@@ -127,6 +130,7 @@ pub(crate) fn choose(
         scene,
         base_frame_id,
         told: told.join("; "),
+        doubt,
     })
 }
 
@@ -385,8 +389,9 @@ impl Found {
         let which = if depth.is_rectified { "depth" } else { "color" };
         (color.is_rectified != depth.is_rectified && apart_px > APART_PX_MAX).then(|| {
             format!(
-                "only {which} is rectified, so depth lies up to {apart_px:.0} px beside color; name \
-                 topics of one kind"
+                "of {} and {} only {which} is rectified, so that they lie up to {apart_px:.0} px apart: \
+                 choose topics of one kind by --color-topic and --depth-topic",
+                color.topic, depth.topic
             )
         })
     }

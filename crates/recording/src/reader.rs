@@ -24,6 +24,8 @@ pub struct FrameReader {
     info: RecordingInfo,
     /// What was chosen of a recording of others.
     chosen: Option<String>,
+    /// What of that makes results doubtful.
+    doubt: Option<String>,
     depth_unit: DepthUnit,
     camera_bits: CameraBits,
     frames: StoredFrames,
@@ -72,9 +74,9 @@ impl FrameReader {
         options: &ReadOptions,
     ) -> Result<FrameReader, RecordingError> {
         let own = RecordingInfo::from_records(&name, file.metadata())?;
-        let (selection, info, chosen) = match own {
+        let (selection, info, chosen, doubt) = match own {
             Some(info) if *options == ReadOptions::default() && is_as_written(&mut file) => {
-                (Selection::ours(), info, None)
+                (Selection::ours(), info, None, None)
             }
             Some(_) if options.base_frame_id.is_some() => {
                 return Err(RecordingError::BaseKnown { name });
@@ -83,7 +85,7 @@ impl FrameReader {
                 let mut choice = choose(&name, &mut file, options)?;
                 choice.selection.is_numbered = own.is_some();
                 let info = own.unwrap_or_else(|| choice.info());
-                (choice.selection, info, Some(choice.told))
+                (choice.selection, info, Some(choice.told), choice.doubt)
             }
         };
         let frames_unrecorded = read_gaps(&name, file.metadata())?;
@@ -91,6 +93,7 @@ impl FrameReader {
             name,
             info,
             chosen,
+            doubt,
             depth_unit: DepthUnit { said_m: options.depth_unit_m },
             camera_bits: CameraBits::default(),
             frames: StoredFrames::new(file, selection, frames_unrecorded),
@@ -121,6 +124,11 @@ impl FrameReader {
     /// Which topics of a recording of others were chosen, in one line; `None` of our own.
     pub fn chosen(&self) -> Option<&str> {
         self.chosen.as_deref()
+    }
+
+    /// What of the choice makes results doubtful.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// What could not be read so far.

@@ -213,7 +213,12 @@ fn the_raw_picture_is_preferred_to_the_rectified_one_and_depth_of_the_other_kind
     // Five pixels aside.
     let far = Info { p: [10.0, 0.0, 9.0, 0.0, 0.0, 11.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0], ..INFO };
     let mixed = [camera_info(far), both[2].clone(), rectified_depth];
-    check_told(&open(&mixed), &["only depth is rectified, so depth lies up to 5 px beside color"]);
+    let reader = open(&mixed);
+    let doubt = reader.doubt().unwrap();
+    assert!(
+        doubt.contains("only depth is rectified, so that they lie up to 5 px apart"),
+        "{doubt}"
+    );
 }
 
 #[test]
