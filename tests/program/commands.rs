@@ -461,6 +461,8 @@ fn eval_reads_labels_as_tools_write_them() {
         assert_eq!(report["instances"], report["instances_outlined"], "{name}");
     }
     assert_eq!(scores(Path::new(&labels("cvat_brush")))["instances_outlined"], 1);
+    let parts = ["\"box\" and \"poly_bag\" have the same id, 1"];
+    check_refused(&["eval", "--dataset", &labels("same_category_ids")], 1, &parts);
     let wrong = labels("null_segmentations");
     let parts = ["3 wrong", "annotation 1 on a.png: encloses nothing", "--skip-bad-labels"];
     check_refused(&["eval", "--dataset", &wrong], 1, &parts);
@@ -472,6 +474,21 @@ fn eval_reads_labels_as_tools_write_them() {
     let report = succeed(&[&["eval", "--dataset", &mapped, "--json"], &map[..]].concat());
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!((&report["class_agnostic"], &report["instances"]), (&false.into(), &2.into()));
+}
+
+#[test]
+fn eval_names_the_format_of_labels_that_it_does_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, format) in [
+        ("a.txt", "0 0.5 0.5 0.2 0.2\n", "YOLO's"),
+        ("a.xml", "<?xml version=\"1.0\"?>\n<annotations></annotations>", "CVAT's XML"),
+        ("a.json", r#"{"shapes": [], "imagePath": "a.png"}"#, "LabelMe's"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let parts = [name, "it is ", format, "export the labels as COCO"];
+        check_refused(&["eval", "--dataset", path.to_str().unwrap()], 1, &parts);
+    }
 }
 
 #[test]

@@ -263,6 +263,33 @@ fn two_replays_of_many_packages_give_the_same_bytes() {
 }
 
 #[test]
+fn what_is_doubtful_about_depth_is_told_at_the_end() {
+    let told = |belt: &Belt, unit: &[&str]| {
+        let recording = belt.arg("belt.mcap");
+        let replayed = succeed(&[&["replay", &recording][..], unit].concat());
+        text(&replayed.stderr)
+    };
+    let belt = Belt::new();
+    let quiet = told(&belt, &[]);
+    assert!(!quiet.contains("of 3 frames"), "{quiet}");
+    // Five times as far away, as in TUM's data sets.
+    let far = ["--depth-unit-m", "0.005"];
+    let doubts = told(&belt, &far);
+    for part in ["times the distance of the support plane", "(in 3 of 3 frames; --depth-unit-m"] {
+        assert!(doubts.contains(part), "{part:?} is not in {doubts}");
+    }
+    let without_plane =
+        |scene: Option<Scene>| scene.map(|scene| Scene { support_plane_in_camera: None, ..scene });
+    let belt = Belt::of(FRAMES, without_plane);
+    let quiet = told(&belt, &[]);
+    assert!(!quiet.contains("of 3 frames"), "{quiet}");
+    let doubts = told(&belt, &far);
+    for part in ["at the median; is the unit of depth right?", "(in 3 of 3 frames"] {
+        assert!(doubts.contains(part), "{part:?} is not in {doubts}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_changes_neither_the_verdict_nor_the_recording() {
     let belt = Belt::new();
     let recorded = belt.replayed("recorded.mcap");

@@ -1,11 +1,11 @@
 //! Walks picture files from their first to their last byte, to see that they are complete, how large
 //! they are and how they are to be turned, before a decoder sees them.
 
+use magpie_files::is_whole_jpeg;
 use magpie_perception::PIXELS_MAX;
 
 use crate::errors::ImageProblem;
 use crate::exif::Directory;
-use crate::jpeg_scan;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_SIGNATURE: &[u8] = &[0xFF, 0xD8, 0xFF];
@@ -54,7 +54,7 @@ impl Container {
             return Err(ImageProblem::TooLarge { width_px, height_px, pixels_max: PIXELS_MAX });
         }
         // Only now, since the time this takes grows with what the header promises.
-        if format == Format::Jpeg && jpeg_scan::check(bytes).is_err() {
+        if format == Format::Jpeg && !is_whole_jpeg(bytes) {
             return Err(ImageProblem::Undecodable { format: name });
         }
         Ok(Container { format, orientation: orientation.unwrap_or(1) })

@@ -56,7 +56,6 @@ mod exif;
 mod files;
 mod image_file;
 mod images;
-mod jpeg_scan;
 mod live;
 mod monitor;
 mod open;

@@ -1,6 +1,6 @@
 //! OpenCV's matrices to our images.
 
-use magpie_perception::{BgrImage, DepthImage};
+use magpie_perception::{BgrImage, DepthImage, bits_of_camera, highest_eight};
 use opencv::core::{CV_8UC1, CV_8UC2, CV_8UC3, CV_16UC1, CV_16UC3, Mat, Vec3b};
 use opencv::imgproc;
 use opencv::prelude::*;
@@ -44,11 +44,8 @@ pub(crate) fn eight_bits(mat: &Mat) -> Result<(Mat, u32), ImageProblem> {
     let values = || mat.data_bytes().map(|bytes| bytes.as_chunks().0.iter());
     let value = |pair: &[u8; 2]| u16::from_ne_bytes(*pair);
     let largest = values()?.map(value).max().unwrap_or(0);
-    let needed = u16::BITS - largest.leading_zeros();
-    let bits = needed.next_multiple_of(2).max(8);
-    let shallow: Vec<u8> = (values()?.map(value))
-        .map(|value| u8::try_from(value >> (bits - 8)).expect("no value has more bits"))
-        .collect();
+    let bits = bits_of_camera(largest);
+    let shallow: Vec<u8> = values()?.map(|pair| highest_eight(value(pair), bits)).collect();
     let (rows, cols) = (mat.rows(), mat.cols());
     Ok((Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, &shallow)?.try_clone()?, bits))
 }

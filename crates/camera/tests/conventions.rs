@@ -297,6 +297,9 @@ fn nonsense_is_called_that_and_not_explained_away() {
     assert!(suspicion.to_string().contains("no usual mistake"), "{suspicion}");
 }
 
+/// Makes one pair a bad one.
+type Spoil<'a> = &'a dyn Fn(&mut Vec<Pair>, usize);
+
 #[test]
 fn a_pair_that_spoils_the_rest_is_named_and_no_convention_is_suspected() {
     let turned = |pairs: &mut Vec<Pair>, index: usize| {
@@ -307,7 +310,7 @@ fn a_pair_that_spoils_the_rest_is_named_and_no_convention_is_suspected() {
     let of_another = |pairs: &mut Vec<Pair>, index: usize| {
         pairs[index].1 = pairs[(index + 7) % pairs.len()].1;
     };
-    let spoils: [&dyn Fn(&mut Vec<Pair>, usize); 2] = [&turned, &of_another];
+    let spoils: [Spoil<'_>; 2] = [&turned, &of_another];
     for (setup, seed) in SETUPS.into_iter().flat_map(|setup| (1..=3).map(move |seed| (setup, seed)))
     {
         for (spoil, bad) in spoils

@@ -16,7 +16,7 @@ mod live;
 pub mod model;
 pub mod models;
 mod page;
-mod plan_reason;
+pub mod plan_reason;
 pub mod process_limits;
 pub mod record;
 pub mod run;

@@ -20,7 +20,8 @@ impl PlanReason {
     }
 }
 
-fn reason(packages: &Packages) -> Option<Reason> {
+/// What a frame gives reason to say of depth, sizes and the tool.
+pub fn reason(packages: &Packages) -> Option<Reason> {
     let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
     let packages = &packages.packages;
     let doubtful = || doubt_packages(packages).map(|doubt| Reason::ScaleDoubtful { doubt });

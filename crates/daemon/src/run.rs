@@ -432,7 +432,7 @@ mod tests {
         next: u64,
         count: u64,
         exchange: Arc<Exchange>,
-        offers: Vec<Box<Ready>>,
+        offer: Option<Box<Ready>>,
         every: u64,
     }
 
@@ -443,7 +443,7 @@ mod tests {
             }
             if self.next > 0 && self.next.is_multiple_of(self.every) {
                 let kept = self.exchange.take_outgoing();
-                if let Some(offer) = kept.or_else(|| self.offers.pop()) {
+                if let Some(offer) = kept.or_else(|| self.offer.take()) {
                     self.exchange.offer(offer);
                 }
             }
@@ -515,7 +515,7 @@ mod tests {
             next: 0,
             count,
             exchange: Arc::clone(&exchange),
-            offers: vec![offered],
+            offer: Some(offered),
             every,
         };
         let name = |ready: &Ready| ready.identities.model_name.clone();

@@ -8,11 +8,15 @@
 //! loses power. [`check_output`] says so
 //! before the work is done.
 //!
-//! All of them give [`std::io::Error`], as the functions of the standard library do in whose place
+//! [`is_whole_jpeg`] tells whether a picture is still the one that was saved, which a decoder does not.
+//!
+//! All of the others give [`std::io::Error`], as the functions of the standard library do in whose place
 //! they stand. The message says what to do; the path is for the caller to add.
 
 mod input;
+mod jpeg;
 mod output;
 
 pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
+pub use jpeg::is_whole_jpeg;
 pub use output::{OutputFile, check_output, create_empty_folder, write};

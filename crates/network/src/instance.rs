@@ -110,7 +110,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         // A second daemon of the same name may have written its own over it.
-        if !read_note(&self.folder).is_some_and(|note| note.pid == std::process::id()) {
+        if read_note(&self.folder).is_none_or(|note| note.pid != std::process::id()) {
             return;
         }
         // What cannot be removed is found to be stale.

@@ -15,6 +15,7 @@ mod bbox;
 mod camera_info;
 mod counters;
 mod decode;
+mod deep;
 mod edges;
 mod frame;
 mod grasp;
@@ -30,6 +31,7 @@ mod result;
 mod rotation;
 mod scale;
 mod scene;
+mod sensor_part;
 mod tool;
 mod track;
 
@@ -37,6 +39,7 @@ pub use bbox::BboxPx;
 pub use camera_info::{CameraInfo, Distortion, Intrinsics};
 pub use counters::{Counters, CountersSnapshot, StageLatencies};
 pub use decode::{DecodeLimits, DecodeScratch, decode};
+pub use deep::{bits_of_camera, highest_eight};
 pub use edges::{
     BoxError, Clock, FrameSource, InferenceError, InferenceSession, InputMut, Outputs,
     PublishError, Publisher, SharedClock, SourceError,
@@ -55,7 +58,8 @@ pub use result::{
     Packages, PoseSource, Quality, SizeM, Velocity,
 };
 pub use rotation::nearest_rotation;
-pub use scale::{ScaleDoubt, doubt_packages, doubt_plane};
+pub use scale::{ScaleDoubt, doubt_extents, doubt_packages, doubt_plane};
 pub use scene::{CameraPlace, Plane, ReferenceFrame, Scene};
+pub use sensor_part::{SensorPart, SensorPartError};
 pub use tool::{Cup, CupSet, Tool};
 pub use track::Tracks;

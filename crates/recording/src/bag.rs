@@ -20,8 +20,8 @@ pub(crate) struct BagFile {
     database: Connection,
     channels: HashMap<i64, Arc<Channel<'static>>>,
     pub(crate) topics: BTreeSet<String>,
-    /// In the order of time.
-    messages: Vec<i64>,
+    /// With their topics, in the order of time.
+    messages: Vec<(i64, i64)>,
 }
 
 impl BagFile {
@@ -46,8 +46,10 @@ impl BagFile {
             channels.insert(id, Arc::new(channel));
         }
         drop(topics);
-        let mut ids = database.prepare("SELECT id FROM messages ORDER BY timestamp, id")?;
-        let messages = ids.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut ids =
+            database.prepare("SELECT id, topic_id FROM messages ORDER BY timestamp, id")?;
+        let id = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let messages = ids.query_map((), id)?.collect::<Result<_, _>>()?;
         drop(ids);
         let topics = channels.values().map(|channel| channel.topic.clone()).collect();
         Ok(BagFile { database, channels, topics, messages })
@@ -57,16 +59,24 @@ impl BagFile {
         self.messages.len().div_ceil(MESSAGES_AT_ONCE)
     }
 
-    pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
+    fn chunk(&self, chunk: usize) -> &[(i64, i64)] {
         let first = chunk * MESSAGES_AT_ONCE;
-        let ids = &self.messages[first..self.messages.len().min(first + MESSAGES_AT_ONCE)];
+        &self.messages[first..self.messages.len().min(first + MESSAGES_AT_ONCE)]
+    }
+
+    pub(crate) fn may_hold(&self, chunk: usize, is_wanted: &dyn Fn(&str) -> bool) -> bool {
+        let mut channels = self.chunk(chunk).iter().filter_map(|(_, id)| self.channels.get(id));
+        channels.any(|channel| is_wanted(&channel.topic))
+    }
+
+    pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
         let bytes_max = i64::try_from(RECORD_BYTES_MAX).expect("half a gigabyte");
         let read = || -> rusqlite::Result<Vec<StoredMessage>> {
             let sql = "SELECT topic_id, timestamp, data FROM messages \
                        WHERE id = ? AND length(data) <= ?";
             let mut query = self.database.prepare(sql)?;
             let (mut messages, mut bytes) = (Vec::new(), 0);
-            for id in ids {
+            for (id, _) in self.chunk(chunk) {
                 let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
                 let (topic, stamp_ns, data): (i64, i64, Vec<u8>) =
                     query.query_row(params![id, bytes_max], row)?;

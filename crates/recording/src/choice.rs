@@ -1,25 +1,33 @@
 //! Which topics of a recording hold color, depth and the lens, where others made it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use foxglove::messages::{CameraCalibration, FrameTransform};
-use magpie_perception::{CameraInfo, CameraPlace, Distortion, Intrinsics, Scene, Tool};
+use magpie_perception::{BoxError, CameraInfo, CameraPlace, Scene, Tool};
 use nalgebra::Isometry3;
 use prost::Message;
 
 use crate::RecordingError;
 use crate::coding::{decode_color, decode_depth, decode_message, is_image};
 use crate::frames::Selection;
+use crate::lens::{CameraMessage, Lens, is_rectified};
 use crate::mcap_file::StoredMessage;
+use crate::pixels::{CameraBits, DepthUnit};
 use crate::ros;
 use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC, RecordingInfo};
 use crate::storage::Storage;
+use crate::tree::{Place, Tree};
 
-/// Which topics a recording is read from; what is absent is guessed, and told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topics {
-    pub color: Option<String>,
-    pub depth: Option<String>,
+/// How a recording of others is read; what is absent is guessed, and told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadOptions {
+    pub color_topic: Option<String>,
+    pub depth_topic: Option<String>,
+    /// The frame that is the robot's base.
+    pub base_frame_id: Option<String>,
+    /// The length that 1 stands for in depth images; absent: 1 mm in 16 bits and 1 m in numbers, as
+    /// REP-118 has it.
+    pub depth_unit_m: Option<f64>,
 }
 
 /// What the recording of others gives.
@@ -31,19 +39,23 @@ pub(crate) struct Choice {
     pub(crate) told: String,
 }
 
-/// A recording's topics show within so many chunks; one that comes later is not found.
+/// So many chunks are searched for topics and transforms; those that hold none, by their index, do not
+/// count.
 const CHUNKS_SEARCHED_MAX: usize = 200;
-/// How long a chain of transforms may be.
-const TRANSFORMS_MAX: usize = 32;
+/// So many messages of a topic are tried: the first may be damaged, or not yet filled in.
+const MESSAGES_TRIED_MAX: usize = 3;
+/// Pictures that lie further apart than this are not aligned.
+const APART_PX_MAX: f64 = 2.0;
 /// Until a tool is given: a cup of 40 mm.
 const CUP_RADIUS_M: f64 = 0.02;
 
-/// An image topic, by its first message.
+/// An image topic, by its first message that can be read.
 struct Image {
     topic: String,
-    first: StoredMessage,
     frame_id: String,
     is_depth: bool,
+    is_rectified: bool,
+    size_px: (u32, u32),
 }
 
 #[derive(Default)]
@@ -51,45 +63,49 @@ struct Found {
     images: Vec<Image>,
     /// Topics of pictures that are not read, with the reason.
     unread: BTreeMap<String, String>,
-    lenses: BTreeMap<String, CameraInfo>,
-    /// Why a lens of that topic is of no use.
-    lenses_unused: BTreeMap<String, String>,
-    parents: HashMap<String, (String, Isometry3<f64>)>,
+    cameras: BTreeMap<String, CameraMessage>,
+    /// Why what a topic says of a camera is of no use.
+    cameras_unused: BTreeMap<String, String>,
+    tree: Tree,
+    /// Topics of static transforms: one may come as late as it likes.
+    transforms: BTreeSet<String>,
+    /// The search ended before the recording did.
+    is_cut: bool,
 }
 
 pub(crate) fn choose(
     name: &str,
     file: &mut Storage,
-    asked: &Topics,
+    options: &ReadOptions,
 ) -> Result<Choice, RecordingError> {
     let found = look(file);
-    let color = found.color(name, file, asked)?;
-    let depth = found.depth(name, asked, color)?;
-    let size = size_of(color);
+    let color = found.color(name, file, options)?;
+    let depth = found.depth(name, options, color)?;
     let mut told = vec![match depth {
         Some(depth) => format!("color from {}, depth from {}", color.topic, depth.topic),
         None => format!("color from {}, no depth", color.topic),
     }];
-    let (scene, base_frame_id) = match found.lens(color) {
-        Ok((topic, info)) if (info.width_px, info.height_px) == size => {
-            told.push(format!("lens from {topic}"));
-            let place = found.place(&info.frame_id);
-            let (base, pose) = place.unzip();
-            if let Some(base) = &base {
-                told.push(format!("pose in {base}"));
-            }
-            (Some(scene(info.clone(), pose)), base)
+    let mut scene = None;
+    let mut base_frame_id = None;
+    match found.lens(color) {
+        Ok((topic, lens)) => {
+            told.push(format!("lens from {topic}{}", lens.told));
+            told.extend(depth.and_then(|depth| found.misalignment(topic, color, depth)));
+            let (base, pose) = match found.pose(name, &lens, options)? {
+                Ok((base, pose)) => {
+                    told.push(format!("pose in {base}"));
+                    (Some(base), Some(pose))
+                }
+                Err(reason) => {
+                    told.push(format!("no pose, since {reason}"));
+                    (None, None)
+                }
+            };
+            scene = Some(scene_of(lens.info, pose));
+            base_frame_id = base;
         }
-        Ok((topic, info)) => {
-            let (width, height) = (info.width_px, info.height_px);
-            told.push(format!("no lens, since {topic} is for {width}x{height} px"));
-            (None, None)
-        }
-        Err(reason) => {
-            told.push(reason);
-            (None, None)
-        }
-    };
+        Err(reason) => told.push(reason),
+    }
     let used =
         |topic: &String| *topic == color.topic || depth.is_some_and(|depth| *topic == depth.topic);
     let others = found.images.iter().map(|image| image.topic.clone());
@@ -97,6 +113,9 @@ pub(crate) fn choose(
     let others: Vec<String> = others.filter(|topic| !used(topic)).chain(unread).collect();
     if !others.is_empty() {
         told.push(format!("not used: {}", others.join(", ")));
+    }
+    if found.is_cut {
+        told.push(format!("topics were looked for in {CHUNKS_SEARCHED_MAX} chunks only"));
     }
     Ok(Choice {
         selection: Selection {
@@ -111,20 +130,41 @@ pub(crate) fn choose(
     })
 }
 
-/// Takes the first message of every topic that matters.
+/// Takes the first message of every topic that matters, and every static transform.
 fn look(file: &mut Storage) -> Found {
     let mut found = Found::default();
-    let mut seen = std::collections::BTreeSet::new();
-    for chunk in 0..file.chunks().min(CHUNKS_SEARCHED_MAX) {
-        if !file.topics().is_empty() && file.topics().is_subset(&seen) {
+    let mut seen = BTreeSet::new();
+    let mut tried: BTreeMap<String, usize> = BTreeMap::new();
+    // A file without summary names its topics only inside its chunks.
+    let all_named = !file.topics().is_empty();
+    let mut searched = 0;
+    for chunk in 0..file.chunks() {
+        let is_wanted = |topic: &str| !seen.contains(topic) || found.transforms.contains(topic);
+        if all_named && !file.topics().iter().any(|topic| is_wanted(topic)) {
             break;
         }
+        if !file.may_hold(chunk, &is_wanted) {
+            continue;
+        }
+        if searched == CHUNKS_SEARCHED_MAX {
+            found.is_cut = true;
+            break;
+        }
+        searched += 1;
         let Ok(messages) = file.messages(chunk) else { continue };
         for message in messages {
-            let schema = schema_name(&message).to_owned();
-            let is_transform = schema == ros::TF_MESSAGE || schema == "foxglove.FrameTransform";
-            if seen.insert(message.channel.topic.clone()) || is_transform {
-                found.take(&schema, message);
+            let topic = message.channel.topic.clone();
+            if seen.contains(&topic) && !is_transform(schema_name(&message)) {
+                continue;
+            }
+            if found.take(message) {
+                seen.insert(topic);
+            } else {
+                let times = tried.entry(topic.clone()).or_default();
+                *times += 1;
+                if *times == MESSAGES_TRIED_MAX {
+                    seen.insert(topic);
+                }
             }
         }
     }
@@ -135,56 +175,61 @@ fn schema_name(message: &StoredMessage) -> &str {
     message.channel.schema.as_ref().map_or("", |schema| &schema.name)
 }
 
+fn is_transform(schema: &str) -> bool {
+    schema == ros::TF_MESSAGE || schema == "foxglove.FrameTransform"
+}
+
 impl Found {
-    fn take(&mut self, schema: &str, message: StoredMessage) {
+    /// Whether the message was understood, or no other of its topic would be.
+    fn take(&mut self, message: StoredMessage) -> bool {
         let topic = message.channel.topic.clone();
-        let coding = message.channel.message_encoding.as_str();
-        match (schema, coding) {
-            (ros::CAMERA_INFO, "cdr") => match ros::camera_info(&message.data) {
-                Ok(info) => {
-                    let ros::CameraInfoMessage { frame_id, width, height, .. } = info;
-                    self.note_lens(
-                        topic,
-                        (frame_id, (width, height), &info.distortion_model, &info.d, &info.k),
-                    );
-                }
-                Err(err) => drop(self.lenses_unused.insert(topic, err.to_string())),
-            },
-            ("foxglove.CameraCalibration", "protobuf") => {
-                match CameraCalibration::decode(&message.data[..]) {
-                    Ok(info) => {
-                        let size = (info.width, info.height);
-                        let (model, d, k) = (&info.distortion_model, &info.d, &info.k);
-                        self.note_lens(topic, (info.frame_id.clone(), size, model, d, k));
-                    }
-                    Err(err) => drop(self.lenses_unused.insert(topic, err.to_string())),
-                }
+        let schema = schema_name(&message);
+        match (schema, message.channel.message_encoding.as_str()) {
+            (ros::CAMERA_INFO, "cdr") => {
+                return self.note_camera(topic, ros::camera_info(&message.data));
             }
-            (ros::TF_MESSAGE, "cdr") if topic.ends_with("tf_static") => {
-                for transform in ros::transforms(&message.data).unwrap_or_default() {
-                    let ros::Transform { parent, child, parent_from_child } = transform;
-                    self.parents.insert(child, (parent, parent_from_child));
+            ("foxglove.CameraCalibration", "protobuf") => {
+                return self.note_camera(topic, foxglove_camera(&message.data));
+            }
+            (ros::TF_MESSAGE, "cdr") => {
+                let transforms = ros::transforms(&message.data).unwrap_or_default();
+                let is_static = topic.ends_with("tf_static");
+                for ros::Transform { parent, child, parent_from_child } in transforms {
+                    if is_static {
+                        self.tree.note(&parent, &child, parent_from_child);
+                    } else {
+                        self.tree.note_moving(&child);
+                    }
+                }
+                if is_static {
+                    self.transforms.insert(topic);
                 }
             }
             ("foxglove.FrameTransform", "protobuf") => {
                 if let Ok(transform) = FrameTransform::decode(&message.data[..]) {
-                    let (parent, child) = (transform.parent_frame_id, transform.child_frame_id);
                     let (t, r) = (transform.translation, transform.rotation);
                     let (t, r) = (t.unwrap_or_default(), r.unwrap_or_default());
                     if let Some(pose) = ros::pose([t.x, t.y, t.z, r.x, r.y, r.z, r.w]) {
-                        self.parents.insert(child, (parent, pose));
+                        let (parent, child) =
+                            (&transform.parent_frame_id, &transform.child_frame_id);
+                        self.tree.note_changing(parent, child, pose);
                     }
                 }
+                self.transforms.insert(topic);
             }
-            _ if is_image(schema, coding) => match decode_message(schema, &message.data) {
+            (schema, coding) if is_image(schema, coding) => match image(&message) {
                 Ok(image) => {
-                    let (frame_id, is_depth) = (image.frame_id().to_owned(), image.is_depth());
-                    let is_depth = is_depth || (topic.contains("depth") && is_16_bit(&message));
-                    self.images.push(Image { topic, first: message, frame_id, is_depth });
+                    self.unread.remove(&topic);
+                    self.images.push(image);
                 }
-                Err(err) => drop(self.unread.insert(topic, err.to_string())),
+                Err(err) => {
+                    self.unread.entry(topic).or_insert_with(|| err.to_string());
+                    return false;
+                }
             },
-            _ if ["Image", "CompressedVideo"].iter().any(|end| schema.ends_with(end)) => {
+            (schema, coding)
+                if ["Image", "CompressedVideo"].iter().any(|end| schema.ends_with(end)) =>
+            {
                 let reason = if schema.ends_with("CompressedVideo") {
                     format!("{schema}: video is not decoded; record pictures")
                 } else {
@@ -194,61 +239,50 @@ impl Found {
             }
             _ => {}
         }
+        true
     }
 
-    fn note_lens(
-        &mut self,
-        topic: String,
-        (frame_id, size, model, d, k): (String, (u32, u32), &str, &[f64], &[f64]),
-    ) {
-        let lens = || -> Result<CameraInfo, String> {
-            let &[fx_px, _, cx_px, _, fy_px, cy_px, ..] = k else {
-                return Err("its k has not nine values".to_owned());
-            };
-            let is_finite = [fx_px, fy_px, cx_px, cy_px].iter().all(|value| value.is_finite());
-            if !(is_finite && fx_px > 0.0 && fy_px > 0.0) {
-                return Err("it says that the camera is not calibrated".to_owned());
+    /// Drivers send zeros until they have read their calibration.
+    fn note_camera(&mut self, topic: String, camera: Result<CameraMessage, BoxError>) -> bool {
+        match camera {
+            Ok(camera) => {
+                let is_filled_in = camera.k.iter().any(|&value| value != 0.0);
+                self.cameras.insert(topic, camera);
+                is_filled_in
             }
-            let info = CameraInfo {
-                camera_name: frame_id.clone(),
-                frame_id,
-                width_px: size.0,
-                height_px: size.1,
-                intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
-                distortion: Distortion::named(model, d).map_err(|error| error.to_string())?,
-            };
-            match info.pixel_without_ray() {
-                Some(pixel) => Err(format!(
-                    "its distortion turns back within the picture: no single ray leads to pixel \
-                     {:.0}, {:.0}",
-                    pixel.x, pixel.y
-                )),
-                None => Ok(info),
+            Err(err) => {
+                self.cameras_unused.insert(topic, err.to_string());
+                true
             }
-        };
-        match lens() {
-            Ok(info) => drop(self.lenses.insert(topic, info)),
-            Err(reason) => drop(self.lenses_unused.insert(topic, reason)),
         }
     }
 
-    fn color(&self, name: &str, file: &Storage, asked: &Topics) -> Result<&Image, RecordingError> {
+    fn color(
+        &self,
+        name: &str,
+        file: &Storage,
+        options: &ReadOptions,
+    ) -> Result<&Image, RecordingError> {
         let candidates = || self.images.iter().filter(|image| !image.is_depth);
-        if let Some(topic) = &asked.color {
+        if let Some(topic) = &options.color_topic {
             let image = candidates().find(|image| image.topic == *topic);
             return image.ok_or_else(|| self.no_topic(name, topic, "color", false));
         }
         let rank = |image: &&Image| {
             let topic = image.topic.to_lowercase();
-            let has = |parts: &[&str]| parts.iter().any(|part| topic.contains(part));
+            // What a rectified picture is called says nothing of its camera.
+            let camera = topic.replace("rect_color", "rect");
+            let has = |parts: &[&str]| parts.iter().any(|part| camera.contains(part));
             let place = match () {
                 () if image.topic == COLOR_TOPIC => 0,
-                () if has(&["infra", "depth", "confidence", "mask", "label", "/ir/"]) => 3,
+                () if has(&NO_COLOR) || has(&["depth"]) => 3,
                 () if has(&["color", "rgb"]) => 1,
                 () => 2,
             };
+            let is_grey = !["color", "rgb"].iter().any(|part| topic.contains(part));
             // What was compressed for the eye comes after what was not.
-            (place, topic.contains("compressed"), image.topic.clone())
+            let is_compressed = topic.contains("compressed");
+            (place, image.is_rectified, is_grey, is_compressed, image.topic.clone())
         };
         candidates().min_by_key(rank).ok_or_else(|| self.no_pictures(name, file))
     }
@@ -256,23 +290,29 @@ impl Found {
     fn depth(
         &self,
         name: &str,
-        asked: &Topics,
+        options: &ReadOptions,
         color: &Image,
     ) -> Result<Option<&Image>, RecordingError> {
         let candidates = || self.images.iter().filter(|image| image.is_depth);
-        if let Some(topic) = &asked.depth {
+        if let Some(topic) = &options.depth_topic {
             let image = candidates().find(|image| image.topic == *topic);
             return image.map(Some).ok_or_else(|| self.no_topic(name, topic, "depth", true));
         }
         // Depth that is not seen by the color camera would lie beside what it belongs to.
         let aligned = |image: &&Image| {
-            let says = ["aligned", "registered", "to_color", "to_rgb"];
+            let has = |parts: &[&str]| {
+                let topic = image.topic.to_lowercase();
+                parts.iter().any(|part| topic.contains(part))
+            };
             let same_camera = !color.frame_id.is_empty() && image.frame_id == color.frame_id;
             let own = image.topic == DEPTH_TOPIC && color.topic == COLOR_TOPIC;
-            let named = says.iter().any(|part| image.topic.contains(part));
-            (own || named || same_camera) && depth_size(image) == Some(size_of(color))
+            let named = has(&["aligned", "registered", "to_color", "to_rgb"]);
+            (own || named || same_camera) && !has(&NO_COLOR) && image.size_px == color.size_px
         };
-        let rank = |image: &&Image| (image.topic.contains("compressed"), image.topic.clone());
+        let rank = |image: &&Image| {
+            let is_other_kind = image.is_rectified != color.is_rectified;
+            (is_other_kind, image.topic.contains("compressed"), image.topic.clone())
+        };
         Ok(candidates().filter(aligned).min_by_key(rank))
     }
 
@@ -285,10 +325,11 @@ impl Found {
     ) -> RecordingError {
         let there = self.images.iter().filter(|image| image.is_depth == is_depth);
         let there: Vec<&str> = there.map(|image| image.topic.as_str()).collect();
+        let why = self.unread.get(topic).map(|why| format!(" ({why})"));
         RecordingError::NoTopic {
             name: name.to_owned(),
             what,
-            topic: topic.to_owned(),
+            topic: format!("{topic}{}", why.unwrap_or_default()),
             there: if there.is_empty() { "none".to_owned() } else { there.join(", ") },
         }
     }
@@ -302,54 +343,115 @@ impl Found {
         RecordingError::NoPictures { name: name.to_owned(), topics }
     }
 
-    /// The lens of the color camera: ROS puts it beside the picture.
-    fn lens(&self, color: &Image) -> Result<(&String, &CameraInfo), String> {
+    /// What is said of the color camera, and where: ROS puts it beside the picture.
+    fn camera(&self, color: &Image) -> Result<(&String, &CameraMessage), String> {
         let mut folder = color.topic.as_str();
         while let Some((above, _)) = folder.rsplit_once('/') {
             let topic = format!("{above}/camera_info");
-            if let Some(lens) = self.lenses.get_key_value(&topic) {
-                return Ok(lens);
+            if let Some(camera) = self.cameras.get_key_value(&topic) {
+                return Ok(camera);
             }
-            if let Some(reason) = self.lenses_unused.get(&topic) {
+            if let Some(reason) = self.cameras_unused.get(&topic) {
                 return Err(format!("no lens, since of {topic} {reason}"));
             }
             folder = above;
         }
         let same = self
-            .lenses
+            .cameras
             .iter()
             .find(|(_, info)| !color.frame_id.is_empty() && info.frame_id == color.frame_id);
         same.ok_or_else(|| "no lens".to_owned())
     }
 
-    /// The name of the base, and where the camera is in it.
-    fn place(&self, frame_id: &str) -> Option<(String, Isometry3<f64>)> {
-        let (mut at, mut pose) = (frame_id, Isometry3::identity());
-        for _ in 0..TRANSFORMS_MAX {
-            let Some((parent, parent_from_child)) = self.parents.get(at) else { break };
-            (at, pose) = (parent.as_str(), parent_from_child * pose);
+    /// The lens of the color picture, where it is for a picture of that size.
+    fn lens(&self, color: &Image) -> Result<(&String, Lens), String> {
+        let (topic, camera) = self.camera(color)?;
+        let lens = camera
+            .lens(color.is_rectified)
+            .map_err(|reason| format!("no lens, since of {topic} {reason}"))?;
+        let (lens_px, picture_px) = ((lens.info.width_px, lens.info.height_px), color.size_px);
+        if lens_px != picture_px {
+            return Err(format!(
+                "no lens, since {topic} is for {}x{} px{}, and the picture has {}x{}",
+                lens_px.0, lens_px.1, lens.told, picture_px.0, picture_px.1
+            ));
         }
-        // A tree that ends in the camera's own mount says nothing of the robot.
-        let is_base = at != frame_id && (at.contains("base") || at == "world");
-        is_base.then(|| (at.to_owned(), pose))
+        Ok((topic, lens))
+    }
+
+    /// Says so where one of color and depth was rectified and the other was not.
+    fn misalignment(&self, lens_topic: &str, color: &Image, depth: &Image) -> Option<String> {
+        let apart_px = self.cameras.get(lens_topic)?.rectifying_moves_px()?;
+        let which = if depth.is_rectified { "depth" } else { "color" };
+        (color.is_rectified != depth.is_rectified && apart_px > APART_PX_MAX).then(|| {
+            format!(
+                "only {which} is rectified, so depth lies up to {apart_px:.0} px beside color; name \
+                 topics of one kind"
+            )
+        })
+    }
+
+    /// The name of the base, and where the picture is taken from in it; or why nobody knows.
+    fn pose(
+        &self,
+        name: &str,
+        lens: &Lens,
+        options: &ReadOptions,
+    ) -> Result<Result<(String, Isometry3<f64>), String>, RecordingError> {
+        let asked = options.base_frame_id.as_deref();
+        let place = self.tree.place(&lens.info.frame_id, asked);
+        match (place, lens.frame_from_picture, asked) {
+            (Place::Unknown(reason), _, Some(base)) => {
+                let (name, base) = (name.to_owned(), base.to_owned());
+                Err(RecordingError::NoBase { name, base, reason })
+            }
+            (Place::Unknown(reason), _, None) => Ok(Err(reason)),
+            (Place::InBase { .. }, None, _) => {
+                Ok(Err("by its P the picture is of the second camera of a pair".to_owned()))
+            }
+            (Place::InBase { base, base_from_camera }, Some(camera_from_picture), _) => {
+                Ok(Ok((base, base_from_camera * camera_from_picture)))
+            }
+        }
     }
 }
 
-fn is_16_bit(message: &StoredMessage) -> bool {
-    decode_depth(schema_name(message), &message.data).is_ok()
+/// Parts of names of pictures that show neither color nor depth.
+const NO_COLOR: [&str; 8] =
+    ["infra", "/ir/", "thermal", "confidence", "mask", "label", "disparity", "amplitude"];
+
+/// What a picture is, once it can be decoded.
+fn image(message: &StoredMessage) -> Result<Image, BoxError> {
+    let (schema, topic) = (schema_name(message), message.channel.topic.as_str());
+    let decoded = decode_message(schema, &message.data)?;
+    let names_depth = topic.to_lowercase().contains("depth");
+    let depth = || decode_depth(schema, &message.data, DepthUnit::default());
+    let (is_depth, size_px) = match (decoded.is_depth() || names_depth).then(depth) {
+        Some(Ok(depth)) => (true, (depth.width_px(), depth.height_px())),
+        not_depth => {
+            let color = decode_color(schema, &message.data, &mut CameraBits::default());
+            // The reason of what its name says it is.
+            let color = color.map_err(|why| not_depth.and_then(Result::err).unwrap_or(why))?;
+            (false, (color.width_px(), color.height_px()))
+        }
+    };
+    Ok(Image {
+        topic: topic.to_owned(),
+        frame_id: decoded.frame_id().to_owned(),
+        is_depth,
+        is_rectified: is_rectified(topic),
+        size_px,
+    })
 }
 
-fn size_of(color: &Image) -> (u32, u32) {
-    let image = decode_color(schema_name(&color.first), &color.first.data);
-    image.map_or((0, 0), |image| (image.width_px(), image.height_px()))
+fn foxglove_camera(message: &[u8]) -> Result<CameraMessage, BoxError> {
+    let CameraCalibration { frame_id, width, height, distortion_model, d, k, r, p, .. } =
+        CameraCalibration::decode(message)?;
+    let sensor_px = [width, height];
+    Ok(CameraMessage { frame_id, sensor_px, distortion_model, d, k, r, p, ..Default::default() })
 }
 
-fn depth_size(depth: &Image) -> Option<(u32, u32)> {
-    let image = decode_depth(schema_name(&depth.first), &depth.first.data).ok()?;
-    Some((image.width_px(), image.height_px()))
-}
-
-fn scene(camera_info: CameraInfo, base_from_camera: Option<Isometry3<f64>>) -> Scene {
+fn scene_of(camera_info: CameraInfo, base_from_camera: Option<Isometry3<f64>>) -> Scene {
     Scene {
         camera_info,
         camera_place: base_from_camera.map(CameraPlace::InBase),

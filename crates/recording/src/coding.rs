@@ -9,10 +9,11 @@ use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
     ImageResult,
 };
+use magpie_files::is_whole_jpeg;
 use magpie_perception::{BgrImage, BoxError, DepthImage, PIXELS_MAX, StampNs};
 use prost::Message;
 
-use crate::pixels::{self, swap_red_blue};
+use crate::pixels::{self, CameraBits, DepthUnit, swap_red_blue};
 use crate::ros;
 
 /// How colour images are stored.
@@ -119,24 +120,37 @@ pub(crate) fn encode_depth(
 }
 
 /// `schema` is the name of the channel's schema.
-pub(crate) fn decode_color(schema: &str, message: &[u8]) -> Result<BgrImage, BoxError> {
+pub(crate) fn decode_color(
+    schema: &str,
+    message: &[u8],
+    camera_bits: &mut CameraBits,
+) -> Result<BgrImage, BoxError> {
     match decode_message(schema, message)? {
         ImageMessage::Compressed(image) => {
-            let decoded = decode_compressed(&image)?.into_rgb8();
-            let (width_px, height_px) = decoded.dimensions();
-            Ok(BgrImage::new(width_px, height_px, swap_red_blue(decoded.as_raw()))?)
+            let decoded = decode_compressed(&image)?;
+            let (width_px, height_px) = (decoded.width(), decoded.height());
+            let rgb = if decoded.color().bytes_per_pixel() / decoded.color().channel_count() > 1 {
+                camera_bits.eight(decoded.into_rgb16().as_raw())
+            } else {
+                decoded.into_rgb8().into_raw()
+            };
+            Ok(BgrImage::new(width_px, height_px, swap_red_blue(&rgb))?)
         }
         ImageMessage::Raw(image) => {
             let bytes_per_pixel = pixels::bytes_per_pixel(&image.encoding)?;
             let packed = packed_rows(&image, bytes_per_pixel)?;
-            let bgr = pixels::to_bgr(&image.encoding, packed);
+            let bgr = pixels::to_bgr(&image.encoding, packed, camera_bits);
             Ok(BgrImage::new(image.width, image.height, bgr)?)
         }
     }
 }
 
 /// `schema` is the name of the channel's schema.
-pub(crate) fn decode_depth(schema: &str, message: &[u8]) -> Result<DepthImage, BoxError> {
+pub(crate) fn decode_depth(
+    schema: &str,
+    message: &[u8],
+    unit: DepthUnit,
+) -> Result<DepthImage, BoxError> {
     match decode_message(schema, message)? {
         ImageMessage::Compressed(image) => {
             let quantized = pixels::Quantized::of(&image.format, &image.data)?;
@@ -144,7 +158,8 @@ pub(crate) fn decode_depth(schema: &str, message: &[u8]) -> Result<DepthImage, B
             match decode_compressed(&CompressedImage { data, ..image })? {
                 DynamicImage::ImageLuma16(grey) => {
                     let (width_px, height_px) = grey.dimensions();
-                    let mm = grey.into_raw().into_iter().map(|value| quantized.mm(value)).collect();
+                    let values = grey.into_raw().into_iter();
+                    let mm = values.map(|value| quantized.mm(value, unit)).collect();
                     Ok(DepthImage::new(width_px, height_px, mm)?)
                 }
                 other => Err(format!("pixels are {:?}, not 16-bit grey", other.color()).into()),
@@ -155,12 +170,12 @@ pub(crate) fn decode_depth(schema: &str, message: &[u8]) -> Result<DepthImage, B
                 "16UC1" | "mono16" => {
                     let packed = packed_rows(&image, 2)?;
                     let (values, _) = packed.as_chunks();
-                    values.iter().map(|mm| u16::from_le_bytes(*mm)).collect()
+                    values.iter().map(|bits| unit.mm_of_bits(u16::from_le_bytes(*bits))).collect()
                 }
                 "32FC1" => {
                     let packed = packed_rows(&image, 4)?;
                     let (values, _) = packed.as_chunks();
-                    values.iter().map(|m| pixels::mm_of(f32::from_le_bytes(*m))).collect()
+                    values.iter().map(|m| unit.mm_of_number(f32::from_le_bytes(*m))).collect()
                 }
                 other => return Err(format!("encoding {other:?} is not 16UC1 or 32FC1").into()),
             };
@@ -218,7 +233,11 @@ impl ImageMessage {
     /// Whether only depth is coded so.
     pub(crate) fn is_depth(&self) -> bool {
         match self {
-            ImageMessage::Compressed(image) => image.format.contains("compressedDepth"),
+            ImageMessage::Compressed(image) => {
+                let format = image.format.as_str();
+                format.contains("compressedDepth")
+                    || ["16UC1", "32FC1"].iter().any(|depth| format.starts_with(depth))
+            }
             ImageMessage::Raw(image) => matches!(image.encoding.as_str(), "16UC1" | "32FC1"),
         }
     }
@@ -237,6 +256,10 @@ fn decode_compressed(image: &CompressedImage) -> Result<DynamicImage, BoxError> 
         return Err(
             format!("{width_px}x{height_px} px, where {most} megapixels are the most").into()
         );
+    }
+    // The decoder would fill what is missing with grey.
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(&image.data) {
+        return Err("its JPEG is damaged: the picture is not the one that was taken".into());
     }
     Ok(DynamicImage::from_decoder(decoder)?)
 }

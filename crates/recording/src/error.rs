@@ -44,8 +44,19 @@ pub enum RecordingError {
         "{name} has no {what} images on {topic}, or they are not read; {what} images are on: {there}"
     )]
     NoTopic { name: String, what: &'static str, topic: String, there: String },
+    #[error("{name} does not say where its camera is in {base}: {reason}")]
+    NoBase { name: String, base: String, reason: String },
+    #[error("{name} says itself where its camera is: leave the base frame out")]
+    BaseKnown { name: String },
     #[error("read {name} as a ROS 2 bag: record it again, or convert it with `ros2 bag convert`")]
     NoBag { name: String, source: BoxError },
+    #[error(
+        "{name} is compressed as a whole, which is not read: unpack it with `zstd -d {name}`, and \
+         name what comes out"
+    )]
+    Compressed { name: String },
+    #[error("{name} is a bag of ROS 1: convert it to ROS 2, with `rosbags-convert` for example")]
+    Ros1 { name: String },
     #[error("{name} is a folder with these recordings: {files}; name one .mcap or .db3 file")]
     BagFiles { name: String, files: String },
     #[error("{name} has nothing on {topic}, its channels are: {topics}")]

@@ -28,7 +28,7 @@
 //! 32 bits of its sequence are their MCAP sequence.
 //! The metadata records `magpie.recording`, `magpie.scene` and `magpie.identity` hold the schema
 //! version, the cell and what made the recording; `magpie.gaps` holds the sum of all gaps, if any.
-//! A file of others is read by the topics that [`Topics`] names, or that are guessed: Foxglove's
+//! A file of others is read as [`ReadOptions`] say, and guessed at where they are silent: Foxglove's
 //! images, and ROS 2's in CDR. Color and depth belong together when their stamps are close.
 //! Fields are only ever added; the version rises when an older reader would misunderstand a newer
 //! file.
@@ -38,6 +38,7 @@ mod choice;
 mod coding;
 mod error;
 mod frames;
+mod lens;
 mod live;
 mod mcap_file;
 mod messages;
@@ -50,10 +51,11 @@ mod ros;
 mod schema;
 mod sink;
 mod storage;
+mod tree;
 mod views;
 mod writer;
 
-pub use choice::Topics;
+pub use choice::ReadOptions;
 pub use coding::{ColorCoding, DepthCoding};
 pub use error::RecordingError;
 pub use frames::Losses;

@@ -55,9 +55,10 @@ struct RecordSpan {
 }
 
 /// What is read at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Chunk {
-    Packed(RecordSpan),
+    /// With the channels of its messages, as far as indexes behind it say so.
+    Packed(RecordSpan, BTreeSet<u16>),
     /// Records that lie side by side, among them messages: `offset` and `bytes` of all of them.
     Loose(RecordSpan),
 }
@@ -145,7 +146,8 @@ impl McapFile {
         match span.opcode {
             // The length is damaged. Whoever needs this record reports that it is missing.
             op::STATISTICS | op::METADATA | op::SCHEMA | op::CHANNEL if span.is_too_long() => {}
-            op::CHUNK => self.chunks.push(Chunk::Packed(span)),
+            op::CHUNK => self.chunks.push(Chunk::Packed(span, BTreeSet::new())),
+            op::MESSAGE_INDEX => self.note_index(span)?,
             op::MESSAGE if !self.is_finished => self.note_loose(span),
             op::ATTACHMENT => self.attachments.push(span),
             op::DATA_END => self.is_finished = true,
@@ -172,6 +174,19 @@ impl McapFile {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// It begins with the channel whose messages it lists.
+    fn note_index(&mut self, span: RecordSpan) -> io::Result<()> {
+        let mut channel_id = [0; 2];
+        if let Some(Chunk::Packed(_, channels)) = self.chunks.last_mut()
+            && span.bytes >= (RECORD_HEAD_BYTES + channel_id.len()) as u64
+        {
+            self.input.seek(SeekFrom::Start(span.offset + RECORD_HEAD_BYTES as u64))?;
+            self.input.read_exact(&mut channel_id)?;
+            channels.insert(u16::from_le_bytes(channel_id));
         }
         Ok(())
     }
@@ -222,16 +237,27 @@ impl McapFile {
         self.chunks.len()
     }
 
+    /// Whether a chunk may hold messages of these topics; only where its indexes say so it holds none.
+    pub(crate) fn may_hold(&self, chunk: usize, is_wanted: &dyn Fn(&str) -> bool) -> bool {
+        match &self.chunks[chunk] {
+            Chunk::Packed(_, channels) if !channels.is_empty() => {
+                let mut channels = channels.iter().map(|id| self.channels.get(*id));
+                channels.any(|channel| channel.is_none_or(|channel| is_wanted(&channel.topic)))
+            }
+            _ => true,
+        }
+    }
+
     /// How many chunks and metadata records the summary counts and the scan did not recognise.
     pub(crate) fn unrecognised(&self) -> usize {
-        let packed = self.chunks.iter().filter(|chunk| matches!(chunk, Chunk::Packed(_))).count();
+        let packed = self.chunks.iter().filter(|chunk| matches!(chunk, Chunk::Packed(..))).count();
         self.chunks_in_summary.saturating_sub(packed)
             + self.metadata_in_summary.saturating_sub(self.metadata_read)
     }
 
     /// All messages of a chunk, or none: a chunk whose checksum is wrong is not used.
     pub(crate) fn messages(&mut self, chunk: usize) -> Result<Vec<StoredMessage>, ChunkError> {
-        let (Chunk::Packed(span) | Chunk::Loose(span)) = self.chunks[chunk];
+        let (Chunk::Packed(span, _) | Chunk::Loose(span)) = self.chunks[chunk];
         if span.is_too_long() {
             return Err(ChunkError::Damaged);
         }

@@ -1,8 +1,8 @@
 //! Pixels as cameras and their drivers code them, by the names that ROS and Foxglove share.
 
-use magpie_perception::BoxError;
+use magpie_perception::{BoxError, bits_of_camera, highest_eight};
 
-const READ: &str = "bgr8, rgb8, bgra8, rgba8, mono8, mono16, 8UC1, 8UC3, uyvy, yuyv";
+const READ: &str = "bgr8, rgb8, bgra8, rgba8, mono8, mono16, bgr16, rgb16, 8UC1, 8UC3, uyvy, yuyv";
 
 pub(crate) fn bytes_per_pixel(encoding: &str) -> Result<usize, BoxError> {
     match encoding {
@@ -10,6 +10,7 @@ pub(crate) fn bytes_per_pixel(encoding: &str) -> Result<usize, BoxError> {
         "mono16" | "uyvy" | "yuv422" | "yuyv" | "yuv422_yuy2" => Ok(2),
         "bgr8" | "8UC3" | "rgb8" => Ok(3),
         "bgra8" | "8UC4" | "rgba8" => Ok(4),
+        "bgr16" | "16UC3" | "rgb16" => Ok(6),
         other if other.starts_with("bayer") => Err(format!(
             "encoding {other:?} is a sensor's mosaic; record the topic in colour, of image_proc for \
              example"
@@ -19,14 +20,33 @@ pub(crate) fn bytes_per_pixel(encoding: &str) -> Result<usize, BoxError> {
     }
 }
 
+/// How many bits the camera of a stream has, as far as its pictures have shown: the largest value so
+/// far tells, so that a dark picture is not brighter than the one before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CameraBits(u32);
+
+impl CameraBits {
+    pub(crate) fn eight(&mut self, values: &[u16]) -> Vec<u8> {
+        let largest = values.iter().copied().max().unwrap_or_default();
+        self.0 = self.0.max(bits_of_camera(largest));
+        values.iter().map(|value| highest_eight(*value, self.0)).collect()
+    }
+
+    fn eight_of_bytes(&mut self, packed: &[u8]) -> Vec<u8> {
+        let values = packed.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+        self.eight(&values.collect::<Vec<_>>())
+    }
+}
+
 /// Of an encoding that [`bytes_per_pixel`] knows, without padding.
-pub(crate) fn to_bgr(encoding: &str, packed: Vec<u8>) -> Vec<u8> {
+pub(crate) fn to_bgr(encoding: &str, packed: Vec<u8>, camera_bits: &mut CameraBits) -> Vec<u8> {
     let triple = |grey: u8| [grey; 3];
     match encoding {
         "rgb8" => swap_red_blue(&packed),
         "mono8" | "8UC1" => packed.into_iter().flat_map(triple).collect(),
-        // The higher byte of each.
-        "mono16" => packed.as_chunks::<2>().0.iter().flat_map(|[_, high]| triple(*high)).collect(),
+        "mono16" => camera_bits.eight_of_bytes(&packed).into_iter().flat_map(triple).collect(),
+        "bgr16" | "16UC3" => camera_bits.eight_of_bytes(&packed),
+        "rgb16" => swap_red_blue(&camera_bits.eight_of_bytes(&packed)),
         "bgra8" | "8UC4" => {
             packed.as_chunks().0.iter().flat_map(|[b, g, r, _]| [*b, *g, *r]).collect()
         }
@@ -66,9 +86,32 @@ fn byte(value: f32) -> u8 {
 
 /// Millimetres of metres; 0 for what was not measured or is beyond the format.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
-pub(crate) fn mm_of(metres: f32) -> u16 {
-    let mm = (1000.0 * f64::from(metres)).round();
+pub(crate) fn mm_of(metres: f64) -> u16 {
+    let mm = (1000.0 * metres).round();
     if (0.0..f64::from(u16::MAX)).contains(&mm) { mm as u16 } else { 0 }
+}
+
+/// The length that 1 stands for in depth, as REP-118 has it or as somebody says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DepthUnit {
+    pub(crate) said_m: Option<f64>,
+}
+
+impl DepthUnit {
+    /// Of 16 bits, where REP-118 has millimetres.
+    pub(crate) fn mm_of_bits(self, value: u16) -> u16 {
+        match self.said_m {
+            // All bits set: nothing was measured.
+            Some(unit_m) if value < u16::MAX => mm_of(f64::from(value) * unit_m),
+            Some(_) => 0,
+            None => value,
+        }
+    }
+
+    /// Of a number, where REP-118 has metres.
+    pub(crate) fn mm_of_number(self, value: f32) -> u16 {
+        mm_of(f64::from(value) * self.said_m.unwrap_or(1.0))
+    }
 }
 
 /// What ROS's `compressedDepth` puts before a PNG: how depth in metres became 16 bits.
@@ -100,11 +143,11 @@ impl Quantized {
         Ok(Quantized { head_bytes: Quantized::HEAD_BYTES, inverse })
     }
 
-    pub(crate) fn mm(&self, value: u16) -> u16 {
+    pub(crate) fn mm(&self, value: u16, unit: DepthUnit) -> u16 {
         match self.inverse {
-            None => value,
+            None => unit.mm_of_bits(value),
             Some(_) if value == 0 => 0,
-            Some((a, b)) => mm_of(a / (f32::from(value) - b)),
+            Some((a, b)) => unit.mm_of_number(a / (f32::from(value) - b)),
         }
     }
 }

@@ -9,9 +9,10 @@ use magpie_perception::{
     StampSource, Tool,
 };
 
-use crate::choice::{Topics, choose};
+use crate::choice::{ReadOptions, choose};
 use crate::coding::{decode_color, decode_depth};
 use crate::frames::{Losses, Selection, StoredFrame, StoredFrames};
+use crate::pixels::{CameraBits, DepthUnit};
 use crate::playback::{Pace, Playback, Position, StopHandle, Timeline};
 use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC, read_gaps};
 use crate::storage::Storage;
@@ -23,6 +24,8 @@ pub struct FrameReader {
     info: RecordingInfo,
     /// What was chosen of a recording of others.
     chosen: Option<String>,
+    depth_unit: DepthUnit,
+    camera_bits: CameraBits,
     frames: StoredFrames,
     playback: Playback,
     stop: StopHandle,
@@ -40,16 +43,16 @@ struct TimedFrame {
 
 impl FrameReader {
     pub fn open(path: &Path, playback: Playback) -> Result<FrameReader, RecordingError> {
-        FrameReader::open_topics(path, playback, &Topics::default())
+        FrameReader::open_with(path, playback, &ReadOptions::default())
     }
 
-    /// Reads colour and depth from these topics of a recording of others.
-    pub fn open_topics(
+    /// Reads a recording of others as they say.
+    pub fn open_with(
         path: &Path,
         playback: Playback,
-        topics: &Topics,
+        options: &ReadOptions,
     ) -> Result<FrameReader, RecordingError> {
-        FrameReader::new(path.display().to_string(), Storage::open(path)?, playback, topics)
+        FrameReader::new(path.display().to_string(), Storage::open(path)?, playback, options)
     }
 
     /// A recording in memory; `name` is for messages.
@@ -59,22 +62,25 @@ impl FrameReader {
         playback: Playback,
     ) -> Result<FrameReader, RecordingError> {
         let storage = Storage::scan(name, Box::new(Cursor::new(bytes)))?;
-        FrameReader::new(name.to_owned(), storage, playback, &Topics::default())
+        FrameReader::new(name.to_owned(), storage, playback, &ReadOptions::default())
     }
 
     fn new(
         name: String,
         mut file: Storage,
         playback: Playback,
-        topics: &Topics,
+        options: &ReadOptions,
     ) -> Result<FrameReader, RecordingError> {
         let own = RecordingInfo::from_records(&name, file.metadata())?;
         let (selection, info, chosen) = match own {
-            Some(info) if *topics == Topics::default() && is_as_written(&mut file) => {
+            Some(info) if *options == ReadOptions::default() && is_as_written(&mut file) => {
                 (Selection::ours(), info, None)
             }
+            Some(_) if options.base_frame_id.is_some() => {
+                return Err(RecordingError::BaseKnown { name });
+            }
             own => {
-                let mut choice = choose(&name, &mut file, topics)?;
+                let mut choice = choose(&name, &mut file, options)?;
                 choice.selection.is_numbered = own.is_some();
                 let info = own.unwrap_or_else(|| choice.info());
                 (choice.selection, info, Some(choice.told))
@@ -85,6 +91,8 @@ impl FrameReader {
             name,
             info,
             chosen,
+            depth_unit: DepthUnit { said_m: options.depth_unit_m },
+            camera_bits: CameraBits::default(),
             frames: StoredFrames::new(file, selection, frames_unrecorded),
             playback,
             stop: StopHandle::default(),
@@ -211,16 +219,17 @@ impl FrameReader {
         }
     }
 
-    fn decode(&self, frame: TimedFrame, started: StampNs) -> Result<Frame, RecordingError> {
+    fn decode(&mut self, frame: TimedFrame, started: StampNs) -> Result<Frame, RecordingError> {
         let TimedFrame { position, stored } = frame;
         let sequence = stored.sequence;
         let undecodable =
             |what| move |source| RecordingError::Undecodable { what, sequence, source };
-        let color: BgrImage = decode_color(stored.color.schema_name(), &stored.color.data)
-            .map_err(undecodable("color"))?;
+        let (schema, data) = (stored.color.schema_name(), &stored.color.data);
+        let color: BgrImage =
+            decode_color(schema, data, &mut self.camera_bits).map_err(undecodable("color"))?;
         let depth: Option<DepthImage> = stored
             .depth
-            .map(|depth| decode_depth(depth.schema_name(), &depth.data))
+            .map(|depth| decode_depth(depth.schema_name(), &depth.data, self.depth_unit))
             .transpose()
             .map_err(undecodable("depth"))?;
         let frame = Frame {

@@ -7,6 +7,8 @@ use foxglove::messages::{CompressedImage, RawImage, Timestamp};
 use magpie_perception::{BoxError, StampNs};
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 
+use crate::lens::CameraMessage;
+
 pub(crate) const IMAGE: &str = "sensor_msgs/msg/Image";
 pub(crate) const COMPRESSED_IMAGE: &str = "sensor_msgs/msg/CompressedImage";
 pub(crate) const CAMERA_INFO: &str = "sensor_msgs/msg/CameraInfo";
@@ -15,16 +17,6 @@ pub(crate) const TF_MESSAGE: &str = "tf2_msgs/msg/TFMessage";
 pub(crate) struct Header {
     pub(crate) stamp: StampNs,
     pub(crate) frame_id: String,
-}
-
-/// `sensor_msgs/CameraInfo`, as far as a lens needs it.
-pub(crate) struct CameraInfoMessage {
-    pub(crate) frame_id: String,
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) distortion_model: String,
-    pub(crate) d: Vec<f64>,
-    pub(crate) k: [f64; 9],
 }
 
 pub(crate) struct Transform {
@@ -65,7 +57,7 @@ pub(crate) fn image(message: &[u8]) -> Result<RawImage, BoxError> {
 
 fn bytes_per_number(encoding: &str) -> usize {
     match encoding {
-        "16UC1" | "16SC1" | "mono16" => 2,
+        "16UC1" | "16SC1" | "mono16" | "bgr16" | "rgb16" | "16UC3" => 2,
         "32FC1" => 4,
         _ => 1,
     }
@@ -80,18 +72,29 @@ pub(crate) fn compressed_image(message: &[u8]) -> Result<CompressedImage, BoxErr
     Ok(CompressedImage { timestamp, frame_id, data, format })
 }
 
-pub(crate) fn camera_info(message: &[u8]) -> Result<CameraInfoMessage, BoxError> {
+pub(crate) fn camera_info(message: &[u8]) -> Result<CameraMessage, BoxError> {
     let mut cdr = Cdr::new(message)?;
     let frame_id = cdr.header()?.frame_id;
     let (height, width) = (cdr.u32()?, cdr.u32()?);
     let distortion_model = cdr.string()?;
     let count = cdr.length(8)?;
-    let d = (0..count).map(|_| cdr.f64()).collect::<Result<_, _>>()?;
-    let mut k = [0.0; 9];
-    for value in &mut k {
-        *value = cdr.f64()?;
-    }
-    Ok(CameraInfoMessage { frame_id, width, height, distortion_model, d, k })
+    let d = cdr.numbers(count)?;
+    let (k, r, p) = (cdr.numbers(9)?, cdr.numbers(9)?, cdr.numbers(12)?);
+    let binning = [cdr.u32()?, cdr.u32()?];
+    let region_offset_px = [cdr.u32()?, cdr.u32()?];
+    let (region_height, region_width) = (cdr.u32()?, cdr.u32()?);
+    Ok(CameraMessage {
+        frame_id,
+        sensor_px: [width, height],
+        distortion_model,
+        d,
+        k,
+        r,
+        p,
+        binning,
+        region_offset_px,
+        region_px: [region_width, region_height],
+    })
 }
 
 pub(crate) fn transforms(message: &[u8]) -> Result<Vec<Transform>, BoxError> {
@@ -139,6 +142,11 @@ impl<'a> Cdr<'a> {
             [0, order @ 0..=1, _, _, body @ ..] => {
                 Ok(Cdr { body, at: 0, is_little_endian: *order == 1 })
             }
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => {
+                Err("each message is compressed by zstd, which is not \
+                 read; write the bag anew without compression by `ros2 bag convert`"
+                    .into())
+            }
             [first, second, ..] => Err(format!(
                 "it begins with the bytes {first} {second}, which are not those of plain CDR"
             )
@@ -173,6 +181,10 @@ impl<'a> Cdr<'a> {
 
     fn f64(&mut self) -> Result<f64, BoxError> {
         Ok(f64::from_le_bytes(self.number()?))
+    }
+
+    fn numbers(&mut self, count: usize) -> Result<Vec<f64>, BoxError> {
+        (0..count).map(|_| self.f64()).collect()
     }
 
     /// How many items follow, of which each takes so many bytes at least.

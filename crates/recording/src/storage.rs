@@ -12,6 +12,10 @@ use crate::bag::{BagFile, SQLITE_MAGIC};
 use crate::mcap_file::{ChunkError, Input, McapFile, StoredMessage};
 use crate::schema::Fields;
 
+/// With what a file compressed by zstd begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+const ROS_1_MAGIC: &[u8] = b"#ROSBAG V";
+
 pub(crate) enum Storage {
     Mcap(McapFile),
     Bag(BagFile),
@@ -26,6 +30,12 @@ impl Storage {
         let mut file = magpie_files::open(&path).map_err(opened)?;
         let mut magic = Vec::new();
         (&mut file).take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic).map_err(opened)?;
+        if magic.starts_with(&ZSTD_MAGIC) {
+            return Err(RecordingError::Compressed { name });
+        }
+        if magic.starts_with(ROS_1_MAGIC) {
+            return Err(RecordingError::Ros1 { name });
+        }
         if magic == *SQLITE_MAGIC {
             return BagFile::open(&path)
                 .map(Storage::Bag)
@@ -55,6 +65,14 @@ impl Storage {
         match self {
             Storage::Mcap(file) => file.messages(chunk),
             Storage::Bag(bag) => bag.messages(chunk),
+        }
+    }
+
+    /// Whether a chunk may hold messages of topics that are wanted.
+    pub(crate) fn may_hold(&self, chunk: usize, is_wanted: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Storage::Mcap(file) => file.may_hold(chunk, is_wanted),
+            Storage::Bag(bag) => bag.may_hold(chunk, is_wanted),
         }
     }
 
@@ -116,8 +134,10 @@ fn file_of_bag(folder: &Path) -> Result<PathBuf, RecordingError> {
     let name = folder.display().to_string();
     let entries = std::fs::read_dir(folder)
         .map_err(|source| RecordingError::Open { name: name.clone(), source })?;
-    let is_storage =
-        |path: &PathBuf| path.extension().is_some_and(|end| end == "mcap" || end == "db3");
+    // `ros2 bag record` may compress files as a whole; opening one says what to do.
+    let is_storage = |path: &PathBuf| {
+        path.extension().is_some_and(|end| ["mcap", "db3", "zstd"].iter().any(|one| end == *one))
+    };
     let mut files: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(is_storage).collect();
     files.sort();

@@ -116,7 +116,7 @@ def identity(value):
 def read_coco(path):
     # `crates/magpie/src/commands/eval/labels` reads by the same rules; `tests/labels` holds both to them.
     document = read_json(path)
-    names = {identity(c["id"]): c["name"] for c in document["categories"]}
+    names = category_names(path, document["categories"])
     pictures = {}
     for image in document["images"]:
         size = image.get("width"), image.get("height")
@@ -135,13 +135,27 @@ def read_coco(path):
             pictures[image_id] = Picture("", None, path, wrong=wrong)
         picture = pictures[image_id]
         category = identity(annotation.get("category_id"))
-        name = named(names[category]) if category in names else f"category_id {category}"
+        name = names.get(category, f"category_id {category}")
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
         box = coco_box(annotation, strict=False) if outline else ()
         shapes = picture.crowds if is_crowd(annotation) else picture.shapes
         shapes.append(Shape(name, outline, bbox, where, wrong, box))
     return list(pictures.values())
+
+
+def category_names(path, categories):
+    names = {}
+    for category in categories:
+        category_id, name = identity(category["id"]), named(category["name"])
+        if names.get(category_id, name) != name:
+            # Whichever was meant, the labels of the other would get its name.
+            raise UserError(
+                f"read labels {path}: the categories {json.dumps(names[category_id], ensure_ascii=False)} and "
+                f"{json.dumps(name, ensure_ascii=False)} have the same id, {category_id}; give each its own"
+            )
+        names[category_id] = name
+    return names
 
 
 def coco_outline(annotation):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shlex
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,8 +177,13 @@ def files_by_name(root, without):
     table = {}
     for file in root.rglob("*"):
         if file.is_file() and not (without and file.resolve().is_relative_to(without.resolve())):
-            table.setdefault(file.name, []).append(file)
+            table.setdefault(composed(file.name), []).append(file)
     return table
+
+
+def composed(name):
+    """macOS writes `ö` as two letters, others as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def find_picture(picture, root, by_name):
@@ -194,7 +200,8 @@ def find_picture(picture, root, by_name):
     for folder in (beside, beside.parent / "images", root, root / "images"):
         if (folder / name).is_file():
             return (folder / name).resolve()
-    same = by_name.get(name.name) or by_name.get(UPLOADED.sub("", name.name, count=1), [])
+    bare = composed(name.name)
+    same = by_name.get(bare) or by_name.get(UPLOADED.sub("", bare, count=1), [])
     if len(same) == 1:
         return same[0].resolve()
     told = f"{picture.origin}: its picture {picture.file_name} is missing; put it beside the labels"

@@ -538,7 +538,10 @@ def normal_form(file, mapping):
         counts = segmentation["counts"]
         return f"runs {numbers(bbox)}: {counts.decode() if isinstance(counts, bytes) else counts}"
 
-    reading = read_labels(file, mapping, keep_empty=True)
+    try:
+        reading = read_labels(file, mapping, keep_empty=True)
+    except UserError as error:
+        return f"refused {str(error).removeprefix(f'read labels {file}: ')}\n"
     lines = [f"map {name}={target}" for name, target in mapping.items()]
     for picture in reading.pictures:
         lines.append(f"picture {picture.path} {picture.width}x{picture.height}")

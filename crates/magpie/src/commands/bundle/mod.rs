@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use magpie_client::{WatchEvent, WatchOptions, Watcher};
+use magpie_client::{WatchEvent, WatchOptions, Watcher, find_cell};
 use magpie_network::{SystemClock, ZenohConfig};
 use magpie_recording::{FrameReader, Playback};
 use magpie_wire as wire;
@@ -124,13 +124,13 @@ fn add_status(contents: &mut Contents, stem: &str, config: &Config) {
 
 /// `None` if nothing is heard.
 fn status(config: &Config) -> anyhow::Result<Option<Box<wire::Status>>> {
-    let endpoints = config.zenoh.check()?.listen;
-    // A daemon's file makes a daemon, which cannot be there twice.
     let zenoh = match &config.zenoh {
-        ZenohConfig::File(path) => {
-            ZenohConfig::FileAsClient { path: path.clone(), endpoints: endpoints.clone() }
-        }
-        _ => ZenohConfig::Connect(endpoints),
+        // A daemon's file makes a daemon, which cannot be there twice.
+        ZenohConfig::File(path) => match config.zenoh.check()?.listen {
+            endpoints if endpoints.is_empty() => ZenohConfig::File(path.clone()),
+            endpoints => ZenohConfig::FileAsClient { path: path.clone(), endpoints },
+        },
+        _ => find_cell(&config.cell)?,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

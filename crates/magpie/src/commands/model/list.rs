@@ -52,8 +52,8 @@ pub(super) fn list(args: &ListArgs) -> Outcome {
         row(&model.name, &model.digits, model.bytes, if signed { "yes" } else { "no" });
     }
     output::line(&table.to_string())?;
-    let told = selections.iter().filter_map(|(cell, selection)| {
+    let mut told = selections.iter().filter_map(|(cell, selection)| {
         Some(format!("{cell}: {}", selection.rolled_back.as_ref()?))
     });
-    told.map(|told| output::line(&told)).collect()
+    told.try_for_each(|told| output::line(&told))
 }

@@ -9,6 +9,7 @@
 mod clock;
 mod compare;
 mod difference;
+mod doubts;
 mod results;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use magpie_network::SystemClock;
 use clock::ReplayClock;
 use compare::Comparison;
 use difference::Tolerance;
+use doubts::Doubts;
 use results::ReplayResults;
 
 #[derive(Debug, clap::Args)]
@@ -74,8 +76,8 @@ pub struct ReplayArgs {
     /// The model; absent: the configuration's.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The configuration; absent: the shipped one. Its source, scene and tool do not matter here:
-    /// the recording brings its own.
+    /// The configuration; absent: the shipped one. Its source, scene, depth and tool do not matter
+    /// here: the recording brings its own.
     #[arg(long)]
     config: Option<PathBuf>,
 }
@@ -111,7 +113,8 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     let info = identity::recording_info(&config, scene.as_ref(), &identities, &limits);
     warn_of_differences(&args.file, &reader, &info.identity);
 
-    let mut results = ReplayResults::new(identities, config.cell.as_str(), comparison);
+    let doubts = Doubts::new(scene.as_ref());
+    let mut results = ReplayResults::new(identities, config.cell.as_str(), comparison, doubts);
     if let Some(path) = &args.out {
         results.record_to(path, info, &config.written)?;
     }

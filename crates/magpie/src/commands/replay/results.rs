@@ -11,6 +11,7 @@ use magpie_transport::ZenohPublisher;
 use magpie_wire::{self as wire, Identities};
 
 use super::compare::{Comparison, Verdict};
+use super::doubts::Doubts;
 use magpie_daemon::failure::Failure;
 
 /// Unlike the daemon's publisher it waits for the disk: nothing is left out.
@@ -21,6 +22,7 @@ pub(super) struct ReplayResults {
     json: Option<(PathBuf, OutputFile)>,
     comparison: Option<Comparison>,
     zenoh: Option<ZenohPublisher>,
+    doubts: Doubts,
 }
 
 impl ReplayResults {
@@ -28,6 +30,7 @@ impl ReplayResults {
         identities: Identities,
         cell: &str,
         comparison: Option<Comparison>,
+        doubts: Doubts,
     ) -> ReplayResults {
         ReplayResults {
             identities,
@@ -36,6 +39,7 @@ impl ReplayResults {
             json: None,
             comparison,
             zenoh: None,
+            doubts,
         }
     }
 
@@ -66,6 +70,7 @@ impl ReplayResults {
 
     /// Closes what is written; the verdict if there was something to compare with.
     pub(super) fn finish(self) -> Result<Option<Verdict>, Failure> {
+        self.doubts.tell();
         if let Some(recording) = self.recording {
             recording.finish().map_err(Failure::fault)?;
         }
@@ -76,6 +81,7 @@ impl ReplayResults {
     }
 
     fn take(&mut self, frame: &Frame, report: &FrameReport) -> Result<(), (String, BoxError)> {
+        self.doubts.take(frame, report);
         let envelope = wire::Envelope {
             cell: &self.cell,
             instance_id: "replay",

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
+use super::foreign;
 use super::shape::{Drawn, says_rectangle, shape};
 
 pub(in super::super) struct Document {
@@ -41,7 +42,13 @@ impl Document {
         let text = magpie_files::read_text(path, LABELS_BYTES_MAX)
             .with_context(|| format!("read labels {told}"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let value: Value = serde_json::from_str(text).with_context(|| {
+        let value: Result<Value, _> = serde_json::from_str(text);
+        if let Some(format) = foreign::format_of(text, value.as_ref().ok()) {
+            bail!(
+                "read labels {told}: it is {format}, which is not read; export the labels as COCO"
+            );
+        }
+        let value = value.with_context(|| {
             format!("read labels {told}: no whole JSON; expected COCO instances, saved again")
         })?;
         document(path, &value).with_context(|| {
@@ -59,7 +66,15 @@ fn document(path: &Path, value: &Value) -> anyhow::Result<Document> {
     for category in list("categories")? {
         let id = category.get("id").context("a category without id")?;
         let name = category.get("name").map(named).context("a category without name")?;
-        names.insert(identity(id), name.clone());
+        if let Some(other) = names.insert(identity(id), name.clone())
+            && other != name
+        {
+            // Whichever was meant, the labels of the other would get its name.
+            bail!(
+                "the categories {other:?} and {name:?} have the same id, {}; give each its own",
+                identity(id)
+            );
+        }
         categories.push(name);
     }
     let (mut pictures, mut places) = (Vec::new(), HashMap::new());

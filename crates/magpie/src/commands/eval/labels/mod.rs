@@ -6,6 +6,7 @@
 //! Coordinates are pixels of the picture as viewers show it, a pixel's centre at half-integers.
 
 mod document;
+mod foreign;
 mod picture;
 mod shape;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageReader};
+use unicode_normalization::UnicodeNormalization;
 
 use super::document::Picture;
 use super::shape::Wrong;
@@ -16,7 +17,7 @@ const LOCAL_FILES: &str = "?d=";
 pub(super) struct Finder {
     file: PathBuf,
     folder: PathBuf,
-    /// Made when it is needed first.
+    /// By composed names; made when it is needed first.
     by_name: Option<HashMap<String, Vec<PathBuf>>>,
 }
 
@@ -42,8 +43,8 @@ impl Finder {
         }
         let folder = &self.folder;
         let by_name = self.by_name.get_or_insert_with(|| files_by_name(folder));
-        let bare = name.rsplit('/').next().unwrap_or_default();
-        let same = by_name.get(bare).or_else(|| by_name.get(without_upload(bare)));
+        let bare = composed(name.rsplit('/').next().unwrap_or_default());
+        let same = by_name.get(&bare).or_else(|| by_name.get(without_upload(&bare)));
         match same.map_or(&[] as &[PathBuf], Vec::as_slice) {
             [only] => Ok(only.canonicalize().unwrap_or_else(|_| only.clone())),
             same => {
@@ -103,6 +104,11 @@ fn without_upload(name: &str) -> &str {
     }
 }
 
+/// macOS writes `ö` as two letters, others as one.
+fn composed(name: &str) -> String {
+    name.nfc().collect()
+}
+
 fn files_by_name(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
     let mut table: HashMap<String, Vec<PathBuf>> = HashMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -114,7 +120,7 @@ fn files_by_name(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
             if kind.is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if path.is_file() {
-                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = composed(&entry.file_name().to_string_lossy());
                 table.entry(name).or_default().push(path);
             }
         }

@@ -21,7 +21,10 @@ fn told(placed: &Placed) -> String {
 /// What `file` says, a line for each thing; the Python side writes the very same lines.
 fn normal_form(file: &Path, mapping: &[(String, String)]) -> String {
     let classes = CLASSES.map(str::to_owned);
-    let document = Document::read(file).unwrap();
+    let document = match Document::read(file) {
+        Ok(document) => document,
+        Err(error) => return format!("refused {}\n", error.root_cause()),
+    };
     let reading = read(&document, Naming { classes: &classes, mapping }).unwrap();
     let mut lines: Vec<String> =
         mapping.iter().map(|(name, target)| format!("map {name}={target}")).collect();

@@ -9,12 +9,17 @@
 
 /// Found by walking the codes: the picture is not the one that was saved.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Damaged;
+struct Damaged;
 
 type Walk<T> = Result<T, Damaged>;
 
-/// `bytes` begin with the start-of-image marker and hold an end-of-image marker.
-pub(crate) fn check(bytes: &[u8]) -> Walk<()> {
+/// Whether a JPEG, which begins with the start-of-image marker, holds all of its picture, as it was
+/// saved.
+pub fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    check(bytes).is_ok()
+}
+
+fn check(bytes: &[u8]) -> Walk<()> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let mut rest = bytes.get(2..).ok_or(Damaged)?;
