@@ -108,8 +108,9 @@ fn centimetres_and_inches_are_found() {
     ] {
         check(stretch([scale, 1.0]), &[arm]);
         check(stretch([1.0, scale]), &[board]);
-        check(stretch([scale, scale]), &[arm, board]);
     }
+    let both = [Mistake::ArmInCentimetres, Mistake::BoardInCentimetres];
+    check(stretch([100.0, 100.0]), &both);
 }
 
 #[test]

@@ -49,10 +49,14 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Units that few use, each alone or on both sides.
-    const RARE_UNITS: [[Mistake; 2]; 2] = [
-        [Mistake::ArmInCentimetres, Mistake::BoardInCentimetres],
-        [Mistake::ArmInInches, Mistake::BoardInInches],
+    /// Units that few use: one side alone, or both. Inches on both sides look like centimetres on
+    /// both that are further away.
+    const RARE_UNITS: [&'static [Mistake]; 5] = [
+        &[Mistake::ArmInCentimetres],
+        &[Mistake::BoardInCentimetres],
+        &[Mistake::ArmInCentimetres, Mistake::BoardInCentimetres],
+        &[Mistake::ArmInInches],
+        &[Mistake::BoardInInches],
     ];
 
     /// Those that need no more than their name to be undone, and are tried in pairs.
@@ -111,6 +115,10 @@ const SCORE_EXPLAINED: f64 = 4.0;
 const SOLVERS: [Solver; 2] = [Solver::Park, Solver::Shah];
 /// Each further mistake must earn its place.
 const SCORE_PER_MISTAKE: f64 = 0.4;
+/// Boards are seen from about this far. A factor of e counts for so little that it decides between
+/// equals only.
+const USUAL_DISTANCE_M: f64 = 0.6;
+const SCORE_PER_E_FOLD: f64 = 0.03;
 /// The cost of a position that cannot be.
 const SCORE_IMPLAUSIBLE: f64 = 5.0;
 /// Another length of the squares must lower the spread this many times to be told.
@@ -254,9 +262,7 @@ fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
         let others = Mistake::ALL[index + 1..].iter().filter(move |second| both(**second));
         others.map(move |&second| vec![first, second])
     });
-    let rare = Mistake::RARE_UNITS.into_iter().flat_map(|both| {
-        both.into_iter().map(|one| vec![one]).chain([both.to_vec()]).collect::<Vec<_>>()
-    });
+    let rare = Mistake::RARE_UNITS.into_iter().map(<[Mistake]>::to_vec);
     singles.chain(pairs).chain(rare)
 }
 
@@ -369,6 +375,10 @@ fn implausibility(hand_eye: &HandEye, pairs: &[HandEyePair]) -> f64 {
     if positions.iter().any(|position| !(0.03..10.0).contains(&position.z)) {
         score += SCORE_IMPLAUSIBLE;
     }
+    // Of two units that fit as well, the one with which the board is at a usual distance.
+    let mean_m =
+        positions.iter().map(|position| position.norm()).sum::<f64>() / positions.len() as f64;
+    score += SCORE_PER_E_FOLD * (mean_m.max(1e-3) / USUAL_DISTANCE_M).ln().abs();
     // Lenses for picking see 45 degrees off their axis at most; boards are held near it.
     let off_axis_deg =
         |position: &Vector3<f64>| position.xy().norm().atan2(position.z).to_degrees();
