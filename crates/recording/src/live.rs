@@ -44,6 +44,8 @@ pub struct LiveError {
 /// Serves what it is shown. Dropping it ends the server.
 pub struct LiveViews {
     server: Option<WebSocketServerHandle>,
+    /// The server and the channels find each other by it, and do not hold it.
+    _context: Arc<Context>,
     info: RecordingInfo,
     jpeg_quality: u8,
     color: Channel<CompressedImage>,
@@ -72,6 +74,7 @@ impl LiveViews {
         let context = Context::new();
         let mut views = LiveViews {
             server: None,
+            _context: Arc::clone(&context),
             info,
             jpeg_quality,
             color: channel(&context, COLOR_TOPIC),
