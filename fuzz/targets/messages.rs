@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         unix_ahead_ns: 0,
         restarted: false,
     });
-    let heard = Heard { listening: clock.now(), newest, refused: None, status, gone: None, rival: None };
+    let heard = Heard { listening: clock.now(), newest, refused: None, status, bound: None, gone: None, rival: None };
     if let Freshness::Fresh(view) = assess(&heard, trust, &clock) {
         let best = view.best_grasp().expect("it is fresh, and the clock stands still");
         if let Some(best) = best {
