@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use magpie_perception::{Clock, SharedClock, StampNs};
-use magpie_wire::freshness::{Heard, Received, Trust, assess, decode_packages, decode_status};
+use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_packages, decode_status};
 use magpie_wire::{Freshness, to_json};
 
 /// Half a second after the exposure of the seeds.
@@ -24,7 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
         heartbeat_silence_max: Duration::from_millis(500),
         clock_ahead_max: Duration::from_millis(5),
     };
-    let status = decode_status(bytes, "dock").ok().map(|status| (clock.now(), status));
+    let heartbeat = decode_status(bytes, "dock").ok();
+    let heartbeat = heartbeat.map(|status| Heartbeat { at: clock.now(), since: StampNs(0), status });
     let decoded = decode_packages(bytes, "dock", Duration::from_secs(5));
     if let Ok(message) = &decoded {
         let _ = to_json(message).to_string();
@@ -35,7 +36,8 @@ fuzz_target!(|bytes: &[u8]| {
         unix_ahead_ns: 0,
         restarted: false,
     });
-    let heard = Heard { listening: clock.now(), newest, refused: None, status, bound: None, gone: None, rival: None };
+    let heard =
+        Heard { listening: clock.now(), newest, refused: None, heartbeat, gone: None, rival: None };
     if let Freshness::Fresh(view) = assess(&heard, trust, &clock) {
         let best = view.best_grasp().expect("it is fresh, and the clock stands still");
         if let Some(best) = best {

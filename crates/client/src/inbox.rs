@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::StampNs;
-use magpie_wire::freshness::{Heard, Received, Trust, decode_status};
+use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, decode_status};
 use magpie_wire::{self as wire, Refusal};
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
@@ -106,8 +106,7 @@ impl Inbox {
             listening,
             newest: None,
             refused: None,
-            status: None,
-            bound: None,
+            heartbeat: None,
             gone: None,
             rival: None,
         };
@@ -124,20 +123,18 @@ impl Inbox {
             return;
         }
         self.heartbeats += 1;
-        let speaks = |(_, last): &(_, wire::Status)| last.instance_id == status.instance_id;
-        if !self.heard.status.as_ref().is_some_and(speaks) {
-            self.heard.bound = Some(at);
-        }
+        let speaks = |last: &&Heartbeat| last.status.instance_id == status.instance_id;
+        let since = self.heard.heartbeat.as_ref().filter(speaks).map_or(at, |last| last.since);
         if self.heard.gone.take().is_some() {
             self.heard.listening = at;
         }
-        self.heard.status = Some((at, status));
+        self.heard.heartbeat = Some(Heartbeat { at, since, status });
     }
 
     /// Whether somebody else than this instance speaks for the cell at the moment.
     fn is_foreign(&self, instance_id: &str, at: StampNs) -> bool {
-        self.heard.status.as_ref().is_some_and(|(last, status)| {
-            status.instance_id != instance_id && !self.trust.is_silent(*last, at)
+        self.heard.heartbeat.as_ref().is_some_and(|last| {
+            last.status.instance_id != instance_id && !self.trust.is_silent(last.at, at)
         })
     }
 
@@ -157,8 +154,8 @@ impl Inbox {
                 return;
             }
         };
-        let speaks = |(_, status): &(_, wire::Status)| status.instance_id == message.instance_id;
-        if !self.heard.status.as_ref().is_some_and(speaks) {
+        let speaks = |last: &Heartbeat| last.status.instance_id == message.instance_id;
+        if !self.heard.heartbeat.as_ref().is_some_and(speaks) {
             self.counters.foreign += 1;
             // The first results of a new daemon may come before its first heartbeat.
             if self.is_foreign(&message.instance_id, at) {
@@ -207,7 +204,7 @@ impl Inbox {
     /// The daemon left: nothing that it said counts any more.
     fn forget(&mut self, at: StampNs) {
         let heard = &mut self.heard;
-        (heard.newest, heard.refused, heard.status) = (None, None, None);
+        (heard.newest, heard.refused, heard.heartbeat) = (None, None, None);
         heard.gone = Some(at);
     }
 }
@@ -334,15 +331,15 @@ mod tests {
     #[test]
     fn a_publisher_is_new_when_it_is_first_heard_and_not_when_it_was_silent_for_a_while() {
         let mut inbox = inbox();
-        let bound = |inbox: &Inbox| inbox.heard.bound.map(|at| at.0 / MS);
+        let since_ms = |inbox: &Inbox| inbox.heard.heartbeat.as_ref().map(|last| last.since.0 / MS);
         beat(&mut inbox, "a", 1100);
         beat(&mut inbox, "a", 2000);
-        assert_eq!(bound(&inbox), Some(1000));
+        assert_eq!(since_ms(&inbox), Some(1000));
         beat(&mut inbox, "b", 2700);
-        assert_eq!(bound(&inbox), Some(2700));
+        assert_eq!(since_ms(&inbox), Some(2700));
         inbox.forget(StampNs(2800 * MS));
         beat(&mut inbox, "b", 2900);
-        assert_eq!(bound(&inbox), Some(2900));
+        assert_eq!(since_ms(&inbox), Some(2900));
     }
 
     #[test]

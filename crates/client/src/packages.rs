@@ -75,7 +75,7 @@ impl PackagesSubscriber {
 
     /// The newest heartbeat.
     pub fn status(&self) -> Option<wire::Status> {
-        self.inbox.lock().heard.status.as_ref().map(|(_, status)| status.clone())
+        self.inbox.lock().heard.heartbeat.as_ref().map(|last| last.status.clone())
     }
 }
 

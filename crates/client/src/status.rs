@@ -55,7 +55,7 @@ impl StatusSubscriber {
             return Err(Lost { since, why });
         }
         let never = || Lost { since: inbox.heard.listening, why: LostReason::NeverHeard };
-        inbox.heard.status.as_ref().map(|(_, status)| status.clone()).ok_or_else(never)
+        inbox.heard.heartbeat.as_ref().map(|last| last.status.clone()).ok_or_else(never)
     }
 }
 

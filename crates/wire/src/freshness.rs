@@ -205,6 +205,15 @@ impl Received {
     }
 }
 
+/// The newest heartbeat.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub at: StampNs,
+    /// When its instance was first heard.
+    pub since: StampNs,
+    pub status: wire::Status,
+}
+
 /// Everything a subscriber knows.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -213,9 +222,7 @@ pub struct Heard {
     pub newest: Option<Received>,
     /// Set by a refused message, cleared by an accepted one.
     pub refused: Option<Refusal>,
-    pub status: Option<(StampNs, wire::Status)>,
-    /// When the instance of that heartbeat was first heard.
-    pub bound: Option<StampNs>,
+    pub heartbeat: Option<Heartbeat>,
     /// When the daemon left, unless it is there.
     pub gone: Option<StampNs>,
     /// When another publisher than the one of the heartbeat was last heard.
@@ -246,7 +253,7 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
     if let Some((since, why)) = lost(heard, trust, now) {
         return Freshness::Lost { since, why };
     }
-    let state = heard.status.as_ref().map(|(_, status)| status.state());
+    let state = heard.heartbeat.as_ref().map(|heartbeat| heartbeat.status.state());
     let state = state.unwrap_or(wire::State::Unspecified);
     if let Some(refusal) = &heard.refused {
         return Freshness::Stale(StaleReason::Refused(refusal.clone()));
@@ -257,8 +264,10 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
     if let Some(why) = stale(newest, trust, clock) {
         return Freshness::Stale(why);
     }
-    let degraded = match &heard.status {
-        Some((_, status)) if status.state() == wire::State::Degraded => status.coded_reasons(),
+    let degraded = match &heard.heartbeat {
+        Some(Heartbeat { status, .. }) if status.state() == wire::State::Degraded => {
+            status.coded_reasons()
+        }
         _ => Vec::new(),
     };
     Freshness::Fresh(PackagesView::new(newest, degraded, clock.clone()))
@@ -267,15 +276,16 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
 fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
     let rival = heard.rival.filter(|at| !trust.is_silent(*at, now));
     let rival = rival.map(|at| (at, LostReason::Rival));
-    let fault = || match &heard.status {
-        Some((at, status)) if status.state() == wire::State::Fault => {
+    let fault = || match &heard.heartbeat {
+        Some(Heartbeat { at, status, .. }) if status.state() == wire::State::Fault => {
             Some((*at, LostReason::Fault { reasons: status.coded_reasons() }))
         }
         _ => None,
     };
     // Whoever speaks first is not always the right one: others would have been heard by then.
-    let just_heard = heard.bound.filter(|at| !trust.is_silent(*at, now));
-    let just_heard = || just_heard.map(|at| (at, LostReason::JustHeard));
+    let since = heard.heartbeat.as_ref().map(|heartbeat| heartbeat.since);
+    let just_heard = since.filter(|since| !trust.is_silent(*since, now));
+    let just_heard = || just_heard.map(|since| (since, LostReason::JustHeard));
     silence(heard, trust, now).or(rival).or_else(fault).or_else(just_heard)
 }
 
@@ -284,7 +294,7 @@ pub fn silence(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, Lo
     if let Some(since) = heard.gone {
         return Some((since, LostReason::Gone));
     }
-    let heard_at = heard.status.as_ref().map(|(at, _)| *at);
+    let heard_at = heard.heartbeat.as_ref().map(|heartbeat| heartbeat.at);
     if heard_at.is_none() && heard.newest.is_none() && heard.refused.is_none() {
         return Some((heard.listening, LostReason::NeverHeard));
     }
@@ -561,14 +571,18 @@ mod tests {
         }
     }
 
+    fn heartbeat(since_ms: u64, at_ms: u64, state: wire::State) -> Heartbeat {
+        let (since, at) = (StampNs(since_ms * MS), StampNs(at_ms * MS));
+        Heartbeat { at, since, status: status(state) }
+    }
+
     /// Received at 1051 ms, with a heartbeat at 1100 ms.
     fn heard() -> Heard {
         Heard {
             listening: StampNs(900 * MS),
             newest: Some(received(message())),
             refused: None,
-            status: Some((StampNs(1100 * MS), status(wire::State::Ok))),
-            bound: Some(StampNs(500 * MS)),
+            heartbeat: Some(heartbeat(500, 1100, wire::State::Ok)),
             gone: None,
             rival: None,
         }
@@ -618,21 +632,25 @@ mod tests {
         check(&heard(), 1601, "lost since 1100: no heartbeat for 501 ms");
         let gone = Heard { gone: Some(StampNs(1110 * MS)), ..heard() };
         check(&gone, 1120, "lost since 1110: the daemon left");
-        let status = Some((StampNs(1100 * MS), status(wire::State::Fault)));
-        let fault = Heard { status, ..heard() };
+        let heartbeat = Some(heartbeat(500, 1100, wire::State::Fault));
+        let fault = Heard { heartbeat, ..heard() };
         check(&fault, 1120, "lost since 1100: the daemon reports a fault: camera lost");
         let rival = Heard { rival: Some(StampNs(1110 * MS)), ..heard() };
         check(&rival, 1120, "lost since 1110: another publisher speaks for this cell");
         check(&rival, 1650, "lost since 1100: no heartbeat");
-        let never = Heard { newest: None, status: None, ..heard() };
+        let never = Heard { newest: None, heartbeat: None, ..heard() };
         check(&never, 1120, "lost since 900: no daemon has been heard");
     }
 
     #[test]
     fn who_has_just_spoken_for_the_first_time_is_not_believed_yet() {
-        let new = Heard { bound: Some(StampNs(700 * MS)), ..heard() };
+        let heard_since = |since_ms| Heard {
+            heartbeat: Some(heartbeat(since_ms, 1100, wire::State::Ok)),
+            ..heard()
+        };
+        let new = heard_since(700);
         check(&new, 1190, "lost since 700: a daemon has just been heard for the first time");
-        let later = Heard { bound: Some(StampNs(650 * MS)), ..heard() };
+        let later = heard_since(650);
         check(&later, 1190, "fresh until");
     }
 
@@ -644,8 +662,8 @@ mod tests {
 
     #[test]
     fn degradation_travels_with_the_view() {
-        let status = Some((StampNs(1100 * MS), status(wire::State::Degraded)));
-        let Freshness::Fresh(view) = at(&Heard { status, ..heard() }, 1100) else { panic!() };
+        let heartbeat = Some(heartbeat(500, 1100, wire::State::Degraded));
+        let Freshness::Fresh(view) = at(&Heard { heartbeat, ..heard() }, 1100) else { panic!() };
         let texts: Vec<_> = view.degraded().iter().map(|reason| &reason.text).collect();
         assert_eq!(texts, ["camera lost"]);
     }
@@ -679,7 +697,10 @@ mod tests {
             let clock: SharedClock = hand.clone();
             let heard = |newest: Received| Heard {
                 newest: Some(Received { at: StampNs(day(1051 * MS)), ..newest }),
-                status: Some((StampNs(day(1100 * MS)), status(wire::State::Ok))),
+                heartbeat: Some(Heartbeat {
+                    at: StampNs(day(1100 * MS)),
+                    ..heartbeat(500, 1100, wire::State::Ok)
+                }),
                 ..heard()
             };
             let before = heard(received(told(0)));

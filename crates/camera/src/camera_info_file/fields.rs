@@ -1,7 +1,7 @@
 //! The values of one camera in YAML or JSON: ROS's files and messages, as `ros2 topic echo` and
 //! `rostopic echo` print them, OpenCV's `FileStorage`, and what others write alike.
 
-use magpie_perception::{CameraInfo, Intrinsics};
+use magpie_perception::{CameraInfo, Intrinsics, SensorPart};
 use serde_json::{Map, Value};
 
 use super::names::{
@@ -14,15 +14,6 @@ use super::problem::CameraInfoProblem;
 pub(super) struct Fields {
     pub(super) text: String,
     pub(super) values: Map<String, Value>,
-}
-
-/// The whole sensor's picture, of which a stream may have a part at a lower resolution.
-struct Cut {
-    left_px: u32,
-    top_px: u32,
-    width_px: u32,
-    height_px: u32,
-    binning: [u32; 2],
 }
 
 impl Fields {
@@ -51,7 +42,7 @@ impl Fields {
             return Err(CameraInfoProblem::ImageSize { width_px, height_px });
         }
         let intrinsics = self.intrinsics()?;
-        let cut = self.cut(width_px, height_px)?;
+        let part = self.part(width_px, height_px)?;
         for (names, cols) in [(RECTIFICATION, 3), (PROJECTION, 4)] {
             for (key, value) in find_all(&self.values, names) {
                 self.matrix(names[0], key, value, 3, cols)?;
@@ -65,9 +56,9 @@ impl Fields {
             frame_id.map_or_else(|| format!("{camera_name}_optical_frame"), str::to_owned);
         let info = CameraInfo {
             frame_id,
-            width_px: cut.width_px / cut.binning[0],
-            height_px: cut.height_px / cut.binning[1],
-            intrinsics: cut.intrinsics(intrinsics),
+            width_px: part.size_px().0,
+            height_px: part.size_px().1,
+            intrinsics: part.intrinsics(intrinsics),
             distortion,
             camera_name,
         };
@@ -168,41 +159,19 @@ impl Fields {
         Ok(vec![format!("not used: {}", names.join(", "))])
     }
 
-    /// The stream's part of the sensor. ROS counts binning 0 as 1 and an all-zero region as all.
-    fn cut(&self, width_px: u32, height_px: u32) -> Result<Cut, CameraInfoProblem> {
+    /// The stream's part of the sensor.
+    fn part(&self, width_px: u32, height_px: u32) -> Result<SensorPart, CameraInfoProblem> {
         let whole = |value: Option<&Value>, key: &str| match value {
             None | Some(Value::Null) => Ok(0),
-            Some(value) => pixels(value).ok_or_else(|| CameraInfoProblem::Value {
-                line: self.line(key),
-                key: key.to_owned(),
-                expected: "a whole number",
-            }),
+            Some(value) => pixels(value).ok_or_else(|| self.refuse(key, "a whole number")),
         };
-        let binning = |key: &str| whole(self.values.get(key), key).map(|by| by.max(1));
-        let binning = [binning("binning_x")?, binning("binning_y")?];
+        let binning = |key: &str| whole(self.values.get(key), key);
         let region = self.values.get("roi");
         let of = |key: &str| whole(region.and_then(|region| region.get(key)), key);
-        let [left_px, top_px] = [of("x_offset")?, of("y_offset")?];
-        let (width, height) = match (of("width")?, of("height")?) {
-            (0, 0) => (width_px, height_px),
-            size => size,
-        };
-        let [right, bottom] = [(left_px, width), (top_px, height)]
-            .map(|(from, size)| u64::from(from) + u64::from(size));
-        if right > u64::from(width_px) || bottom > u64::from(height_px) {
-            return Err(CameraInfoProblem::Region {
-                x_px: right,
-                y_px: bottom,
-                width_px,
-                height_px,
-            });
-        }
-        let cut = Cut { left_px, top_px, width_px: width, height_px: height, binning };
-        if width < binning[0] || height < binning[1] {
-            let [width_px, height_px] = [width / binning[0], height / binning[1]];
-            return Err(CameraInfoProblem::ImageSize { width_px, height_px });
-        }
-        Ok(cut)
+        let offset_px = [of("x_offset")?, of("y_offset")?];
+        let region_px = [of("width")?, of("height")?];
+        let binning = [binning("binning_x")?, binning("binning_y")?];
+        Ok(SensorPart::new([width_px, height_px], offset_px, region_px, binning)?)
     }
 
     pub(super) fn text(&self, key: &str) -> Option<String> {
@@ -291,19 +260,6 @@ impl Fields {
     pub(super) fn line(&self, key: &str) -> usize {
         let starts = |line: &str| line.trim_start().trim_start_matches(['"', '{']).starts_with(key);
         self.text.lines().position(starts).map_or(1, |index| index + 1)
-    }
-}
-
-impl Cut {
-    /// As ROS's `image_geometry` has it: the region first, then the binning.
-    fn intrinsics(&self, sensor: Intrinsics) -> Intrinsics {
-        let [x, y] = self.binning.map(f64::from);
-        Intrinsics {
-            fx_px: sensor.fx_px / x,
-            fy_px: sensor.fy_px / y,
-            cx_px: (sensor.cx_px - f64::from(self.left_px)) / x,
-            cy_px: (sensor.cy_px - f64::from(self.top_px)) / y,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use magpie_perception::DistortionError;
+use magpie_perception::{DistortionError, SensorPartError};
 
 #[derive(Debug, thiserror::Error)]
 #[error("{action} the calibration {path:?}")]
@@ -78,9 +78,6 @@ pub enum CameraInfoProblem {
          {y_px:.0}; calibrate again with the board up to the picture's corners"
     )]
     TurnsBack { x_px: f64, y_px: f64 },
-    #[error(
-        "the region of interest reaches {x_px}, {y_px}, beyond the {width_px}x{height_px} px of \
-         the whole sensor: image_width and image_height are those without roi and binning (REP-104)"
-    )]
-    Region { x_px: u64, y_px: u64, width_px: u32, height_px: u32 },
+    #[error(transparent)]
+    Part(#[from] SensorPartError),
 }
