@@ -121,8 +121,11 @@ impl CellQueries {
                     answer.get_or_insert(Answer { bytes, at, unix_ahead_ns });
                 }
                 Err(error) => {
-                    refused =
-                        Some(String::from_utf8_lossy(&error.payload().to_bytes()).into_owned());
+                    let said = String::from_utf8_lossy(&error.payload().to_bytes()).into_owned();
+                    // zenoh's own word for those who have not answered in time.
+                    if said != "Timeout" {
+                        refused = Some(said);
+                    }
                 }
             }
         }

@@ -76,11 +76,10 @@ impl Health {
         let is_worth_a_reason =
             |part: u64| part as f64 / (frames + corrupt) as f64 > DROPPED_SHARE_MAX;
         self.stale = is_worth_a_reason(stale).then_some(Reason::FramesStale { stale, frames });
-        let why = || seen.corrupt.clone().unwrap_or_else(|| "they were corrupt".to_owned());
         self.corrupt = is_worth_a_reason(corrupt).then(|| Reason::FramesCorrupt {
             corrupt,
             frames: frames + corrupt,
-            why: why(),
+            why: seen.corrupt.clone().unwrap_or_else(|| "they were corrupt".to_owned()),
         });
         let results = now.results_published - start.results_published;
         let expired = now.results_expired - start.results_expired;

@@ -63,6 +63,6 @@ pub use live::{LiveError, LiveViews};
 pub use messages::{MessageReader, RecordedMessage};
 pub use playback::{Pace, Playback, StopHandle};
 pub use reader::FrameReader;
-pub use ring::{Kept, Ring, RingLimits, check_free_bytes};
+pub use ring::{Kept, Ring, RingLimits, check_free_bytes, number_of};
 pub use schema::{RecordingInfo, SCHEMA_VERSION};
 pub use writer::{FrameWriter, Results, StoredFile, WriteOptions};

@@ -278,7 +278,7 @@ struct RingFile {
 
 /// The number of a file of this cell; `None` for a file of another cell, which may be called
 /// `dock-7_2`. Files of the first versions have no number and count as 0.
-fn number_of(cell: &str, file: &str) -> Option<u64> {
+pub fn number_of(cell: &str, file: &str) -> Option<u64> {
     // Neither time nor number holds a `_`.
     let (of, rest) = file.strip_suffix(".mcap")?.rsplit_once('_')?;
     let (time, number) = rest.split_once('Z')?;

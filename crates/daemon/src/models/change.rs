@@ -91,7 +91,7 @@ fn note(selection: &Selection, store: &Store, config: &Config) {
 }
 
 fn short(sha256: &str) -> &str {
-    &sha256[..sha256.len().min(12)]
+    sha256.get(..12).unwrap_or(sha256)
 }
 
 pub(crate) struct ModelsOptions {
@@ -149,6 +149,8 @@ struct State {
     before: Option<InUse>,
     trial: Option<Trial>,
     history: History,
+    /// The loop takes another model; what loads meanwhile is no matter.
+    is_handing_over: bool,
 }
 
 /// The loop did not take a model, which is here again.
@@ -162,6 +164,7 @@ struct Changing<'a>(&'a Models);
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
+        self.0.state().is_handing_over = false;
         self.0.is_changing.store(false, Ordering::Release);
     }
 }
@@ -171,7 +174,8 @@ impl Models {
         let ModelsOptions { config, scene, clock, counters, findings, exchange, selection, in_use } =
             options;
         let history = History::default();
-        let state = State { selection, in_use, before: None, trial: None, history };
+        let state =
+            State { selection, in_use, before: None, trial: None, history, is_handing_over: false };
         Models {
             store: Store::new(&config.model_store),
             config,
@@ -214,7 +218,15 @@ impl Models {
             return Ok(format!("{} is in use already", present.named()));
         }
         let ready = self.load(&model, present.provider)?;
-        let before = self.state().selection.clone();
+        // It took a while, in which a trial may have failed.
+        let (present, before) = {
+            let mut state = self.state();
+            state.is_handing_over = true;
+            (state.in_use.clone(), state.selection.clone())
+        };
+        if present.sha256 == sha256 {
+            return Ok(format!("{} is in use again already", present.named()));
+        }
         let selection = Selection {
             in_use: sha256,
             previous: Some(present.sha256.clone()),
@@ -224,6 +236,8 @@ impl Models {
         };
         // The loop must not be the one to let it go.
         let kept = self.exchange.take_outgoing();
+        // That of a model before: from here on the loop has nothing to go back to.
+        self.exchange.take_failure();
         let now = match self.take(ready, selection, before) {
             Ok(now) => now,
             Err(NotTaken { why, .. }) => {
@@ -232,8 +246,6 @@ impl Models {
             }
         };
         drop(kept);
-        // That of a model before.
-        self.exchange.take_failure();
         let mut state = self.state();
         let sample = self.sample();
         let trial = Trial::begin(&state.history, sample, self.config.model_store.trial);
@@ -254,9 +266,10 @@ impl Models {
     /// Uses the model before. Blocks until the loop has it.
     pub(crate) fn roll_back(&self) -> Result<String, anyhow::Error> {
         let _changing = self.begin_change()?;
-        let (before, present, kept) = {
-            let state = self.state();
-            (state.selection.clone(), state.in_use.clone(), state.before.clone())
+        let (before, present) = {
+            let mut state = self.state();
+            state.is_handing_over = true;
+            (state.selection.clone(), state.in_use.clone())
         };
         let Some(previous) = before.previous.clone() else {
             return Err(anyhow!(
@@ -264,8 +277,9 @@ impl Models {
                 present.named()
             ));
         };
-        let is_kept = kept.is_some_and(|kept| kept.sha256 == previous);
-        let ready = match self.exchange.take_outgoing().filter(|_| is_kept) {
+        let kept = self.exchange.take_outgoing();
+        self.exchange.take_failure();
+        let ready = match kept.filter(|kept| kept.identities.model_sha256 == previous) {
             Some(kept) => kept,
             None => self.load(&self.wanted(&previous)?, present.provider)?,
         };
@@ -368,12 +382,12 @@ impl Models {
 
     /// Looks after a model on trial; ten times a second, and never waits.
     pub(crate) fn supervise(&self) {
-        if self.is_changing.load(Ordering::Acquire) {
+        let mut state = self.state();
+        if state.is_handing_over {
             return;
         }
         let failure = self.exchange.take_failure();
         let now = self.sample();
-        let mut state = self.state();
         let verdict = match (failure, &state.trial) {
             (Some(why), _) => Verdict::Failed(why),
             (None, Some(trial)) => trial.judge(&now),
@@ -388,15 +402,24 @@ impl Models {
         match verdict {
             Verdict::GoesOn => {}
             Verdict::Passed => {
+                let outgoing = self.exchange.take_outgoing();
+                let before = state.before.as_ref().map(|before| &before.sha256);
+                let given_up = outgoing.as_ref().map(|model| &model.identities.model_sha256);
+                if given_up.is_some() && given_up != before {
+                    // The loop has gone back this very moment: the next look says why.
+                    return self.exchange.keep(outgoing);
+                }
                 tracing::info!(model = state.in_use.name, "the model has passed its trial");
                 (state.trial, state.before) = (None, None);
                 state.selection.on_trial = false;
                 note(&state.selection, &self.store, &self.config);
-                drop_elsewhere(self.exchange.take_outgoing());
+                drop_elsewhere(outgoing);
             }
             Verdict::Failed(why) => {
                 let given_up = state.in_use.named();
-                let Some(before) = state.before.take() else { return };
+                let Some(before) = state.before.take() else {
+                    return drop_elsewhere(self.exchange.take_outgoing());
+                };
                 let why = format!(
                     "model {given_up} was given up for {}: {why}; `magpie model use {}` acknowledges \
                      that",
@@ -409,6 +432,8 @@ impl Models {
                     && let Some(kept) = self.exchange.take_outgoing()
                 {
                     self.exchange.offer(kept);
+                } else {
+                    drop_elsewhere(self.exchange.take_outgoing());
                 }
                 state.trial = None;
                 state.history.clear();

@@ -60,7 +60,8 @@ impl Exchange {
 
     /// The loop takes it after the frame that it has in hand.
     pub(crate) fn offer(&self, model: Box<Ready>) {
-        self.slots().incoming = Some(model);
+        let mut slots = self.slots();
+        slots.incoming = Some(model);
         self.is_waiting.store(true, Ordering::Release);
     }
 
@@ -109,6 +110,10 @@ impl Exchange {
     /// The loop's side: the model in use cannot be run. Goes back to the one before, if it is there.
     pub(crate) fn go_back(&self, current: &mut Box<Ready>, error: &InferenceError) -> bool {
         let mut slots = self.slots();
+        if slots.failure.is_some() {
+            // What has failed itself is nothing to go back to.
+            return false;
+        }
         let Some(before) = slots.outgoing.take() else { return false };
         slots.outgoing = Some(std::mem::replace(current, before));
         let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();

@@ -22,5 +22,6 @@ pub use change::present;
 pub(crate) use change::{InUse, Models, ModelsOptions, in_use_at_start};
 pub(crate) use exchange::{Exchange, Interruptible, Ready};
 pub(crate) use findings::Findings;
+pub use rule::{FOUND_SHARE_MIN, PACKAGES_MIN};
 pub use selection::{CONFIGURED, Selection};
 pub use store::{Installed, Store, StoreError};

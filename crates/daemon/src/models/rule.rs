@@ -27,9 +27,9 @@ const RESULTS_MIN: u64 = 20;
 /// So much larger a share of late results is the model's fault.
 const LATE_SHARE_MAX: f64 = 0.2;
 /// A model that finds less than this share of what was found before is blind.
-const FOUND_SHARE_MIN: f64 = 0.25;
+pub const FOUND_SHARE_MIN: f64 = 0.25;
 /// Where less is in view, a change of it says nothing.
-const PACKAGES_MIN: f64 = 0.5;
+pub const PACKAGES_MIN: f64 = 0.5;
 /// What was before a change is taken over so long.
 const HISTORY: Duration = Duration::from_secs(30);
 const HISTORY_STEP: Duration = Duration::from_secs(1);

@@ -114,7 +114,7 @@ impl Store {
     pub fn find(&self, wanted: &str) -> Result<Installed, StoreError> {
         let all = self.list()?;
         let is_hash = wanted.len() >= DIGITS_MIN && wanted.bytes().all(|b| b.is_ascii_hexdigit());
-        let digits = &wanted[..wanted.len().min(DIGITS)];
+        let digits = wanted.get(..DIGITS).unwrap_or(wanted);
         let is_wanted = |known: &&Installed| {
             let by_hash = is_hash && known.digits.starts_with(&digits.to_ascii_lowercase());
             known.name == wanted || format!("{}.{}", known.name, known.digits) == wanted || by_hash
@@ -164,12 +164,16 @@ impl Store {
         let path = self.folder.join(format!("{name}.{}{END}", &sha256[..DIGITS]));
         let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         make_folder(&self.folder).map_err(failed)?;
+        let is_new = !path.exists();
         // The signature goes first: a model without one would be refused.
         if let Some(signature) = signature {
             write_for_all(&signature_path(&path), signature.as_bytes()).map_err(failed)?;
         }
         if let Err(error) = write_for_all(&path, model.bytes()) {
-            let _ = fs::remove_file(signature_path(&path));
+            if is_new {
+                let _ = fs::remove_file(&path);
+                let _ = fs::remove_file(signature_path(&path));
+            }
             return Err(failed(error));
         }
         Ok(installed_at(&path).expect("what was written just now is named like an installed model"))

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use magpie_client::{WatchEvent, WatchOptions, Watcher, find_cell};
 use magpie_network::{SystemClock, ZenohConfig};
-use magpie_recording::{FrameReader, Playback};
+use magpie_recording::{FrameReader, Playback, number_of};
 use magpie_wire as wire;
 
 use self::archive::Contents;
@@ -219,9 +219,8 @@ fn newest(folder: &Path, cell: &str, span: Duration) -> Vec<RecordedFile> {
         .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let of = name.strip_suffix(".mcap")?.rsplit_once('_')?.0;
-            let metadata =
-                entry.metadata().ok().filter(|metadata| of == cell && metadata.is_file())?;
+            number_of(cell, &name)?;
+            let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
             let modified = metadata.modified().ok()?;
             Some(RecordedFile { path: entry.path(), name, bytes: metadata.len(), modified })
         })

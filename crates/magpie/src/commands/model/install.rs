@@ -8,8 +8,8 @@ use magpie_daemon::failure::{Failure, Outcome};
 use magpie_daemon::models::{Store, StoreError, present};
 use magpie_daemon::signature::{check_beside, signature_path};
 use magpie_daemon::source::DEMO_RECORDING;
-use magpie_inference::{MODEL_BYTES_MAX, ModelFile};
-use magpie_recording::{FrameReader, Playback};
+use magpie_inference::ModelFile;
+use magpie_recording::{FrameReader, Playback, number_of};
 
 use super::shadow;
 use crate::arguments;
@@ -58,9 +58,10 @@ pub(super) fn install(args: &InstallArgs) -> Outcome {
     }
     let installed = store.install(&model, signature.as_deref()).map_err(refused)?;
     output::line(&format!(
-        "installed as {}; `magpie model use {}` lets a running cell use it",
+        "installed as {}; `magpie model use {}.{}` lets a running cell use it",
         installed.path.display(),
-        installed.name
+        installed.name,
+        installed.digits
     ))
 }
 
@@ -73,7 +74,6 @@ fn checked(args: &InstallArgs, config: &Config) -> Result<(ModelFile, Option<Str
         None => model,
         Some(name) => {
             let bytes = model.bytes().to_vec();
-            debug_assert!(bytes.len() as u64 <= MODEL_BYTES_MAX);
             ModelFile::from_bytes(name, bytes, None).map_err(Failure::config)?
         }
     };
@@ -123,12 +123,7 @@ fn recording(args: &InstallArgs, config: &Config) -> Result<(FrameReader, String
 /// The recordings of a cell; their names end with a number that rises.
 fn newest_first(folder: &Path, cell: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let number = |path: &Path| -> Option<u64> {
-        let stem = path.file_stem()?.to_str()?.strip_prefix(cell)?;
-        let is_recording = path.extension().is_some_and(|end| end == "mcap");
-        is_recording.then_some(())?;
-        stem.rsplit_once('-')?.1.parse().ok()
-    };
+    let number = |path: &Path| number_of(cell, path.file_name()?.to_str()?);
     let paths = entries.flatten().map(|entry| entry.path());
     let mut numbered: Vec<(u64, PathBuf)> =
         paths.filter_map(|path| Some((number(&path)?, path))).collect();

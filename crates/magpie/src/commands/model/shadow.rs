@@ -3,6 +3,7 @@
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, ended_by, source_ended};
 use magpie_daemon::model::load;
+use magpie_daemon::models::{FOUND_SHARE_MIN, PACKAGES_MIN};
 use magpie_inference::{ModelFile, OnnxSession};
 use magpie_network::SystemClock;
 use magpie_perception::{
@@ -17,8 +18,6 @@ use crate::present::{progress, table};
 const STEP: u64 = 3;
 /// Masks that overlap less show different packages.
 const IOU_MIN: f32 = 0.5;
-/// The rule by which a daemon gives up a model that finds less.
-const FOUND_SHARE_MIN: f64 = 0.25;
 
 /// What two models find in the same frames.
 pub(super) struct Shadow {
@@ -187,8 +186,8 @@ impl Shadow {
         if self.frames == 0 {
             warnings.push("the recording has no frame: nothing was compared".to_owned());
         }
-        let (before, now) = (self.present.packages as f64, self.new.packages as f64);
-        if before > 0.0 && now < FOUND_SHARE_MIN * before {
+        let (before, now) = (self.present.per_frame(self.frames), self.new.per_frame(self.frames));
+        if before >= PACKAGES_MIN && now < FOUND_SHARE_MIN * before {
             warnings.push(
                 "it finds less than a quarter of what is found now: a daemon would give it up"
                     .to_owned(),
