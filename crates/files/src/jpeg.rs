@@ -7,6 +7,9 @@
 //!
 //! Lossless and arithmetic-coded files are left to the decoder.
 
+/// Encoders write ten or so. Each may walk the whole picture in a few bytes.
+const SCANS_MAX: usize = 500;
+
 /// Found by walking the codes: the picture is not the one that was saved.
 #[derive(Debug, PartialEq, Eq)]
 struct Damaged;
@@ -22,6 +25,7 @@ pub fn is_whole_jpeg(bytes: &[u8]) -> bool {
 fn check(bytes: &[u8]) -> Walk<()> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
+    let mut scans = 0;
     let mut rest = bytes.get(2..).ok_or(Damaged)?;
     loop {
         let marker_at = rest.windows(2).position(|pair| pair[0] == 0xFF && is_marker(pair[1]));
@@ -40,10 +44,16 @@ fn check(bytes: &[u8]) -> Walk<()> {
         match code {
             0xC4 => tables.define(segment)?,
             0xDD => tables.restart_interval = usize::from(be_u16(segment, 0)?),
+            // Whoever looked at the size looked at the first.
+            0xC0..=0xC2 if frame.is_some() => return Err(Damaged),
             0xC0..=0xC2 => frame = Some(Frame::parse(segment, code == 0xC2)?),
             // Other codings, and a height that only comes after the first scan.
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xDC => return Ok(()),
             0xDA => {
+                scans += 1;
+                if scans > SCANS_MAX {
+                    return Err(Damaged);
+                }
                 let frame = frame.as_mut().ok_or(Damaged)?;
                 if frame.height == 0 {
                     return Ok(());
@@ -150,7 +160,8 @@ impl Frame {
             is_possible.then_some(Component { id: part[0], across, down, known: Vec::new() })
         };
         let components: Option<Vec<_>> = described.chunks_exact(3).map(component).collect();
-        let components = components.filter(|all| !all.is_empty() && width > 0).ok_or(Damaged)?;
+        let components =
+            components.filter(|all| (1..=4).contains(&all.len()) && width > 0).ok_or(Damaged)?;
         Ok(Frame { is_progressive, width, height, components })
     }
 
@@ -222,7 +233,6 @@ impl Scan {
         let mut segments = Segments { rest: coded, number: 0 };
         for start in (0..units).step_by(interval.max(1)) {
             let mut bits = Bits::new(segments.next(start == 0)?);
-            let mut skip = 0;
             for unit in start..units.min(start + interval) {
                 for &(at, dc, ac) in &self.parts {
                     let component = &mut frame.components[at];
@@ -233,7 +243,7 @@ impl Scan {
                     for _ in 0..repeats {
                         if is_progressive {
                             let known = component.known.get_mut(unit);
-                            self.progressive_block(codes, known, &mut skip, &mut bits)?;
+                            self.progressive_block(codes, known, &mut bits)?;
                         } else {
                             baseline_block(codes, &mut bits)?;
                         }
@@ -250,7 +260,6 @@ impl Scan {
         &self,
         [dc, ac]: [Option<&Codes>; 2],
         known: Option<&mut u64>,
-        skip: &mut u32,
         bits: &mut Bits,
     ) -> Walk<()> {
         if self.first == 0 {
@@ -263,22 +272,16 @@ impl Scan {
         }
         let known = known.ok_or(Damaged)?;
         if self.is_refinement {
-            self.refine(ac, known, skip, bits)
+            self.refine(ac, known, bits)
         } else {
-            self.first_coefficients(ac, known, skip, bits)
+            self.first_coefficients(ac, known, bits)
         }
     }
 
-    /// The higher bits of a band's coefficients (G.1.2.2). `skip`: blocks that have no more of them.
-    fn first_coefficients(
-        &self,
-        ac: Option<&Codes>,
-        known: &mut u64,
-        skip: &mut u32,
-        bits: &mut Bits,
-    ) -> Walk<()> {
-        if *skip > 0 {
-            *skip -= 1;
+    /// The higher bits of a band's coefficients (G.1.2.2).
+    fn first_coefficients(&self, ac: Option<&Codes>, known: &mut u64, bits: &mut Bits) -> Walk<()> {
+        if bits.skip_blocks > 0 {
+            bits.skip_blocks -= 1;
             return Ok(());
         }
         let mut at = self.first;
@@ -288,7 +291,8 @@ impl Scan {
             match (run, size) {
                 (15, 0) => at += 16,
                 (_, 0) => {
-                    *skip = (1 << run) - 1 + bits.take(u32::from(symbol >> 4));
+                    let more = bits.take(u32::from(symbol >> 4));
+                    bits.skip_blocks = (1 << run) - 1 + more;
                     return Ok(());
                 }
                 _ => {
@@ -306,19 +310,14 @@ impl Scan {
     }
 
     /// One more bit of each coefficient that is known, and new ones between them (G.1.2.3).
-    fn refine(
-        &self,
-        ac: Option<&Codes>,
-        known: &mut u64,
-        skip: &mut u32,
-        bits: &mut Bits,
-    ) -> Walk<()> {
+    fn refine(&self, ac: Option<&Codes>, known: &mut u64, bits: &mut Bits) -> Walk<()> {
         let mut at = self.first;
-        while *skip == 0 && at <= self.last {
+        while bits.skip_blocks == 0 && at <= self.last {
             let symbol = bits.symbol(ac)?;
             let (mut run, size) = (symbol >> 4, symbol & 15);
             if size == 0 && run < 15 {
-                *skip = (1 << run) + bits.take(run.into());
+                let more = bits.take(run.into());
+                bits.skip_blocks = (1 << run) + more;
                 break;
             }
             if size > 0 {
@@ -343,10 +342,10 @@ impl Scan {
             }
             at += 1;
         }
-        if *skip > 0 {
+        if bits.skip_blocks > 0 {
             let rest = (at..=self.last).filter(|at| *known >> at & 1 == 1).count();
             bits.skip(u32::try_from(rest).expect("64 at most"));
-            *skip -= 1;
+            bits.skip_blocks -= 1;
         }
         Ok(())
     }
@@ -409,6 +408,8 @@ struct Bits {
     bytes: Vec<u8>,
     at: usize,
     end: usize,
+    /// Blocks that have no more coefficients of this band.
+    skip_blocks: u32,
 }
 
 impl Bits {
@@ -423,7 +424,7 @@ impl Bits {
         }
         let end = 8 * bytes.len();
         bytes.extend([0; 8]);
-        Bits { bytes, at: 0, end }
+        Bits { bytes, at: 0, end, skip_blocks: 0 }
     }
 
     /// The next 16 bits.

@@ -50,11 +50,10 @@ pub(crate) fn calibration(scene: Option<&Scene>) -> String {
 pub(crate) fn recording(config: &Config) -> String {
     match &config.recording.target {
         Some(RecordingTarget::Ring { folder, ring }) => format!(
-            "the last {} min to {}, {} MB at most{}",
+            "the last {} min to {}, {} MB at most",
             ring.span.as_secs() / 60,
             folder.display(),
-            ring.bytes_max / 1_000_000,
-            unwritable(folder).map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default()
+            ring.bytes_max / 1_000_000
         ),
         Some(RecordingTarget::File { path, .. }) => path.display().to_string(),
         None => "none".to_owned(),

@@ -30,7 +30,7 @@ impl BagFile {
         let database = Connection::open_with_flags(path, flags)?;
         // A view may make rows without end, and a virtual table run what it likes.
         let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
-                      AND name IN ('topics', 'messages') AND sql NOT LIKE 'CREATE VIRTUAL%'";
+                      AND name IN ('topics', 'messages') AND sql NOT LIKE '%VIRTUAL%'";
         if database.query_row(tables, (), |row| row.get(0)) != Ok(2) {
             return Err(rusqlite::Error::InvalidQuery);
         }

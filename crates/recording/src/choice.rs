@@ -16,7 +16,7 @@ use crate::pixels::{CameraBits, DepthUnit};
 use crate::ros;
 use crate::schema::{COLOR_TOPIC, DEPTH_TOPIC, RecordingInfo};
 use crate::storage::Storage;
-use crate::tree::{Place, Tree};
+use crate::tree::Tree;
 
 /// How a recording of others is read; what is absent is guessed, and told.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,16 +90,26 @@ pub(crate) fn choose(
     let mut scene = None;
     let mut base_frame_id = None;
     let mut doubt = None;
+    // A base that was asked for is not passed over.
+    let no_base = |reason: &str| match &options.base_frame_id {
+        Some(base) => Err(RecordingError::NoBase {
+            name: name.to_owned(),
+            base: base.clone(),
+            reason: reason.to_owned(),
+        }),
+        None => Ok(()),
+    };
     match found.lens(color) {
         Ok((topic, lens)) => {
             told.push(format!("lens from {topic}{}", lens.told));
             doubt = depth.and_then(|depth| found.misalignment(topic, color, depth));
-            let (base, pose) = match found.pose(name, &lens, options)? {
+            let (base, pose) = match found.pose(&lens, options) {
                 Ok((base, pose)) => {
                     told.push(format!("pose in {base}"));
                     (Some(base), Some(pose))
                 }
                 Err(reason) => {
+                    no_base(&reason)?;
                     told.push(format!("no pose, since {reason}"));
                     (None, None)
                 }
@@ -107,7 +117,10 @@ pub(crate) fn choose(
             scene = Some(scene_of(lens.info, pose));
             base_frame_id = base;
         }
-        Err(reason) => told.push(reason),
+        Err(reason) => {
+            no_base(&reason)?;
+            told.push(reason);
+        }
     }
     let used =
         |topic: &String| *topic == color.topic || depth.is_some_and(|depth| *topic == depth.topic);
@@ -251,12 +264,14 @@ impl Found {
         match camera {
             Ok(camera) => {
                 let is_filled_in = camera.k.iter().any(|&value| value != 0.0);
+                self.cameras_unused.remove(&topic);
                 self.cameras.insert(topic, camera);
                 is_filled_in
             }
+            // The next may be whole.
             Err(err) => {
                 self.cameras_unused.insert(topic, err.to_string());
-                true
+                false
             }
         }
     }
@@ -397,27 +412,13 @@ impl Found {
     }
 
     /// The name of the base, and where the picture is taken from in it; or why nobody knows.
-    fn pose(
-        &self,
-        name: &str,
-        lens: &Lens,
-        options: &ReadOptions,
-    ) -> Result<Result<(String, Isometry3<f64>), String>, RecordingError> {
+    fn pose(&self, lens: &Lens, options: &ReadOptions) -> Result<(String, Isometry3<f64>), String> {
         let asked = options.base_frame_id.as_deref();
-        let place = self.tree.place(&lens.info.frame_id, asked);
-        match (place, lens.frame_from_picture, asked) {
-            (Place::Unknown(reason), _, Some(base)) => {
-                let (name, base) = (name.to_owned(), base.to_owned());
-                Err(RecordingError::NoBase { name, base, reason })
-            }
-            (Place::Unknown(reason), _, None) => Ok(Err(reason)),
-            (Place::InBase { .. }, None, _) => {
-                Ok(Err("by its P the picture is of the second camera of a pair".to_owned()))
-            }
-            (Place::InBase { base, base_from_camera }, Some(camera_from_picture), _) => {
-                Ok(Ok((base, base_from_camera * camera_from_picture)))
-            }
-        }
+        let (base, base_from_camera) = self.tree.place(&lens.info.frame_id, asked)?;
+        let camera_from_picture = lens
+            .frame_from_picture
+            .ok_or("by its P the picture is of the second camera of a pair")?;
+        Ok((base, base_from_camera * camera_from_picture))
     }
 }
 

@@ -16,16 +16,6 @@ pub(crate) struct Tree {
     moving: BTreeSet<String>,
 }
 
-/// What is known of a camera's place.
-pub(crate) enum Place {
-    InBase {
-        base: String,
-        base_from_camera: Isometry3<f64>,
-    },
-    /// The reason goes on from "no pose, since".
-    Unknown(String),
-}
-
 impl Tree {
     /// As ROS has it, the transform that comes last counts.
     pub(crate) fn note(&mut self, parent: &str, child: &str, parent_from_child: Isometry3<f64>) {
@@ -62,7 +52,11 @@ impl Tree {
     }
 
     /// The camera in the robot's base: the one that is asked for, or the one that its name gives away.
-    pub(crate) fn place(&self, frame_id: &str, asked: Option<&str>) -> Place {
+    pub(crate) fn place(
+        &self,
+        frame_id: &str,
+        asked: Option<&str>,
+    ) -> Result<(String, Isometry3<f64>), String> {
         let chain = self.above(frame_id);
         let (root, _) = *chain.last().expect("it begins with the frame itself");
         if let Some(asked) = asked {
@@ -72,10 +66,8 @@ impl Tree {
                 Some(frame_from_base.inverse() * frame_from_camera)
             });
             return match meeting {
-                Some(base_from_camera) => {
-                    Place::InBase { base: bare(asked).to_owned(), base_from_camera }
-                }
-                None => Place::Unknown(format!(
+                Some(base_from_camera) => Ok((bare(asked).to_owned(), base_from_camera)),
+                None => Err(format!(
                     "no static transforms lead from {asked} to {frame_id:?}, which is known up to \
                      {root}"
                 )),
@@ -85,9 +77,9 @@ impl Tree {
         let base = above.find(|(frame, _)| kind_of(frame) == Some(Kind::Base));
         let world = || chain.iter().skip(1).rev().find(|(frame, _)| kind_of(frame).is_some());
         if let Some((base, base_from_camera)) = base.or_else(world) {
-            return Place::InBase { base: (*base).to_owned(), base_from_camera: *base_from_camera };
+            return Ok(((*base).to_owned(), *base_from_camera));
         }
-        Place::Unknown(if self.moving.contains(root) {
+        Err(if self.moving.contains(root) {
             format!("{root} moves")
         } else if chain.len() == 1 {
             format!("no static transform leads to {frame_id:?}")
@@ -207,10 +199,10 @@ mod tests {
     #[track_caller]
     fn check(transforms: &[(&str, &str)], asked: Option<&str>, expected: &str) {
         let found = match tree(transforms).place("cam", asked) {
-            Place::InBase { base, base_from_camera } => {
+            Ok((base, base_from_camera)) => {
                 format!("{base} {}", base_from_camera.translation.z)
             }
-            Place::Unknown(reason) => reason,
+            Err(reason) => reason,
         };
         assert!(found.contains(expected), "{found}");
     }
@@ -269,12 +261,12 @@ mod tests {
     fn what_moves_and_what_goes_round_in_a_circle_is_no_place() {
         let mut arm = tree(&[("tool0", "cam")]);
         arm.note_moving("tool0");
-        assert!(matches!(arm.place("cam", None), Place::Unknown(why) if why == "tool0 moves"));
+        assert!(matches!(arm.place("cam", None), Err(why) if why == "tool0 moves"));
         check(&[("a", "cam"), ("cam", "a")], None, "may be its own mount");
         let mut changing = Tree::default();
         for z in [1.0, 2.0, 1.0] {
             changing.note_changing("base", "cam", Isometry3::translation(0.0, 0.0, z));
         }
-        assert!(matches!(changing.place("cam", None), Place::Unknown(why) if why == "cam moves"));
+        assert!(matches!(changing.place("cam", None), Err(why) if why == "cam moves"));
     }
 }

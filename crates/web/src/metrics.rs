@@ -59,7 +59,10 @@ impl Collector for Scrape {
         told.info("build_info", "The program", [("version", self.version)])?;
         self.encode_state(&mut told, status)?;
         self.encode_frames(&mut told, status)?;
-        self.encode_identities(&mut told, status)?;
+        // Until the daemon has said what runs, nobody is told that it is nothing.
+        if self.status.is_some() {
+            self.encode_identities(&mut told, status)?;
+        }
         self.encode_page(&mut told)
     }
 }

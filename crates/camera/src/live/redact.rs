@@ -54,19 +54,37 @@ fn named_at_end(text: &str) -> Option<&'static str> {
 
 /// The length of the value that a text begins with. `None`: a table begins there, or nothing.
 fn value_length(rest: &str, secret: &str) -> Option<usize> {
-    for quote in ["\"\"\"", "'''", "\"", "'"] {
-        if let Some(inside) = rest.strip_prefix(quote) {
-            let length = inside.find(quote).map(|end| end + 2 * quote.len());
-            return Some(length.unwrap_or(rest.len()));
+    // GStreamer may name the type before a value.
+    let typed = rest.strip_prefix('(').and_then(|inside| inside.split_once(')'));
+    let value = typed.map_or(rest, |(_, value)| value);
+    let before = rest.len() - value.len();
+    // `\"` opens a string inside of a string of TOML's.
+    for quote in ["\"\"\"", "'''", "\\\"", "\"", "'"] {
+        if let Some(inside) = value.strip_prefix(quote) {
+            let length = closing(inside, quote).map(|end| end + 2 * quote.len());
+            return Some(before + length.unwrap_or(value.len()));
         }
     }
-    // `Authorization: Basic YTpi` is two words.
-    let ends = |character: char| match secret {
-        "authorization" => matches!(character, '\n' | '\r'),
-        _ => character.is_whitespace() || matches!(character, '"' | '\''),
+    let mut last = ' ';
+    let ends = |character: char| {
+        let is_end = match secret {
+            // `Authorization: Basic YTpi` is two words.
+            "authorization" => matches!(character, '\n' | '\r'),
+            _ => (character.is_whitespace() && last != '\\') || matches!(character, '"' | '\''),
+        };
+        last = character;
+        is_end
     };
-    let length = rest.find(ends).unwrap_or(rest.len());
-    (length > 0 && !rest.starts_with(['{', '['])).then_some(length)
+    let length = value.find(ends).unwrap_or(value.len());
+    (length > 0 && !value.starts_with(['{', '['])).then_some(before + length)
+}
+
+/// Where a quote that is not escaped stands.
+fn closing(inside: &str, quote: &str) -> Option<usize> {
+    // Within a string each backslash of the inner one is two.
+    let period = if quote.starts_with('\\') { 4 } else { 2 };
+    let escapes = |at: usize| inside[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+    inside.match_indices(quote).map(|(at, _)| at).find(|at| escapes(*at) % period == 0)
 }
 
 /// Replaces private keys in PEM.
@@ -154,6 +172,10 @@ mod tests {
             ("Authorization: Basic YTpi\nb", "Authorization: ***\nb"),
             ("srt://h:1?mode=x&passphrase=abc", "srt://h:1?mode=x&passphrase=***"),
             ("password = \"\"\"\na\n\"\"\"\nnext = 1", "password = ***\nnext = 1"),
+            (r#"p = "x user-pw=\"b c\" ! y""#, r#"p = "x user-pw=*** ! y""#),
+            (r#"password = "ab\"cd ef""#, "password = ***"),
+            (r#"user-pw=(string)"b c" ! x"#, "user-pw=*** ! x"),
+            (r"user-pw=b\ c ! x", "user-pw=*** ! x"),
             ("password =", "password ="),
             ("password =\nnext = 1", "password =\nnext = 1"),
             ("password = \"never closed", "password = ***"),

@@ -10,13 +10,12 @@ use magpie_perception::{
 };
 
 use crate::arguments::ZenohArgs;
-use crate::inspection::{calibration, join, recording};
+use crate::inspection::{calibration, join, recording, unwritable};
 use crate::present::output;
-use magpie_daemon::config::{Config, Source};
+use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
 use magpie_daemon::model::load_scheduled;
 use magpie_daemon::models::present;
-use magpie_daemon::process_limits::check_descriptors;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock};
@@ -36,7 +35,6 @@ const DEPTH_TIME_MAX: Duration = Duration::from_secs(8);
 const GRACE: Duration = Duration::from_secs(1);
 
 pub fn check(args: &CheckArgs) -> Outcome {
-    check_descriptors()?;
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     args.zenoh.apply(&mut config);
     say(
@@ -73,7 +71,12 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let clock = SystemClock::start();
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
-    say("recording", recording(&config))?;
+    let problem = match &config.recording.target {
+        Some(RecordingTarget::Ring { folder, .. }) => unwritable(folder),
+        _ => None,
+    };
+    let problem = problem.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    say("recording", recording(&config) + &problem)?;
     say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();

@@ -28,7 +28,7 @@ impl Cell {
         match Config::load(path) {
             Ok(mut config) => {
                 zenoh.apply(&mut config);
-                Ok(Cell { path: path.map(Path::to_owned), config })
+                Ok(Cell { path: path.and_then(|path| std::path::absolute(path).ok()), config })
             }
             Err(error) => {
                 Err(Finding::misconfigured("configuration", one_line(&error.into()), "correct it"))
@@ -163,11 +163,21 @@ impl Cell {
             Some(who) if who.ends_with("(magpie)") => {
                 Finding::good("page", format!("http://{address}: {who} serves a page there"))
             }
-            who => {
-                let why = who.map_or_else(|| error.to_string(), |who| format!("taken by {who}"));
-                let remedy = "choose another address in [web] listen, or stop what has this one";
-                Finding::mend("page", format!("http://{address}: {why}"), remedy)
-            }
+            Some(who) => Finding::mend(
+                "page",
+                format!("http://{address}: taken by {who}"),
+                "choose another address in [web] listen, or stop what has this one",
+            ),
+            None if error.kind() == std::io::ErrorKind::AddrInUse => Finding::note(
+                "page",
+                format!("http://{address}: taken by another user's process"),
+                "if this cell's daemon runs, that is its page; root sees whose it is",
+            ),
+            None => Finding::mend(
+                "page",
+                format!("http://{address}: {error}"),
+                "choose another address in [web] listen",
+            ),
         })
     }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use magpie_daemon::failure::one_line;
-use magpie_daemon::process_limits::check_descriptors;
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 
@@ -25,7 +24,7 @@ pub(super) fn findings(user: Option<&User>) -> Vec<Finding> {
     findings.push(gpu());
     findings.extend(clock());
     findings.push(disk());
-    findings.extend(limits());
+    findings.push(limits());
     findings.extend(service(user));
     findings
 }
@@ -167,17 +166,14 @@ impl Limits {
     }
 }
 
-fn limits() -> Vec<Finding> {
+fn limits() -> Finding {
     let limits = Limits::of_this_process();
     let found = format!(
         "this shell: rtprio {}, memlock {}; a unit has its own",
         limits.realtime_priority,
         limits.memory()
     );
-    let descriptors = check_descriptors().err().map(|failure| {
-        Finding::mend("limits", failure.message(), "raise it before you start the program here")
-    });
-    std::iter::once(Finding::good("limits", found)).chain(descriptors).collect()
+    Finding::good("limits", found)
 }
 
 fn service(user: Option<&User>) -> Vec<Finding> {

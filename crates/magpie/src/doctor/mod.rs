@@ -67,15 +67,16 @@ pub(crate) fn of_service(folder: &Path) -> Vec<PathBuf> {
 fn shared_endpoints(cells: &[Cell]) -> Vec<Finding> {
     let mut by_endpoint: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for cell in cells {
-        for endpoint in cell.listens_at() {
+        let page = cell.config.web.as_ref().map(|web| format!("http://{}", web.listen));
+        for endpoint in cell.listens_at().into_iter().chain(page) {
             by_endpoint.entry(endpoint).or_default().push(cell.config.cell.to_string());
         }
     }
     let shared = by_endpoint.into_iter().filter(|(_, cells)| cells.len() > 1);
     let finding = |(endpoint, cells): (String, Vec<String>)| {
         let found = format!("{endpoint}: cells {} would all listen there", cells.join(", "));
-        let remedy = "only one of them can run at a time: give each an endpoint of its own, by [zenoh] \
-                      listen or in its file of zenoh's (docs/run-as-a-service.md)";
+        let remedy = "only one of them can have it: give each an address of its own, by [zenoh] listen, \
+                      [web] listen or in its file of zenoh's (docs/run-as-a-service.md)";
         Finding::note("endpoint", found, remedy)
     };
     shared.map(finding).collect()

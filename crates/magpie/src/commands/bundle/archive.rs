@@ -1,5 +1,6 @@
 //! One archive whose first file says what is in it, what is not, and what was replaced.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
@@ -86,6 +87,12 @@ impl Contents {
 
     /// Writes all of it, below a folder of the archive's own name. `unix_s` is the time that it is made.
     pub(super) fn write(&self, path: &Path, folder: &str, unix_s: u64) -> io::Result<()> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.entries.iter().find(|entry| !names.insert(&entry.name)) {
+            let name = &twice.name;
+            let why = format!("two configurations would both be {name}: bundle them one by one");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let output = OutputFile::create(path)?;
         let mut archive = Builder::new(GzEncoder::new(output, Compression::default()));
         let listing = self.listing();

@@ -47,6 +47,8 @@ const TOLD: [&str; 4] = ["scene.", "drift.", "depth.", "zenoh."];
 const TEXT_BYTES_MAX: u64 = magpie_files::TEXT_BYTES_MAX;
 
 pub fn bundle(args: &BundleArgs) -> Outcome {
+    // It holds what only root and the service's group could read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let unix = Duration::from_nanos(SystemClock::start().now().0);
     let now = humantime::format_rfc3339_seconds(UNIX_EPOCH + unix).to_string();
     let folder = format!("magpie-bundle-{}", now.replace([':', '-'], ""));
