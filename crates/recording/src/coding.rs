@@ -130,7 +130,7 @@ pub(crate) fn decode_color(
             let decoded = decode_compressed(&image)?;
             let (width_px, height_px) = (decoded.width(), decoded.height());
             let rgb = if decoded.color().bytes_per_pixel() / decoded.color().channel_count() > 1 {
-                camera_bits.eight(decoded.into_rgb16().as_raw())
+                camera_bits.eight(decoded.into_rgb16().as_raw().iter().copied())
             } else {
                 decoded.into_rgb8().into_raw()
             };

@@ -26,15 +26,14 @@ pub(crate) fn bytes_per_pixel(encoding: &str) -> Result<usize, BoxError> {
 pub(crate) struct CameraBits(u32);
 
 impl CameraBits {
-    pub(crate) fn eight(&mut self, values: &[u16]) -> Vec<u8> {
-        let largest = values.iter().copied().max().unwrap_or_default();
+    pub(crate) fn eight(&mut self, values: impl Iterator<Item = u16> + Clone) -> Vec<u8> {
+        let largest = values.clone().max().unwrap_or_default();
         self.0 = self.0.max(bits_of_camera(largest));
-        values.iter().map(|value| highest_eight(*value, self.0)).collect()
+        values.map(|value| highest_eight(value, self.0)).collect()
     }
 
     fn eight_of_bytes(&mut self, packed: &[u8]) -> Vec<u8> {
-        let values = packed.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
-        self.eight(&values.collect::<Vec<_>>())
+        self.eight(packed.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)))
     }
 }
 

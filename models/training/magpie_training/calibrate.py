@@ -6,6 +6,7 @@ and folded into the weights that make them. The order of findings stays the same
 Each set counts as if it had as many pictures as any other: a large set does not decide alone.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,10 +164,16 @@ def least_score(judged, precision, empty_max):
 
 
 def right_share(judged, low, high=2.0):
-    """Of the findings with a score from `low` to `high`; 0 where there are none."""
+    """Of the findings with a score from `low` to `high`; not a number where there are none."""
     scores, right, weights = together(judged)
     chosen = (scores >= low) & (scores < high)
-    return float((weights * right)[chosen].sum() / max(weights[chosen].sum(), 1e-12))
+    if not chosen.any():
+        return math.nan
+    return float((weights * right)[chosen].sum() / weights[chosen].sum())
+
+
+def shown(share):
+    return "-" if math.isnan(share) else f"{share:.2f}"
 
 
 def false_findings(one, limit):
@@ -188,8 +195,8 @@ def table(judged, least):
         wrong = np.mean([false_findings(j, limit) for j in labelled])
         false = f"{np.mean([false_findings(j, limit) for j in empty]):.2f}" if empty else "-"
         yield (
-            f"| {limit:.2f} | {right_share(labelled, limit):.2f} | {found:.2f} | {wrong:.2f} "
-            f"| {false} | {right_share(labelled, limit, limit + 0.1):.2f} |"
+            f"| {limit:.2f} | {shown(right_share(labelled, limit))} | {found:.2f} | {wrong:.2f} "
+            f"| {false} | {shown(right_share(labelled, limit, limit + 0.1))} |"
         )
 
 

@@ -16,7 +16,6 @@ use magpie_perception::{CameraInfo, Intrinsics};
 use serde::Serialize;
 use serde_saphyr::FlowSeq;
 
-use fields::Fields;
 pub use problem::{CameraInfoError, CameraInfoProblem};
 
 /// Reads a calibration. Without a `frame_id` the optical frame is the one that the file names, else
@@ -69,10 +68,7 @@ fn parse_with_doubts(
     frame_id: Option<&str>,
 ) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut info, doubts) = match others::read(text)? {
-        Some(read) => read,
-        None => Fields::parse(text)?.camera_info()?,
-    };
+    let (mut info, doubts) = others::read(text)?;
     if let Some(frame_id) = frame_id {
         frame_id.clone_into(&mut info.frame_id);
     }

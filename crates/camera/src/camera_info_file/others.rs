@@ -10,8 +10,8 @@ use super::problem::CameraInfoProblem;
 
 const AS_ROS: &str = "write the one camera that is meant as a camera_info of ROS";
 
-/// `None` for one camera as ROS, OpenCV and most others write it.
-pub(super) fn read(text: &str) -> Result<Option<(CameraInfo, Vec<String>)>, CameraInfoProblem> {
+/// One camera, as anybody writes it.
+pub(super) fn read(text: &str) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
     if text.contains('\0') || text.starts_with("PK") {
         return Err(foreign(
             "no text, but perhaps NumPy's or pickle's",
@@ -26,17 +26,17 @@ pub(super) fn read(text: &str) -> Result<Option<(CameraInfo, Vec<String>)>, Came
         ));
     }
     if text.contains("PPX") && text.contains("Coeffs") {
-        return realsense_listing(text).map(Some);
+        return realsense_listing(text);
     }
     if let Some(problem) = no_yaml(text) {
         return Err(problem);
     }
-    let Ok(fields) = Fields::parse(text) else { return Ok(None) };
+    let fields = Fields::parse(text)?;
     let values = &fields.values;
     let has = |key: &str| values.contains_key(key);
     let has_all = |keys: &[&str]| keys.iter().all(|key| has(key));
     if has("cameraData") {
-        return oak(&fields).map(Some);
+        return oak(&fields);
     }
     let names = [
         (
@@ -76,7 +76,7 @@ pub(super) fn read(text: &str) -> Result<Option<(CameraInfo, Vec<String>)>, Came
     ];
     match names.into_iter().find(|(is, ..)| *is) {
         Some((_, what, remedy)) => Err(foreign(what, remedy)),
-        None if is_camera(values) => Ok(None),
+        None if is_camera(values) => fields.camera_info(),
         None => inner_camera(&fields),
     }
 }
@@ -124,29 +124,40 @@ fn is_camera(values: &Map<String, Value>) -> bool {
     matrix || (fx && fy) || find_all(values, INTRINSICS).any(|(_, value)| numbers(value))
 }
 
-/// A camera inside of a document, with what stands around it.
-struct Inner {
+/// A camera inside of a document, with what stands around it and the keys that lead in.
+struct Inner<'a> {
     path: Vec<String>,
-    values: Map<String, Value>,
+    values: &'a Map<String, Value>,
+    around: Vec<(&'a Map<String, Value>, &'a str)>,
+}
+
+impl Inner<'_> {
+    /// What stands further in counts.
+    fn merged(&self) -> Map<String, Value> {
+        let around = self.around.iter().flat_map(|(outer, within)| {
+            outer.iter().filter(move |(key, _)| key.as_str() != *within)
+        });
+        around.chain(self.values).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
 }
 
 /// Deeper is nothing that a calibration tool writes.
 const DEPTH_MAX: usize = 4;
 
-fn inner_cameras(path: &[String], value: &Value, around: &Map<String, Value>) -> Vec<Inner> {
+fn inner_cameras<'a>(
+    path: &[String],
+    value: &'a Value,
+    around: &[(&'a Map<String, Value>, &'a str)],
+) -> Vec<Inner<'a>> {
     let below = |key: String| [path, &[key]].concat();
     match value {
         Value::Object(values) if is_camera(values) => {
-            let mut all = around.clone();
-            all.extend(values.clone());
-            vec![Inner { path: path.to_vec(), values: all }]
+            vec![Inner { path: path.to_vec(), values, around: around.to_vec() }]
         }
         _ if path.len() == DEPTH_MAX => Vec::new(),
         Value::Object(values) => {
             let inside = values.iter().flat_map(|(key, value)| {
-                let mut around = around.clone();
-                let beside = values.iter().filter(|(other, _)| *other != key);
-                around.extend(beside.map(|(key, value)| (key.clone(), value.clone())));
+                let around = [around, &[(values, key.as_str())]].concat();
                 inner_cameras(&below(key.clone()), value, &around)
             });
             inside.collect()
@@ -162,23 +173,23 @@ fn inner_cameras(path: &[String], value: &Value, around: &Map<String, Value>) ->
 }
 
 /// One camera under a name, as Kalibr's chains and many scripts have it; of several none is taken.
-fn inner_camera(fields: &Fields) -> Result<Option<(CameraInfo, Vec<String>)>, CameraInfoProblem> {
+fn inner_camera(fields: &Fields) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
     let whole = Value::Object(fields.values.clone());
-    let found = inner_cameras(&[], &whole, &Map::new());
-    let [Inner { path, values }] = &found[..] else {
+    let found = inner_cameras(&[], &whole, &[]);
+    let [inner] = &found[..] else {
         if found.is_empty() {
-            return Ok(None);
+            return fields.camera_info();
         }
         let names: Vec<String> = found.iter().map(|inner| inner.path.join(".")).collect();
         let what = format!("a calibration of several cameras ({})", names.join(", "));
         return Err(foreign(&what, "copy the one that is meant into a file of its own"));
     };
-    let mut values = values.clone();
-    let name = path.iter().rev().find(|name| name.parse::<u32>().is_err());
+    let mut values = inner.merged();
+    let name = inner.path.iter().rev().find(|name| name.parse::<u32>().is_err());
     if let Some(name) = name.filter(|_| !values.contains_key("camera_name")) {
         values.insert("camera_name".into(), name.as_str().into());
     }
-    Fields { text: fields.text.clone(), values }.camera_info().map(Some)
+    Fields { text: fields.text.clone(), values }.camera_info()
 }
 
 /// `[[socket, {intrinsicMatrix, distortionCoeff, width, height}], ...]` of depthai.

@@ -5,7 +5,7 @@
 
 use nalgebra::{Isometry3, UnitQuaternion, Vector3};
 
-use super::model::{HandEyePair, STOPS_MIN};
+use super::model::{HandEyePair, STOPS_MIN, stops};
 use crate::calibrate::board::{Board, BoardPoint};
 use crate::calibrate::errors::CalibrateError;
 
@@ -23,7 +23,7 @@ pub fn resolve_orientations(
     pairs: &mut [HandEyePair],
 ) -> Result<(), CalibrateError> {
     // With fewer the calibration itself says what is missing.
-    if board.has_unique_orientation() || pairs.len() < STOPS_MIN {
+    if board.has_unique_orientation() || stops(pairs).len() < STOPS_MIN {
         return Ok(());
     }
     let refuse = || board.check_unique_orientation();

@@ -18,7 +18,7 @@ pub struct BoardScale {
 }
 
 /// Fewer stops leave nothing to judge the scale by.
-const STOPS_MIN: usize = 5;
+const SCALE_STOPS_MIN: usize = 5;
 /// Arms themselves are this exact, as a share of what they move.
 const OFF_MIN: f64 = 0.005;
 /// A scale is believed from so many standard deviations on.
@@ -35,7 +35,7 @@ impl BoardScale {
 /// Fits the scale, by the rotation of a solution. Returns `None` where the motion does not tell.
 pub(crate) fn fit(hand_eye: &HandEye, pairs: &[HandEyePair]) -> Option<BoardScale> {
     let stops = stops(pairs);
-    if stops.len() < STOPS_MIN {
+    if stops.len() < SCALE_STOPS_MIN {
         return None;
     }
     let scale = solve(hand_eye, pairs.iter())?;

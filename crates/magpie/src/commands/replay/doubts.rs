@@ -1,4 +1,5 @@
-//! What is doubtful about the depth of a recording: what the daemon would say in its status.
+//! What is doubtful about the depth of a recording: what the daemon would say in its status, and of
+//! packages without sizes how large they would be.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use magpie_wire::Reason;
 pub(super) struct Doubts {
     scene: Option<Scene>,
     frames: u64,
-    by_code: BTreeMap<&'static str, (String, u64)>,
+    by_code: BTreeMap<&'static str, (Reason, u64)>,
 }
 
 impl Doubts {
@@ -28,15 +29,14 @@ impl Doubts {
             Some(Reason::ScaleDoubtful { doubt })
         };
         if let Some(reason) = plan_reason::reason(packages).or_else(extents) {
-            let told = || (reason.to_string(), 0);
-            self.by_code.entry(reason.code()).or_insert_with(told).1 += 1;
+            self.by_code.entry(reason.code()).or_insert_with(|| (reason, 0)).1 += 1;
         }
     }
 
     pub(super) fn tell(&self) {
-        for (code, (reason, frames)) in &self.by_code {
-            let remedy = match *code {
-                "tool_too_large" => "",
+        for (reason, frames) in self.by_code.values() {
+            let remedy = match reason {
+                Reason::ToolTooLarge { .. } => "",
                 _ => "; --depth-unit-m says what 1 stands for in the depth of a recording",
             };
             tracing::warn!("{reason} (in {frames} of {} frames{remedy})", self.frames);
