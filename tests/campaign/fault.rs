@@ -406,7 +406,7 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
             {
                 let _ = session.put(format!("magpie/{CELL}/{key}"), bytes).wait();
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
