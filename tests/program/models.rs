@@ -162,8 +162,8 @@ fn a_model_is_installed_used_kept_for_the_next_process_and_rolled_back() {
     cell.obeys(&["use", "int8"], &["on trial"]);
     cell.signal("-KILL");
     cell.start();
-    let seen =
-        cell.wait_until("told", |cell| cell["reason_codes"] == "model_rolled_back".into_list());
+    let seen = cell
+        .wait_until("told", |cell| cell["reason_codes"] == Value::from(vec!["model_rolled_back"]));
     assert_eq!(seen["model"], "universal");
     assert_eq!(cell.model_of_a_result(), "universal");
     cell.obeys(&["use", "configured"], &["in use already"]);
@@ -179,16 +179,6 @@ fn a_model_is_installed_used_kept_for_the_next_process_and_rolled_back() {
     assert_eq!(cell.model_of_a_result(), "universal-int8");
 }
 
-trait IntoList {
-    fn into_list(self) -> Value;
-}
-
-impl IntoList for &str {
-    fn into_list(self) -> Value {
-        Value::from(vec![self])
-    }
-}
-
 #[test]
 fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so() {
     let mut cell = Cell::new("blind", "");
@@ -200,7 +190,7 @@ fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so
     // What was found before is known only after a while.
     std::thread::sleep(Duration::from_secs(6));
     cell.obeys(&["use", "tiny_bgr8"], &["on trial"]);
-    let told = |cell: &Value| cell["reason_codes"] == "model_rolled_back".into_list();
+    let told = |cell: &Value| cell["reason_codes"] == Value::from(vec!["model_rolled_back"]);
     let seen = cell.wait_until("given up", told);
     assert_eq!((&seen["state"], &seen["model"]), (&"DEGRADED".into(), &"universal".into()));
     let table = text(&magpie(&["cells"]).stdout);
@@ -216,15 +206,12 @@ fn changes_follow_each_other_and_of_several_at_once_one_is_made() {
     let installed = cell.install(&universal_int8(), &["--name", "int8"]);
     assert!(installed.status.success(), "{}", text(&installed.stderr));
     cell.start();
-    let mut last = None;
     for round in 0..4 {
         let (model, name) =
             if round % 2 == 0 { ("int8", "int8") } else { ("configured", "universal") };
         cell.obeys(&["use", model], &[name]);
         assert_eq!(cell.model_of_a_result(), name);
-        last = Some(name);
     }
-    assert_eq!(last, Some("universal"));
     let orders: Vec<Child> = (0..3)
         .map(|_| {
             let order = ["model", "use", "int8", "--cell", &cell.name];

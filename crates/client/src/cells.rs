@@ -68,7 +68,7 @@ pub fn cells_of_this_machine() -> LocalCells {
         .map(|endpoint| {
             std::thread::Builder::new().name("magpie-ask".into()).spawn(move || {
                 let session = open_to_ask(&endpoint)?;
-                let cells = live_cells(&session, &endpoint, |_| true);
+                let cells = live_cells(&session, &endpoint);
                 close(&session);
                 Some(cells)
             })
@@ -100,18 +100,14 @@ fn is_same(a: &LiveCell, b: &LiveCell) -> bool {
 /// If the network cannot be joined like that.
 pub fn cells_at(zenoh: &ZenohConfig) -> Result<Vec<LiveCell>, NetworkError> {
     let session = open(zenoh)?;
-    let cells = live_cells(&session, "", |_| true);
+    let cells = live_cells(&session, "");
     close(&session);
     Ok(cells)
 }
 
-fn live_cells(
-    session: &Session,
-    endpoint: &str,
-    is_wanted: impl Fn(&CellName) -> bool,
-) -> Vec<LiveCell> {
-    let cells = alive(session).into_iter().filter(is_wanted);
-    cells
+fn live_cells(session: &Session, endpoint: &str) -> Vec<LiveCell> {
+    alive(session)
+        .into_iter()
         .map(|cell| {
             let status = heartbeat(session, &cell);
             LiveCell { endpoint: endpoint.to_owned(), status, cell }

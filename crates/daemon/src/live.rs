@@ -115,17 +115,16 @@ impl Live {
     }
 
     /// Looks whether somebody views the cell, and shows them its status once a second.
-    pub(crate) fn supervise(&mut self, status: impl FnOnce() -> wire::Status) {
+    pub(crate) fn supervise(&mut self, status: &wire::Status) {
         // The thread that shows frames has it for some milliseconds; there is another time.
         let Ok(views) = self.shared.views.try_lock() else { return };
         let viewers = views.as_ref().map_or(0, LiveViews::viewers);
         self.shared.is_watched.store(viewers > 0, Ordering::Relaxed);
         if let Some(views) = views.as_ref().filter(|_| viewers > 0) {
-            let status = status();
             let sent_s = status.sent_ns / 1_000_000_000;
             if sent_s != self.status_sent_s {
                 self.status_sent_s = sent_s;
-                views.show_status(&status);
+                views.show_status(status);
             }
         }
     }

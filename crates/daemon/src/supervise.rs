@@ -67,9 +67,6 @@ impl Supervised<'_> {
                     status.set(snapshot);
                     self.tell();
                     self.models.supervise();
-                    if let Some(live) = &mut self.live {
-                        live.supervise(|| self.transport.status_message());
-                    }
                 }
                 () = &mut shutdown, if !asked_to_stop => {
                     asked_to_stop = true;
@@ -102,11 +99,15 @@ impl Supervised<'_> {
 
     /// Tells the status to whoever keeps it.
     fn tell(&mut self) {
+        let message = self.transport.status_message();
+        if let Some(live) = &mut self.live {
+            live.supervise(&message);
+        }
         if let Some(page) = self.page {
-            page.page.set_status(self.transport.status_message());
+            page.page.set_status(message.clone());
         }
         let Some(recorder) = &mut self.recorder else { return };
-        recorder.take_status(self.transport.status_message());
+        recorder.take_status(message);
         if recorder.is_run_over() {
             self.watch.stop();
         }

@@ -326,4 +326,13 @@ mod tests {
         assert_eq!(told["text"], "camera lost: unplugged");
         assert!(told["remedy"].as_str().unwrap().starts_with("Check power, cable"), "{told}");
     }
+
+    #[test]
+    fn the_page_has_words_for_every_refusal() {
+        let script = include_str!("page/draw.js");
+        let all = (1..).map_while(|number| wire::GraspRefusal::try_from(number).ok());
+        for refusal in all {
+            assert!(script.contains(&format!("{}:", refusal.as_str_name())), "{refusal:?}");
+        }
+    }
 }

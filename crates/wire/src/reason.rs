@@ -356,4 +356,14 @@ mod tests {
         let [reason] = <[proto::Reason; 1]>::try_from(old.coded_reasons()).unwrap();
         assert_eq!((reason.code.as_str(), reason.text.as_str()), ("", "camera lost: unplugged"));
     }
+
+    #[test]
+    fn the_alerts_name_the_codes_that_stop_results() {
+        let of = |code: &str| proto::Reason { code: code.into(), ..Default::default() };
+        let codes = REMEDIES.iter().map(|(code, _)| *code);
+        let mut codes: Vec<_> = codes.filter(|code| of(code).stops_results()).collect();
+        codes.sort_unstable();
+        let rules = include_str!("../../../docs/monitoring/magpie.rules.yaml");
+        assert!(rules.contains(&format!("\"{}\"", codes.join("|"))), "{codes:?}");
+    }
 }
