@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import UserError
-from .finetune_options import UNIVERSAL, add_options, count, share
+from .finetune_options import UNIVERSAL, add_options, count, pair, share
 
 # Read when OpenMP loads. On shared cores, threads that wait by spinning made a step take
 # three times as long.
@@ -50,6 +50,17 @@ def main(arguments=None):
     draw.add_argument("--score-min", type=float, default=0.3)
 
     add_options(commands.add_parser("finetune", help="teach an exported model a new cell"))
+
+    convert = commands.add_parser("convert", help="labels of one format as another")
+    convert.add_argument("source", type=Path, help="a folder or file of labels, as finetune reads them")
+    convert.add_argument("--out", required=True, type=Path, help="a new folder; for coco also a new .json file")
+    convert.add_argument("--to", required=True, choices=("coco", "yolo", "voc", "label-studio"))
+    convert.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping",
+                         help="as for finetune")
+    convert.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures are, if not beside the labels")
+    convert.add_argument("--skip-bad-labels", action="store_true", help="leave out labels that cannot be read")
+    convert.add_argument("--without-crowds", action="store_true",
+                         help="drop crowds, which only coco has; absent: their pictures are left out")
 
     quantize = commands.add_parser("quantize", help="an exported model with INT8 convolutions")
     quantize.add_argument("model", type=Path)
@@ -160,6 +171,13 @@ def run_finetune(mapping, base_set, **options):
     except KeyboardInterrupt:
         print("\nstopped: the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def run_convert(mapping, **options):
+    from .convert import convert
+
+    print("\n".join(convert(mapping=dict(mapping), **options)))
+    return 0
 
 
 def run_quantize(model, datasets, out, **options):
@@ -282,6 +300,7 @@ def run_draw(model, images, out, score_min):
 COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
+    "convert": run_convert,
     "latency": run_latency,
     "frames": run_frames,
     "grounds": run_grounds,

@@ -47,6 +47,7 @@ class Options:
     minutes: float = 20.0
     steps: int = 0  # instead of minutes, where above 0
     mapping: dict = dataclasses.field(default_factory=dict)
+    images: Path | None = None
     held_out: Path | None = None
     held_out_share: float = 0.2
     keep_empty: bool = False
@@ -189,7 +190,7 @@ def prepare_labels(options, classes):
 
 
 def read_checked(options, path, classes):
-    reading = read_labels(path, options.mapping, options.keep_empty, classes, options.out)
+    reading = read_labels(path, options.mapping, options.keep_empty, classes, options.out, options.images)
     for note in reading.notes:
         print(f"    note: {note}")
     for problem in reading.problems:
