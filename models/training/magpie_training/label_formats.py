@@ -8,6 +8,7 @@ Coordinates are pixels of the picture, with a pixel's centre at half-integers.
 import base64
 import json
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from . import UserError
 from .data import is_crowd
 
 CIRCLE_CORNERS = 36
+# What Label Studio puts before the name of an uploaded file.
+UPLOADED = re.compile("[0-9a-f]{8}-")
 
 
 @dataclass

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import re
 import shlex
 import unicodedata
 from collections import Counter
@@ -17,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from . import CLASSES, UserError, picture_files, yolo
 from .data import decode_mask, polygon_area
-from .label_formats import told
+from .label_formats import UPLOADED, told
 from .label_kinds import DAMAGED, READERS, SUFFIXES, kind_of
 from .outline import within
 
@@ -27,8 +26,7 @@ HELD_OUT_MIN = 2
 NOTHING = "none"
 # Outlines beyond these are only counted.
 BOXED_NAMED_MAX = 20
-# What Label Studio puts before the name of an uploaded file, and before the path of a local one.
-UPLOADED = re.compile("[0-9a-f]{8}-")
+# What Label Studio puts before the path of a local file.
 LOCAL_FILES = "?d="
 TOOLS = (
     "COCO, Label Studio (.json), LabelMe (a .json for each picture), CVAT for images 1.1, Pascal VOC (.xml) "

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from . import UserError, picture_files
-from .label_formats import Picture, Shape, corners_of
+from .label_formats import UPLOADED, Picture, Shape, corners_of, identity
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm"}
 SPLITS = ("train", "val", "valid", "test")
@@ -85,7 +85,9 @@ def label_file(picture, folder):
 def elsewhere(label, images):
     if images is None:
         return []
-    return sorted(p for p in images.rglob("*") if p.stem == label.stem and p.suffix.lower() in PICTURES)
+    below = sorted(p for p in images.rglob("*") if p.suffix.lower() in PICTURES)
+    bare = UPLOADED.sub("", label.stem, count=1)
+    return [p for p in below if p.stem == label.stem] or [p for p in below if p.stem == bare]
 
 
 def read_one(label, found, names):
@@ -120,10 +122,10 @@ def read_one(label, found, names):
 
 
 def named(word, names):
-    try:
-        number = int(word)
-    except ValueError:
+    number = identity(word)  # some write 0.0
+    if not number.isdecimal():
         return "", f"{word!r} is no number of a class; export it again"
+    number = int(number)
     if names is None:
         return f"class {number}", ""
     if number not in names:

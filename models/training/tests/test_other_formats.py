@@ -167,6 +167,9 @@ def test_pictures_may_lie_in_a_folder_of_their_own(tmp_path):
         assert "missing" in read_problem(folder, {"class 0": "box"} if number == 1 else {})
         reading = read_labels(folder, {"class 0": "box"} if number == 1 else {}, images=tmp_path / "shots")
         assert reading.problems == [] and reading.pictures[0].path == (tmp_path / "shots/a.png").resolve()
+    # Label Studio's names of uploaded pictures.
+    (tmp_path / "set2/labels/a.txt").rename(tmp_path / "set2/labels/0a1b2c3d-a.txt")
+    assert read_labels(tmp_path / "set2", {"class 0": "box"}, images=tmp_path / "shots").problems == []
     with pytest.raises(UserError, match="read pictures .*nowhere: no such folder"):
         read_labels(tmp_path / "set", images=tmp_path / "nowhere")
 
