@@ -43,6 +43,12 @@ def main(arguments=None):
     evaluate.add_argument("--class-agnostic", action="store_true")
     evaluate.add_argument("--limit", type=int, default=0, help="only the first N images")
 
+    compare = commands.add_parser("compare", help="two models on the same labelled pictures: a gain, a loss or chance")
+    compare.add_argument("base")
+    compare.add_argument("model")
+    compare.add_argument("annotations")
+    compare.add_argument("--score-min", type=float, default=0.3, help="of findings that count as right or wrong")
+
     draw = commands.add_parser("draw", help="draw a model's predictions on pictures")
     draw.add_argument("model")
     draw.add_argument("images", nargs="+")
@@ -376,6 +382,13 @@ def run_evaluate(model, annotations, class_agnostic, limit):
     return 0
 
 
+def run_compare(base, model, annotations, score_min):
+    from .difference import compare, page
+
+    print("\n".join(page(compare(base, model, annotations, score_min), [])))
+    return 0
+
+
 def run_draw(model, images, out, score_min):
     from .draw import draw
 
@@ -403,6 +416,7 @@ COMMANDS = {
     "label-savings": run_label_savings,
     "export": run_export,
     "evaluate": run_evaluate,
+    "compare": run_compare,
     "draw": run_draw,
 }
 
