@@ -447,7 +447,12 @@ fn a_ros_2_bag_is_replayed_benched_and_exported_and_its_topics_are_told() {
         }
         assert_eq!(std::fs::read_to_string(&json).unwrap().lines().count(), 3);
         let front = ["replay", &bag, "--color-topic", "/front"];
-        check_refused(&front, 78, &["no color images on /front", "/camera/color/image_raw"]);
+        let told = ["no color images on /front", "/camera/color/image_raw"];
+        check_refused(&front, 78, &told);
+        let config = folder.path().join("magpie.toml");
+        let source = format!("[source.recording]\npath = {bag:?}\ncolor_topic = \"/front\"\n");
+        std::fs::write(&config, source).unwrap();
+        check_refused(&["check", "--config", &config.display().to_string()], 78, &told);
     }
 }
 
