@@ -296,7 +296,8 @@ def check_manifest(path, manifest):
     except UserError as error:
         option = str(error).split(":")[0].lstrip("-").split()[0]
         raise UserError(f"read bundle {path}: it says nothing of its {option}; make it anew with --{option}") from error
-    privacy_said = manifest.get("privacy") or {}
+    privacy_said = manifest.get("privacy")
+    privacy_said = privacy_said if isinstance(privacy_said, dict) else {}
     if not privacy_said.get("blurred") and not str(privacy_said.get("reason") or "").strip():
         raise UserError(f"read bundle {path}: it does not say how faces and text were blurred; make it anew with --blur")
 

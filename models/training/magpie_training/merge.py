@@ -173,6 +173,8 @@ def read_pictures(name, folder):
     reading = read_labels(folder / LABELS, keep_empty=True)
     if reading.problems:
         raise UserError(f"{len(reading.problems)} of its labels are wrong, the first is {reading.problems[0]}")
+    if reading.kind != "coco":
+        raise UserError(f"its {LABELS} is {reading.kind}, and not COCO")
     document = json.loads((folder / LABELS).read_text())
     groups = {(folder / i["file_name"]).resolve(): str(i.get("group", "")) for i in document["images"]}
     kept = []

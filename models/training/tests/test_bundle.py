@@ -134,6 +134,7 @@ def signed_anew(made, key, change):
         (lambda m: m.update(format="other"), "its manifest is none"),
         (lambda m: m.pop("consent"), "it says nothing of its consent; make it anew with --consent"),
         (lambda m: m.update(licence=" "), "it says nothing of its licence"),
+        (lambda m: m.update(privacy=[1]), "it does not say how faces"),
         (lambda m: m.pop("privacy"), "it does not say how faces and text were blurred"),
         (lambda m: m["files"].update({"../x": "0"}), "it names ../x; make it by contribute"),
     ],

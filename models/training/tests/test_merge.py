@@ -100,6 +100,10 @@ def test_bundles_are_merged_by_whole_recordings_with_where_they_are_from(tmp_pat
     assert not {i["group"] for i in train["images"]} & {i["group"] for i in north["images"]}
     assert train["info"]["bundles"]["south"]["contributor"] == "makers of south"
     assert len(train["annotations"]) == 48
+    # What a power cut left half-way is made anew.
+    half = next((tmp_path / "out/bundles").iterdir())
+    half.rename(half.with_name(half.name + ".part"))
+    (tmp_path / "out/merged/train.json").unlink()
     assert merge.merge(plan(tmp_path, key, bundles)), "the same command goes on"
     assert merged(tmp_path) == train
 
@@ -180,7 +184,8 @@ def test_labels_that_cannot_be_meant_put_a_bundle_aside(tmp_path, key):
     north = project(tmp_path, key, "north", range(9))
     cat = project(tmp_path, key, "cat", range(20, 29))
     outside = project(tmp_path, key, "outside", range(30, 39))
-    merge.merge(plan(tmp_path, key, [north, cat, outside]))
+    bundles = [north, cat, outside, project(tmp_path, key, "labelme", range(40, 49))]
+    merge.merge(plan(tmp_path, key, bundles))
     for manifest in (tmp_path / "out/bundles").glob("*/manifest.json"):
         labels = manifest.with_name("labels.json")
         document = json.loads(labels.read_text())
@@ -190,10 +195,13 @@ def test_labels_that_cannot_be_meant_put_a_bundle_aside(tmp_path, key):
         if name == "outside":
             document["annotations"][0]["segmentation"] = [[200, 200, 300, 200, 300, 300]]
             document["annotations"][0]["bbox"] = [200, 200, 100, 100]
+        if name == "labelme":
+            document = json.loads(next((tmp_path / "north").rglob("*.json")).read_text()) | {"imagePath": "images/000001.png"}
         labels.write_text(json.dumps(document))
-    merge.merge(plan(tmp_path, key, [north, cat, outside]))
+    merge.merge(plan(tmp_path, key, bundles))
     aside = report(tmp_path)["quarantined"]
     assert "unknown label names 'cat'" in aside["cat"]["why"][0] and "ask makers of cat for a corrected one" == aside["cat"]["remedy"]
+    assert aside["labelme"]["why"] == ["its labels.json is labelme, and not COCO"]
     assert "1 of its labels are wrong" in aside["outside"]["why"][0] and "encloses nothing" in aside["outside"]["why"][0]
 
 
