@@ -80,7 +80,7 @@ def compare(base, model, annotations, score_min):
     )
     changes = [sides[1].ap(draw) - sides[0].ap(draw) for draw in draws if draw @ sides[0].labelled]
     low, high = np.quantile(changes, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    names = [Path(i["file_name"]).name for i in document["images"]]
+    names = short_names([i["file_name"] for i in document["images"]])
     return Comparison(
         "mask" if kind == "segm" else "box", 100 * before, 100 * after, 100 * low, 100 * high,
         tuple(
@@ -88,6 +88,18 @@ def compare(base, model, annotations, score_min):
             for n, name in enumerate(names)
         ),
     )
+
+
+def short_names(paths):
+    """The last parts of each path, as many as tell all of them apart."""
+    parts = [Path(path).parts for path in paths]
+    deepest = max(map(len, parts), default=1)
+    names = []
+    for depth in range(1, deepest + 1):
+        names = ["/".join(one[-depth:]) for one in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 @dataclass(frozen=True)

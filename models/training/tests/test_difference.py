@@ -117,6 +117,12 @@ def test_each_picture_that_changed_is_on_the_page(monkeypatch):
     assert "| 3.png | 4 | 4 -> 4 | 1 -> 1 |" in page.split("### Still failing")[1]
 
 
+def test_pictures_of_one_name_are_told_apart():
+    assert difference.short_names(["a/x/1.png", "a/y/1.png", "2.png"]) == ["x/1.png", "y/1.png", "2.png"]
+    assert difference.short_names(["a/1.png", "b/2.png"]) == ["1.png", "2.png"]
+    assert difference.short_names([]) == []
+
+
 def test_two_models_are_compared_by_a_command(monkeypatch, capsys):
     poor, good = findings(20, lambda n: 1), findings(20, lambda n: 4)
     answers = {"old.onnx": poor, "new.onnx": good}
