@@ -5,7 +5,7 @@
 
 use magpie_perception as domain;
 use magpie_perception::{FrameReport, MaskError, Provider};
-use nalgebra::Isometry3;
+use nalgebra::{Isometry3, Quaternion as Rotation, Translation3, UnitQuaternion};
 
 use crate::proto::{
     BboxPx, CameraInfo, Counters, Grasp, GraspRefusal, Mask, Model, Package, Packages, PointPx,
@@ -306,6 +306,16 @@ impl From<&Isometry3<f64>> for Pose {
     }
 }
 
+impl Pose {
+    /// `None` where a part is missing, or the quaternion is none of a rotation.
+    pub fn isometry(&self) -> Option<Isometry3<f64>> {
+        let (p, q) = (self.position_m.as_ref()?, self.orientation.as_ref()?);
+        let rotation = Rotation::new(q.w, q.x, q.y, q.z);
+        let rotation = UnitQuaternion::try_new(rotation, 0.5)?;
+        Some(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
+    }
+}
+
 fn grasp_to_wire(old: Grasp, grasp: &domain::Grasp) -> Grasp {
     let [x_px, y_px] = grasp.contact_px;
     let mut cups = old.cups;
@@ -348,7 +358,6 @@ impl From<&domain::CameraInfo> for CameraInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::{Translation3, UnitQuaternion};
     use proptest::prelude::*;
     use prost::Message;
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_perception::{SharedClock, StampNs};
-use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
+use nalgebra::Isometry3;
 use prost::Message;
 
 use crate::printable::printable;
@@ -432,7 +432,8 @@ impl PackagesView {
     ) -> Result<Option<wire::Pose>, Expired> {
         let message = self.unexpired()?;
         let is_in_gripper = message.reference_frame() == wire::ReferenceFrame::Gripper;
-        let gripper_from_grasp = grasp.pose.as_ref().filter(|_| is_in_gripper).and_then(isometry);
+        let gripper_from_grasp =
+            grasp.pose.as_ref().filter(|_| is_in_gripper).and_then(wire::Pose::isometry);
         Ok(gripper_from_grasp.map(|pose| (&(base_from_gripper * pose)).into()))
     }
 
@@ -482,12 +483,6 @@ impl std::fmt::Debug for PackagesView {
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
-}
-
-fn isometry(pose: &wire::Pose) -> Option<Isometry3<f64>> {
-    let (p, q) = (pose.position_m.as_ref()?, pose.orientation.as_ref()?);
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
-    Some(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
 }
 
 #[cfg(test)]

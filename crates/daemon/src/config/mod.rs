@@ -40,8 +40,7 @@ use self::detection::Detection;
 use self::limits::AgeLimits;
 use crate::scheduling::Scheduling;
 
-pub use self::checker::ConfigError;
-pub use self::depth::UNIT_M;
+pub use self::checker::{ConfigError, UNIT_M};
 pub use self::drift::DriftConfig;
 pub use self::foxglove::FoxgloveConfig;
 pub use self::model::StoreConfig;
@@ -377,6 +376,10 @@ mod tests {
         let FileSource::ImageFolder(folder) = files.source else { panic!("no folder") };
         assert_eq!((folder.depth_unit_m, config.depth_unit_m), (0.0002, 0.0002));
         check_refused("[depth]\nunit_m = 1.0", &["depth.unit_m = 1", "0.1 m"]);
+        check_refused(
+            "[source.recording]\npath = \"a.mcap\"\ndepth_unit_m = 1.0",
+            &["source.recording.depth_unit_m = 1", "0.1 m"],
+        );
     }
 
     #[test]
