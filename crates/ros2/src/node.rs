@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use magpie_network::{NetworkError, ZenohConfig, close, open};
+use magpie_wire::printable;
 use zenoh::bytes::Encoding;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
@@ -23,6 +24,10 @@ use crate::names::{DomainId, Namespace};
 
 /// So many strangers on our topics are remembered.
 const RIVALS_MAX: usize = 16;
+/// A longer token is no ROS program's.
+const TOKEN_BYTES_MAX: usize = 2048;
+/// So much of a stranger's name is shown.
+const SHOWN_CHARS_MAX: usize = 100;
 
 const NODE_NAME: &str = "magpie";
 
@@ -271,9 +276,12 @@ impl Rivals {
             return;
         }
         let Some(PublisherSeen { zid, node, topic }) = read_publisher_token(token) else { return };
-        if zid != self.own_zid && topic.starts_with(&self.prefix) && seen.len() < RIVALS_MAX {
-            seen.insert(token.to_owned(), Rival { node, topic });
+        let is_no_matter = zid == self.own_zid || !topic.starts_with(&self.prefix);
+        if is_no_matter || token.len() > TOKEN_BYTES_MAX || seen.len() >= RIVALS_MAX {
+            return;
         }
+        let shown = |name: &str| printable(name).chars().take(SHOWN_CHARS_MAX).collect::<String>();
+        seen.insert(token.to_owned(), Rival { node: shown(&node), topic: shown(&topic) });
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Rival>> {
@@ -292,4 +300,38 @@ fn listen(
     };
     let listener = session.liveliness().declare_subscriber(&key).history(true).callback(note);
     listener.wait().map_err(|source| JoinError::Declare { key, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_in_our_namespace_are_told_until_they_go_and_their_names_are_fit_to_be_shown() {
+        let rivals = Rivals::new(&NodeName {
+            domain_id: DomainId::default(),
+            zid: "a1".into(),
+            namespace: "/magpie/dock".into(),
+            name: NODE_NAME,
+        });
+        let token = |zid: &str, node: &str, topic: &str| {
+            format!("@ros2_lv/0/{zid}/0/1/MP/%/%/{node}/{topic}/T/H/Q")
+        };
+        rivals.note(&token("a1", "magpie", "%magpie%dock%grasps"), true);
+        rivals.note(&token("b2", "other", "%magpie%dock_2%grasps"), true);
+        rivals.note(&token("b2", &"n".repeat(9000), "%magpie%dock%grasps"), true);
+        rivals.note("@ros2_lv/0", true);
+        assert_eq!(rivals.first(), None);
+        let stranger = token("b2", &format!("\u{1b}[2J{}", "n".repeat(200)), "%magpie%dock%grasps");
+        rivals.note(&stranger, true);
+        let Rival { node, topic } = rivals.first().unwrap();
+        assert!(node.starts_with("/\\u001b[2J") && node.len() <= 100, "{node}");
+        assert_eq!(topic, "/magpie/dock/grasps");
+        rivals.note(&stranger, false);
+        assert_eq!(rivals.first(), None);
+        for number in 0..1000 {
+            rivals.note(&token("b2", &format!("n{number}"), "%magpie%dock%grasps"), true);
+        }
+        assert_eq!(rivals.seen().len(), RIVALS_MAX);
+    }
 }
