@@ -7,10 +7,11 @@ use magpie_network::NetworkError;
 use magpie_perception::StampNs;
 use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, decode_status};
 use magpie_wire::{self as wire, Refusal};
+use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use crate::SubscriberOptions;
+use crate::ClientOptions;
 
 /// What happened on the way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,13 +41,16 @@ pub(crate) struct Inbox {
     last: Option<(String, u64)>,
 }
 
+/// What fills an inbox, until it is dropped.
+pub(crate) type Ears = Vec<Subscriber<()>>;
+
 impl SharedInbox {
     /// Listens to whether the daemon is there, and to its heartbeat. The callbacks run on zenoh's
     /// receiving thread: they keep the newest and return.
     pub(crate) fn listen(
         session: &Session,
-        options: &SubscriberOptions,
-    ) -> Result<Arc<SharedInbox>, NetworkError> {
+        options: &ClientOptions,
+    ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
         let inbox = Mutex::new(Inbox::new(options.clock.now(), options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
 
@@ -58,7 +62,7 @@ impl SharedInbox {
         };
         let key = options.cell.key("alive");
         let alive = session.liveliness().declare_subscriber(&key).history(true).callback(on_alive);
-        declared(&key, alive.background().wait())?;
+        let alive = declared(&key, alive.wait())?;
 
         let (clock, inbox, cell) = (options.clock.clone(), shared.clone(), options.cell.clone());
         let on_status = move |sample: Sample| {
@@ -68,8 +72,8 @@ impl SharedInbox {
         };
         let key = options.cell.key("status");
         let status = session.declare_subscriber(&key).callback(on_status);
-        declared(&key, status.background().wait())?;
-        Ok(shared)
+        let status = declared(&key, status.wait())?;
+        Ok((shared, vec![alive, status]))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inbox> {
@@ -96,7 +100,7 @@ impl SharedInbox {
 /// Gaps in the numbering that are believed to be lost messages: ten minutes at 15 a second.
 const GAP_MAX: u64 = 9_000;
 
-pub(crate) fn declared(key: &str, result: zenoh::Result<()>) -> Result<(), NetworkError> {
+pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, NetworkError> {
     result.map_err(|source| NetworkError::Declare { key: key.into(), source })
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_client::{
-    Expired, Freshness, PackagesSubscriber, PackagesView, StampNs, SubscriberOptions, wire,
+    Client, ClientOptions, Expired, Freshness, PackagesSubscriber, PackagesView, StampNs, wire,
 };
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 use magpie_perception::CupSet;
@@ -55,8 +55,9 @@ impl Controller<'_> {
         approach: Duration,
     ) -> Result<Controller<'_>, Failure> {
         let (name, zenoh) = (cell.name.clone(), cell.zenoh.clone());
-        let options = SubscriberOptions::new(name, zenoh, cell.clock.clone());
-        let packages = PackagesSubscriber::open(options).map_err(not_joined)?;
+        let options = ClientOptions::new(name, zenoh, cell.clock.clone());
+        let client = Client::open(options).map_err(not_joined)?;
+        let packages = client.packages().map_err(not_joined)?;
         let (changed, log) = (cell.clock.now(), Log::default());
         Ok(Controller { cell, packages, approach, changed, failures: BTreeMap::new(), log })
     }
