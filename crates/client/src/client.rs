@@ -1,5 +1,6 @@
 //! One cell: the way in to its results, its state, and its answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_network::{NetworkError, SystemClock, ZenohConfig};
@@ -58,7 +59,7 @@ pub enum ConnectError {
 pub struct Client {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
-    pub(crate) heartbeat: std::sync::Arc<SharedInbox>,
+    pub(crate) heartbeat: Arc<SharedInbox>,
     pub(crate) options: ClientOptions,
     pub(crate) session: SharedSession,
 }
