@@ -1,10 +1,11 @@
 //! One cell: the way in to its results, its state, and its answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use magpie_network::{NetworkError, SystemClock, ZenohConfig};
 use magpie_perception::StampNs;
-use magpie_wire::freshness::{Trust, lost, silence};
+use magpie_wire::freshness::{Heard, Trust, lost, silence};
 use magpie_wire::{self as wire, CellName, CellNameError, LostReason};
 
 use crate::inbox::{Ears, Inbox, SharedInbox};
@@ -58,7 +59,7 @@ pub enum ConnectError {
 pub struct Client {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
-    pub(crate) heartbeat: std::sync::Arc<SharedInbox>,
+    pub(crate) heartbeat: Arc<SharedInbox>,
     pub(crate) options: ClientOptions,
     pub(crate) session: SharedSession,
 }
@@ -102,18 +103,23 @@ impl Client {
     /// If the network cannot be joined like that.
     pub fn open(options: ClientOptions) -> Result<Client, NetworkError> {
         let session = SharedSession::open(&options.zenoh)?;
-        let (heartbeat, ears) = SharedInbox::listen(session.get(), &options)?;
+        let (heartbeat, ears) =
+            SharedInbox::listen(session.get(), &options, nothing_heard(&options))?;
         Ok(Client { _ears: ears, heartbeat, options, session })
     }
 
     /// Follows the results. Each subscriber has its own newest result, so that a second one takes
-    /// nothing away from the first. For its first half second it answers `Lost`: whoever speaks
-    /// first for a cell is not believed before others would have been heard.
+    /// nothing away from the first. Waits until the publisher is known, half a second after the
+    /// client was made: whoever speaks first for a cell is not believed before others would have
+    /// been heard. Without a publisher that is a second.
     ///
     /// # Errors
     /// If the session is closed.
     pub fn packages(&self) -> Result<PackagesSubscriber, NetworkError> {
-        PackagesSubscriber::open(&self.session, &self.options)
+        // The subscriber says itself what is lost.
+        let _ = self.wait_for_publisher();
+        let heard = self.heartbeat.lock().heard.clone();
+        PackagesSubscriber::open(&self.session, &self.options, heard)
     }
 
     /// The newest heartbeat: the state of the daemon with its reasons, counters and latencies. Waits
@@ -151,6 +157,17 @@ impl Client {
             matches!(now_lost(inbox), Some((_, LostReason::NeverHeard | LostReason::JustHeard)))
         });
         now_lost(&inbox).map_or(Ok(()), |(_, why)| Err(why))
+    }
+}
+
+fn nothing_heard(options: &ClientOptions) -> Heard {
+    Heard {
+        listening: options.clock.now(),
+        newest: None,
+        refused: None,
+        heartbeat: None,
+        gone: None,
+        rival: None,
     }
 }
 

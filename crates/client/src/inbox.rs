@@ -35,7 +35,6 @@ pub(crate) struct SharedInbox {
 pub(crate) struct Inbox {
     pub(crate) heard: Heard,
     pub(crate) counters: SubscriberCounters,
-    pub(crate) heartbeats: u64,
     trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
@@ -45,13 +44,15 @@ pub(crate) struct Inbox {
 pub(crate) type Ears = Vec<Subscriber<()>>;
 
 impl SharedInbox {
-    /// Listens to whether the daemon is there, and to its heartbeat. The callbacks run on zenoh's
-    /// receiving thread: they keep the newest and return.
+    /// Listens to whether the daemon is there, and to its heartbeat, and goes on from what was
+    /// `heard` so far. The callbacks run on zenoh's receiving thread: they keep the newest and
+    /// return.
     pub(crate) fn listen(
         session: &Session,
         options: &ClientOptions,
+        heard: Heard,
     ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
-        let inbox = Mutex::new(Inbox::new(options.clock.now(), options.trust()));
+        let inbox = Mutex::new(Inbox::new(heard, options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
@@ -105,17 +106,8 @@ pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, Netw
 }
 
 impl Inbox {
-    fn new(listening: StampNs, trust: Trust) -> Inbox {
-        let heard = Heard {
-            listening,
-            newest: None,
-            refused: None,
-            heartbeat: None,
-            gone: None,
-            rival: None,
-        };
-        let counters = SubscriberCounters::default();
-        Inbox { heard, counters, heartbeats: 0, trust, last: None }
+    fn new(heard: Heard, trust: Trust) -> Inbox {
+        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None }
     }
 
     /// The heartbeat says which instance speaks for the cell. Another one takes over only when that
@@ -126,7 +118,6 @@ impl Inbox {
             self.heard.rival = Some(at);
             return;
         }
-        self.heartbeats += 1;
         let speaks = |last: &&Heartbeat| last.status.instance_id == status.instance_id;
         let since = self.heard.heartbeat.as_ref().filter(speaks).map_or(at, |last| last.since);
         if self.heard.gone.take().is_some() {
@@ -246,7 +237,15 @@ mod tests {
 
     /// One that has heard the heartbeat of instance a at 1000 ms.
     fn inbox() -> Inbox {
-        let mut inbox = Inbox::new(StampNs(0), TRUST);
+        let heard = Heard {
+            listening: StampNs(0),
+            newest: None,
+            refused: None,
+            heartbeat: None,
+            gone: None,
+            rival: None,
+        };
+        let mut inbox = Inbox::new(heard, TRUST);
         beat(&mut inbox, "a", 1000);
         inbox
     }

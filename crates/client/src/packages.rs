@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::SharedClock;
-use magpie_wire::freshness::{Trust, assess, decode_packages};
+use magpie_wire::freshness::{Heard, Trust, assess, decode_packages};
 use magpie_wire::{self as wire, Freshness};
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::Sample;
@@ -32,8 +32,9 @@ impl PackagesSubscriber {
     pub(crate) fn open(
         session: &SharedSession,
         options: &ClientOptions,
+        heard: Heard,
     ) -> Result<PackagesSubscriber, NetworkError> {
-        let (inbox, mut ears) = SharedInbox::listen(session.get(), options)?;
+        let (inbox, mut ears) = SharedInbox::listen(session.get(), options, heard)?;
         ears.push(receive_packages(session.get(), options, &inbox)?);
         Ok(PackagesSubscriber {
             _ears: ears,

@@ -214,6 +214,7 @@ impl Package {
         Ok(self.get()?.size.as_ref().map(|size| (size.length_m, size.width_m, size.height_m)))
     }
 
+    /// How much of its rim another package hides, 0 to 1.
     #[getter]
     fn occluded_share(&self) -> PyResult<f32> {
         Ok(self.get()?.occluded_share)
@@ -383,6 +384,8 @@ impl Grasp {
         Ok(plain(self.get()?.pose_source().as_str_name(), "POSE_SOURCE_"))
     }
 
+    /// Standard deviation of the contact along the approach in metres, the calibration's error left
+    /// out; 0.0 where it is not known.
     #[getter]
     fn position_sigma_m(&self) -> PyResult<f64> {
         Ok(self.get()?.position_sigma_m)
@@ -422,6 +425,7 @@ impl PoseAt {
         self.placed.array_in(py, ReferenceFrame::Gripper)
     }
 
+    /// Standard deviation along each axis in metres, the calibration's error left out.
     #[getter]
     fn position_sigma_m(&self) -> f64 {
         self.position_sigma_m
