@@ -33,6 +33,7 @@ class Shape:
     where: str
     wrong: str = ""
     box: tuple = ()  # drawn beside the outline, where a file has both
+    doubt: str = ""  # what of it is told, although it is taken
 
 
 @dataclass
@@ -172,6 +173,8 @@ def coco_outline(annotation):
         pieces = [[0.0]]
     if any(len(piece) % 2 for piece in pieces):
         raise UserError("its segmentation is not made of lists of x, y pairs; export it again")
+    if not all(np.isfinite(piece).all() for piece in pieces):
+        raise UserError("its outline holds NaN or infinity; draw it again")
     return pieces, ()
 
 
@@ -182,6 +185,10 @@ def coco_box(annotation, *, strict):
     except (ValueError, TypeError) as error:
         if strict:
             raise UserError("its box is not x, y, width and height; draw it again") from error
+        return ()
+    if not np.isfinite((x + w, y + h)).all():
+        if strict:
+            raise UserError("its box holds NaN or infinity; draw it again")
         return ()
     return x, y, x + w, y + h
 
