@@ -8,8 +8,9 @@
 //! # Conventions
 //!
 //! Colour images follow their EXIF orientation in every format, as every viewer shows them. Images
-//! that a calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the
-//! pixels of its sensor, however the camera was held.
+//! that a calibration is made from or used on, and those that depth belongs to
+//! ([`read_sensor_image`]), do not: lens and depth are known by the pixels of the sensor, however the
+//! camera was held.
 //!
 //! What has 16 bits a channel is a picture of a camera with 8, 10, 12, 14 or 16 bits, whichever hold
 //! its largest value. The highest 8 of those are taken.
@@ -45,7 +46,7 @@ pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsShown)
 }
 
-/// Reads such a file as the sensor took it.
+/// Reads such a file as the sensor took it; says so once if viewers show it otherwise.
 pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsTaken)
 }
@@ -116,20 +117,33 @@ enum Turn {
 
 struct Picture {
     image: BgrImage,
+    /// EXIF's: from 1, upright, to 8.
+    orientation: u8,
     /// Of each channel, where it came with 16.
     deep_bits: Option<u32>,
 }
 
 fn read_picture(path: &Path, turn: Turn) -> Result<BgrImage, ImageError> {
-    static TOLD: Once = Once::new();
+    static DEEP: Once = Once::new();
+    static TURNED: Once = Once::new();
     let read = || decode_picture(&read_file(path)?, turn);
-    let Picture { image, deep_bits } =
+    let Picture { image, orientation, deep_bits } =
         read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })?;
     if let Some(bits) = deep_bits {
-        TOLD.call_once(|| {
+        DEEP.call_once(|| {
             tracing::warn!(
                 "{} has 16 bits a channel: it is taken for a picture of a camera with {bits} bits; \
                  a depth image belongs to where depth is asked for",
+                path.display()
+            );
+        });
+    }
+    if turn == Turn::AsTaken && orientation != 1 {
+        TURNED.call_once(|| {
+            tracing::warn!(
+                "{} is not turned, although its EXIF orientation is {orientation}: lens and depth are \
+                 known by the pixels of the sensor; a lens that was calibrated from turned pictures \
+                 does not fit",
                 path.display()
             );
         });
@@ -165,7 +179,7 @@ fn decode_contained(
         None
     };
     let mat = if turn == Turn::AsShown { turned(mat, *orientation)? } else { mat };
-    Ok(Picture { image: bgr_from_mat(&mat)?, deep_bits })
+    Ok(Picture { image: bgr_from_mat(&mat)?, orientation: *orientation, deep_bits })
 }
 
 /// As EXIF's orientation says: first mirrored at the diagonal, then at an axis or at both.

@@ -358,6 +358,9 @@ fn a_picture_to_calibrate_with_stays_as_the_sensor_took_it() {
     let size = |image: BgrImage| (image.width_px(), image.height_px());
     assert_eq!(size(read_image(&path).unwrap()), (SIZE_PX.1, SIZE_PX.0), "as a viewer shows it");
     assert_eq!(size(read_sensor_image(&path).unwrap()), SIZE_PX);
+    // A folder stands for a camera.
+    let (mut camera, _) = open(&once(FileSource::ImageFolder(folder(dir.path()))));
+    assert_eq!(size(next(&mut camera).unwrap().color), SIZE_PX);
 }
 
 #[test]
