@@ -15,11 +15,12 @@
 //! What has 16 bits a channel is a picture of a camera with 8, 10, 12, 14 or 16 bits, whichever hold
 //! its largest value. The highest 8 of those are taken.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Once;
 
 use magpie_perception::{BgrImage, DepthImage};
-use opencv::core::{self, CV_16U, Mat, ToInputArray, Vec3b, Vector};
+use opencv::core::{self, CV_16U, CV_16UC1, Mat, ToInputArray, Vec3b, Vector};
 use opencv::imgcodecs;
 use opencv::prelude::*;
 
@@ -51,8 +52,8 @@ pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsTaken)
 }
 
-/// Reads a depth image file: 16-bit PNG, one step of which is `unit_m` metres; 0 and 65535 where
-/// nothing was measured.
+/// Reads a depth image file: PNG, TIFF or PGM of 16 bits, one step of which is `unit_m` metres; 0 and
+/// 65535 where nothing was measured.
 pub fn read_depth_png(path: &Path, unit_m: f64) -> Result<DepthImage, ImageError> {
     let read = || decode_depth(&read_file(path)?, unit_m);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
@@ -217,11 +218,28 @@ fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImagePr
 }
 
 fn decode_depth(bytes: &[u8], unit_m: f64) -> Result<DepthImage, ImageProblem> {
-    let container = Container::of(bytes)?;
-    if !matches!(container.format, Format::Png(PngHeader { bits: 16, channels: "grey" })) {
-        return Err(ImageProblem::NotDepth { found: container.describe() });
+    let not_depth = |found: &str| ImageProblem::NotDepth { found: found.to_owned() };
+    let container = Container::of(bytes).map_err(|problem| match problem {
+        ImageProblem::NotAnImage if bytes.starts_with(b"\x93NUMPY") => not_depth("a NumPy array"),
+        ImageProblem::NotAnImage => not_depth("no picture"),
+        other => other,
+    })?;
+    let may_be_depth = matches!(
+        container.format,
+        Format::Png(PngHeader { bits: 16, channels: "grey" }) | Format::Tiff | Format::Pnm
+    );
+    if !may_be_depth {
+        return Err(not_depth(&container.describe()));
     }
-    let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
+    // Depth stays where the sensor has it.
+    let upright = match container.format {
+        Format::Tiff => Cow::Owned(exif::without_orientation(bytes)),
+        _ => Cow::Borrowed(bytes),
+    };
+    let mat = decode(&upright, imgcodecs::IMREAD_UNCHANGED, container.format.name())?;
+    if mat.typ() != CV_16UC1 {
+        return Err(not_depth(&format!("{} of other values", container.describe())));
+    }
     let size = mat.size()?;
     let values = mat.data_typed::<u16>()?.iter();
     let data_mm = values.map(|&value| millimetres(value, unit_m)).collect();

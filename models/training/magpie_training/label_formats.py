@@ -82,7 +82,7 @@ def is_yolo(path):
 
 
 def read_json(path):
-    return json.loads(path.read_text("utf-8-sig"))
+    return json.loads(path.read_bytes())  # UTF-8 with a mark or without, or UTF-16
 
 
 def named(value):

@@ -37,7 +37,7 @@ pub struct DetectArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG, aligned with the one picture. Needs a camera_info. Where no support plane is
+    /// 16-bit PNG, TIFF or PGM, aligned with the one picture. Needs a camera_info. Where no support plane is
     /// configured, the largest plane in it is taken for one.
     #[arg(long)]
     depth: Option<PathBuf>,

@@ -48,7 +48,7 @@ pub(super) struct PlaneArgs {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct From {
-    /// 16-bit PNG, aligned with the colour image, of the cleared cell.
+    /// 16-bit PNG, TIFF or PGM, aligned with the colour image, of the cleared cell.
     #[arg(long)]
     depth: Option<PathBuf>,
     /// A picture of the board lying on the plane.
