@@ -37,8 +37,8 @@ pub struct DetectArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG, TIFF or PGM, aligned with the one picture. Needs a camera_info. Where no support plane is
-    /// configured, the largest plane in it is taken for one.
+    /// PNG, TIFF or PGM of 16 bits, aligned with the one picture. Needs a camera_info. Where no support
+    /// plane is configured, the largest plane in it is taken for one.
     #[arg(long)]
     depth: Option<PathBuf>,
     /// What one step of --depth stands for, in metres: 0.0002 in TUM's data sets, 0.00025 with a
