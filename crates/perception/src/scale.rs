@@ -47,8 +47,8 @@ pub enum ScaleDoubt {
     #[error("a package has a side of {side_m:.1} m; is the unit of depth right?")]
     Side { side_m: f64 },
     #[error(
-        "packages lie {below_m:.2} m below the base at the median; are the unit of depth and the \
-         camera's pose right?"
+        "packages lie {below_m:.2} m below the base at the median; is the unit of depth right? Else \
+         the camera's pose is not;"
     )]
     BelowBase { below_m: f64 },
     #[error(
