@@ -216,7 +216,7 @@ fn found(frame: &Frame, packages: &Packages) -> String {
 fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
     let picture = picture_doubts(&frame.color).into_iter().map(|doubt| format!("picture: {doubt}"));
     let depth = packages.depth_problem.map(|problem| format!("depth is not used: {problem}"));
-    let scale = doubt_packages(&packages.packages);
+    let scale = doubt_packages(packages);
     let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
     picture.chain(depth).chain(scale).collect()
 }

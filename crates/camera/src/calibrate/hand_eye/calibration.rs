@@ -44,7 +44,7 @@ pub struct HandEyeReport {
 /// Smaller rotations are lost in the noise of the board's direction.
 const TURNED_DEG_MIN: f64 = 5.0;
 /// Rotations about axes as close as this leave the direction along them undetermined.
-const CONE_DEG_MIN: f64 = 5.0;
+const CONE_DEG_MIN: f64 = 10.0;
 
 /// A solution must be better by this share to be handed out in place of the refinement.
 const BETTER_SHARE: f64 = 0.9;
@@ -191,19 +191,18 @@ fn check_motion(pairs: &[HandEyePair]) -> Result<(f64, f64), CalibrateError> {
     Ok((turned_deg, cone_deg))
 }
 
-/// Measures how far the axes of all rotations, relative to the first pose, spread about their main
-/// direction.
+/// Measures how far apart the axes are of the rotations between any two poses, by their scatter about
+/// the main direction: two axes lie that far to either side of it. No pose is the first.
 fn axes_cone_deg(pairs: &[HandEyePair]) -> f64 {
-    let first = pairs[0].base_from_gripper.rotation;
-    let turns: Vec<_> = pairs
-        .iter()
-        .map(|pair| (first.inverse() * pair.base_from_gripper.rotation).scaled_axis())
-        .collect();
-    let scatter: Matrix3<f64> = turns.iter().map(|turn| turn * turn.transpose()).sum();
+    let rotations: Vec<_> = pairs.iter().map(|pair| pair.base_from_gripper.rotation).collect();
+    let turns = (rotations.iter().enumerate()).flat_map(|(index, one)| {
+        rotations[index + 1..].iter().map(|other| (one.inverse() * other).scaled_axis())
+    });
+    let scatter: Matrix3<f64> = turns.map(|turn| turn * turn.transpose()).sum();
     let eigenvalues = scatter.symmetric_eigen().eigenvalues;
     let mut sorted: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
     sorted.sort_by(f64::total_cmp);
-    sorted[1].atan2(sorted[2]).to_degrees()
+    2.0 * sorted[1].atan2(sorted[2]).to_degrees()
 }
 
 #[cfg(test)]
@@ -221,18 +220,23 @@ mod tests {
         turns.iter().map(pair).collect()
     }
 
-    /// The first pose is where the others turn from.
     #[test]
     fn axes_are_as_far_apart_as_their_scatter_is_wide() {
         let (x, y) = (Vector3::x(), Vector3::y());
         let one = axes_cone_deg(&turned(&[x * 0.0, x * 0.3, x * -0.5, x * 0.8]));
-        assert!(one < 1e-6, "{one}");
+        assert!(one < 1e-5, "{one}");
         let square = axes_cone_deg(&turned(&[x * 0.0, x * 0.5, y * 0.5, x * -0.5, y * -0.5]));
-        assert!((square - 45.0).abs() < 1e-9, "{square}");
-        // Axes 20 degrees apart scatter by 10 degrees about the one between them.
-        let pair = [10.0_f64, -10.0]
-            .map(|deg| Vector3::new(deg.to_radians().cos(), deg.to_radians().sin(), 0.0) * 0.5);
-        let apart = axes_cone_deg(&turned(&[x * 0.0, pair[0], pair[1]]));
-        assert!((apart - 10.0).abs() < 1e-9, "{apart}");
+        assert!((square - 90.0).abs() < 1e-9, "{square}");
+        let [one, other] = [10.0_f64, -10.0]
+            .map(|deg| Vector3::new(deg.to_radians().cos(), deg.to_radians().sin(), 0.0) * 0.1);
+        let mut turns = vec![x * 0.0, one, -one, other, -other, one * 0.7, other * 0.4];
+        let apart = axes_cone_deg(&turned(&turns[..5]));
+        assert!((apart - 20.0).abs() < 0.1, "{apart}");
+        let before = axes_cone_deg(&turned(&turns));
+        for _ in 0..turns.len() {
+            turns.rotate_left(1);
+            let after = axes_cone_deg(&turned(&turns));
+            assert!((after - before).abs() < 1e-9, "{before} and {after}: the order matters");
+        }
     }
 }
