@@ -9,7 +9,7 @@ use std::time::Duration;
 use board_scene::{BoardScene, Noise, lens, look_at};
 use magpie_camera::calibrate::Board;
 use magpie_camera::{read_camera_info, write_camera_info, write_depth_png, write_png};
-use magpie_client::{CellName, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire};
+use magpie_client::{CellName, Client, ClientOptions, PackagesSubscriber, ZenohConfig, wire};
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::one_line;
 use magpie_daemon::run;
@@ -744,8 +744,8 @@ fn first_status_with_drift(endpoint: &str) -> wire::Status {
         if subscriber.is_none() {
             let zenoh = ZenohConfig::Connect(vec![endpoint.to_owned()]);
             let cell = CellName::new("drifting").unwrap();
-            let options = SubscriberOptions::new(cell, zenoh, SystemClock::start());
-            subscriber = PackagesSubscriber::open(options).ok();
+            let options = ClientOptions::new(cell, zenoh, SystemClock::start());
+            subscriber = Client::open(options).ok().and_then(|client| client.packages().ok());
         }
         let status = subscriber.as_ref().and_then(PackagesSubscriber::status);
         if let Some(status) = status.filter(|status| status.drift.is_some()) {

@@ -447,7 +447,12 @@ fn a_ros_2_bag_is_replayed_benched_and_exported_and_its_topics_are_told() {
         }
         assert_eq!(std::fs::read_to_string(&json).unwrap().lines().count(), 3);
         let front = ["replay", &bag, "--color-topic", "/front"];
-        check_refused(&front, 78, &["no color images on /front", "/camera/color/image_raw"]);
+        let told = ["no color images on /front", "/camera/color/image_raw"];
+        check_refused(&front, 78, &told);
+        let config = folder.path().join("magpie.toml");
+        let source = format!("[source.recording]\npath = {bag:?}\ncolor_topic = \"/front\"\n");
+        std::fs::write(&config, source).unwrap();
+        check_refused(&["check", "--config", &config.display().to_string()], 78, &told);
     }
 }
 
@@ -839,4 +844,33 @@ fn a_bench_by_a_secured_cell_s_file_measures_all_the_same() {
     let zenoh = folder.path().join("bench/daemon/bench-daemon.json5");
     let bench = ["bench", "--rounds", "3", "--zenoh", zenoh.to_str().unwrap()];
     succeed(&bench);
+}
+
+#[test]
+fn a_simulated_arm_picks_by_fresh_results_alone_and_turns_back_where_the_camera_stands_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (json, timeline) = (path("picks.jsonl"), path("picks.svg"));
+    let asked = ["pick", "--simulate", "--picks", "4", "--interrupt-every", "3", "--json", &json];
+    let told = text(&succeed(&[&asked[..], &["--timeline", &timeline]].concat()).stdout).to_owned();
+    assert!(
+        told.contains("4 picks from 1 heaps") && told.contains(" 0 picks on a result that"),
+        "{told}"
+    );
+    let attempts: Vec<Value> = std::fs::read_to_string(&json)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let confirmed: Vec<_> =
+        attempts.iter().filter(|attempt| attempt["confirmed"].is_object()).collect();
+    assert_eq!(confirmed.len(), 4);
+    for attempt in confirmed {
+        let ns = |key: &str| attempt["confirmed"][key].as_u64().unwrap();
+        assert!(ns("exposed_ns") < ns("contact_ns") && ns("contact_ns") <= ns("valid_until_ns"));
+    }
+    assert!(attempts.iter().any(|attempt| attempt["outcome"] == "held"), "{told}");
+    assert!(std::fs::read_to_string(&timeline).unwrap().contains("held"));
+    let real = magpie(&["pick"]);
+    assert_eq!(real.status.code(), Some(2), "{}", text(&real.stderr));
 }

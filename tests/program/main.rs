@@ -27,6 +27,7 @@ mod outside;
 mod page;
 mod record;
 mod replay;
+mod ros2;
 mod service;
 mod technician;
 

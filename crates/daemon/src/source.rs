@@ -1,10 +1,11 @@
 //! Opens whatever the configuration names as a source of frames.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use magpie_camera::{CameraHandle, CameraState, DepthHandle, DepthTrouble, SlowCamera, pair_depth};
-use magpie_perception::{Counters, FrameSource, Scene, SharedClock};
-use magpie_recording::{FrameReader, Pace, Playback, StopHandle};
+use magpie_perception::{Counters, FrameSource, Scene, SharedClock, Tool};
+use magpie_recording::{FrameReader, Pace, Playback, ReadOptions, RecordingError, StopHandle};
 use magpie_wire::Reason;
 
 use crate::config::{Config, Source};
@@ -119,14 +120,10 @@ pub fn open(
             let reader = FrameReader::from_bytes(name, DEMO_RECORDING, playback);
             Ok(recording(reader.map_err(Failure::config)?, name.to_owned()))
         }
-        Source::Recording { path, looped } => {
-            let reader = FrameReader::open(path, as_a_camera(clock, *looped));
-            let (mut reader, name) = (reader.map_err(Failure::config)?, path.display().to_string());
-            reader.use_tool(&config.tool);
-            if let Some(chosen) = reader.chosen() {
-                tracing::info!("{name}: {chosen}");
-            }
-            Ok(recording(reader, name))
+        Source::Recording { path, looped, read } => {
+            let playback = as_a_camera(clock, *looped);
+            let reader = open_recording(path, playback, read, &config.tool);
+            Ok(recording(reader.map_err(Failure::config)?, path.display().to_string()))
         }
         Source::Camera(camera) => {
             let camera = magpie_camera::open(camera, Arc::clone(clock), Arc::clone(counters))
@@ -149,6 +146,24 @@ pub fn open(
 }
 
 /// Plays at the recorded pace and stamps frames anew, as the camera itself would.
+/// Opens a recording, and tells what was chosen where others made it.
+pub fn open_recording(
+    path: &Path,
+    playback: Playback,
+    read: &ReadOptions,
+    tool: &Tool,
+) -> Result<FrameReader, RecordingError> {
+    let mut reader = FrameReader::open_with(path, playback, read)?;
+    reader.use_tool(tool);
+    if let Some(chosen) = reader.chosen() {
+        tracing::info!("{}: {chosen}", path.display());
+    }
+    if let Some(doubt) = reader.doubt() {
+        tracing::warn!("{}: {doubt}", path.display());
+    }
+    Ok(reader)
+}
+
 fn as_a_camera(clock: &SharedClock, looped: bool) -> Playback {
     Playback { looped, pace: Pace::AsRecorded { clock: Arc::clone(clock), restamp: true } }
 }

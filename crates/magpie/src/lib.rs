@@ -8,4 +8,5 @@ pub mod doctor;
 mod inspection;
 pub mod pictures;
 pub mod present;
+mod simulated;
 pub mod topics;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, record,
-    replay, run, simulate, watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, pick,
+    record, replay, run, simulate, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
@@ -65,6 +65,8 @@ enum Command {
     Record(record::RecordArgs),
     /// Send a recording through the pipeline, and compare the results with the recorded ones.
     Replay(replay::ReplayArgs),
+    /// Let a simulated arm pick from a simulated cell, by the messages a real one gets.
+    Pick(pick::PickArgs),
     /// Outline pictures or a recording for annotation tools, the least sure picture first.
     Export(export::ExportArgs),
     /// Calibrate the camera with a printed board: its lens, where it hangs, and whether that holds.
@@ -122,6 +124,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Eval(args) => eval::eval(args),
         Command::Bench(args) => bench::bench(args),
         Command::Record(args) => record::record(args),
+        Command::Pick(args) => pick::pick(args),
         Command::Replay(args) => replay::replay(args),
         Command::Export(args) => export::export(args),
         Command::Calibrate(args) => calibrate::calibrate(args),

@@ -1,7 +1,8 @@
-//! How a recording of others is read, and that this is told.
+//! How a recording of others is read, by options.
 
 use std::path::Path;
 
+use magpie_daemon::source::open_recording;
 use magpie_perception::Tool;
 use magpie_recording::{FrameReader, Playback, ReadOptions, RecordingError};
 
@@ -33,21 +34,13 @@ impl TopicArgs {
         playback: Playback,
         tool: &Tool,
     ) -> Result<FrameReader, RecordingError> {
-        let options = ReadOptions {
+        let read = ReadOptions {
             color_topic: self.color_topic.clone(),
             depth_topic: self.depth_topic.clone(),
             base_frame_id: self.base_frame.clone(),
             depth_unit_m: self.depth_unit_m,
         };
-        let mut reader = FrameReader::open_with(path, playback, &options)?;
-        reader.use_tool(tool);
-        if let Some(chosen) = reader.chosen() {
-            tracing::info!("{}: {chosen}", path.display());
-        }
-        if let Some(doubt) = reader.doubt() {
-            tracing::warn!("{}: {doubt}", path.display());
-        }
-        Ok(reader)
+        open_recording(path, playback, &read, tool)
     }
 }
 

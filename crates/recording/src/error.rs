@@ -25,6 +25,14 @@ pub enum RecordingError {
 
     #[error("use {} for recordings: check that it is a folder this user may write to", path.display())]
     Folder { path: PathBuf, source: io::Error },
+    #[error("record to {}: its disk is not mounted any more; mount it again", path.display())]
+    Unmounted { path: PathBuf },
+    #[error(
+        "keep recordings in {}: it is a link; name the folder that it leads to for recordings, or \
+         remove it",
+        path.display()
+    )]
+    KeptElsewhere { path: PathBuf },
     #[error(
         "record to {}: {free_mb} MB are free on its disk, and {free_mb_min} MB are to stay free",
         path.display()

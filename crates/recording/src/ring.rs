@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Files are ordered by their number, for the machine's clock may have been set back since. Another
-//! program may remove files or the folder: the ring goes on with what is left.
+//! program may remove files or the folder: the ring goes on with what is left. It does not go on
+//! below the disk that it was on, once that is unmounted.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -37,6 +39,8 @@ pub struct RingLimits {
 /// Writes segments and removes the oldest.
 pub struct Ring {
     folder: PathBuf,
+    /// The devices that the folder is on while its own, or those between, are not mounted.
+    devices_below: Vec<u64>,
     /// Files whose names do not begin with this are never touched.
     name: String,
     info: RecordingInfo,
@@ -76,6 +80,7 @@ impl Ring {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         let mut ring = Ring {
             folder,
+            devices_below: Vec::new(),
             name,
             info,
             options,
@@ -85,6 +90,7 @@ impl Ring {
             current: None,
         };
         ring.make_folder()?;
+        ring.devices_below = ring.in_folder(|| devices_below(&ring.folder))?;
         let newest = ring.files_in(&ring.folder)?.pop();
         ring.number_next = newest.map_or(1, |file| file.number + 1);
         Ok(ring)
@@ -108,7 +114,16 @@ impl Ring {
     }
 
     fn make_folder(&self) -> Result<(), RecordingError> {
-        self.in_folder(|| fs::create_dir_all(self.folder.join(KEPT)))
+        let device = self.in_folder(|| device_of_nearest(&self.folder))?;
+        if self.devices_below.contains(&device) {
+            return Err(RecordingError::Unmounted { path: self.folder.clone() });
+        }
+        let kept = self.folder.join(KEPT);
+        self.in_folder(|| fs::create_dir_all(&kept))?;
+        if self.in_folder(|| fs::symlink_metadata(&kept))?.is_symlink() {
+            return Err(RecordingError::KeptElsewhere { path: kept });
+        }
+        Ok(())
     }
 
     /// The segment for a frame of this stamp. It is a new one where the last segment is full.
@@ -293,6 +308,30 @@ fn unless_gone<T: Default>(outcome: io::Result<T>) -> io::Result<T> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         outcome => outcome,
     }
+}
+
+/// The device of a folder, or of the nearest one above it that exists.
+fn device_of_nearest(folder: &Path) -> io::Result<u64> {
+    for place in std::path::absolute(folder)?.ancestors() {
+        match fs::metadata(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            metadata => return Ok(metadata?.dev()),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// The devices on the way from a folder's own to the machine's first.
+fn devices_below(folder: &Path) -> io::Result<Vec<u64>> {
+    let own = fs::metadata(folder)?.dev();
+    let mut devices = Vec::new();
+    for place in std::path::absolute(folder)?.ancestors() {
+        let device = fs::metadata(place)?.dev();
+        if device != own && !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    Ok(devices)
 }
 
 /// Refuses with [`RecordingError::Space`] where the disk of `folder` has less free than this.

@@ -347,8 +347,9 @@ impl From<&domain::CameraInfo> for CameraInfo {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use nalgebra::{Translation3, UnitQuaternion};
+
+    use super::*;
     use proptest::prelude::*;
     use prost::Message;
 

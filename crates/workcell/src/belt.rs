@@ -113,7 +113,8 @@ fn lay_out(
     arrange::let_fall(&support.fixed, falling)
 }
 
-fn fixed_view(rng: &mut Rng, recipe: &Recipe) -> View {
+/// A camera that looks down on the middle of the support.
+pub(crate) fn fixed_view(rng: &mut Rng, recipe: &Recipe) -> View {
     let target = Vec3::new(0.0, 0.0, 0.05);
     let across = -std::f32::consts::FRAC_PI_2;
     let base_from_camera = looking_at(target, DISTANCE_M, TILT_DEG.to_radians(), across, 0.0);

@@ -128,6 +128,26 @@ impl Judge {
         verdict
     }
 
+    /// The package that the first of the cups meets.
+    pub fn touched(
+        &self,
+        tool: &Tool,
+        cups: CupSet,
+        base_from_tool: &Isometry3<f64>,
+    ) -> Option<u32> {
+        let cup = cups.indices().find_map(|index| tool.cups.get(index))?;
+        let base_from_cup = base_from_tool * nalgebra::Translation3::from(cup.position_m);
+        let approach = base_from_cup * Vector3::z();
+        self.first_hit(base_from_cup * Point3::origin(), &approach)?.1
+    }
+
+    /// How far the tool's origin is above the first thing on its approach; negative inside it.
+    #[cfg(test)]
+    pub(crate) fn gap_m(&self, base_from_tool: &Isometry3<f64>) -> Option<f64> {
+        let approach = base_from_tool * Vector3::z();
+        Some(self.first_hit(base_from_tool * Point3::origin(), &approach)?.0)
+    }
+
     /// The first thing on the way from `START_M` before a point, along the approach.
     fn first_hit(&self, to: Point3<f64>, approach: &Vector3<f64>) -> Option<(f64, Option<u32>)> {
         let from = to - approach * START_M;

@@ -16,6 +16,7 @@ pub(crate) enum Stream {
     View = 2,
     Sensor = 3,
     Belt = 4,
+    Picking = 5,
 }
 
 pub(crate) struct Rng(ChaCha8Rng);

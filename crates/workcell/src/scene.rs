@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use magpie_perception::PackageType;
+use magpie_perception::{Mask, PackageType};
 use rapier3d::math::{Pose, Vec3};
 
 use crate::arrange;
@@ -15,6 +15,7 @@ use crate::part::Part;
 use crate::random::{Rng, Stream};
 use crate::recipe::Recipe;
 use crate::support::{Support, SupportKind};
+use crate::truth::{TruePackage, isometry};
 
 #[derive(Clone)]
 pub(crate) struct Scene {
@@ -37,6 +38,26 @@ pub(crate) struct PlacedPackage {
     pub(crate) package_type: PackageType,
     pub(crate) size_m: Vec3,
     pub(crate) base_from_package: Pose,
+}
+
+impl PlacedPackage {
+    /// What a judge needs to know of it, whatever a camera sees.
+    pub(crate) fn judged(&self, package_id: u32) -> TruePackage {
+        self.seen(package_id, Mask::empty(0, 0), 1.0)
+    }
+
+    pub(crate) fn seen(&self, package_id: u32, mask: Mask, visible_fraction: f64) -> TruePackage {
+        TruePackage {
+            package_id,
+            package_type: self.package_type,
+            mask,
+            visible_fraction,
+            base_from_package: isometry(&self.base_from_package),
+            length_m: f64::from(self.size_m.x),
+            width_m: f64::from(self.size_m.y),
+            height_m: f64::from(self.size_m.z),
+        }
+    }
 }
 
 impl Scene {

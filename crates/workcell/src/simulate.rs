@@ -15,7 +15,7 @@ use crate::scene::Scene;
 use crate::sensor::Sensor;
 use crate::shade::shade;
 use crate::textures;
-use crate::truth::{TruePackage, Truth, isometry, support_plane};
+use crate::truth::{Truth, isometry, support_plane};
 use crate::view::{View, Warp};
 use crate::{Solids, WorkcellError};
 
@@ -198,16 +198,8 @@ fn truth(
             unannotated.iter_mut().zip(&bitmap).for_each(|(all, one)| *all |= one);
             continue;
         }
-        packages.push(TruePackage {
-            package_id: u32::from(instance),
-            package_type: placed.package_type,
-            mask: Mask::from_bitmap(width, height, &bitmap),
-            visible_fraction,
-            base_from_package: isometry(&placed.base_from_package),
-            length_m: f64::from(placed.size_m.x),
-            width_m: f64::from(placed.size_m.y),
-            height_m: f64::from(placed.size_m.z),
-        });
+        let mask = Mask::from_bitmap(width, height, &bitmap);
+        packages.push(placed.seen(u32::from(instance), mask, visible_fraction));
     }
     Truth {
         camera_info: view.camera_info.clone(),

@@ -6,6 +6,9 @@ use std::time::Duration;
 use magpie_perception::{BoxError, nearest_rotation};
 use nalgebra::{Isometry3, Matrix3, Translation3};
 
+/// From a thousandth of a millimetre to a tenth of a metre.
+pub const UNIT_M: std::ops::RangeInclusive<f64> = 1e-6..=0.1;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("read configuration {path}")]
@@ -48,6 +51,14 @@ impl Checker<'_> {
         why: &'static str,
     ) -> Result<T, ConfigError> {
         Err(ConfigError::Value { path: self.path.to_owned(), key, value: value.to_string(), why })
+    }
+
+    /// What one step of depth stands for.
+    pub(super) fn depth_unit(&self, key: &'static str, unit_m: f64) -> Result<(), ConfigError> {
+        if UNIT_M.contains(&unit_m) {
+            return Ok(());
+        }
+        self.refuse(key, unit_m, "must lie between 0.000001 and 0.1 m")
     }
 
     /// The error for a file that a key names and that cannot be used.

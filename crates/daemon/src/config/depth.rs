@@ -9,9 +9,6 @@ use serde::Deserialize;
 use super::checker::{Checker, ConfigError, shipped};
 use super::source::{GstreamerFile, Source, V4l2File};
 
-/// From a thousandth of a millimetre to a tenth of a metre.
-pub const UNIT_M: std::ops::RangeInclusive<f64> = 1e-6..=0.1;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DepthFile {
@@ -27,9 +24,7 @@ pub(super) struct DepthFile {
 /// images in files.
 pub(super) fn unit_m(checker: &Checker<'_>, file: &DepthFile) -> Result<f64, ConfigError> {
     let unit_m = shipped(file.unit_m);
-    if !UNIT_M.contains(&unit_m) {
-        checker.refuse("depth.unit_m", unit_m, "must lie between 0.000001 and 0.1 m")?;
-    }
+    checker.depth_unit("depth.unit_m", unit_m)?;
     Ok(unit_m)
 }
 

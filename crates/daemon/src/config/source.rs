@@ -6,6 +6,7 @@ use magpie_camera::{
     CameraConfig, FileSource, FilesConfig, GStreamerConfig, ImageFolderConfig, LiveConfig,
     LiveLimits, LiveSource, RtspConfig, V4l2Config,
 };
+use magpie_recording::ReadOptions;
 use serde::Deserialize;
 
 use super::checker::{Checker, ConfigError};
@@ -19,7 +20,7 @@ pub(super) struct SourceFile {
     rtsp: Option<RtspFile>,
     video_file: Option<PlayedFile>,
     image_folder: Option<ImageFolderFile>,
-    recording: Option<PlayedFile>,
+    recording: Option<RecordingFile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,6 +78,18 @@ struct PlayedFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RecordingFile {
+    path: PathBuf,
+    #[serde(default)]
+    r#loop: bool,
+    color_topic: Option<String>,
+    depth_topic: Option<String>,
+    base_frame: Option<String>,
+    depth_unit_m: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ImageFolderFile {
     path: PathBuf,
     depth_path: Option<PathBuf>,
@@ -89,7 +102,7 @@ struct ImageFolderFile {
 pub enum Source {
     Demo,
     Camera(CameraConfig),
-    Recording { path: PathBuf, looped: bool },
+    Recording { path: PathBuf, looped: bool, read: ReadOptions },
 }
 
 /// `limits`: of a live camera. `depth_unit_m`: of depth images in files.
@@ -121,14 +134,29 @@ pub(super) fn check(
         });
         sources.push(files(source, folder.r#loop));
     }
-    sources.extend(file.recording.map(|recording| Source::Recording {
-        path: checker.resolve(&recording.path),
-        looped: recording.r#loop,
-    }));
+    if let Some(recording) = file.recording {
+        sources.push(self::recording(checker, recording)?);
+    }
     match <[Source; 1]>::try_from(sources) {
         Ok([source]) => Ok(source),
         Err(sources) => {
             Err(ConfigError::Sources { path: checker.path.to_owned(), found: sources.len() })
         }
     }
+}
+
+fn recording(checker: &Checker<'_>, file: RecordingFile) -> Result<Source, ConfigError> {
+    if let Some(unit_m) = file.depth_unit_m {
+        checker.depth_unit("source.recording.depth_unit_m", unit_m)?;
+    }
+    Ok(Source::Recording {
+        path: checker.resolve(&file.path),
+        looped: file.r#loop,
+        read: ReadOptions {
+            color_topic: file.color_topic,
+            depth_topic: file.depth_topic,
+            base_frame_id: file.base_frame,
+            depth_unit_m: file.depth_unit_m,
+        },
+    })
 }

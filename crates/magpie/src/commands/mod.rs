@@ -11,6 +11,7 @@ pub mod eval;
 pub mod export;
 pub mod manual;
 pub mod model;
+pub mod pick;
 pub mod record;
 pub mod replay;
 pub mod run;

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
-use magpie_perception::{CameraInfo, CameraPlace, Scene, Tool};
+use magpie_perception::Tool;
 use magpie_recording::{ColorCoding, DepthCoding, FrameWriter, RecordingInfo, WriteOptions};
 use magpie_workcell::{Recipe, Truth, belt_sequence, write_dataset};
 
 use crate::present::progress;
-use magpie_daemon::config::plane_in_camera;
+use crate::simulated;
 use magpie_daemon::failure::{Failure, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -52,17 +51,7 @@ pub fn simulate(args: &SimulateArgs) -> Outcome {
     else {
         return crate::present::output::line(magpie_workcell::DEFAULT_RECIPE);
     };
-    let mut recipe = match &args.recipe {
-        Some(path) => {
-            let text = magpie_files::read_text(path, magpie_files::TEXT_BYTES_MAX)
-                .with_context(|| format!("read recipe {}", path.display()))
-                .map_err(Failure::Config)?;
-            Recipe::from_toml(&text)
-                .with_context(|| format!("recipe {}", path.display()))
-                .map_err(Failure::Config)?
-        }
-        None => Recipe::default(),
-    };
+    let mut recipe = simulated::recipe(args.recipe.as_deref())?;
     recipe.solids |= args.solids;
     if args.textures.is_some() {
         recipe.textures.clone_from(&args.textures);
@@ -96,15 +85,8 @@ fn record_belt(recipe: &Recipe, seed: u64, frames: u64, out: &Path) -> Outcome {
 }
 
 fn create(path: &Path, truth: &Truth, seed: u64) -> Result<FrameWriter, Failure> {
-    let base_from_camera = truth.base_from_camera;
-    let scene = Scene {
-        camera_info: CameraInfo::clone(&truth.camera_info),
-        camera_place: Some(CameraPlace::InBase(base_from_camera)),
-        // The base frame of the simulated cell lies on its support plane.
-        support_plane_in_camera: Some(plane_in_camera(0.0, &base_from_camera)),
-        tool: Tool::single_cup(BELT_CUP_RADIUS_M),
-        calibration_id: format!("simulated-{seed}"),
-    };
+    let tool = Tool::single_cup(BELT_CUP_RADIUS_M);
+    let scene = simulated::scene(truth.camera_info.clone(), truth.base_from_camera, tool, seed);
     let identity = [
         ("made_by".to_owned(), format!("magpie {} simulate", env!("CARGO_PKG_VERSION"))),
         ("seed".to_owned(), seed.to_string()),

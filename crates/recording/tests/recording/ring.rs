@@ -130,6 +130,43 @@ fn a_ring_goes_on_when_somebody_tidies_its_folder() {
     assert_eq!(segments(&ring_folder), [[9]]);
 }
 
+/// A folder behind a link, which leads to another disk or to the link's own, as one does whose disk is
+/// mounted or not.
+#[test]
+fn a_ring_whose_disk_is_unmounted_waits_for_it_and_writes_nothing_below() {
+    let (here, there) = (folder(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let (below, place) = (here.path().join("below"), here.path().join("place"));
+    std::fs::create_dir(&below).unwrap();
+    let mount = |disk: &Path| {
+        let _ = std::fs::remove_file(&place);
+        std::os::unix::fs::symlink(disk, &place).unwrap();
+    };
+    mount(there.path());
+    let mut ring = ring(&place, LIMITS);
+    write(&mut ring, 0..2);
+    mount(&below);
+    for refused in [ring.check_writable(), ring.writer(frame(2).stamp).map(|_| ())] {
+        let why = refused.unwrap_err();
+        assert!(matches!(&why, RecordingError::Unmounted { path } if *path == place), "{why}");
+    }
+    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 0);
+    mount(there.path());
+    ring.check_writable().unwrap();
+    write(&mut ring, 3..4);
+    ring.finish().unwrap();
+    assert_eq!(segments(there.path()), [vec![0, 1], vec![3]]);
+}
+
+#[test]
+fn a_kept_folder_that_leads_elsewhere_is_refused_by_name() {
+    let (folder, elsewhere) = (folder(), folder());
+    let kept = folder.path().join("kept");
+    std::os::unix::fs::symlink(elsewhere.path(), &kept).unwrap();
+    let opened = Ring::open(folder.path(), "belt", info(), WriteOptions::default(), LIMITS, vec![]);
+    let why = opened.err().unwrap().to_string();
+    assert!(why.contains(&kept.display().to_string()) && why.contains("link"), "{why}");
+}
+
 #[test]
 fn what_is_kept_stays_and_the_segment_being_written_goes_on() {
     let folder = folder();
