@@ -231,7 +231,10 @@ fn page(config: &Config) -> String {
     };
     let taken = magpie_web::check_free(web.listen).err();
     let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
-    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
+    format!(
+        "http://{}/, seen by {seen}, {token} a token to keep recordings and to calibrate{taken}",
+        web.listen
+    )
 }
 
 fn say(what: &str, found: String) -> Outcome {
