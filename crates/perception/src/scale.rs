@@ -117,7 +117,7 @@ pub fn doubt_packages(frame: &Packages) -> Option<ScaleDoubt> {
 /// How far below the origin of poses it is held, or else lies.
 fn below_m(package: &Package) -> Option<f64> {
     let held = package.best_grasp().map(|grasp| grasp.reference_from_grasp.translation.z);
-    held.or(package.position_in_reference.map(|center| center.z)).map(|z_m| -z_m)
+    held.or_else(|| package.position_in_reference.map(|center| center.z)).map(|z_m| -z_m)
 }
 
 /// Packages that depth does not show: it belongs to another picture, or is turned, or constant.
