@@ -201,6 +201,22 @@ def test_a_pose_moves_with_the_belt(client, publisher):
     assert later.position_sigma_m == pytest.approx(0.005)
 
 
+def test_a_pose_on_the_belt_expires_with_its_result(client, publisher):
+    velocity = packages_pb2.Velocity(linear_m_s=packages_pb2.Vector3(x=0.5))
+    packages, later = client.packages(), None
+    while later is None:
+        publisher.publish(valid_ns=2 * 10**9, velocity=velocity)
+        if packages.wait(0.05) and is_fresh(view := packages.latest()):
+            later = view.best_grasp().pose_at(view.stamp_ns + 10**8)
+    assert later.base_from_grasp.shape == (4, 4)
+    while view.expires_in_s > 0:
+        time.sleep(0.02)
+    for name in ["base_from_grasp", "camera_from_grasp", "gripper_from_grasp", "position_sigma_m"]:
+        with pytest.raises(Expired, match="ask the subscriber for a newer one"):
+            getattr(later, name)
+    assert "give or take" in repr(later), "people may still look at it"
+
+
 def test_a_successor_is_told_apart_once(client, publisher):
     packages = client.packages()
     assert not until(packages, is_fresh, publisher.publish).restarted

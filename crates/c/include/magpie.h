@@ -305,7 +305,8 @@ MagpieResult magpie_pose_in_base(const MagpieView *view,
 
 // Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 // along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
-// MAGPIE_RESULT_EXPIRED once the time of the result is over.
+// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+// right before each motion.
 //
 // # Safety
 // `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
