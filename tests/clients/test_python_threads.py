@@ -92,6 +92,44 @@ def test_two_threads_share_a_client_and_an_iterator(client, publisher):
     assert sum(fresh[:2]) > 0
 
 
+def begun(seconds):
+    """An event that comes much later than what is to end before it."""
+    late = threading.Event()
+    timer = threading.Timer(seconds, late.set)
+    timer.daemon = True
+    timer.start()
+    return late
+
+
+def test_threads_wait_side_by_side(client):
+    packages = client.packages()
+    threads = [threading.Thread(target=packages.wait, args=(2,)) for _ in range(8)]
+    late = begun(14)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not late.is_set(), "one after the other they take sixteen seconds"
+
+
+def test_a_wait_that_was_cancelled_leaves_the_loop_and_its_executor_free(client):
+    async def cancel():
+        waits = [asyncio.ensure_future(packages.__anext__()) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        for wait in waits:
+            wait.cancel()
+        ended = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+        packages.latest()
+
+    packages = client.packages(timeout_s=30)
+    late = begun(25)
+    # The end of the loop waits for the threads of its executor.
+    asyncio.run(cancel())
+    assert not late.is_set()
+
+
 def test_closing_while_other_threads_use_it_ends_them(publisher):
     for _ in range(5):
         client = magpie_client.connect("dock", endpoint=publisher.endpoint)

@@ -204,12 +204,14 @@ MagpieResult magpie_packages(const MagpieClient *client,
 void magpie_packages_free(MagpiePackages *packages);
 
 // Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
-// stand. `news->view` is yours, to free by magpie_view_free(). Two threads that wait at once take
-// turns, and each may wait for as long as both.
+// stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
+// them gets each result.
 //
 // # Safety
 // The packages are not freed meanwhile.
-MagpieResult magpie_next(const MagpiePackages *packages, uint32_t timeout_ms, MagpieNews *news);
+MagpieResult magpie_next(const MagpiePackages *packages,
+                         uint32_t timeout_ms,
+                         MagpieNews *news);
 
 // Asks for the first result whose exposure begins after this question, and waits for it; the daemon
 // waits ten seconds at most. `*view` is yours, to free by magpie_view_free(), and NULL unless the

@@ -39,7 +39,7 @@ pub enum ConnectError {
 /// use std::time::Duration;
 ///
 /// let client = Client::connect("dock-7")?;
-/// let mut packages = client.packages()?;
+/// let packages = client.packages()?;
 /// loop {
 ///     match packages.next(Duration::from_millis(200)) {
 ///         Freshness::Fresh(view) => match view.best_grasp()? {

@@ -4,9 +4,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use magpie_network::NetworkError;
-use magpie_perception::StampNs;
-use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, decode_status};
-use magpie_wire::{self as wire, Refusal};
+use magpie_perception::{SharedClock, StampNs};
+use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_status};
+use magpie_wire::{self as wire, Freshness, Refusal};
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
@@ -38,6 +38,8 @@ pub(crate) struct Inbox {
     trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
+    /// How many messages had been received when a result was last handed out.
+    handed_out: u64,
 }
 
 /// What fills an inbox, until it is dropped.
@@ -107,7 +109,23 @@ pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, Netw
 
 impl Inbox {
     fn new(heard: Heard, trust: Trust) -> Inbox {
-        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None }
+        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None, handed_out: 0 }
+    }
+
+    /// Whether anything came since a result was last handed out.
+    pub(crate) fn has_new(&self) -> bool {
+        self.counters.received != self.handed_out
+    }
+
+    /// How things stand. Nothing is new after that.
+    pub(crate) fn hand_out(&mut self, clock: &SharedClock) -> Freshness {
+        self.handed_out = self.counters.received;
+        let freshness = assess(&self.heard, self.trust, clock);
+        if let (Freshness::Fresh(_), Some(newest)) = (&freshness, &mut self.heard.newest) {
+            // A restart is told once, with the first result that is handed out after it.
+            newest.restarted = false;
+        }
+        freshness
     }
 
     /// The heartbeat says which instance speaks for the cell. Another one takes over only when that

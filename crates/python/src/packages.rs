@@ -1,7 +1,7 @@
 //! The stream of states.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use magpie_client::{Freshness, PackagesSubscriber};
@@ -11,11 +11,12 @@ use crate::states::{Lost, Stale};
 use crate::view::Fresh;
 use crate::waiting::{SLICE, seconds};
 
-/// Yields how things stand, at each new result and whenever none has come for a while.
+/// Yields how things stand, at each new result and whenever none has come for a while. Threads and
+/// tasks may share it: they wait side by side.
 #[pyclass(frozen, module = "magpie_client")]
 pub(crate) struct Packages {
     /// `None` once the client is closed.
-    subscriber: Mutex<Option<PackagesSubscriber>>,
+    subscriber: Mutex<Option<Arc<PackagesSubscriber>>>,
     timeout: Duration,
     is_closed: Arc<AtomicBool>,
 }
@@ -26,24 +27,23 @@ impl Packages {
         timeout: Duration,
         is_closed: Arc<AtomicBool>,
     ) -> Packages {
-        Packages { subscriber: Mutex::new(Some(subscriber)), timeout, is_closed }
+        Packages { subscriber: Mutex::new(Some(Arc::new(subscriber))), timeout, is_closed }
     }
 
-    /// Never with Python's lock held: another thread may be waiting in it.
-    fn lock(&self) -> MutexGuard<'_, Option<PackagesSubscriber>> {
+    /// Nobody waits with the lock held, so that threads wait side by side.
+    fn get(&self) -> Option<Arc<PackagesSubscriber>> {
         let mut subscriber = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_closed.load(Ordering::Relaxed) {
             *subscriber = None;
         }
-        subscriber
+        subscriber.clone()
     }
 
     fn wait_for(&self, py: Python<'_>, timeout: Duration) -> PyResult<bool> {
         let mut left = timeout;
         loop {
             let slice = left.min(SLICE);
-            let has_come =
-                py.detach(|| self.lock().as_ref().map(|subscriber| subscriber.wait(slice)));
+            let has_come = py.detach(|| self.get().map(|subscriber| subscriber.wait(slice)));
             py.check_signals()?;
             left = left.saturating_sub(slice);
             match has_come {
@@ -66,7 +66,7 @@ impl Packages {
 
     /// How things stand now: `Fresh`, `Stale` or `Lost`.
     fn latest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let freshness = py.detach(|| self.lock().as_mut().map(PackagesSubscriber::latest));
+        let freshness = py.detach(|| self.get().map(|subscriber| subscriber.latest()));
         Ok(match freshness {
             Some(Freshness::Fresh(view)) => Bound::new(py, Fresh::new(view))?.into_any(),
             Some(Freshness::Stale(why)) => Bound::new(py, Stale::new(&why))?.into_any(),
@@ -99,6 +99,7 @@ impl Packages {
     }
 
     fn __anext__<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        this.py().import("magpie_client._asyncio")?.call_method1("next_state", (this,))
+        let timeout_s = this.get().timeout.as_secs_f64();
+        this.py().import("magpie_client._asyncio")?.call_method1("next_state", (this, timeout_s))
     }
 }

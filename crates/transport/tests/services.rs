@@ -117,7 +117,7 @@ fn a_client_has_results_and_state_over_one_session_and_leaves_when_all_are_gone(
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let client = client(&endpoint);
-    let (mut one, mut other) = (client.packages().unwrap(), client.packages().unwrap());
+    let (one, other) = (client.packages().unwrap(), client.packages().unwrap());
     assert_eq!(client.status().unwrap().cell, "dock");
     drop(client);
     cell.publish_until(|| matches!(one.latest(), Freshness::Fresh(_)));
@@ -287,7 +287,7 @@ fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
         ..options("dock", &endpoint)
     };
     let mut cell = Cell::open(opened, &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     assert_eq!(cell.transport.images_made(), (0, 0), "nobody asked for images");
 
