@@ -40,6 +40,8 @@ pub(crate) struct Inbox {
     last: Option<(String, u64)>,
     /// How many messages had been received when a result was last handed out.
     handed_out: u64,
+    /// Whether another publisher took over since a result was handed out that may be acted upon.
+    restarted: bool,
 }
 
 /// What fills an inbox, until it is dropped.
@@ -109,7 +111,7 @@ pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, Netw
 
 impl Inbox {
     fn new(heard: Heard, trust: Trust) -> Inbox {
-        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None, handed_out: 0 }
+        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None, handed_out: 0, restarted: false }
     }
 
     /// Whether anything came since a result was last handed out.
@@ -123,7 +125,7 @@ impl Inbox {
         let freshness = assess(&self.heard, self.trust, clock);
         if let (Freshness::Fresh(_), Some(newest)) = (&freshness, &mut self.heard.newest) {
             // A restart is told once, with the first result that is handed out after it.
-            newest.restarted = false;
+            (self.restarted, newest.restarted) = (false, false);
         }
         freshness
     }
@@ -179,7 +181,6 @@ impl Inbox {
         if self.is_copy(&message, at, unix_ahead_ns) {
             return;
         }
-        let mut restarted = self.heard.newest.as_ref().is_some_and(|newest| newest.restarted);
         match &self.last {
             Some((instance_id, publication)) if *instance_id == message.instance_id => {
                 let gap = message.publication.saturating_sub(*publication).saturating_sub(1);
@@ -190,13 +191,13 @@ impl Inbox {
             }
             Some(_) => {
                 self.counters.restarts += 1;
-                restarted = true;
+                self.restarted = true;
             }
             None => {}
         }
         self.last = Some((message.instance_id.clone(), message.publication));
         self.heard.refused = None;
-        let message = Arc::new(message);
+        let (message, restarted) = (Arc::new(message), self.restarted);
         self.heard.newest = Some(Received { message, at, unix_ahead_ns, restarted });
     }
 
@@ -300,6 +301,20 @@ mod tests {
         for publication in [1, 2] {
             receive(&mut inbox, "b", publication, 2000 + publication);
         }
+        assert!(inbox.heard.newest.unwrap().restarted);
+    }
+
+    #[test]
+    fn a_restart_outlives_the_departure_of_whoever_took_over() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        inbox.forget(StampNs(1100 * MS));
+        beat(&mut inbox, "b", 1200);
+        receive(&mut inbox, "b", 1, 1201);
+        // Its connection is lost and taken up again before anybody has asked.
+        inbox.forget(StampNs(1300 * MS));
+        beat(&mut inbox, "b", 1400);
+        receive(&mut inbox, "b", 2, 1401);
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 
