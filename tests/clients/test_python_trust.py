@@ -232,6 +232,28 @@ def test_a_successor_is_told_apart_once(client, publisher):
     assert states == [True, False]
 
 
+def answer_captures(publisher, **changes):
+    def answer(query):
+        query.reply("magpie/dock/capture", publisher.message(**changes).SerializeToString())
+
+    return publisher.session.declare_queryable("magpie/dock/capture", answer)
+
+
+def test_a_picture_of_a_successor_says_so_once(client, publisher):
+    answers = answer_captures(publisher, valid_ns=5 * 10**9)
+    assert [client.capture().restarted for _ in range(2)] == [False, False]
+    publisher.instance_id = "successor"
+    for _ in range(1000):
+        try:
+            view = client.capture()
+            break
+        except magpie_client.QueryError:
+            time.sleep(0.01)
+    assert view.for_display()["instance_id"] == "successor"
+    assert [view.restarted, client.capture().restarted] == [True, False]
+    answers.undeclare()
+
+
 def test_an_answer_of_somebody_else_is_not_believed(client, publisher):
     publisher.instance_id = "true"
 

@@ -1,6 +1,6 @@
 //! One cell: the way in to its results, its state, and its answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use magpie_network::{NetworkError, SystemClock, ZenohConfig};
@@ -60,6 +60,8 @@ pub struct Client {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
     pub(crate) heartbeat: Arc<SharedInbox>,
+    /// Who published the picture that was captured last.
+    pub(crate) captured: Mutex<Option<String>>,
     pub(crate) options: ClientOptions,
     pub(crate) session: SharedSession,
 }
@@ -105,7 +107,7 @@ impl Client {
         let session = SharedSession::open(&options.zenoh)?;
         let (heartbeat, ears) =
             SharedInbox::listen(session.get(), &options, nothing_heard(&options))?;
-        Ok(Client { _ears: ears, heartbeat, options, session })
+        Ok(Client { _ears: ears, heartbeat, captured: Mutex::default(), options, session })
     }
 
     /// Follows the results. Each subscriber has its own newest result, so that a second one takes

@@ -1,6 +1,6 @@
 //! Questions to a cell: a picture taken from now on, and the camera's calibration.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use magpie_perception::StampNs;
@@ -43,7 +43,8 @@ pub enum QueryError {
 
 impl Client {
     /// The first result whose exposure began after this question arrived. The first question of a
-    /// client waits half a second longer, until its publisher is known.
+    /// client waits half a second longer, until its publisher is known. The view says that another
+    /// daemon has taken over since the picture that was captured before.
     ///
     /// # Errors
     /// If there is none within `timeout`, which the daemon limits to ten seconds, or nothing may be
@@ -65,9 +66,15 @@ impl Client {
         if !heard.heartbeat.as_ref().is_some_and(speaks) {
             return Err(QueryError::Foreign { key: selector });
         }
-        heard.newest = Some(Received { message, at, unix_ahead_ns, restarted: false });
+        let instance_id = message.instance_id.clone();
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let restarted = captured.as_ref().is_some_and(|last| *last != instance_id);
+        heard.newest = Some(Received { message, at, unix_ahead_ns, restarted });
         match assess(&heard, options.trust(), &options.clock) {
-            Freshness::Fresh(view) => Ok(view),
+            Freshness::Fresh(view) => {
+                *captured = Some(instance_id);
+                Ok(view)
+            }
             Freshness::Stale(why) => Err(QueryError::Stale(why)),
             Freshness::Lost { why, .. } => Err(QueryError::Lost(why)),
         }
