@@ -254,6 +254,22 @@ def test_a_picture_of_a_successor_says_so_once(client, publisher):
     answers.undeclare()
 
 
+def test_a_picture_from_before_the_question_is_no_answer(client, publisher):
+    # As a storage answers: with what was published last.
+    kept = publisher.message(valid_ns=4 * 10**9)
+    kept.stamp_ns -= 200 * 10**6
+    stored = kept.SerializeToString()
+    answers = publisher.session.declare_queryable(
+        "magpie/dock/capture", lambda query: query.reply("magpie/dock/capture", stored)
+    )
+    with pytest.raises(magpie_client.QueryError, match="ms before the question.*storage"):
+        client.capture()
+    answers.undeclare()
+    answers = answer_captures(publisher, valid_ns=5 * 10**9)
+    assert client.capture().packages
+    answers.undeclare()
+
+
 def test_an_answer_of_somebody_else_is_not_believed(client, publisher):
     publisher.instance_id = "true"
 
