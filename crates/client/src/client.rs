@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use magpie_network::{NetworkError, SystemClock, ZenohConfig};
 use magpie_perception::StampNs;
-use magpie_wire::freshness::{Heard, Trust, lost, silence};
+use magpie_wire::freshness::{Heard, silence};
 use magpie_wire::{self as wire, CellName, CellNameError, LostReason};
 
 use crate::inbox::{Ears, Inbox, SharedInbox};
@@ -54,8 +54,9 @@ pub enum ConnectError {
 /// # }
 /// ```
 ///
-/// All threads may use one client at once. The network is left when the client and everything that
-/// it has handed out are gone. A connection that is lost is taken up again by itself.
+/// All threads may use one client at once. The network is left by [`close`](Client::close), or when
+/// the client and everything that it has handed out are gone. A connection that is lost is taken up
+/// again by itself.
 pub struct Client {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
@@ -106,7 +107,7 @@ impl Client {
     pub fn open(options: ClientOptions) -> Result<Client, NetworkError> {
         let session = SharedSession::open(&options.zenoh)?;
         let (heartbeat, ears) =
-            SharedInbox::listen(session.get(), &options, nothing_heard(&options))?;
+            SharedInbox::listen(&session, &options, nothing_heard(&options))?;
         Ok(Client { _ears: ears, heartbeat, captured: Mutex::default(), options, session })
     }
 
@@ -130,13 +131,27 @@ impl Client {
     /// # Errors
     /// If the daemon left, was never heard, or has been silent for too long.
     pub fn status(&self) -> Result<wire::Status, Lost> {
-        let is_unheard = |inbox: &mut Inbox| inbox.heard.heartbeat.is_none();
+        let is_unheard =
+            |inbox: &mut Inbox| inbox.closed.is_none() && inbox.heard.heartbeat.is_none();
         let inbox = self.heartbeat.wait_while(self.options.heartbeat_silence_max, is_unheard);
+        if let Some(since) = inbox.closed {
+            return Err(Lost { since, why: LostReason::Closed });
+        }
         if let Some((since, why)) = silence(&inbox.heard, self.options.trust(), self.now()) {
             return Err(Lost { since, why });
         }
         let never = || Lost { since: inbox.heard.listening, why: LostReason::NeverHeard };
         inbox.heard.heartbeat.as_ref().map(|last| last.status.clone()).ok_or_else(never)
+    }
+
+    /// Leaves the network, for everything that the client has handed out, too: whoever waits for a
+    /// result is told that it is closed, and questions are errors. Views live on until they expire.
+    pub fn close(&self) {
+        self.session.close(self.now());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.heartbeat.lock().closed.is_some()
     }
 
     pub fn cell(&self) -> &CellName {
@@ -153,8 +168,7 @@ impl Client {
     pub(crate) fn wait_for_publisher(&self) -> Result<(), LostReason> {
         // The first heartbeat, and as long again until it is believed.
         let patience: Duration = self.options.heartbeat_silence_max * 2;
-        let trust: Trust = self.options.trust();
-        let now_lost = |inbox: &Inbox| lost(&inbox.heard, trust, self.options.clock.now());
+        let now_lost = |inbox: &Inbox| inbox.lost(self.options.clock.now());
         let inbox = self.heartbeat.wait_while(patience, |inbox| {
             matches!(now_lost(inbox), Some((_, LostReason::NeverHeard | LostReason::JustHeard)))
         });

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::{SharedClock, StampNs};
-use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_status};
-use magpie_wire::{self as wire, Freshness, Refusal};
+use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_status, lost};
+use magpie_wire::{self as wire, Freshness, LostReason, Refusal};
+use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
-use zenoh::{Session, Wait};
 
 use crate::ClientOptions;
+use crate::session::SharedSession;
 
 /// What happened on the way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct SharedInbox {
 pub(crate) struct Inbox {
     pub(crate) heard: Heard,
     pub(crate) counters: SubscriberCounters,
+    /// When the client was closed, unless it is open.
+    pub(crate) closed: Option<StampNs>,
     trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
@@ -52,12 +55,14 @@ impl SharedInbox {
     /// `heard` so far. The callbacks run on zenoh's receiving thread: they keep the newest and
     /// return.
     pub(crate) fn listen(
-        session: &Session,
+        session: &SharedSession,
         options: &ClientOptions,
         heard: Heard,
     ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
         let inbox = Mutex::new(Inbox::new(heard, options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
+        session.tell(&shared);
+        let session = session.get();
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
         let on_alive = move |sample: Sample| {
@@ -111,17 +116,39 @@ pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, Netw
 
 impl Inbox {
     fn new(heard: Heard, trust: Trust) -> Inbox {
-        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None, handed_out: 0, restarted: false }
+        Inbox {
+            heard,
+            counters: SubscriberCounters::default(),
+            closed: None,
+            trust,
+            last: None,
+            handed_out: 0,
+            restarted: false,
+        }
     }
 
     /// Whether anything came since a result was last handed out.
     pub(crate) fn has_new(&self) -> bool {
-        self.counters.received != self.handed_out
+        self.closed.is_none() && self.counters.received != self.handed_out
+    }
+
+    /// Whether there is something to wait for.
+    pub(crate) fn awaits_news(&self) -> bool {
+        self.closed.is_none() && !self.has_new()
+    }
+
+    /// Since when nothing may be acted upon, whatever comes, and why.
+    pub(crate) fn lost(&self, now: StampNs) -> Option<(StampNs, LostReason)> {
+        let closed = self.closed.map(|at| (at, LostReason::Closed));
+        closed.or_else(|| lost(&self.heard, self.trust, now))
     }
 
     /// How things stand. Nothing is new after that.
     pub(crate) fn hand_out(&mut self, clock: &SharedClock) -> Freshness {
         self.handed_out = self.counters.received;
+        if let Some(since) = self.closed {
+            return Freshness::Lost { since, why: LostReason::Closed };
+        }
         let freshness = assess(&self.heard, self.trust, clock);
         if let (Freshness::Fresh(_), Some(newest)) = (&freshness, &mut self.heard.newest) {
             // A restart is told once, with the first result that is handed out after it.

@@ -32,7 +32,7 @@ impl PackagesSubscriber {
         options: &ClientOptions,
         heard: Heard,
     ) -> Result<PackagesSubscriber, NetworkError> {
-        let (inbox, mut ears) = SharedInbox::listen(session.get(), options, heard)?;
+        let (inbox, mut ears) = SharedInbox::listen(session, options, heard)?;
         ears.push(receive_packages(session.get(), options, &inbox)?);
         Ok(PackagesSubscriber {
             _ears: ears,
@@ -46,18 +46,23 @@ impl PackagesSubscriber {
     /// one. [`latest`](PackagesSubscriber::latest) hands it out. For those who cannot block for long
     /// at once.
     pub fn wait(&self, timeout: Duration) -> bool {
-        self.inbox.wait_while(timeout, |inbox| !inbox.has_new()).has_new()
+        self.inbox.wait_while(timeout, |inbox| inbox.awaits_news()).has_new()
     }
 
     /// Waits for a result that was not handed out before, at most for `timeout`, then says how
     /// things stand.
     pub fn next(&self, timeout: Duration) -> Freshness {
-        self.inbox.wait_while(timeout, |inbox| !inbox.has_new()).hand_out(&self.clock)
+        self.inbox.wait_while(timeout, |inbox| inbox.awaits_news()).hand_out(&self.clock)
     }
 
     /// How things stand now.
     pub fn latest(&self) -> Freshness {
         self.next(Duration::ZERO)
+    }
+
+    /// Whether the client was closed: nothing will come any more.
+    pub fn is_closed(&self) -> bool {
+        self.inbox.lock().closed.is_some()
     }
 
     pub fn counters(&self) -> SubscriberCounters {

@@ -114,6 +114,16 @@ impl Client {
 
     /// The answer of the one publisher of the cell; everybody who answers is heard.
     fn ask(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
+        self.ask_while_open(selector, timeout).map_err(|error| match error {
+            // What was missed is not the daemon's fault.
+            QueryError::Ask { .. } | QueryError::Unanswered { .. } if self.is_closed() => {
+                QueryError::Lost(LostReason::Closed)
+            }
+            error => error,
+        })
+    }
+
+    fn ask_while_open(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
         let key = selector.to_owned();
         let asked = self
             .session

@@ -132,7 +132,7 @@ impl Client {
         self.is_closed.store(true, Ordering::Relaxed);
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Leaving the network takes a moment.
-        py.detach(|| drop(client));
+        py.detach(|| client.inspect(|client| client.close()));
     }
 
     /// Whether `close` was called.

@@ -136,6 +136,39 @@ fn a_client_has_results_and_state_over_one_session_and_leaves_when_all_are_gone(
 }
 
 #[test]
+fn a_client_that_is_closed_has_left_for_all_that_it_handed_out() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let client = client(&endpoint);
+    let reader = client.packages().unwrap();
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let is_closed = |freshness: Freshness| {
+        matches!(freshness, Freshness::Lost { why: LostReason::Closed, .. })
+    };
+    std::thread::scope(|scope| {
+        // An hour: closing ends it.
+        let waits = scope.spawn(|| {
+            while !is_closed(reader.next(Duration::from_secs(3600))) {}
+        });
+        let asks = scope.spawn(|| client.capture(PATIENCE));
+        std::thread::sleep(Duration::from_millis(200));
+        client.close();
+        waits.join().unwrap();
+        let asked = asks.join().unwrap();
+        assert!(matches!(asked, Err(QueryError::Lost(LostReason::Closed))), "{asked:?}");
+    });
+    assert!(client.is_closed() && reader.is_closed() && !reader.wait(PATIENCE));
+    client.close();
+    assert!(is_closed(reader.latest()));
+    assert_eq!(client.status().unwrap_err().why, LostReason::Closed);
+    assert!(client.packages().is_err());
+    for asked in [client.capture(PATIENCE).err(), client.camera_info(PATIENCE).err()] {
+        assert!(matches!(asked, Some(QueryError::Lost(LostReason::Closed))), "{asked:?}");
+    }
+    drop((client, reader));
+}
+
+#[test]
 fn an_answer_of_another_than_the_publisher_is_not_believed() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let router = Cell::open(options("dock", &endpoint), &runtime).unwrap();
