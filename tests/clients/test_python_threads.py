@@ -214,6 +214,74 @@ def test_ctrl_c_is_heard_while_waiting(publisher, wait):
     queryable.undeclare()
 
 
+FORKS = """
+import gc, os, sys
+import magpie_client
+
+def connect():
+    return magpie_client.connect("dock", endpoint={endpoint!r})
+
+def ask_all(client, packages):
+    asks = [client.status, client.capture, client.camera_info, client.packages, packages.latest]
+    for ask in [*asks, packages.wait, lambda: next(packages), lambda: client.closed, connect]:
+        try:
+            ask()
+        except magpie_client.ConnectError as error:
+            assert "fork" in str(error) and "spawn" in str(error), error
+        else:
+            raise AssertionError(ask)
+
+with connect() as client:
+    packages = client.packages()
+    child = os.fork()
+    if child == 0:
+        with client:
+            ask_all(client, packages)
+        assert "forked" in repr(client)
+        del client, packages
+        gc.collect()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.status().state == "ok"
+    next(packages)
+"""
+
+
+def test_a_fork_is_told_that_it_cannot_use_the_network(publisher):
+    script = FORKS.format(endpoint=publisher.endpoint)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def is_followed(publisher, wanted):
+    """Waits until somebody receives the results of the cell, or nobody any more."""
+    results = publisher.session.declare_publisher("magpie/dock/packages")
+    for _ in range(1000):
+        if results.matching_status.matching == wanted:
+            results.undeclare()
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_close_leaves_the_network_whatever_is_kept(publisher):
+    client = magpie_client.connect("dock", endpoint=publisher.endpoint)
+    packages = client.packages()
+    assert is_followed(publisher, True)
+    client.close()
+    assert is_followed(publisher, False)
+    assert has_code("closed")(packages.latest()) and list(packages) == []
+
+
+def test_who_drops_all_leaves_the_network_without_a_close(publisher):
+    client = magpie_client.connect("dock", endpoint=publisher.endpoint)
+    packages = client.packages()
+    assert is_followed(publisher, True)
+    del client, packages
+    gc.collect()
+    assert is_followed(publisher, False)
+
+
 def test_a_program_may_end_without_closing_anything(publisher):
     script = WAITS.format(endpoint=publisher.endpoint, wait="kept = [client, client.packages()]")
     for extra in ["", "import os; os.environ['X'] = '1'", "raise SystemExit(0)"]:

@@ -1,12 +1,11 @@
 //! The stream of states.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use magpie_client::{Freshness, PackagesSubscriber};
 use pyo3::prelude::*;
 
+use crate::held::Held;
 use crate::states::{Lost, Stale};
 use crate::view::Fresh;
 use crate::waiting::{SLICE, seconds};
@@ -15,40 +14,25 @@ use crate::waiting::{SLICE, seconds};
 /// tasks may share it: they wait side by side.
 #[pyclass(frozen, module = "magpie_client")]
 pub(crate) struct Packages {
-    /// `None` once the client is closed.
-    subscriber: Mutex<Option<Arc<PackagesSubscriber>>>,
+    subscriber: Held<PackagesSubscriber>,
     timeout: Duration,
-    is_closed: Arc<AtomicBool>,
 }
 
 impl Packages {
-    pub(crate) fn new(
-        subscriber: PackagesSubscriber,
-        timeout: Duration,
-        is_closed: Arc<AtomicBool>,
-    ) -> Packages {
-        Packages { subscriber: Mutex::new(Some(Arc::new(subscriber))), timeout, is_closed }
-    }
-
-    /// Nobody waits with the lock held, so that threads wait side by side.
-    fn get(&self) -> Option<Arc<PackagesSubscriber>> {
-        let mut subscriber = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_closed.load(Ordering::Relaxed) {
-            *subscriber = None;
-        }
-        subscriber.clone()
+    pub(crate) fn new(subscriber: PackagesSubscriber, timeout: Duration) -> Packages {
+        Packages { subscriber: Held::new(subscriber), timeout }
     }
 
     fn wait_for(&self, py: Python<'_>, timeout: Duration) -> PyResult<bool> {
+        let subscriber = self.subscriber.get()?;
         let mut left = timeout;
         loop {
             let slice = left.min(SLICE);
-            let has_come = py.detach(|| self.get().map(|subscriber| subscriber.wait(slice)));
+            let has_come = py.detach(|| subscriber.wait(slice));
             py.check_signals()?;
             left = left.saturating_sub(slice);
-            match has_come {
-                Some(false) if !left.is_zero() => {}
-                has_come => return Ok(has_come == Some(true)),
+            if has_come || left.is_zero() || subscriber.is_closed() {
+                return Ok(has_come);
             }
         }
     }
@@ -66,19 +50,18 @@ impl Packages {
 
     /// How things stand now: `Fresh`, `Stale` or `Lost`.
     fn latest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let freshness = py.detach(|| self.get().map(|subscriber| subscriber.latest()));
-        Ok(match freshness {
-            Some(Freshness::Fresh(view)) => Bound::new(py, Fresh::new(view))?.into_any(),
-            Some(Freshness::Stale(why)) => Bound::new(py, Stale::new(&why))?.into_any(),
-            Some(Freshness::Lost { why, .. }) => Bound::new(py, Lost::new(&why))?.into_any(),
-            None => Bound::new(py, Lost::closed())?.into_any(),
+        let subscriber = self.subscriber.get()?;
+        Ok(match py.detach(|| subscriber.latest()) {
+            Freshness::Fresh(view) => Bound::new(py, Fresh::new(view))?.into_any(),
+            Freshness::Stale(why) => Bound::new(py, Stale::new(&why))?.into_any(),
+            Freshness::Lost { why, .. } => Bound::new(py, Lost::new(&why))?.into_any(),
         })
     }
 
     /// Whether the client was closed.
     #[getter]
-    fn closed(&self) -> bool {
-        self.is_closed.load(Ordering::Relaxed)
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.subscriber.get()?.is_closed())
     }
 
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -88,7 +71,7 @@ impl Packages {
     /// Ends once the client is closed.
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.wait_for(py, self.timeout)?;
-        if self.closed() {
+        if self.closed()? {
             return Ok(None);
         }
         self.latest(py).map(Some)
