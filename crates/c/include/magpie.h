@@ -8,6 +8,7 @@
 // - What is made by one function is freed by one function, once, when no other call uses it any
 //   more. Whoever waits in another thread uses it.
 // - Every function may be called from every thread, and two threads may use one handle at once.
+//   In a fork of the process that connected none may be called, freeing included.
 //   None of them throws, and none ends the process: a mistake of ours is MAGPIE_RESULT_BROKEN.
 // - Texts are UTF-8, end with a zero, and are cut where they do not fit.
 

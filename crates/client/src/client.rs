@@ -106,8 +106,7 @@ impl Client {
     /// If the network cannot be joined like that.
     pub fn open(options: ClientOptions) -> Result<Client, NetworkError> {
         let session = SharedSession::open(&options.zenoh)?;
-        let (heartbeat, ears) =
-            SharedInbox::listen(&session, &options, nothing_heard(&options))?;
+        let (heartbeat, ears) = SharedInbox::listen(&session, &options, nothing_heard(&options))?;
         Ok(Client { _ears: ears, heartbeat, captured: Mutex::default(), options, session })
     }
 
@@ -126,7 +125,8 @@ impl Client {
     }
 
     /// The newest heartbeat: the state of the daemon with its reasons, counters and latencies. Waits
-    /// half a second for the first one. A daemon in a fault is no error here: it says so itself.
+    /// half a second for the first one. A daemon in a fault is no error here: it says so itself. Nor
+    /// is one that has just been heard, or that has a rival, though no result of it is believed.
     ///
     /// # Errors
     /// If the daemon left, was never heard, or has been silent for too long.
@@ -140,8 +140,8 @@ impl Client {
         if let Some((since, why)) = silence(&inbox.heard, self.options.trust(), self.now()) {
             return Err(Lost { since, why });
         }
-        let never = || Lost { since: inbox.heard.listening, why: LostReason::NeverHeard };
-        inbox.heard.heartbeat.as_ref().map(|last| last.status.clone()).ok_or_else(never)
+        let last = inbox.heard.heartbeat.as_ref().expect("without a heartbeat it was never heard");
+        Ok(last.status.clone())
     }
 
     /// Leaves the network, for everything that the client has handed out, too: whoever waits for a

@@ -107,7 +107,8 @@ impl Client {
         info.map(CameraInfo::new).map_err(|error| not_answered(&error))
     }
 
-    /// The newest heartbeat as a `Status`, or `Lost` if nobody speaks for the cell.
+    /// The newest heartbeat as a `Status`, or `Lost` if nobody speaks for the cell. A daemon that has
+    /// just been heard, or has a rival, is no `Lost` here, though no result of it is believed.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let client = Arc::clone(self.client.get()?);
         match interruptible(py, move || client.status())? {

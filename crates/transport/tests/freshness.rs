@@ -170,7 +170,7 @@ fn a_fault_that_the_daemon_reports_is_lost_with_its_reason() {
 }
 
 #[test]
-fn a_forged_result_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
+fn a_result_of_another_instance_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let reader = subscriber("dock", &endpoint, clock());

@@ -142,14 +142,11 @@ fn a_client_that_is_closed_has_left_for_all_that_it_handed_out() {
     let client = client(&endpoint);
     let reader = client.packages().unwrap();
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
-    let is_closed = |freshness: Freshness| {
-        matches!(freshness, Freshness::Lost { why: LostReason::Closed, .. })
-    };
+    let is_closed =
+        |freshness: Freshness| matches!(freshness, Freshness::Lost { why: LostReason::Closed, .. });
     std::thread::scope(|scope| {
         // An hour: closing ends it.
-        let waits = scope.spawn(|| {
-            while !is_closed(reader.next(Duration::from_secs(3600))) {}
-        });
+        let waits = scope.spawn(|| while !is_closed(reader.next(Duration::from_secs(3600))) {});
         let asks = scope.spawn(|| client.capture(PATIENCE));
         std::thread::sleep(Duration::from_millis(200));
         client.close();
