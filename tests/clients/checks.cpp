@@ -131,6 +131,25 @@ static void threads(magpie::Client &client) {
   REQUIRE(found > 0);
 }
 
+static void silence(const char *endpoint) {
+  auto client = magpie::Client::at("deck", endpoint);
+  auto packages = client.packages();
+  std::atomic<int> waiting{0}, ended{0};
+  std::vector<std::thread> all;
+  for (int at = 0; at < 4; ++at) {
+    all.emplace_back([&] {
+      ++waiting;
+      (void)packages.next(milliseconds(5000));
+      ++ended;
+    });
+  }
+  while (waiting < 4) std::this_thread::yield();
+  for (int round = 0; round < 20; ++round) (void)packages.next(milliseconds(10));
+  // Twenty short waits end before the first long one.
+  REQUIRE(ended == 0);
+  for (auto &thread : all) thread.join();
+}
+
 static void freed(const char *endpoint) {
   MagpieClient *client = nullptr;
   MagpiePackages *packages = nullptr;
@@ -193,6 +212,8 @@ int main(int count, char **values) try {
     demo(values[2]);
   } else if (what == "freed") {
     freed(values[2]);
+  } else if (what == "silence") {
+    silence(values[2]);
   } else if (what == "arguments") {
     arguments(values[2]);
   } else {

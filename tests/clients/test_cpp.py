@@ -52,7 +52,7 @@ def test_everything_of_a_running_cell(checks, demo):
     assert run(checks, "demo", demo) == "ok\n"
 
 
-@pytest.mark.parametrize("what", ["whole", "expired", "frames", "threads", "freed", "arguments"])
+@pytest.mark.parametrize("what", ["whole", "expired", "frames", "threads", "silence", "freed", "arguments"])
 def test_against_a_publisher(checks, publisher, what):
     changes = {"valid_ns": 5 * 10**9}
     if what == "expired":

@@ -237,14 +237,14 @@ fn an_address_that_is_taken_is_a_reason_until_it_is_free_and_the_loop_goes_on() 
     let address = free_page();
     let other = TcpListener::bind(&address).unwrap();
     let daemon = Daemon::start("taken", &web(&address));
-    let mut subscriber = daemon.subscriber("taken");
-    let mut last = fresh(&mut subscriber);
+    let subscriber = daemon.subscriber("taken");
+    let mut last = fresh(&subscriber);
     let code = |subscriber: &magpie_client::PackagesSubscriber| {
         let status = subscriber.status()?;
         status.coded_reasons().first().map(|reason| (reason.code.clone(), reason.text.clone()))
     };
     for _ in 0..10 {
-        last = newer(&mut subscriber, &last);
+        last = newer(&subscriber, &last);
     }
     let (code_told, text) = code(&subscriber).unwrap();
     assert_eq!(code_told, "page_unavailable");
@@ -252,7 +252,7 @@ fn an_address_that_is_taken_is_a_reason_until_it_is_free_and_the_loop_goes_on() 
     drop(other);
     wait_until_ready(&address);
     for _ in 0..600 {
-        last = newer(&mut subscriber, &last);
+        last = newer(&subscriber, &last);
         if code(&subscriber).is_none() {
             assert!(daemon.stop().is_ok());
             return;
@@ -266,8 +266,8 @@ fn a_hundred_viewers_that_never_read_take_nothing_from_the_loop() {
     let address = free_page();
     let daemon = Daemon::start("crowd", &web(&address));
     wait_until_ready(&address);
-    let mut reader = daemon.subscriber("crowd");
-    let first = fresh(&mut reader);
+    let reader = daemon.subscriber("crowd");
+    let first = fresh(&reader);
     let request = format!("GET /api/look HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(50);
     let crowd: Vec<TcpStream> = (0..100)
         .map(|_| {
@@ -276,9 +276,9 @@ fn a_hundred_viewers_that_never_read_take_nothing_from_the_loop() {
             viewer
         })
         .collect();
-    let mut last = newer(&mut reader, &first);
+    let mut last = newer(&reader, &first);
     for _ in 0..20 {
-        last = newer(&mut reader, &last);
+        last = newer(&reader, &last);
     }
     let (first, last) = (first.counters.unwrap(), last.counters.unwrap());
     // Whatever was processed was handed over: nobody held anything back.

@@ -8,6 +8,7 @@
 // - What is made by one function is freed by one function, once, when no other call uses it any
 //   more. Whoever waits in another thread uses it.
 // - Every function may be called from every thread, and two threads may use one handle at once.
+//   In a fork of the process that connected none may be called, freeing included.
 //   None of them throws, and none ends the process: a mistake of ours is MAGPIE_RESULT_BROKEN.
 // - Texts are UTF-8, end with a zero, and are cut where they do not fit.
 
@@ -204,12 +205,14 @@ MagpieResult magpie_packages(const MagpieClient *client,
 void magpie_packages_free(MagpiePackages *packages);
 
 // Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
-// stand. `news->view` is yours, to free by magpie_view_free(). Two threads that wait at once take
-// turns, and each may wait for as long as both.
+// stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
+// them gets each result.
 //
 // # Safety
 // The packages are not freed meanwhile.
-MagpieResult magpie_next(const MagpiePackages *packages, uint32_t timeout_ms, MagpieNews *news);
+MagpieResult magpie_next(const MagpiePackages *packages,
+                         uint32_t timeout_ms,
+                         MagpieNews *news);
 
 // Asks for the first result whose exposure begins after this question, and waits for it; the daemon
 // waits ten seconds at most. `*view` is yours, to free by magpie_view_free(), and NULL unless the
@@ -305,7 +308,8 @@ MagpieResult magpie_pose_in_base(const MagpieView *view,
 
 // Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 // along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
-// MAGPIE_RESULT_EXPIRED once the time of the result is over.
+// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+// right before each motion.
 //
 // # Safety
 // `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.

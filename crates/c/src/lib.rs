@@ -12,7 +12,6 @@ mod copy;
 
 use std::ffi::c_char;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use magpie_client::wire::ReferenceFrame;
@@ -57,7 +56,7 @@ pub struct MagpieClient {
 
 /// Follows the results of a cell.
 pub struct MagpiePackages {
-    subscriber: Mutex<PackagesSubscriber>,
+    subscriber: PackagesSubscriber,
 }
 
 /// One result, while it lives.
@@ -239,7 +238,7 @@ pub unsafe extern "C" fn magpie_packages(
         let subscriber =
             subscriber.map_err(|error| Failure::of(MagpieResult::NotConnected, &error))?;
         // SAFETY: as above.
-        unsafe { give(packages, MagpiePackages { subscriber: Mutex::new(subscriber) }) }
+        unsafe { give(packages, MagpiePackages { subscriber }) }
     })
 }
 
@@ -254,8 +253,8 @@ pub unsafe extern "C" fn magpie_packages_free(packages: *mut MagpiePackages) {
 }
 
 /// Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
-/// stand. `news->view` is yours, to free by magpie_view_free(). Two threads that wait at once take
-/// turns, and each may wait for as long as both.
+/// stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
+/// them gets each result.
 ///
 /// # Safety
 /// The packages are not freed meanwhile.
@@ -271,10 +270,7 @@ pub unsafe extern "C" fn magpie_next(
         if news.is_null() {
             return Err(Failure::invalid("news is NULL"));
         }
-        let timeout = Duration::from_millis(timeout_ms.into());
-        let mut subscriber = packages.subscriber.lock().unwrap_or_else(|held| held.into_inner());
-        let freshness = subscriber.next(timeout);
-        drop(subscriber);
+        let freshness = packages.subscriber.next(Duration::from_millis(timeout_ms.into()));
         let mut told = MagpieNews {
             state: MagpieState::Fresh,
             view: std::ptr::null_mut(),
@@ -611,7 +607,8 @@ pub unsafe extern "C" fn magpie_pose_in_base(
 
 /// Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 /// along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
-/// MAGPIE_RESULT_EXPIRED once the time of the result is over.
+/// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+/// right before each motion.
 ///
 /// # Safety
 /// `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.

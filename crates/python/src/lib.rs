@@ -15,6 +15,8 @@ mod client;
 #[cfg(not(test))]
 mod errors;
 #[cfg(not(test))]
+mod held;
+#[cfg(not(test))]
 mod packages;
 #[cfg(not(test))]
 mod states;

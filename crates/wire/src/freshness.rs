@@ -85,6 +85,8 @@ pub enum LostReason {
     Rival,
     #[error("the daemon reports a fault: {}", printable(&texts(reasons)))]
     Fault { reasons: Vec<wire::Reason> },
+    #[error("the client was closed; connect again")]
+    Closed,
 }
 
 fn texts(reasons: &[wire::Reason]) -> String {
@@ -115,6 +117,7 @@ impl LostReason {
             LostReason::Silent { .. } => "silent",
             LostReason::Rival => "rival",
             LostReason::Fault { .. } => "fault",
+            LostReason::Closed => "closed",
         }
     }
 }
