@@ -103,7 +103,7 @@ fn edges_along_rows(counts: &[u32], width: u64) -> Option<[f64; 4]> {
     for (at, &count) in counts.iter().enumerate() {
         let start = end;
         end += u64::from(count);
-        if at % 2 == 0 || count == 0 {
+        if at.is_multiple_of(2) || count == 0 {
             continue;
         }
         let (top, bottom) = (start / width, (end - 1) / width);
