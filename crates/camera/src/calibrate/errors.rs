@@ -36,10 +36,10 @@ pub enum CalibrateError {
     )]
     HardlyTurned { turned_deg: f64 },
     #[error(
-        "the arm turned about one axis only (all axes within {cone_deg:.1} degrees of each other), \
+        "the arm turned about one axis only (all axes within {apart_deg:.1} degrees of each other), \
          which leaves a direction undetermined; tilt the gripper about two different axes"
     )]
-    OneAxis { cone_deg: f64 },
+    OneAxis { apart_deg: f64 },
     #[error(
         "no solver found a solution for these pairs; are poses and pictures in the same order?"
     )]

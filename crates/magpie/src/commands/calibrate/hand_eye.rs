@@ -121,11 +121,11 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
             ));
         }
     };
-    if report.axes_cone_deg < AXES_DEG_WANTED {
+    if report.axes_apart_deg < AXES_DEG_WANTED {
         tracing::warn!(
             "the arm turned about axes that are only {:.0} degrees apart: along them the camera's \
              position is poorly known; tilt the gripper about another axis at some stops",
-            report.axes_cone_deg
+            report.axes_apart_deg
         );
     }
     let outliers = outliers(&report, &pairs.lines);
@@ -316,11 +316,11 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
     if !outliers.is_empty() {
         output::line(&format!("far off the others: lines {outliers:?}; measure them again"))?;
     }
-    if report.turned_deg < 40.0 || report.axes_cone_deg < AXES_DEG_WANTED || report.stops < 12 {
+    if report.turned_deg < 40.0 || report.axes_apart_deg < AXES_DEG_WANTED || report.stops < 12 {
         output::line(&format!(
             "better: 12 poses and more ({} now), turned by 40 degrees and more ({:.0} now) about \
              axes 20 degrees and more apart ({:.0} now)",
-            report.stops, report.turned_deg, report.axes_cone_deg
+            report.stops, report.turned_deg, report.axes_apart_deg
         ))?;
     }
     let hand_eye = &report.hand_eye;
@@ -419,7 +419,7 @@ fn to_json(
         "handed_out": report.solver.map_or("refined", Solver::name),
         "board_scale": report.board_scale.map(|it| json!({"scale": it.scale, "std": it.std})),
         "turned_deg": report.turned_deg,
-        "axes_apart_deg": report.axes_cone_deg,
+        "axes_apart_deg": report.axes_apart_deg,
         "suspicion": suspicion.map(ToString::to_string),
         "saved": saved,
         "out": out,
