@@ -273,15 +273,18 @@ fn from_rotation_vector(translation: [f64; 3], rotation: [f64; 3], units: Units)
     let rotation_vector = Vector3::from(rotation) * units.angle_rad;
     let translation = Vector3::from(translation) * units.length_m;
     RawPose {
-        pose: Isometry3::new(translation, rotation_vector),
         rotation_vector: Some(rotation_vector),
+        ..Isometry3::new(translation, rotation_vector).into()
     }
 }
 
 fn from_euler(place: [f64; 3], angles: [f64; 3], order: EulerOrder, units: Units) -> RawPose {
-    let rotation = order.rotation(&(Vector3::from(angles) * units.angle_rad));
+    let angles = Vector3::from(angles) * units.angle_rad;
     let place = Vector3::from(place) * units.length_m;
-    Isometry3::from_parts(place.into(), rotation).into()
+    RawPose {
+        euler: Some(angles),
+        ..Isometry3::from_parts(place.into(), order.rotation(&angles)).into()
+    }
 }
 
 fn from_quaternion([x, y, z, w]: [f64; 4]) -> Result<UnitQuaternion<f64>, String> {

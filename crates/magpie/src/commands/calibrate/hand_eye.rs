@@ -129,7 +129,8 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
         );
     }
     let outliers = outliers(&report, &pairs.lines);
-    let refusal = refusal(args, &report, suspicion.as_ref(), &outliers);
+    let behind = behind(&pairs.lines);
+    let refusal = refusal(args, &report, suspicion.as_ref(), &outliers).or(behind);
     let saved = refusal.is_none() || args.force;
     if saved {
         save(args, &report, info)?;
@@ -204,6 +205,20 @@ fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
         line.pair = pair;
     }
     Ok(())
+}
+
+/// Pairs may fit as well where the camera's z points out of its back: then no camera has seen them.
+fn behind(lines: &[Line]) -> Option<String> {
+    let is_behind = |line: &&Line| line.pair.camera_from_board.translation.vector.z <= 0.0;
+    let behind: Vec<usize> = lines.iter().filter(is_behind).map(|line| line.number).collect();
+    let why = "is behind the camera (z of camera_from_board is not above 0)";
+    let axes = "write it in the optical frame, with x right, y down and z forward; where OpenGL, \
+                Blender or ARKit gave it, multiply it from the left by diag(1, -1, -1, 1)";
+    match behind.len() {
+        0 => None,
+        count if count == lines.len() => Some(format!("the board {why}: {axes}")),
+        _ => Some(format!("in lines {behind:?} the board {why}: {axes}, or measure them again")),
+    }
 }
 
 /// Why the result must not be used; `None` where it may.
