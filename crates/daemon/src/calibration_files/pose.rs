@@ -65,6 +65,10 @@ pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
     let lines = || without_mark(&text).lines().filter(|line| !is_comment(line));
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     match serde_json::from_str::<Value>(&lines().collect::<Vec<_>>().join("\n")) {
+        // OpenCV's `FileStorage` in JSON.
+        Ok(Value::Object(fields)) if fields.values().any(|inner| inner.get("data").is_some()) => {
+            from_yaml(without_mark(&text), units).map_err(within)
+        }
         Ok(value) if !value.is_number() && !value.is_string() => {
             read(&value, units, folder).map_err(within)
         }
@@ -98,8 +102,11 @@ fn from_yaml(text: &str, units: Units) -> Result<RawPose, String> {
     if let Some(calibration) = of_easy_handeye(fields) {
         return Err(calibration);
     }
-    // `PoseStamped` and `TransformStamped` of ROS.
-    if let Some(Value::Object(inner)) = fields.get("pose").or_else(|| fields.get("transform")) {
+    // `PoseStamped` and `TransformStamped` of ROS; a matrix of OpenCV may have the same name.
+    let is_message = |inner: &&Value| inner.get("data").is_none();
+    if let Some(Value::Object(inner)) =
+        fields.get("pose").or_else(|| fields.get("transform")).filter(is_message)
+    {
         return from_object(inner, units);
     }
     let matrices: Vec<&Value> = fields.values().filter_map(|matrix| matrix.get("data")).collect();
@@ -438,7 +445,15 @@ mod tests {
             format!("!!opencv-matrix\n   rows: 4\n   cols: 4\n   dt: d\n   data: [ {flat} ]\n");
         check_file(&format!("%YAML:1.0\n---\nPoseState: {matrix}"));
         let metres = matrix.replace("100", "0.1").replace("-200", "-0.2").replace("300", "0.3");
-        check_file(&format!("%YAML:1.0\n---\nT: {metres}"));
+        for name in ["T", "pose", "transform", "PoseMatrix"] {
+            check_file(&format!("%YAML:1.0\n---\n{name}: {metres}"));
+        }
+        let json = format!(
+            "{{\"pose\": {{\"type_id\": \"opencv-matrix\", \"rows\": 4, \"cols\": 4, \
+                            \"dt\": \"d\", \"data\": [{}]}}}}",
+            flat.replace("100", "0.1").replace("-200", "-0.2").replace("300", "0.3")
+        );
+        check_file(&json);
         let place = "{x: 0.1, y: -0.2, z: 0.3}";
         let turn = "{x: 0.0, y: 0.0, z: 0.247404, w: 0.968912}";
         check_file(&format!(
