@@ -54,15 +54,15 @@ impl Fields {
         let frame_id = frame_id.and_then(Value::as_str).filter(|name| !name.is_empty());
         let frame_id =
             frame_id.map_or_else(|| format!("{camera_name}_optical_frame"), str::to_owned);
-        let info = CameraInfo {
-            frame_id,
-            width_px: part.size_px().0,
-            height_px: part.size_px().1,
-            intrinsics: part.intrinsics(intrinsics),
-            distortion,
-            camera_name,
-        };
-        Ok((info, doubts))
+        let whole =
+            CameraInfo { frame_id, width_px, height_px, intrinsics, distortion, camera_name };
+        if let Some(why) = whole.impossibility() {
+            return Err(CameraInfoProblem::Impossible { why });
+        }
+        doubts.extend(whole.doubts());
+        let (width_px, height_px) = part.size_px();
+        let intrinsics = part.intrinsics(intrinsics);
+        Ok((CameraInfo { width_px, height_px, intrinsics, ..whole }, doubts))
     }
 
     fn size(&self) -> Result<[u32; 2], CameraInfoProblem> {
