@@ -247,9 +247,11 @@ impl Fields {
         if !values.iter().all(|value| value.is_finite()) {
             return Err(CameraInfoProblem::NotFinite { key: name });
         }
-        // Open3D writes column by column.
+        // Open3D and Record3D write column by column, where cx and cy come last.
+        let is_flat = !matches!(value, Value::Array(rows) if rows.len() == 3);
+        let cx_last = |m: &[f64]| (m[2], m[5], m[8]) == (0.0, 0.0, 1.0) && m[6] > 0.0 && m[7] > 0.0;
         let by_columns =
-            key == "intrinsic_matrix" && !matches!(value, Value::Array(rows) if rows.len() == 3);
+            is_flat && rows * cols == 9 && (key == "intrinsic_matrix" || cx_last(&values));
         if by_columns {
             let turned = (0..9).map(|index| values[3 * (index % 3) + index / 3]);
             return Ok(turned.collect());
