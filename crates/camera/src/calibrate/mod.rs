@@ -16,6 +16,7 @@
 mod board;
 mod charuco;
 mod chessboard;
+mod consistency;
 mod coverage;
 mod detect;
 mod dictionary;
@@ -33,6 +34,7 @@ mod select;
 mod sharpness;
 
 pub use board::{Board, BoardPoint, View};
+pub use consistency::{LensDoubt, NamedDoubt};
 pub use coverage::Coverage;
 pub use detect::{detect, dictionary_in_view, view_of};
 pub use dictionary::Dictionary;

@@ -9,7 +9,7 @@
 pub(crate) mod calibration;
 mod degrees;
 mod euler;
-mod jackknife;
+pub(crate) mod jackknife;
 mod mean;
 pub(crate) mod mistakes;
 pub(crate) mod model;
