@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use magpie_client::{
-    CellName, Freshness, PackagesSubscriber, SubscriberOptions, SystemClock, WatchEvent,
-    WatchOptions, Watcher, ZenohConfig, wire,
+    CellName, Client, ClientOptions, Freshness, SystemClock, WatchEvent, WatchOptions, Watcher,
+    ZenohConfig, wire,
 };
 use magpie_perception::{Clock, SharedClock, StampNs};
 use rustix::process::{Pid, Signal, kill_process};
@@ -287,7 +287,7 @@ fn act(shared: &Shared, endpoint: &str) {
         let clock: SharedClock = shared.clock.clone();
         let cell = CellName::new(CELL).unwrap();
         let zenoh = ZenohConfig::Connect(vec![endpoint.to_owned()]);
-        PackagesSubscriber::open(SubscriberOptions::new(cell, zenoh, clock))
+        Client::open(ClientOptions::new(cell, zenoh, clock))?.packages()
     };
     let mut arm = None;
     while !shared.stopped.load(Ordering::Relaxed) {

@@ -3,10 +3,15 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use magpie_client::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{check_refused, free_endpoint, magpie, program, text};
+
+#[allow(dead_code, reason = "its main reads the command line")]
+#[path = "../../crates/client/examples/subscribe.rs"]
+mod subscribe;
 
 /// A daemon in a process of its own. Dropping it kills it.
 struct Daemon {
@@ -81,6 +86,12 @@ fn a_second_cell_takes_an_endpoint_of_its_own_and_both_are_found_by_their_names(
         assert!(seen.status.success(), "{}", text(&seen.stderr));
         assert!(text(&seen.stdout).contains(&format!("\"cell\":\"{cell}\"")), "{cell}");
     }
+    let client = Client::connect(&eight).unwrap();
+    subscribe::follow(&client).unwrap();
+    let info = client.camera_info(Duration::from_secs(10)).unwrap();
+    assert_eq!((info.width, client.status().unwrap().cell), (640, eight.clone()));
+    let view = client.capture(Duration::from_secs(10)).unwrap();
+    assert!(view.best_grasp().unwrap().is_some());
     let by_option = ["watch", "--cell", &eight, "--count", "1", "--silence-s-max", "60"];
     assert!(text(&magpie(&by_option).stdout).contains(&format!("cell {eight}")));
 
@@ -89,6 +100,8 @@ fn a_second_cell_takes_an_endpoint_of_its_own_and_both_are_found_by_their_names(
     // A note that outlives its daemon is not believed.
     drop(first);
     assert!(cells().iter().all(|(name, _)| *name != seven));
+    let said = Client::connect(&seven).unwrap_err().to_string();
+    assert!(said.contains(&seven) && said.contains(&eight), "{said}");
     let unknown = ["watch", &seven];
     check_refused(&unknown, 1, &[&seven, "alive are", &eight, "magpie cells"]);
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 mod board_scene;
 mod browser;
 mod calibrate;
+mod calibrate_page;
 mod cells;
 mod commands;
 mod export;
@@ -26,6 +27,7 @@ mod outside;
 mod page;
 mod record;
 mod replay;
+mod ros2;
 mod service;
 mod technician;
 

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use magpie_client::{
-    CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig, wire,
+    CellName, Client, ClientOptions, Freshness, PackagesSubscriber, ZenohConfig, wire,
 };
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome};
@@ -57,12 +57,12 @@ impl Daemon {
         let cell = CellName::new(cell).unwrap();
         for _ in 0..600 {
             let zenoh = ZenohConfig::Connect(vec![self.endpoint.clone()]);
-            let options = SubscriberOptions {
+            let options = ClientOptions {
                 // Two cores may be busy with other tests.
                 heartbeat_silence_max: Duration::from_secs(2),
-                ..SubscriberOptions::new(cell.clone(), zenoh, SystemClock::start())
+                ..ClientOptions::new(cell.clone(), zenoh, SystemClock::start())
             };
-            if let Ok(subscriber) = PackagesSubscriber::open(options) {
+            if let Ok(subscriber) = Client::open(options).and_then(|client| client.packages()) {
                 return subscriber;
             }
             std::thread::sleep(Duration::from_millis(100));

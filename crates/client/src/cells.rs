@@ -37,8 +37,8 @@ pub struct LocalCells {
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     #[error(
-        "no cell {cell:?} is alive on this machine{}; `magpie cells` lists them, and --connect or \
-         --zenoh say where else to look", instead(.alive)
+        "no cell {cell:?} is alive on this machine{}; `magpie cells` lists them; elsewhere, name \
+         an endpoint (--connect) or a file of zenoh's (--zenoh)", instead(.alive)
     )]
     Unknown { cell: String, alive: Vec<String> },
     #[error(

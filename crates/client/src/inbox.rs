@@ -7,10 +7,11 @@ use magpie_network::NetworkError;
 use magpie_perception::StampNs;
 use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, decode_status};
 use magpie_wire::{self as wire, Refusal};
+use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use crate::SubscriberOptions;
+use crate::ClientOptions;
 
 /// What happened on the way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,20 +35,24 @@ pub(crate) struct SharedInbox {
 pub(crate) struct Inbox {
     pub(crate) heard: Heard,
     pub(crate) counters: SubscriberCounters,
-    pub(crate) heartbeats: u64,
     trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
 }
 
+/// What fills an inbox, until it is dropped.
+pub(crate) type Ears = Vec<Subscriber<()>>;
+
 impl SharedInbox {
-    /// Listens to whether the daemon is there, and to its heartbeat. The callbacks run on zenoh's
-    /// receiving thread: they keep the newest and return.
+    /// Listens to whether the daemon is there, and to its heartbeat, and goes on from what was
+    /// `heard` so far. The callbacks run on zenoh's receiving thread: they keep the newest and
+    /// return.
     pub(crate) fn listen(
         session: &Session,
-        options: &SubscriberOptions,
-    ) -> Result<Arc<SharedInbox>, NetworkError> {
-        let inbox = Mutex::new(Inbox::new(options.clock.now(), options.trust()));
+        options: &ClientOptions,
+        heard: Heard,
+    ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
+        let inbox = Mutex::new(Inbox::new(heard, options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
@@ -58,7 +63,7 @@ impl SharedInbox {
         };
         let key = options.cell.key("alive");
         let alive = session.liveliness().declare_subscriber(&key).history(true).callback(on_alive);
-        declared(&key, alive.background().wait())?;
+        let alive = declared(&key, alive.wait())?;
 
         let (clock, inbox, cell) = (options.clock.clone(), shared.clone(), options.cell.clone());
         let on_status = move |sample: Sample| {
@@ -68,8 +73,8 @@ impl SharedInbox {
         };
         let key = options.cell.key("status");
         let status = session.declare_subscriber(&key).callback(on_status);
-        declared(&key, status.background().wait())?;
-        Ok(shared)
+        let status = declared(&key, status.wait())?;
+        Ok((shared, vec![alive, status]))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inbox> {
@@ -96,22 +101,13 @@ impl SharedInbox {
 /// Gaps in the numbering that are believed to be lost messages: ten minutes at 15 a second.
 const GAP_MAX: u64 = 9_000;
 
-pub(crate) fn declared(key: &str, result: zenoh::Result<()>) -> Result<(), NetworkError> {
+pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, NetworkError> {
     result.map_err(|source| NetworkError::Declare { key: key.into(), source })
 }
 
 impl Inbox {
-    fn new(listening: StampNs, trust: Trust) -> Inbox {
-        let heard = Heard {
-            listening,
-            newest: None,
-            refused: None,
-            heartbeat: None,
-            gone: None,
-            rival: None,
-        };
-        let counters = SubscriberCounters::default();
-        Inbox { heard, counters, heartbeats: 0, trust, last: None }
+    fn new(heard: Heard, trust: Trust) -> Inbox {
+        Inbox { heard, counters: SubscriberCounters::default(), trust, last: None }
     }
 
     /// The heartbeat says which instance speaks for the cell. Another one takes over only when that
@@ -122,7 +118,6 @@ impl Inbox {
             self.heard.rival = Some(at);
             return;
         }
-        self.heartbeats += 1;
         let speaks = |last: &&Heartbeat| last.status.instance_id == status.instance_id;
         let since = self.heard.heartbeat.as_ref().filter(speaks).map_or(at, |last| last.since);
         if self.heard.gone.take().is_some() {
@@ -242,7 +237,15 @@ mod tests {
 
     /// One that has heard the heartbeat of instance a at 1000 ms.
     fn inbox() -> Inbox {
-        let mut inbox = Inbox::new(StampNs(0), TRUST);
+        let heard = Heard {
+            listening: StampNs(0),
+            newest: None,
+            refused: None,
+            heartbeat: None,
+            gone: None,
+            rival: None,
+        };
+        let mut inbox = Inbox::new(heard, TRUST);
         beat(&mut inbox, "a", 1000);
         inbox
     }

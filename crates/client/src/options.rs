@@ -1,4 +1,4 @@
-//! What a subscriber needs to know.
+//! What a client needs to know.
 
 use std::time::Duration;
 
@@ -8,7 +8,22 @@ use magpie_wire::CellName;
 use magpie_wire::freshness::Trust;
 
 /// Which cell to listen to, where, and how far to trust silence and clocks.
-pub struct SubscriberOptions {
+///
+/// ```
+/// use magpie_client::{CellName, ClientOptions, SystemClock, ZenohConfig};
+/// use std::time::Duration;
+/// # fn options() -> Result<ClientOptions, magpie_client::CellNameError> {
+/// let zenoh = ZenohConfig::File("/etc/magpie/tls/dock-7-arm.json5".into());
+/// Ok(ClientOptions {
+///     // This cell's `[limits] result_valid_ms` is 8000.
+///     result_valid_max: Duration::from_secs(8),
+///     ..ClientOptions::new(CellName::new("dock-7")?, zenoh, SystemClock::start())
+/// })
+/// # }
+/// # assert!(options().is_ok());
+/// ```
+#[derive(Clone)]
+pub struct ClientOptions {
     pub cell: CellName,
     pub zenoh: ZenohConfig,
     pub clock: SharedClock,
@@ -21,9 +36,9 @@ pub struct SubscriberOptions {
     pub result_valid_max: Duration,
 }
 
-impl SubscriberOptions {
-    pub fn new(cell: CellName, zenoh: ZenohConfig, clock: SharedClock) -> SubscriberOptions {
-        SubscriberOptions {
+impl ClientOptions {
+    pub fn new(cell: CellName, zenoh: ZenohConfig, clock: SharedClock) -> ClientOptions {
+        ClientOptions {
             cell,
             zenoh,
             clock,

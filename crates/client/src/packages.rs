@@ -3,51 +3,55 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_network::{NetworkError, close, open};
+use magpie_network::NetworkError;
 use magpie_perception::SharedClock;
-use magpie_wire::freshness::{Trust, assess, decode_packages};
+use magpie_wire::freshness::{Heard, Trust, assess, decode_packages};
 use magpie_wire::{self as wire, Freshness};
+use zenoh::pubsub::Subscriber;
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
-use crate::inbox::{SharedInbox, declared};
-use crate::{SubscriberCounters, SubscriberOptions};
+use crate::inbox::{Ears, SharedInbox, declared};
+use crate::session::SharedSession;
+use crate::{ClientOptions, SubscriberCounters};
 
-/// Receives the results of one cell, keeps the newest, and says whether it may be acted on.
-///
-/// ```no_run
-/// # fn run(options: magpie_client::SubscriberOptions) -> Result<(), Box<dyn std::error::Error>> {
-/// use magpie_client::{Freshness, PackagesSubscriber};
-/// let mut subscriber = PackagesSubscriber::open(options)?;
-/// loop {
-///     match subscriber.next(std::time::Duration::from_millis(200)) {
-///         Freshness::Fresh(view) => {
-///             if let Some(best) = view.best_grasp()? { /* move the arm to best.grasp */ }
-///         }
-///         Freshness::Stale(why) => eprintln!("waiting: {why}"),
-///         Freshness::Lost { why, .. } => eprintln!("stopped: {why}"),
-///     }
-/// }
-/// # }
-/// ```
+/// Receives the results of one cell, keeps the newest, and says whether it may be acted upon.
+/// [`Client::packages`](crate::Client::packages) makes it.
 pub struct PackagesSubscriber {
-    session: Session,
+    // Before the session, so that they stop listening while it is open.
+    _ears: Ears,
     inbox: Arc<SharedInbox>,
     trust: Trust,
     clock: SharedClock,
     /// How many results had been received when one was last handed out.
     seen: u64,
+    _session: SharedSession,
 }
 
 impl PackagesSubscriber {
-    /// Joins the network, or says why it cannot. From then on a lost connection is taken up again
-    /// by itself. Blocks; inside tokio it needs the multi-thread runtime.
-    pub fn open(options: SubscriberOptions) -> Result<PackagesSubscriber, NetworkError> {
-        let session = open(&options.zenoh)?;
-        let inbox = SharedInbox::listen(&session, &options)?;
-        let (trust, clock) = (options.trust(), options.clock.clone());
-        receive_packages(&session, &options, &inbox)?;
-        Ok(PackagesSubscriber { session, inbox, trust, clock, seen: 0 })
+    pub(crate) fn open(
+        session: &SharedSession,
+        options: &ClientOptions,
+        heard: Heard,
+    ) -> Result<PackagesSubscriber, NetworkError> {
+        let (inbox, mut ears) = SharedInbox::listen(session.get(), options, heard)?;
+        ears.push(receive_packages(session.get(), options, &inbox)?);
+        Ok(PackagesSubscriber {
+            _ears: ears,
+            inbox,
+            trust: options.trust(),
+            clock: options.clock.clone(),
+            seen: 0,
+            _session: session.clone(),
+        })
+    }
+
+    /// Waits for a result that was not handed out before, at most for `timeout`; `true` if there is
+    /// one. [`latest`](PackagesSubscriber::latest) hands it out. For those who cannot block for long
+    /// at once.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let inbox = self.inbox.wait_while(timeout, |inbox| inbox.counters.received == self.seen);
+        inbox.counters.received != self.seen
     }
 
     /// Waits for a result that was not handed out before, at most for `timeout`, then says how
@@ -79,18 +83,12 @@ impl PackagesSubscriber {
     }
 }
 
-impl Drop for PackagesSubscriber {
-    fn drop(&mut self) {
-        close(&self.session);
-    }
-}
-
 /// The callback runs on zenoh's receiving thread: it keeps the newest and returns.
 fn receive_packages(
     session: &Session,
-    options: &SubscriberOptions,
+    options: &ClientOptions,
     inbox: &Arc<SharedInbox>,
-) -> Result<(), NetworkError> {
+) -> Result<Subscriber<()>, NetworkError> {
     let (clock, inbox, cell) = (options.clock.clone(), inbox.clone(), options.cell.clone());
     let valid_max = options.result_valid_max;
     let on_packages = move |sample: Sample| {
@@ -100,5 +98,5 @@ fn receive_packages(
     };
     let key = options.cell.key("packages");
     let packages = session.declare_subscriber(&key).callback(on_packages);
-    declared(&key, packages.background().wait())
+    declared(&key, packages.wait())
 }

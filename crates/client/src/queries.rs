@@ -1,16 +1,18 @@
 //! Questions to a cell: a picture taken from now on, and the camera's calibration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_network::{NetworkError, close, open};
-use magpie_perception::{SharedClock, StampNs};
-use magpie_wire::freshness::{Received, Trust, decode_packages, stale};
-use magpie_wire::{self as wire, CellName, PackagesView, Refusal, StaleReason, printable};
+use magpie_perception::StampNs;
+use magpie_wire::freshness::{Heartbeat, Received, assess, decode_packages};
+use magpie_wire::{
+    self as wire, Freshness, LostReason, PackagesView, Refusal, StaleReason, printable,
+};
 use prost::Message;
+use zenoh::Wait;
 use zenoh::query::{ConsolidationMode, QueryTarget};
-use zenoh::{Session, Wait};
 
-use crate::SubscriberOptions;
+use crate::Client;
 
 /// How much longer than the daemon's own deadline an answer may be on its way.
 const TRANSIT_MAX: Duration = Duration::from_secs(1);
@@ -29,56 +31,46 @@ pub enum QueryError {
     Refused { key: String, reason: String },
     #[error("{key} was answered by more than one publisher: stop one of them; none is believed")]
     Rival { key: String },
+    #[error("the answer of {key} is not from the publisher whose heartbeat is heard; ask again")]
+    Foreign { key: String },
     #[error("the answer must not be acted on: {0}")]
     Stale(StaleReason),
+    #[error("nobody may be asked: {0}")]
+    Lost(LostReason),
     #[error("the answer of {key} was refused: {refusal}")]
     Answer { key: String, refusal: Refusal },
 }
 
-/// Asks one cell. Each question blocks until its answer or its deadline.
-pub struct CellQueries {
-    session: Session,
-    cell: CellName,
-    clock: SharedClock,
-    trust: Trust,
-    result_valid_max: Duration,
-}
-
-impl CellQueries {
-    /// Joins the network, or says why it cannot. Blocks; inside tokio it needs the multi-thread
-    /// runtime.
-    pub fn open(options: &SubscriberOptions) -> Result<CellQueries, NetworkError> {
-        let session = open(&options.zenoh)?;
-        Ok(CellQueries {
-            session,
-            cell: options.cell.clone(),
-            clock: options.clock.clone(),
-            trust: options.trust(),
-            result_valid_max: options.result_valid_max,
-        })
-    }
-
-    /// The first result whose exposure began after this question arrived.
+impl Client {
+    /// The first result whose exposure began after this question arrived. The first question of a
+    /// client waits half a second longer, until its publisher is known.
     ///
     /// # Errors
-    /// If there is none within `timeout`, which the daemon limits to ten seconds.
+    /// If there is none within `timeout`, which the daemon limits to ten seconds, or nothing may be
+    /// believed.
     pub fn capture(&self, timeout: Duration) -> Result<PackagesView, QueryError> {
-        let selector = format!("{}?timeout_ms={}", self.cell.key("capture"), timeout.as_millis());
-        let Answer { bytes, at, unix_ahead_ns } = self.ask(&selector, timeout + TRANSIT_MAX)?;
-        let message = decode_packages(&bytes, self.cell.as_str(), self.result_valid_max)
-            .map_err(|refusal| QueryError::Answer { key: selector, refusal })?;
-        let degraded = match message.state() {
-            wire::State::Degraded => vec![wire::ReasonMessage {
-                code: "degraded".into(),
-                text: "the daemon does not run as configured; its status says why".into(),
-            }],
-            _ => Vec::new(),
+        self.wait_for_publisher().map_err(QueryError::Lost)?;
+        let options = &self.options;
+        let selector =
+            format!("{}?timeout_ms={}", options.cell.key("capture"), timeout.as_millis());
+        let answer = self.ask(&selector, timeout.saturating_add(TRANSIT_MAX))?;
+        let Answer { bytes, at, unix_ahead_ns } = answer;
+        let decoded = decode_packages(&bytes, options.cell.as_str(), options.result_valid_max);
+        let message = match decoded {
+            Ok(message) => Arc::new(message),
+            Err(refusal) => return Err(QueryError::Answer { key: selector, refusal }),
         };
-        let received = Received { message: message.into(), at, unix_ahead_ns, restarted: false };
-        if let Some(reason) = stale(&received, self.trust, &self.clock) {
-            return Err(QueryError::Stale(reason));
+        let mut heard = self.heartbeat.lock().heard.clone();
+        let speaks = |last: &Heartbeat| last.status.instance_id == message.instance_id;
+        if !heard.heartbeat.as_ref().is_some_and(speaks) {
+            return Err(QueryError::Foreign { key: selector });
         }
-        Ok(PackagesView::new(&received, degraded, self.clock.clone()))
+        heard.newest = Some(Received { message, at, unix_ahead_ns, restarted: false });
+        match assess(&heard, options.trust(), &options.clock) {
+            Freshness::Fresh(view) => Ok(view),
+            Freshness::Stale(why) => Err(QueryError::Stale(why)),
+            Freshness::Lost { why, .. } => Err(QueryError::Lost(why)),
+        }
     }
 
     /// The camera's calibration, in ROS's field names.
@@ -86,12 +78,19 @@ impl CellQueries {
     /// # Errors
     /// If the camera is not calibrated, or nobody answers within `timeout`.
     pub fn camera_info(&self, timeout: Duration) -> Result<wire::CameraInfo, QueryError> {
-        let key = self.cell.key("camera_info");
+        let key = self.options.cell.key("camera_info");
         let bytes = self.ask(&key, timeout)?.bytes;
-        wire::CameraInfo::decode(&*bytes).map_err(|error| QueryError::Answer {
-            key,
-            refusal: Refusal::Undecodable { message: "CameraInfo", why: error.to_string() },
-        })
+        let refused = |why: String| {
+            let refusal = Refusal::Undecodable { message: "CameraInfo", why };
+            QueryError::Answer { key: key.clone(), refusal }
+        };
+        let info = wire::CameraInfo::decode(&*bytes).map_err(|error| refused(error.to_string()))?;
+        let lengths = (info.k.len(), info.r.len(), info.p.len());
+        let mut numbers = info.d.iter().chain(&info.k).chain(&info.r).chain(&info.p);
+        if lengths != (9, 9, 12) || !numbers.all(|number| number.is_finite()) {
+            return Err(refused("its matrices are not whole".into()));
+        }
+        Ok(info)
     }
 
     /// The answer of the one publisher of the cell; everybody who answers is heard.
@@ -99,6 +98,7 @@ impl CellQueries {
         let key = selector.to_owned();
         let asked = self
             .session
+            .get()
             .get(selector)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
@@ -117,7 +117,7 @@ impl CellQueries {
                     if answer.as_ref().is_some_and(|first| first.bytes != bytes) {
                         return Err(QueryError::Rival { key });
                     }
-                    let (at, unix_ahead_ns) = (self.clock.now(), self.clock.unix_ahead_ns());
+                    let (at, unix_ahead_ns) = (self.now(), self.options.clock.unix_ahead_ns());
                     answer.get_or_insert(Answer { bytes, at, unix_ahead_ns });
                 }
                 Err(error) => {
@@ -146,10 +146,4 @@ struct Answer {
     at: StampNs,
     /// As in [`Received`].
     unix_ahead_ns: i64,
-}
-
-impl Drop for CellQueries {
-    fn drop(&mut self) {
-        close(&self.session);
-    }
 }

@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`run::run`].
 
+mod calibrate;
 pub mod calibration_files;
 mod certificate_watch;
 mod clock_watch;
@@ -19,6 +20,7 @@ mod page;
 pub mod plan_reason;
 pub mod process_limits;
 pub mod record;
+mod ros2;
 pub mod run;
 pub mod scheduling;
 pub mod signature;

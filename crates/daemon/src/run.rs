@@ -25,6 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::calibrate::{CalibrationDesk, CalibrationTap};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::config::Config;
@@ -41,6 +42,7 @@ use crate::models::{
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::{Origin, Recorder, RecordingPublisher};
+use crate::ros2::{Ros2, Ros2Origin, Ros2Publisher};
 use crate::scheduling::{Scheduling, lead_pool};
 use crate::source::{self, OpenSource};
 use crate::supervise::Supervised;
@@ -107,11 +109,14 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
 
     let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
     let (inspector, tap) = drift.unzip();
+    let calibration = calibrate(config, page.as_ref(), source.scene.as_ref(), &clock)?;
+    let (_calibration, calibration_tap) = calibration.unzip();
     let plan_reason = Arc::new(PlanReason::default());
     let findings = Arc::new(Findings::default());
     let publisher = InspectedPublisher {
         publisher,
         tap,
+        calibration: calibration_tap,
         plan_reason: Arc::clone(&plan_reason),
         findings: Arc::clone(&findings),
         tally,
@@ -139,6 +144,18 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     });
     let (live, tap) = live.transpose().map_err(Failure::fault)?.unzip();
     let publisher = LivePublisher { publisher, tap };
+    let ros2 = config.ros2.clone().map(|ros2| {
+        let origin = Ros2Origin {
+            cell: config.cell.to_string(),
+            instance_id: transport.instance_id().to_owned(),
+            identities: Arc::clone(&ready.identities),
+            scene: source.scene.clone(),
+            jpeg_quality_percent: config.jpeg_quality_percent,
+        };
+        Ros2::start(ros2, origin, transport.status(), &clock)
+    });
+    let (ros2, tap) = ros2.transpose().map_err(Failure::fault)?.unzip();
+    let publisher = Ros2Publisher { publisher, tap };
 
     let supervised = Supervised {
         watch: source.watch.clone(),
@@ -150,6 +167,7 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         plan_reason,
         models,
         live,
+        ros2,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
         page: page.as_ref(),
@@ -175,6 +193,17 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let outcome = outcome.and(recorder.map_or(Ok(()), Recorder::finish));
     tracing::info!("stopped");
     outcome
+}
+
+/// Lets the page calibrate, where there is one.
+fn calibrate(
+    config: &Config,
+    page: Option<&ServedPage>,
+    scene: Option<&Scene>,
+    clock: &SharedClock,
+) -> Result<Option<(CalibrationDesk, CalibrationTap)>, Failure> {
+    let Some((page, web)) = page.zip(config.web.as_ref()) else { return Ok(None) };
+    page.calibrate(config, web, scene, clock).map(Some).map_err(Failure::fault)
 }
 
 /// Takes orders from this machine. Without them the cell runs all the same.
@@ -306,7 +335,8 @@ pub fn open_transport(
 }
 
 /// Zenoh first, then whoever keeps, looks and shows.
-type RunPublisher = LivePublisher<InspectedPublisher<RecordingPublisher<ZenohPublisher>>>;
+type RunPublisher =
+    Ros2Publisher<LivePublisher<InspectedPublisher<RecordingPublisher<ZenohPublisher>>>>;
 
 impl RunPublisher {
     /// The results from now on are another model's.
@@ -314,7 +344,11 @@ impl RunPublisher {
         if let Some(tap) = &mut self.tap {
             tap.use_model(&ready.identities);
         }
-        let recording = &mut self.publisher.publisher;
+        let live = &mut self.publisher;
+        if let Some(tap) = &mut live.tap {
+            tap.use_model(&ready.identities);
+        }
+        let recording = &mut live.publisher.publisher;
         recording.use_model(ready.origin.clone());
         recording.publisher.use_identities(&ready.identities);
     }

@@ -22,6 +22,7 @@ use crate::models::Models;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
+use crate::ros2::Ros2;
 use crate::source::SourceWatch;
 use crate::systemd::notify;
 
@@ -39,6 +40,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) models: Arc<Models>,
     pub(crate) live: Option<Live>,
+    pub(crate) ros2: Option<Ros2>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
     pub(crate) page: Option<&'a ServedPage>,
@@ -103,6 +105,9 @@ impl Supervised<'_> {
         if let Some(live) = &mut self.live {
             live.supervise(&message);
         }
+        if let Some(ros2) = &mut self.ros2 {
+            ros2.supervise(&message);
+        }
         if let Some(page) = self.page {
             page.page.set_status(message.clone());
         }
@@ -124,6 +129,7 @@ impl Supervised<'_> {
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
             self.models.reason(),
             self.live.as_ref().and_then(Live::reason),
+            self.ros2.as_ref().and_then(Ros2::reason),
             self.plan_reason.reason(),
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),

@@ -36,7 +36,9 @@ impl Mask {
     /// Runs must cover the image exactly.
     pub fn from_counts(width_px: u32, height_px: u32, counts: Vec<u32>) -> Result<Mask, MaskError> {
         let covered: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-        if covered != u64::from(width_px) * u64::from(height_px) {
+        let image_px = u64::from(width_px) * u64::from(height_px);
+        // Pixels are counted in 32 bits.
+        if covered != image_px || image_px > u64::from(u32::MAX) {
             return Err(MaskError::Coverage { width_px, height_px, covered });
         }
         Ok(Mask { width_px, height_px, counts })
@@ -169,12 +171,19 @@ impl Mask {
     /// Row-major bitmap, `1` inside and `0` outside.
     pub fn to_bitmap(&self) -> Vec<u8> {
         let mut bitmap = vec![0; self.width_px as usize * self.height_px as usize];
-        for (x, y, length) in self.columns() {
-            for y in y..y + length {
-                bitmap[y as usize * self.width_px as usize + x as usize] = 1;
-            }
-        }
+        self.write_bitmap(&mut bitmap);
         bitmap
+    }
+
+    /// [`Mask::to_bitmap`] into a buffer of `width_px * height_px` bytes, in place of what it holds.
+    pub fn write_bitmap(&self, bitmap: &mut [u8]) {
+        assert_eq!(bitmap.len(), self.width_px as usize * self.height_px as usize);
+        bitmap.fill(0);
+        let width = self.width_px as usize;
+        self.for_each_column(|x, y, length| {
+            let column = bitmap[y as usize * width + x as usize..].iter_mut().step_by(width);
+            column.take(length as usize).for_each(|pixel| *pixel = 1);
+        });
     }
 
     pub fn intersection_px(&self, other: &Mask) -> u32 {

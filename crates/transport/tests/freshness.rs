@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use magpie_client::{
-    ExpiredWhy, Freshness, LostReason, PackagesSubscriber, Refusal, StaleReason, StatusSubscriber,
-    SubscriberOptions, ZenohConfig, wire,
+    Client, ClientOptions, ExpiredWhy, Freshness, LostReason, PackagesSubscriber, Refusal,
+    StaleReason, ZenohConfig, wire,
 };
 use magpie_perception::StampNs;
 use magpie_transport::StatusSnapshot;
@@ -219,19 +219,25 @@ fn the_heartbeat_tells_codes_and_its_silence_is_lost() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let zenoh = ZenohConfig::Connect(vec![endpoint]);
-    let options = SubscriberOptions::new(support::cell("dock"), zenoh, clock());
-    let mut reader = StatusSubscriber::open(&options).unwrap();
+    let options = ClientOptions::new(support::cell("dock"), zenoh, clock());
+    let reader = Client::open(options).unwrap();
     cell.transport.status().update(|status| {
         status.state = State::Degraded;
         status.reasons = vec![Reason::RecordingBehind];
     });
     let is_degraded = |status: &wire::Status| status.state() == State::Degraded;
-    let heard = (0..100).find_map(|_| reader.next(PATIENCE / 100).ok().filter(is_degraded));
+    let every_50_ms = || {
+        (0..100).map(|_| {
+            std::thread::sleep(PATIENCE / 100);
+            reader.status()
+        })
+    };
+    let heard = every_50_ms().find_map(|status| status.ok().filter(is_degraded));
     let heard = heard.expect("the heartbeat says so");
     assert_eq!(heard.reasons_coded[0].code, "recording_behind");
     assert_eq!(heard.reasons, [heard.reasons_coded[0].text.clone()]);
     drop(cell);
-    let lost = (0..100).find_map(|_| reader.next(PATIENCE / 100).err()).expect("it left");
+    let lost = every_50_ms().find_map(Result::err).expect("it left");
     assert!(matches!(lost.why, LostReason::Gone | LostReason::Silent { .. }), "{lost}");
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::error::Error;
 use std::net::TcpListener;
 
-use magpie_client::{PackagesSubscriber, SubscriberOptions};
+use magpie_client::{Client, ClientOptions, PackagesSubscriber};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_transport::TransportOptions;
 use magpie_wire::CellName;
@@ -114,7 +114,7 @@ fn a_zenoh_configuration_that_does_not_parse_is_named_with_what_is_wrong() {
 }
 
 fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, NetworkError> {
-    PackagesSubscriber::open(SubscriberOptions::new(cell("dock"), zenoh, clock()))
+    Client::open(ClientOptions::new(cell("dock"), zenoh, clock()))?.packages()
 }
 
 #[test]

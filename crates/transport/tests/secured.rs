@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use magpie_client::{
-    CellQueries, Freshness, LostReason, PackagesSubscriber, QueryError, SubscriberOptions,
-};
+use magpie_client::{Client, ClientOptions, Freshness, LostReason, PackagesSubscriber, QueryError};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_transport::TransportOptions;
 use support::site::{Site, address};
@@ -26,21 +24,21 @@ fn session(site: &Site, who: &str) -> Session {
     zenoh::open(zenoh::Config::from_file(site.path("dock", who)).unwrap()).wait().unwrap()
 }
 
-fn as_reader(zenoh: ZenohConfig) -> SubscriberOptions {
-    SubscriberOptions {
+fn as_reader(zenoh: ZenohConfig) -> ClientOptions {
+    ClientOptions {
         // Two cores may be busy with other tests.
         heartbeat_silence_max: Duration::from_secs(2),
-        ..SubscriberOptions::new(cell("dock"), zenoh, clock())
+        ..ClientOptions::new(cell("dock"), zenoh, clock())
     }
 }
 
 fn join(zenoh: ZenohConfig) -> Result<PackagesSubscriber, NetworkError> {
-    PackagesSubscriber::open(as_reader(zenoh))
+    Client::open(as_reader(zenoh))?.packages()
 }
 
 fn camera_info(zenoh: ZenohConfig) -> Result<String, QueryError> {
-    let queries = CellQueries::open(&as_reader(zenoh)).unwrap();
-    queries.camera_info(Duration::from_secs(3)).map(|info| info.camera_name)
+    let client = Client::open(as_reader(zenoh)).unwrap();
+    client.camera_info(Duration::from_secs(3)).map(|info| info.camera_name)
 }
 
 #[track_caller]
@@ -61,9 +59,9 @@ fn the_arm_reads_and_asks_and_the_viewer_reads() {
     let refused = camera_info(site.zenoh("viewer"));
     assert!(matches!(refused, Err(QueryError::Unanswered { .. })), "{refused:?}");
 
-    let queries = CellQueries::open(&as_reader(site.zenoh("arm"))).unwrap();
+    let client = Client::open(as_reader(site.zenoh("arm"))).unwrap();
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| queries.capture(Duration::from_secs(5)));
+        let asking = scope.spawn(|| client.capture(Duration::from_secs(5)));
         cell.publish_until(|| asking.is_finished());
         asking.join().unwrap().unwrap();
     });

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use magpie_client::{
-    CellQueries, Freshness, QueryError, SubscriberOptions, WatchEvent, WatchOptions, Watcher,
+    Client, ClientOptions, Freshness, LostReason, QueryError, WatchEvent, WatchOptions, Watcher,
     ZenohConfig, wire,
 };
 use magpie_perception::{BgrImage, Frame, Publisher};
@@ -84,19 +84,19 @@ fn capture_answers_with_the_first_frame_exposed_after_the_question() {
     assert_eq!(encoding, "application/protobuf;magpie.v1.Packages");
 }
 
-fn queries(endpoint: &str) -> CellQueries {
+fn client(endpoint: &str) -> Client {
     let zenoh = ZenohConfig::Connect(vec![endpoint.into()]);
-    CellQueries::open(&SubscriberOptions::new(cell("dock"), zenoh, clock())).unwrap()
+    Client::open(ClientOptions::new(cell("dock"), zenoh, clock())).unwrap()
 }
 
 #[test]
 fn a_controller_asks_for_a_picture_from_now_on_and_for_the_lens() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let queries = queries(&endpoint);
-    assert_eq!(queries.camera_info(PATIENCE).unwrap().width, WIDTH_PX);
+    let client = client(&endpoint);
+    assert_eq!(client.camera_info(PATIENCE).unwrap().width, WIDTH_PX);
     let view = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| queries.capture(PATIENCE).unwrap());
+        let asked = scope.spawn(|| client.capture(PATIENCE).unwrap());
         while !asked.is_finished() {
             cell.publish();
             std::thread::sleep(Duration::from_millis(20));
@@ -104,12 +104,79 @@ fn a_controller_asks_for_a_picture_from_now_on_and_for_the_lens() {
         asked.join().unwrap()
     });
     assert_eq!(view.packages().unwrap().len(), 3);
-    let error = queries.capture(Duration::from_millis(50)).unwrap_err();
+    let error = client.capture(Duration::from_millis(50)).unwrap_err();
     assert!(matches!(error, QueryError::Refused { .. }), "{error}");
     assert!(error.to_string().contains("no frame was exposed"), "{error}");
     drop(cell);
-    let error = queries.camera_info(Duration::from_millis(300)).unwrap_err();
+    let error = client.camera_info(Duration::from_millis(300)).unwrap_err();
     assert!(error.to_string().contains("does a daemon run"), "{error}");
+}
+
+#[test]
+fn a_client_has_results_and_state_over_one_session_and_leaves_when_all_are_gone() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let client = client(&endpoint);
+    let (mut one, mut other) = (client.packages().unwrap(), client.packages().unwrap());
+    assert_eq!(client.status().unwrap().cell, "dock");
+    drop(client);
+    cell.publish_until(|| matches!(one.latest(), Freshness::Fresh(_)));
+    assert!(matches!(other.latest(), Freshness::Fresh(_)), "each has its own newest result");
+    drop(one);
+    assert!(!other.wait(Duration::ZERO), "it has been handed out");
+    cell.publish_until(|| other.wait(Duration::ZERO));
+    let Freshness::Fresh(view) = other.latest() else { panic!("lost with the client") };
+    let package = &view.packages().unwrap()[0];
+    let mask = package.mask.as_ref().unwrap().to_bitmap().unwrap();
+    let at = |x: usize, y: usize| mask[y * WIDTH_PX as usize + x];
+    assert_eq!([at(20, 20), at(160, 200)], [1, 0]);
+    let base_from_grasp = package.grasps[0].pose.unwrap().matrix().unwrap();
+    assert_eq!((base_from_grasp[0][3], base_from_grasp[2][3]), (0.4, 0.12));
+    assert!(base_from_grasp[2][2] < -0.9, "the approach goes down");
+}
+
+#[test]
+fn an_answer_of_another_than_the_publisher_is_not_believed() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let router = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let forger = session(&endpoint);
+    let clock = router.clock.clone();
+    let answer = move |query: zenoh::query::Query| {
+        let stamp_ns = clock.now().0;
+        let message = wire::Packages {
+            schema_version: wire::SCHEMA_VERSION,
+            cell: "deck".into(),
+            instance_id: "forged".into(),
+            stamp_ns,
+            published_ns: stamp_ns,
+            valid_until_ns: stamp_ns + 1_000_000_000,
+            ..Default::default()
+        };
+        query.reply("magpie/deck/capture", message.encode_to_vec()).wait().unwrap();
+    };
+    let queryable = forger.declare_queryable("magpie/deck/capture").callback(answer);
+    queryable.background().wait().unwrap();
+    let zenoh = ZenohConfig::Connect(vec![endpoint.clone()]);
+    let options = ClientOptions::new(support::cell("deck"), zenoh, support::clock());
+    let client = Client::open(options).unwrap();
+    let capture = || client.capture(Duration::from_millis(200));
+    let unknown = capture().unwrap_err();
+    assert!(matches!(unknown, QueryError::Lost(LostReason::NeverHeard)), "{unknown}");
+    let asked = std::thread::scope(|scope| {
+        let asking = scope.spawn(capture);
+        while !asking.is_finished() {
+            let status = wire::Status {
+                schema_version: wire::SCHEMA_VERSION,
+                cell: "deck".into(),
+                instance_id: "true".into(),
+                ..Default::default()
+            };
+            forger.put("magpie/deck/status", status.encode_to_vec()).wait().unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        asking.join().unwrap()
+    });
+    assert!(matches!(asked, Err(QueryError::Foreign { .. })), "{asked:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use magpie_client::{Freshness, PackagesSubscriber, SubscriberOptions};
+use magpie_client::{Client, ClientOptions, Freshness};
 use magpie_network::ZenohConfig;
 use magpie_transport::TransportOptions;
 use support::site::{Site, address};
@@ -52,8 +52,8 @@ fn check_readers_get_in(opened: TransportOptions, address: &str, reader: &ZenohC
         for round in 0..4 {
             std::thread::sleep(LONG);
             let join = |_| {
-                let options = SubscriberOptions::new(cell("dock"), reader.clone(), clock());
-                PackagesSubscriber::open(options).ok()
+                let options = ClientOptions::new(cell("dock"), reader.clone(), clock());
+                Client::open(options).ok()?.packages().ok()
             };
             let joined = (0..TRIES).find_map(join);
             stop.store(joined.is_none(), Ordering::Relaxed);

@@ -5,7 +5,7 @@
 
 use magpie_perception as domain;
 use magpie_perception::{FrameReport, MaskError, Provider};
-use nalgebra::{Isometry3, Quaternion as Rotation, Translation3, UnitQuaternion};
+use nalgebra::Isometry3;
 
 use crate::proto::{
     BboxPx, CameraInfo, Counters, Grasp, GraspRefusal, Mask, Model, Package, Packages, PointPx,
@@ -306,16 +306,6 @@ impl From<&Isometry3<f64>> for Pose {
     }
 }
 
-impl Pose {
-    /// `None` where a part is missing, or the quaternion is none of a rotation.
-    pub fn isometry(&self) -> Option<Isometry3<f64>> {
-        let (p, q) = (self.position_m.as_ref()?, self.orientation.as_ref()?);
-        let rotation = Rotation::new(q.w, q.x, q.y, q.z);
-        let rotation = UnitQuaternion::try_new(rotation, 0.5)?;
-        Some(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
-    }
-}
-
 fn grasp_to_wire(old: Grasp, grasp: &domain::Grasp) -> Grasp {
     let [x_px, y_px] = grasp.contact_px;
     let mut cups = old.cups;
@@ -357,6 +347,8 @@ impl From<&domain::CameraInfo> for CameraInfo {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::{Translation3, UnitQuaternion};
+
     use super::*;
     use proptest::prelude::*;
     use prost::Message;

@@ -20,7 +20,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use magpie_perception::{SharedClock, StampNs};
+use magpie_perception::{Mask, SharedClock, StampNs};
 use nalgebra::Isometry3;
 use prost::Message;
 
@@ -91,6 +91,34 @@ fn texts(reasons: &[wire::Reason]) -> String {
     reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
+impl StaleReason {
+    /// Stable, for programs to decide by; the text is for people.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StaleReason::NothingYet { .. } => "nothing_yet",
+            StaleReason::Expired { .. } => "expired",
+            StaleReason::ArrivedExpired { .. } => "arrived_expired",
+            StaleReason::ClockAhead { .. } => "clock_ahead",
+            StaleReason::ClockStepped { .. } => "clock_stepped",
+            StaleReason::Refused(_) => "refused",
+        }
+    }
+}
+
+impl LostReason {
+    /// Stable, for programs to decide by; the text is for people.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LostReason::NeverHeard => "never_heard",
+            LostReason::Gone => "gone",
+            LostReason::JustHeard => "just_heard",
+            LostReason::Silent { .. } => "silent",
+            LostReason::Rival => "rival",
+            LostReason::Fault { .. } => "fault",
+        }
+    }
+}
+
 /// A message that must not be acted on, whatever its age.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -106,6 +134,8 @@ pub enum Refusal {
     Cell { found: String },
     #[error("package {index} {what}")]
     Package { index: usize, what: &'static str },
+    #[error("its velocity is not finite")]
+    Velocity,
     #[error("its times are out of order")]
     Times,
     #[error(
@@ -155,9 +185,14 @@ fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> R
         let valid_ms_max = valid_max.as_millis();
         return Err(Refusal::Validity { valid_ms: valid_ns / 1_000_000, valid_ms_max });
     }
+    if !message.velocity.as_ref().is_none_or(is_finite) {
+        return Err(Refusal::Velocity);
+    }
     for (index, package) in message.packages.iter().enumerate() {
         let what = if package.mask.is_none() || package.bbox.is_none() {
             "has no mask or no bbox"
+        } else if !has_whole_mask(package, message) {
+            "has a mask that is not one of the picture"
         } else if !package.grasps.iter().all(is_whole) {
             "has a grasp without a finite pose"
         } else {
@@ -166,6 +201,25 @@ fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> R
         return Err(Refusal::Package { index, what });
     }
     Ok(())
+}
+
+/// No camera has more pixels; a reader of masks would have to find memory for them.
+const PICTURE_PX_MAX: u64 = 1 << 28;
+
+/// Whoever reads the mask later gets one pixel for each pixel of the picture.
+fn has_whole_mask(package: &wire::Package, message: &wire::Packages) -> bool {
+    let size_px = (message.image_width_px, message.image_height_px);
+    package.mask.as_ref().is_some_and(|mask| {
+        (mask.width_px, mask.height_px) == size_px
+            && u64::from(size_px.0) * u64::from(size_px.1) <= PICTURE_PX_MAX
+            && Mask::try_from(mask).is_ok()
+    })
+}
+
+fn is_finite(velocity: &wire::Velocity) -> bool {
+    let linear = velocity.linear_m_s.as_ref();
+    linear.is_none_or(|v| [v.x, v.y, v.z].iter().all(|value| value.is_finite()))
+        && velocity.sigma_m_s.is_finite()
 }
 
 /// An arm gets finite numbers and a unit quaternion, or nothing.
@@ -177,6 +231,7 @@ fn is_whole(grasp: &wire::Grasp) -> bool {
     [p.x, p.y, p.z].iter().all(|value| value.is_finite())
         && (length - 1.0).abs() < 1e-6
         && grasp.quality.is_finite()
+        && grasp.position_sigma_m.is_finite()
         && grasp.contact_px.is_some()
 }
 
@@ -273,7 +328,8 @@ pub fn assess(heard: &Heard, trust: Trust, clock: &SharedClock) -> Freshness {
     Freshness::Fresh(PackagesView::new(newest, degraded, clock.clone()))
 }
 
-fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
+/// Since when nothing may be acted upon, whatever comes, and why.
+pub fn lost(heard: &Heard, trust: Trust, now: StampNs) -> Option<(StampNs, LostReason)> {
     let rival = heard.rival.filter(|at| !trust.is_silent(*at, now));
     let rival = rival.map(|at| (at, LostReason::Rival));
     let fault = || match &heard.heartbeat {
@@ -416,11 +472,24 @@ impl PackagesView {
         let (Some(v), Some(p)) = (&velocity.linear_m_s, &mut pose.position_m) else {
             return Ok(None);
         };
-        let stamp = StampNs::from_unix_ns(message.stamp_ns, self.unix_ahead_ns);
+        let stamp = self.at_unix_ns(message.stamp_ns);
         let elapsed_s = (i128::from(at.0) - i128::from(stamp.0)) as f64 / 1e9;
         (p.x, p.y, p.z) = (p.x + v.x * elapsed_s, p.y + v.y * elapsed_s, p.z + v.z * elapsed_s);
         let drift_m = velocity.sigma_m_s * elapsed_s.abs();
         Ok(Some(PoseAt { pose, position_sigma_m: grasp.position_sigma_m.hypot(drift_m) }))
+    }
+
+    /// A moment of this machine's Unix time, on the reader's clock.
+    pub fn at_unix_ns(&self, unix_ns: u64) -> StampNs {
+        StampNs::from_unix_ns(unix_ns, self.unix_ahead_ns)
+    }
+
+    /// How long this may still be acted on; zero once it is over.
+    pub fn expires_in(&self) -> Duration {
+        match self.unexpired() {
+            Ok(_) => Duration::from_nanos(self.expires_at.since_ns(self.clock.now())),
+            Err(_) => Duration::ZERO,
+        }
     }
 
     /// Where a grasp of this result is in base, of a camera on the arm: the arm, at the stamp of the
@@ -432,8 +501,8 @@ impl PackagesView {
     ) -> Result<Option<wire::Pose>, Expired> {
         let message = self.unexpired()?;
         let is_in_gripper = message.reference_frame() == wire::ReferenceFrame::Gripper;
-        let gripper_from_grasp =
-            grasp.pose.as_ref().filter(|_| is_in_gripper).and_then(wire::Pose::isometry);
+        let gripper_from_grasp = grasp.pose.as_ref().filter(|_| is_in_gripper);
+        let gripper_from_grasp = gripper_from_grasp.and_then(wire::Pose::isometry);
         Ok(gripper_from_grasp.map(|pose| (&(base_from_gripper * pose)).into()))
     }
 
@@ -765,6 +834,14 @@ mod tests {
             check_message(&message, "dock", VALID_MAX).unwrap_err()
         };
         assert_eq!(check_message(&message(), "dock", VALID_MAX), Ok(()));
+        let velocity = |x, sigma_m_s| {
+            let linear_m_s = Some(wire::Vector3 { x, y: 0.0, z: 0.0 });
+            let velocity = Some(wire::Velocity { linear_m_s, sigma_m_s });
+            check_message(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
+        };
+        assert_eq!(velocity(0.2, 0.01), Ok(()));
+        assert_eq!(velocity(0.2, f64::NAN), Err(Refusal::Velocity));
+        assert_eq!(velocity(f64::INFINITY, 0.01), Err(Refusal::Velocity));
         assert_eq!(refusal(|m| m.schema_version = 2), Refusal::SchemaVersion { found: 2 });
         assert_eq!(refusal(|m| m.cell = "b".into()), Refusal::Cell { found: "b".into() });
         assert_eq!(refusal(|m| m.valid_until_ns = 1), Refusal::Times);
@@ -773,6 +850,12 @@ mod tests {
         let pose = Refusal::Package { index: 1, what: "has a grasp without a finite pose" };
         assert_eq!(refusal(|m| m.packages[1].grasps[0].pose = None), pose);
         assert_eq!(refusal(|m| m.packages[1].grasps[0].quality = f32::NAN), pose);
+        let torn = Refusal::Package { index: 0, what: "has a mask that is not one of the picture" };
+        assert_eq!(refusal(|m| m.image_width_px = 640), torn);
+        let short = |m: &mut wire::Packages| {
+            m.packages[0].mask.as_mut().unwrap().counts = b"1".to_vec();
+        };
+        assert_eq!(refusal(short), torn);
         let no_mask = Refusal::Package { index: 0, what: "has no mask or no bbox" };
         assert_eq!(refusal(|m| m.packages[0].mask = None), no_mask);
     }

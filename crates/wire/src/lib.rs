@@ -19,6 +19,7 @@ mod json;
 mod keys;
 mod printable;
 mod proto;
+mod read;
 mod reason;
 
 pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold};
@@ -31,4 +32,5 @@ pub use keys::{CellName, CellNameError};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
+pub use read::NotAPose;
 pub use reason::{REMEDIES, Reason, remedy};

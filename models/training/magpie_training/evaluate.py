@@ -97,8 +97,28 @@ def scores(document, results, class_agnostic):
 
 
 def score(document, results, kind, class_agnostic):
-    if not results:
+    judge = judged(document, results, kind, class_agnostic)
+    if judge is None:
         return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "ar": 0.0}
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.accumulate()
+        judge.summarize()
+    ap, ap50, ap75 = judge.stats[:3]
+    out = {"ap": ap, "ap50": ap50, "ap75": ap75, "ar": judge.stats[8]}
+    if not class_agnostic:
+        precision = judge.eval["precision"][:, :, :, 0, -1]
+        names = {c["id"]: c["name"] for c in document["categories"]}
+        for index, category in enumerate(judge.params.catIds):
+            values = precision[:, :, index]
+            if (values > -1).any():
+                out[names[category]] = {"ap": values.mean(), "ap50": values[0].mean()}
+    return rounded(out)
+
+
+def judged(document, results, kind, class_agnostic):
+    """Which finding matches which label, picture by picture; `None` where nothing is found."""
+    if not results:
+        return None
     # Numbered anew: pycocotools takes a label with the id 0 for one that nothing matched.
     annotations = [{**a, "id": n} for n, a in enumerate(document["annotations"], 1)]
     for annotation in annotations:
@@ -117,18 +137,7 @@ def score(document, results, kind, class_agnostic):
         judge = COCOeval(truth, truth.loadRes([dict(r) for r in results]), kind)
         judge.params.useCats = 0 if class_agnostic else 1
         judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    ap, ap50, ap75 = judge.stats[:3]
-    out = {"ap": ap, "ap50": ap50, "ap75": ap75, "ar": judge.stats[8]}
-    if not class_agnostic:
-        precision = judge.eval["precision"][:, :, :, 0, -1]
-        names = {c["id"]: c["name"] for c in document["categories"]}
-        for index, category in enumerate(judge.params.catIds):
-            values = precision[:, :, index]
-            if (values > -1).any():
-                out[names[category]] = {"ap": values.mean(), "ap50": values[0].mean()}
-    return rounded(out)
+    return judge
 
 
 def crowds_of_other_types(annotations, categories):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import onnx
 
-from . import UserError, deployed, export, judge, report
+from . import UserError, deployed, difference, export, judge, report
 from .data import load_all
 from .frames import simulated
 from .labels import divide, read_labels, write_coco
@@ -47,6 +47,7 @@ class Options:
     minutes: float = 20.0
     steps: int = 0  # instead of minutes, where above 0
     mapping: dict = dataclasses.field(default_factory=dict)
+    images: Path | None = None
     held_out: Path | None = None
     held_out_share: float = 0.2
     keep_empty: bool = False
@@ -105,12 +106,13 @@ def finetune(options):
     after = {name: umpire.scores(partial, path) for name, path in sets.items()}
     latency = list(judge.latencies_ms((base.path, partial)).values())
     held_out = [Path(i["file_name"]) for i in json.loads(sets["new cell"].read_text())["images"]]
+    compared = difference.compare(base.path, partial, sets["new cell"], base.score_min)
     iou = judge.mask_parity(checkpoint, partial, held_out[:PARITY_PICTURES], base)
     verdict = report.Verdict(
         name=cell_name(options), cell=cell, base=dataclasses.asdict(base), judge=umpire.name(),
         replay=replay, replay_share=options.replay_share, before=before, after=after,
         latency_ms=latency, differences=differences, mask_iou_min=iou[0], masks=iou[1],
-        reasons=reasons(before, after, differences, iou),
+        reasons=reasons(before, after, differences, iou) + difference.lost(compared), compared=compared,
         forgotten_points_max=FORGOTTEN_POINTS_MAX, options=describe(options),
         taken_s=time.monotonic() - started,
     )
@@ -189,7 +191,7 @@ def prepare_labels(options, classes):
 
 
 def read_checked(options, path, classes):
-    reading = read_labels(path, options.mapping, options.keep_empty, classes, options.out)
+    reading = read_labels(path, options.mapping, options.keep_empty, classes, options.out, options.images)
     for note in reading.notes:
         print(f"    note: {note}")
     for problem in reading.problems:

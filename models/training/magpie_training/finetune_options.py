@@ -23,7 +23,7 @@ def main(arguments=None):
     )
     add_options(parser)
     options = parser.parse_args(arguments)
-    for path in filter(None, (options.labels, options.held_out, options.base, options.base_check)):
+    for path in filter(None, (options.labels, options.images, options.held_out, options.base, options.base_check)):
         if not path.exists():
             parser.error(f"{path}: no such file or folder")
 
@@ -31,7 +31,7 @@ def main(arguments=None):
 def add_options(parser):
     """A default is written as `%(default)`, so that the help always shows the true one."""
     add = parser.add_argument
-    add("labels", type=Path, metavar="LABELS", help="folder or file of COCO, LabelMe or CVAT labels")
+    add("labels", type=Path, metavar="LABELS", help="folder or file of labels: COCO, LabelMe, CVAT, YOLO, Pascal VOC or Label Studio")
     add("--out", required=True, type=Path, help="folder for the new model; the same command goes on in it")
     add("--minutes", type=positive, default=20.0, help="length of the training, without scoring (default: %(default)g)")
     add("--steps", type=count, default=0, help="length of the training in steps (absent: --minutes decides)")
@@ -44,6 +44,8 @@ def add_options(parser):
     add("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping",
         help="what a name in the labels stands for (`none`: nothing to learn), may be given again "
         "(absent: names are those of the types)")
+    add("--images", type=Path, metavar="FOLDER", help="where the pictures of the labels are (absent: beside them, or in "
+        "images/ or JPEGImages/ there)")
     add("--held-out", type=Path, metavar="LABELS", help="labels to judge by (absent: a part of LABELS)")
     add("--held-out-share", type=share, default=0.2, help="part of LABELS to judge by where --held-out is absent "
         "(default: %(default)g)")

@@ -1,6 +1,6 @@
 """Label files as annotation tools write them: COCO, LabelMe, CVAT for images.
 
-Each reader gives `Picture`s with the shapes as they were drawn; `labels` judges them. What of a
+Other formats have modules of their own; `label_kinds` lists all. Each reader gives `Picture`s with the shapes as they were drawn; `labels` judges them. What of a
 file cannot be meant says so in its `wrong`, so that all of it can be told at once.
 Coordinates are pixels of the picture, with a pixel's centre at half-integers.
 """
@@ -8,6 +8,7 @@ Coordinates are pixels of the picture, with a pixel's centre at half-integers.
 import base64
 import json
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ from . import UserError
 from .data import is_crowd
 
 CIRCLE_CORNERS = 36
-DAMAGED = "damaged"
+# What Label Studio puts before the name of an uploaded file.
+UPLOADED = re.compile("[0-9a-f]{8}-")
 
 
 @dataclass
@@ -32,7 +34,8 @@ class Shape:
     bbox: tuple  # x_min, y_min, x_max, y_max; of use for rectangles only
     where: str
     wrong: str = ""
-    box: tuple = ()  # drawn beside the outline, where a file has both
+    box: tuple = ()  # as COCO has it, also beside an outline
+    doubt: str = ""  # what of it is told, although it is taken
 
 
 @dataclass
@@ -43,45 +46,13 @@ class Picture:
     shapes: list = field(default_factory=list)
     crowds: list = field(default_factory=list)  # shapes that mark no single package
     wrong: str = ""
-
-
-def kind_of(path):
-    """`coco`, `labelme`, `cvat`; another format's name, `DAMAGED`, or `None` for no labels at all."""
-    if path.suffix.lower() == ".xml":
-        start = path.read_bytes()[:4096]
-        if b"<annotations" in start:
-            return "cvat"
-        return "Pascal VOC" if b"<annotation" in start else None
-    try:
-        document = read_json(path)
-    except ValueError:
-        return DAMAGED if path.suffix.lower() == ".json" else None
-    first = document[0] if isinstance(document, list) and document else None
-    if isinstance(first, dict):
-        if "data" in first:
-            return "Label Studio's JSON"
-        return "COCO results without pictures" if "image_id" in first else None
-    if not isinstance(document, dict):
-        return None
-    if "images" in document and "annotations" in document:
-        return "coco"
-    if "_via_img_metadata" in document:
-        return "VIA"
-    return "labelme" if "shapes" in document and "imagePath" in document else None
-
-
-def is_yolo(path):
-    """A line of a class and four or more numbers up to 1, as YOLO's `.txt` files begin."""
-    with open(path, "rb") as file:
-        words = file.readline(65536).split()
-    try:
-        return len(words) >= 5 and all(0 <= float(word) <= 1 for word in words[1:])
-    except ValueError:
-        return False
+    path: Path | None = None  # where its format says by itself which file it is
+    within: bool = False  # its name may not lead out of the folder of the labels
+    labelled: bool = True  # somebody looked at it, even if there is no package
 
 
 def read_json(path):
-    return json.loads(path.read_text("utf-8-sig"))
+    return json.loads(path.read_bytes())  # UTF-8 with a mark or without, or UTF-16
 
 
 def named(value):
@@ -138,7 +109,7 @@ def read_coco(path):
         name = names.get(category, f"category_id {category}")
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
-        box = coco_box(annotation, strict=False) if outline else ()
+        box = coco_box(annotation, strict=False)
         shapes = picture.crowds if is_crowd(annotation) else picture.shapes
         shapes.append(Shape(name, outline, bbox, where, wrong, box))
     return list(pictures.values())
@@ -172,6 +143,8 @@ def coco_outline(annotation):
         pieces = [[0.0]]
     if any(len(piece) % 2 for piece in pieces):
         raise UserError("its segmentation is not made of lists of x, y pairs; export it again")
+    if not all(np.isfinite(piece).all() for piece in pieces):
+        raise UserError("its outline holds NaN or infinity; draw it again")
     return pieces, ()
 
 
@@ -182,6 +155,10 @@ def coco_box(annotation, *, strict):
     except (ValueError, TypeError) as error:
         if strict:
             raise UserError("its box is not x, y, width and height; draw it again") from error
+        return ()
+    if not np.isfinite((x + w, y + h)).all():
+        if strict:
+            raise UserError("its box holds NaN or infinity; draw it again")
         return ()
     return x, y, x + w, y + h
 
@@ -327,8 +304,10 @@ def ellipse(x, y, radius_x, radius_y):
     return points.ravel().tolist()
 
 
+def corners_of(flat):
+    return corners(np.reshape(np.asarray(flat, float), (-1, 2)))
+
+
 def corners(points):
     return (*points.min(0).tolist(), *points.max(0).tolist()) if len(points) else (0, 0, 0, 0)
 
-
-READERS = {"coco": read_coco, "labelme": read_labelme, "cvat": read_cvat}

@@ -1,9 +1,9 @@
 """Labelled pictures of a new cell: found, checked, divided, written as two COCO files."""
 
 import contextlib
+import functools
 import hashlib
 import json
-import re
 import shlex
 import unicodedata
 from collections import Counter
@@ -14,21 +14,30 @@ from urllib.parse import unquote
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from . import CLASSES, UserError, picture_files
+from . import CLASSES, UserError, picture_files, yolo
+from .box_beside import contradiction
 from .data import decode_mask, polygon_area
-from .label_formats import DAMAGED, READERS, is_yolo, kind_of, told
+from .label_formats import UPLOADED, told
+from .label_kinds import DAMAGED, READERS, SUFFIXES, kind_of
 from .outline import within
 
 PICTURES_MIN = 8
 HELD_OUT_MIN = 2
 # A name that stands for "leave these out".
 NOTHING = "none"
-# Outlines beyond these are only counted.
+# Outlines, and boxes that contradict them, beyond these are only counted.
 BOXED_NAMED_MAX = 20
-# What Label Studio puts before the name of an uploaded file, and before the path of a local one.
-UPLOADED = re.compile("[0-9a-f]{8}-")
+# What Label Studio puts before the path of a local file.
 LOCAL_FILES = "?d="
-TOOLS = "COCO (.json), LabelMe (a .json for each picture) or CVAT for images 1.1 (.xml)"
+TOOLS = (
+    "COCO, Label Studio (.json), LabelMe (a .json for each picture), CVAT for images 1.1, Pascal VOC (.xml) "
+    "or YOLO (data.yaml)"
+)
+
+NEVER_LABELLED = {
+    "yolo": "an empty .txt says that there is no package",
+    "label-studio": "submit their tasks",
+}
 
 
 @dataclass
@@ -52,14 +61,19 @@ class Reading:
     notes: list  # what was left out on purpose
 
 
-def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=None):
-    """All labelled pictures under a folder, or of one label file; no picture is sought in `without`."""
-    path = Path(path)
+def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=None, images=None):
+    """All labelled pictures under a folder, or of one label file.
+
+    Pictures are also sought in the folder `images`, and in `without` none.
+    """
+    path, images = Path(path), None if images is None else Path(images)
+    if images is not None and not images.is_dir():
+        raise UserError(f"read pictures {images}: no such folder; name the one that the labels' pictures lie in")
     kind, files, notes, problems = find_files(path)
     pictures = []
     for file in files:
         try:
-            pictures += READERS[kind](file)
+            pictures += READERS[kind](file, images) if kind == "yolo" else READERS[kind](file)
         except UserError:
             raise
         except Exception as error:
@@ -67,15 +81,20 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     crowds = sum(len(picture.crowds) for picture in pictures)
     if not any(picture.shapes for picture in pictures):
         why = f": all {crowds} annotations are crowds (iscrowd); set it to 0" if crowds else "; label some"
+        wrong = [f"{p.origin}: {p.wrong}" for p in pictures if p.wrong]
+        if wrong and kind != "coco":  # a file for each picture: the first one tells more
+            why = f": {wrong[0]}"
         raise UserError(f"read labels {path}: {len(pictures)} pictures, none labelled{why}")
     names = name_table(path, pictures, mapping or {}, classes)
     reading = Reading(kind, [], problems, notes + unused(path, mapping or {}, names))
     root = path if path.is_dir() else path.parent
-    by_name = files_by_name(root, without)
+    folders = Folders(root, images, without)
     seen, boxed = {}, []
     for picture in pictures:
+        if not picture.labelled:
+            continue
         try:
-            labelled = check(picture, root, by_name, names, reading.problems, boxed)
+            labelled = check(picture, folders, names, reading.problems, boxed)
         except UserError as error:
             reading.problems.append(str(error))
             continue
@@ -91,12 +110,22 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     left_out = len(seen) - len(reading.pictures)
     if left_out:
         reading.notes.append(f"{left_out} pictures without any label are left out (see --keep-empty)")
+    strange = [picture.file_name for picture in pictures if not picture.labelled]
+    if strange:
+        reading.notes.append(
+            f"{len(strange)} pictures were never labelled ({strange[0]}) and are left out; {NEVER_LABELLED[kind]}"
+        )
     reading.notes += [
         f"{where}: its outline encloses nothing; its box stands for it" for where in boxed[:BOXED_NAMED_MAX]
     ]
     more = len(boxed) - BOXED_NAMED_MAX
     if more > 0:
         reading.notes.append(f"{more} more outlines enclose nothing; their boxes stand for them")
+    doubted = [f"{shape.where}: {shape.doubt}" for p in pictures for shape in p.shapes if shape.doubt]
+    reading.notes += doubted[:BOXED_NAMED_MAX]
+    more = len(doubted) - BOXED_NAMED_MAX
+    if more > 0:
+        reading.notes.append(f"{more} more boxes contradict their outlines or pictures")
     if crowds:
         reading.notes.append(f"{crowds} crowds (iscrowd) are not learned, and what is found on them is not judged")
     turned = [picture.path for picture in reading.pictures if picture.turned]
@@ -112,12 +141,14 @@ def find_files(path):
     if not path.exists():
         raise UserError(f"read labels {path}: no such file or folder")
     found = [path] if path.is_file() else sorted(
-        p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml") and not p.is_dir()
+        p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir()
     )
     kinds = {p: kind_of(p) for p in found}
     files = {kind: [p for p, k in kinds.items() if k == kind] for kind in READERS}
     present = [kind for kind, of_kind in files.items() if of_kind]
     damaged = [f"{p}: no whole JSON; save it again" for p, kind in kinds.items() if kind == DAMAGED]
+    if not present and path.is_dir() and not any(kinds.values()) and yolo.has_labels(path):
+        return "yolo", [path], [], []
     if not present:
         raise UserError(f"read labels {path}: {nothing_read(path, kinds)}")
     if len(present) > 1:
@@ -126,7 +157,8 @@ def find_files(path):
             f"read labels {path}: {first} is {present[0]}, {second} is {present[1]}; "
             "name the folder of one kind"
         )
-    other = len(found) - len(files[present[0]]) - len(damaged)
+    plain = [p for p in found if p.suffix.lower() in (".json", ".xml")]
+    other = len(set(plain) - set(files[present[0]])) - len(damaged)
     notes = [f"{other} .json or .xml files are no labels and were left alone"] if other else []
     return present[0], files[present[0]], notes, damaged
 
@@ -138,9 +170,8 @@ def nothing_read(path, kinds):
             return f"{file} is no whole JSON; save or export it again"
         if kind is not None:
             return f"{file} is {kind}, which is not read; export the labels as {TOOLS}"
-    for file in [path] if path.is_file() else sorted(path.rglob("*.txt")):
-        if is_yolo(file):
-            return f"{file} is YOLO's, which is not read; export the labels as {TOOLS}"
+    if path.is_file() and yolo.is_labels(path):
+        return f"{path} is one file of YOLO's; name its data.yaml, or the folder"
     return f"no labels there; expected {TOOLS}"
 
 
@@ -186,10 +217,36 @@ def composed(name):
     return unicodedata.normalize("NFC", name)
 
 
-def find_picture(picture, root, by_name):
-    """Beside its label file or in `images` beside that, else the only file of that name."""
+class Folders:
+    """Where pictures are sought: below the labels, in the folder `images`, and beside `annotations`."""
+
+    def __init__(self, root, images, without):
+        self.root, self.images = root, images
+        # COCO's pictures lie in folders beside that of the labels.
+        above = root.parent if root.name.lower() == "annotations" else None
+        self.tables = [
+            functools.cache(functools.partial(files_by_name, folder, without))
+            for folder in (root, images, above)
+            if folder is not None
+        ]
+
+    def named(self, name):
+        """The only file of a name; how many have it where there is not one."""
+        counts = []
+        for table in self.tables:
+            same = table().get(name) or table().get(UPLOADED.sub("", name, count=1), [])
+            if len(same) == 1:
+                return same[0].resolve(), 1
+            counts.append(len(same))
+        return None, max(counts)
+
+
+def find_picture(picture, folders):
+    """Where labels and pictures of one kind of tool lie to each other, else the only file of that name."""
     if picture.wrong:
         raise UserError(f"{picture.origin}: {picture.wrong}")
+    if picture.path is not None:
+        return picture.path.resolve()
     if not isinstance(picture.file_name, str) or not picture.file_name:
         raise UserError(f"{picture.origin}: it names no picture ({picture.file_name!r}); export it again")
     name = picture.file_name.replace("\\", "/")  # as Windows writes paths
@@ -197,25 +254,27 @@ def find_picture(picture, root, by_name):
         name = unquote(name.split(LOCAL_FILES, 1)[1])
     name = Path(name)
     beside = picture.origin.parent
-    for folder in (beside, beside.parent / "images", root, root / "images"):
-        if (folder / name).is_file():
+    leaves = picture.within and (name.is_absolute() or ".." in name.parts)
+    sought = (beside, beside.parent / "images", folders.root, folders.root / "images", beside.parent / "JPEGImages")
+    for folder in () if leaves else (*sought, folders.images):
+        if folder is not None and (folder / name).is_file():
             return (folder / name).resolve()
-    bare = composed(name.name)
-    same = by_name.get(bare) or by_name.get(UPLOADED.sub("", bare, count=1), [])
-    if len(same) == 1:
-        return same[0].resolve()
-    told = f"{picture.origin}: its picture {picture.file_name} is missing; put it beside the labels"
-    raise UserError(f"{told} ({len(same)} others have that name)" if same else told)
+    found, same = folders.named(composed(name.name))
+    if found is not None:
+        return found
+    away = " (a path out of their folder is not followed)" if leaves else ""
+    told = f"{picture.origin}: its picture {picture.file_name} is missing{away}; put it beside the labels"
+    raise UserError(f"{told} ({same} others have that name)" if same else told)
 
 
-def check(picture, root, by_name, names, problems, boxed):
+def check(picture, folders, names, problems, boxed):
     """What can be learned from a picture; shapes that cannot are added to `problems`.
 
     Those whose box stands for an empty outline are added to `boxed`.
 
     `None` where one of them means a package that cannot be read: it would be learned as background.
     """
-    path = find_picture(picture, root, by_name)
+    path = find_picture(picture, folders)
     data = path.read_bytes()
     try:
         height, width = picture_files.decode(data).shape[:2]
@@ -234,7 +293,12 @@ def check(picture, root, by_name, names, problems, boxed):
         if names[shape.name] is None:
             continue
         try:
-            packages.append((names[shape.name], *package(shape, width, height)))
+            placed = package(shape, width, height)
+            if shape.box:
+                shape.wrong, shape.doubt = contradiction(*placed, shape.box, width, height)
+            if shape.wrong:
+                raise UserError(shape.wrong)
+            packages.append((names[shape.name], *placed))
             if shape.outline is not None and not packages[-1][-1]:
                 boxed.append(shape.where)
         except UserError as error:
@@ -312,8 +376,14 @@ def divide(pictures, share):
     return [p for p in ordered[count:] if p.sha256 not in held_out], ordered[:count]
 
 
-def write_coco(pictures, out, classes=CLASSES):
-    """Paths are absolute: the pictures stay where they are."""
+def write_coco(pictures, out, classes=CLASSES, names=None):
+    """Paths are absolute, since the pictures stay where they are; or `names`, relative to the file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(coco_document(pictures, classes, names)))
+    return out
+
+
+def coco_document(pictures, classes=CLASSES, names=None):
     document = {
         "images": [],
         "annotations": [],
@@ -323,7 +393,7 @@ def write_coco(pictures, out, classes=CLASSES):
         document["images"].append(
             {
                 "id": image_id,
-                "file_name": str(picture.path),
+                "file_name": names[image_id - 1] if names else str(picture.path),
                 "width": picture.width,
                 "height": picture.height,
                 "sha256": picture.sha256,
@@ -345,9 +415,7 @@ def write_coco(pictures, out, classes=CLASSES):
                     "mask_source": "polygon" if outlined else "bbox",
                 }
             )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document))
-    return out
+    return document
 
 
 def area(segmentation, picture):

@@ -101,6 +101,16 @@ def size(data, kind):
         return None
 
 
+def shown_size(data):
+    """Width and height as the picture is shown; `None` where its header does not tell."""
+    kind = kind_of(data)
+    found = size(data, kind) if kind else None
+    if found is None:
+        return None
+    width, height = found
+    return (height, width) if orientation(data) >= 5 else (width, height)
+
+
 def webp_size(chunk, data):
     if chunk == b"VP8X":
         return (int.from_bytes(data[at : at + 3], "little") + 1 for at in (4, 7))

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import difference
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -21,6 +23,7 @@ class Verdict:
     mask_iou_min: float
     masks: int
     reasons: list
+    compared: difference.Comparison | None
     forgotten_points_max: float
     options: dict
     taken_s: float
@@ -39,7 +42,8 @@ def hand_over(verdict, partial, out):
     model = blessed if verdict.accepted else rejected
     partial.replace(model)
     model.with_suffix(".md").write_text(card(verdict, model))
-    document = {**dataclasses.asdict(verdict), "accepted": verdict.accepted}
+    word = difference.word(verdict.compared, verdict.reasons)
+    document = {**dataclasses.asdict(verdict), "accepted": verdict.accepted, "verdict": word}
     (out / "verdict.json").write_text(json.dumps(document, indent=1, default=str) + "\n")
     print()
     print("\n".join(table(verdict)))
@@ -76,8 +80,6 @@ def table(verdict):
 
 
 def conclusion(verdict):
-    score = "mask AP50, types ignored"
-    was, now = (scores["new cell"][score] for scores in (verdict.before, verdict.after))
     if verdict.accepted:
         limit = f"{verdict.forgotten_points_max:g} point of mask AP"
         yield f"accepted: no more than {limit} was forgotten, and the export is the trained network"
@@ -86,8 +88,7 @@ def conclusion(verdict):
     known = max(v or 0.0 for v in verdict.before["base set"].values())
     if known < verdict.forgotten_points_max:
         yield "nothing could be forgotten: the base model knows nothing of the base set; name another --base-check"
-    if was is not None and now is not None and now <= was:
-        yield f"no better on the new cell ({score}): more pictures, or more minutes, may help"
+    yield from difference.lines(verdict.compared, verdict.reasons)
 
 
 def card(verdict, model):
@@ -129,5 +130,10 @@ A model that loses more than {verdict.forgotten_points_max:g} point of mask AP o
 
 {chr(10).join(table(verdict))}
 
+## The held-out pictures
+
+Both models on the same pictures, drawn anew {difference.DRAWS} times; findings count from the base's least score on, at IoU 0.5.
+
+{chr(10).join(difference.page(verdict.compared, verdict.reasons))}
 Settings: {', '.join(f'{k} {v}' for k, v in verdict.options.items())}.
 """

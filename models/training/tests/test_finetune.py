@@ -68,6 +68,7 @@ def test_a_cell_is_taught_judged_and_handed_over_with_its_card(options, base, ca
     assert "by the Python evaluation" in said
     assert "new cell, 2 held-out pictures: mask AP " in said and "base set: mask AP " in said
     assert "nothing could be forgotten: the base model knows nothing of the base set" in said
+    assert "verdict: no difference: " in said
     assert "latency" in said and "parity" in said and "accepted: no more than 1 point of mask AP was forgotten" in said
     card = (out / "dock-7.md").read_text()
     assert 'license: "CC0-1.0"' in card and "dock 7" in card and "Verdict: accepted" in card
@@ -75,7 +76,7 @@ def test_a_cell_is_taught_judged_and_handed_over_with_its_card(options, base, ca
     assert properties["magpie.version"] == "1.2.0+dock-7"
     assert properties["magpie.training_data"] == "all of it; then 8 pictures of dock-7 (dock 7)"
     verdict = json.loads((out / "verdict.json").read_text())
-    assert verdict["accepted"] and verdict["mask_iou_min"] == 1.0
+    assert verdict["accepted"] and verdict["mask_iou_min"] == 1.0 and verdict["verdict"] == "no difference"
     before, after = (read_net(p).state_dict() for p in (base, out / "dock-7.onnx"))
     changed = {n.split(".")[0] for n in before if not torch.equal(before[n], after[n])}
     assert "heads" in changed and "backbone" not in changed

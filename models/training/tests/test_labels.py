@@ -216,7 +216,7 @@ def test_folders_without_labels_or_with_several_kinds_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         read_labels(tmp_path / "nowhere")
     picture(tmp_path, "a.png")
-    with pytest.raises(UserError, match=r"no labels there; expected COCO .*, LabelMe .* or CVAT"):
+    with pytest.raises(UserError, match=r"no labels there; expected COCO, .* or YOLO"):
         read_labels(tmp_path)
     labelme(tmp_path, [])
     with pytest.raises(UserError, match="1 pictures, none labelled"):
@@ -370,9 +370,8 @@ def test_old_and_new_labelme_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("a.txt", "0 0.5 0.5 0.2 0.2\n", "a.txt is YOLO's, which is not read; export the labels as COCO"),
-        ("a.xml", "<annotation><filename>a.png</filename></annotation>", "a.xml is Pascal VOC, which is not read"),
-        ("a.json", '[{"id": 1, "data": {}, "annotations": []}]', "a.json is Label Studio's JSON"),
+        ("a.json", '[{"id": 1, "data": {}, "annotations": []}]', "a.json is Label Studio's tasks without an annotation"),
+        ("a.json", '[{"id": 1, "image": "a.png", "annotation_id": 2}]', "a.json is Label Studio's JSON_MIN"),
         ("a.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', "a.json is COCO results without pictures"),
         ("a.json", '{"_via_img_metadata": {}}', "a.json is VIA"),
         ("a.json", '{"images": [', "a.json is no whole JSON"),

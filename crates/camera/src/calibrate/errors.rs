@@ -37,10 +37,10 @@ pub enum CalibrateError {
     )]
     HardlyTurned { turned_deg: f64 },
     #[error(
-        "the arm turned about one axis only (all axes within {apart_deg:.1} degrees of each other), \
+        "the arm turned about one axis only (all axes within {cone_deg:.1} degrees of each other), \
          which leaves a direction undetermined; tilt the gripper about two different axes"
     )]
-    OneAxis { apart_deg: f64 },
+    OneAxis { cone_deg: f64 },
     #[error(
         "no solver found a solution for these pairs; are poses and pictures in the same order?"
     )]
@@ -72,6 +72,12 @@ pub enum CalibrateError {
     EndsNotSeen { board: String },
     #[error("the board is not as it was described: {mismatch}")]
     Mismatch { mismatch: Mismatch },
+    #[error("single markers do not calibrate a lens: use a board")]
+    MarkersForLens,
+    #[error(
+        "hand-eye calibration needs a board, not single markers: use --board charuco or chessboard"
+    )]
+    MarkersForHandEye,
     #[error("the image cannot be used")]
     Image(#[from] ImageProblem),
     #[error("call OpenCV")]

@@ -16,6 +16,7 @@ mod image;
 mod limits;
 mod model;
 mod recording;
+mod ros2;
 mod scene;
 mod scheduling;
 mod source;
@@ -44,6 +45,7 @@ pub use self::drift::DriftConfig;
 pub use self::foxglove::FoxgloveConfig;
 pub use self::model::StoreConfig;
 pub use self::recording::{FileLimits, RecordingConfig, RecordingTarget, RingConfig};
+pub use self::ros2::Ros2Config;
 pub use self::scene::plane_in_camera;
 pub use self::source::Source;
 pub use self::web::WebConfig;
@@ -82,6 +84,8 @@ pub struct Config {
     pub drift: Option<DriftConfig>,
     /// `None`: Foxglove cannot connect.
     pub foxglove: Option<FoxgloveConfig>,
+    /// `None`: nothing is said to ROS 2.
+    pub ros2: Option<Ros2Config>,
     pub scheduling: Scheduling,
     /// `None`: no page is served.
     pub web: Option<WebConfig>,
@@ -220,6 +224,7 @@ struct ConfigFile {
     recording: recording::RecordingFile,
     drift: drift::DriftFile,
     foxglove: foxglove::FoxgloveFile,
+    ros2: ros2::Ros2File,
     depth: depth::DepthFile,
     scheduling: scheduling::SchedulingFile,
     web: web::WebFile,
@@ -242,6 +247,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     let detection = detection::check(&checker, &file.detection)?;
     let image = image::check(&checker, &file.image)?;
     check_on_arm(&checker, scene.as_ref(), belt_velocity.as_ref(), drift.as_ref())?;
+    let ros2 = ros2::check(&checker, &file.ros2, &cell)?;
     Ok(Config {
         cell,
         source,
@@ -259,6 +265,7 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         depth_unit_m,
         drift,
         foxglove: foxglove::check(&checker, &file.foxglove)?,
+        ros2,
         tool,
         base_frame_id,
         zenoh: zenoh::check(&checker, file.zenoh)?,
@@ -407,6 +414,29 @@ mod tests {
         check_refused("[foxglove]\nlisten = \"8765\"", &["foxglove.listen = 8765", "127.0.0.1"]);
         check_refused("[foxglove]\nlisten = \"0.0.0.0:8765\"", &["0.0.0.0:8765", "ssh -L"]);
         check_refused("[foxglove]\njpeg_quality_percent = 0", &["foxglove.jpeg_quality_percent"]);
+    }
+
+    #[test]
+    fn ros_2_hears_the_cell_when_asked_for_under_names_that_it_allows() {
+        let ros2 = |text: &str| parse(&format!("cell = \"dock-7\"\n[ros2]\n{text}"));
+        assert_eq!(parse("").unwrap().ros2, None);
+        assert_eq!(ros2("domain_id = 3").unwrap().ros2, None);
+        let told = ros2("enabled = true\ndomain_id = 42").unwrap().ros2.unwrap();
+        assert_eq!(told.node.router, "tcp/localhost:7447");
+        assert_eq!(told.node.namespace.to_string(), "/magpie/dock_7");
+        assert_eq!(told.node.domain_id.to_string(), "42");
+        assert!(told.node.type_hashes);
+        let refused = |text: &str, parts: &[&str]| check_refused(&format!("[ros2]\n{text}"), parts);
+        refused("domain_id = 233", &["ros2.domain_id"]);
+        refused("domain_id = -1", &["ros2.domain_id"]);
+        refused("domain_id = \"0\"", &["line 2", "domain_id"]);
+        refused("namespace = \"dock 7\"", &["ros2.namespace"]);
+        refused("router = \"tcp/localhost\"", &["ros2.router = tcp/localhost", "rmw_zenohd"]);
+        refused("router = \"tls/robot:7447\"", &["ros2.router = tls/robot:7447", "plain TCP"]);
+        refused("router = \"localhost:7447\"", &["ros2.router"]);
+        refused("picture_period_ms = 0", &["ros2.picture_period_ms"]);
+        check_refused("cell = \"7\"\n[ros2]\nenabled = true", &["ros2.namespace"]);
+        assert!(parse("cell = \"7\"").is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use magpie_client::{PackagesSubscriber, SubscriberOptions};
+use magpie_client::{Client, ClientOptions, PackagesSubscriber};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_perception::{
     BboxPx, BgrImage, CameraInfo, Clock, Counters, CountersSnapshot, CupSet, Distortion, Frame,
@@ -146,7 +146,8 @@ impl Cell {
 
 pub fn subscriber(name: &str, endpoint: &str, clock: SharedClock) -> PackagesSubscriber {
     let zenoh = ZenohConfig::Connect(vec![endpoint.into()]);
-    PackagesSubscriber::open(SubscriberOptions::new(cell(name), zenoh, clock)).unwrap()
+    let client = Client::open(ClientOptions::new(cell(name), zenoh, clock)).unwrap();
+    client.packages().unwrap()
 }
 
 /// A plain zenoh session, as any program may open one.

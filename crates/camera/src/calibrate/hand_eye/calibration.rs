@@ -1,10 +1,11 @@
 //! The calibration itself, and how far it can be trusted.
 
 use magpie_perception::CameraInfo;
-use nalgebra::{Isometry3, Matrix3, UnitQuaternion};
+use nalgebra::Isometry3;
 
 use super::jackknife::jackknife_mm_deg;
 use super::model::{HandEye, HandEyePair, STOPS_MIN, Setup, Spread, center_in_board, stops};
+use super::motion::ArmMotion;
 use super::refine::{Observation, observe, refine};
 use super::scale::{self, BoardScale};
 use super::solvers::Solver;
@@ -23,8 +24,8 @@ pub struct HandEyeReport {
     pub uncertainty_mm_deg: [f64; 2],
     /// How far the board of each pair lies from where the other stops have it, in mm and degrees.
     pub pair_errors: Vec<[f64; 2]>,
-    /// How many places of the arm the pairs are from.
-    pub stops: usize,
+    /// How the arm moved.
+    pub motion: ArmMotion,
     /// OpenCV's solutions and the spread of all pairs with each; `None` where it found none.
     pub solvers: Vec<(Solver, Option<(HandEye, Spread)>)>,
     /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with.
@@ -36,15 +37,12 @@ pub struct HandEyeReport {
     /// How long the board's squares are, as a share of what was said; `None` where the motion does
     /// not tell.
     pub board_scale: Option<BoardScale>,
-    /// The largest rotation between any two poses, and the angle between the axes of the rotations.
-    pub turned_deg: f64,
-    pub axes_apart_deg: f64,
 }
 
 /// Smaller rotations are lost in the noise of the board's direction.
 const TURNED_DEG_MIN: f64 = 5.0;
 /// Rotations about axes as close as this leave the direction along them undetermined.
-const AXES_APART_DEG_MIN: f64 = 10.0;
+const CONE_DEG_MIN: f64 = 10.0;
 
 /// A solution must be better by this share to be handed out in place of the refinement.
 const BETTER_SHARE: f64 = 0.9;
@@ -56,11 +54,9 @@ pub fn calibrate_hand_eye(
     pairs: &[HandEyePair],
     info: Option<&CameraInfo>,
 ) -> Result<HandEyeReport, CalibrateError> {
+    let motion = ArmMotion::of(pairs);
+    check_motion(&motion)?;
     let stops = stops(pairs);
-    if stops.len() < STOPS_MIN {
-        return Err(CalibrateError::TooFewStops { stops: stops.len(), needed: STOPS_MIN });
-    }
-    let (turned_deg, axes_apart_deg) = check_motion(setup, pairs)?;
     let solvers = solve_all(setup, pairs);
     let (solver, start) = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
@@ -86,13 +82,11 @@ pub fn calibrate_hand_eye(
         leave_one_out: Spread::of(&solution.pair_errors),
         uncertainty_mm_deg: jackknife_mm_deg(&solution.cameras_without),
         pair_errors: solution.pair_errors,
-        stops: stops.len(),
+        motion,
         solvers,
         refined: refined.map(|refined| refined.hand_eye.spread(pairs)),
         reprojection_rms_px: refined.filter(|_| is_refined).map(|refined| refined.rms_px),
         board_scale: scale::fit(&start, pairs),
-        turned_deg,
-        axes_apart_deg,
     })
 }
 
@@ -174,110 +168,17 @@ fn best_of(solvers: &Solved) -> Option<(Solver, HandEye)> {
         .map(|(solver, (hand_eye, _))| (solver, hand_eye))
 }
 
-/// Returns the largest rotation and the angle between the axes, in degrees; refuses motions that
-/// leave the problem without a single answer.
-fn check_motion(setup: Setup, pairs: &[HandEyePair]) -> Result<(f64, f64), CalibrateError> {
-    let rotations: Vec<_> = pairs.iter().map(|pair| pair.base_from_gripper.rotation).collect();
-    let turns = (rotations.iter().enumerate())
-        .flat_map(|(index, a)| rotations[index + 1..].iter().map(|b| a.angle_to(b)));
-    let turned_deg = turns.fold(0.0, f64::max).to_degrees();
+/// Refuses motions that leave the problem without a single answer.
+fn check_motion(motion: &ArmMotion) -> Result<(), CalibrateError> {
+    let ArmMotion { stops, turned_deg, axes_cone_deg: cone_deg } = *motion;
+    if stops < STOPS_MIN {
+        return Err(CalibrateError::TooFewStops { stops, needed: STOPS_MIN });
+    }
     if turned_deg < TURNED_DEG_MIN {
         return Err(CalibrateError::HardlyTurned { turned_deg });
     }
-    let apart_deg = axes_apart_deg(setup, pairs);
-    if apart_deg < AXES_APART_DEG_MIN {
-        return Err(CalibrateError::OneAxis { apart_deg });
+    if cone_deg < CONE_DEG_MIN {
+        return Err(CalibrateError::OneAxis { cone_deg });
     }
-    Ok((turned_deg, apart_deg))
-}
-
-/// Measures how far apart the axes are about which the arm turned between any two poses, seen by
-/// what carries the camera. No pose is more than another: their order does not matter.
-fn axes_apart_deg(setup: Setup, pairs: &[HandEyePair]) -> f64 {
-    let rotations: Vec<_> = pairs.iter().map(|pair| pair.base_from_gripper.rotation).collect();
-    let turn = |a: &UnitQuaternion<f64>, b: &UnitQuaternion<f64>| match setup {
-        Setup::EyeInHand => (a.inverse() * b).scaled_axis(),
-        Setup::EyeToHand => (a * b.inverse()).scaled_axis(),
-    };
-    let scatter: Matrix3<f64> = (rotations.iter().enumerate())
-        .flat_map(|(index, a)| rotations[index + 1..].iter().map(move |b| turn(a, b)))
-        .map(|turn| turn * turn.transpose())
-        .sum();
-    let eigenvalues = scatter.symmetric_eigen().eigenvalues;
-    let mut sorted: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
-    sorted.sort_by(f64::total_cmp);
-    // Two axes lie half the angle between them off the direction in their middle.
-    2.0 * sorted[1].atan2(sorted[2]).to_degrees()
-}
-
-#[cfg(test)]
-mod tests {
-    use nalgebra::Vector3;
-
-    use super::*;
-
-    fn turned(turns: &[Vector3<f64>]) -> Vec<HandEyePair> {
-        let pair = |turn: &Vector3<f64>| HandEyePair {
-            base_from_gripper: Isometry3::rotation(*turn),
-            camera_from_board: Isometry3::identity(),
-            view: None,
-        };
-        turns.iter().map(pair).collect()
-    }
-
-    fn check(turns: &[Vector3<f64>], expected_deg: f64) {
-        for setup in [Setup::EyeInHand, Setup::EyeToHand] {
-            for first in 0..turns.len() {
-                let mut turns = turns.to_vec();
-                turns.rotate_left(first);
-                let apart = axes_apart_deg(setup, &turned(&turns));
-                assert!((apart - expected_deg).abs() < 1e-5, "{setup:?} {first}: {apart}");
-            }
-        }
-    }
-
-    #[test]
-    fn axes_are_as_far_apart_whichever_pose_comes_first() {
-        let (x, y, z) = (Vector3::<f64>::x(), Vector3::<f64>::y(), Vector3::<f64>::z());
-        check(&[x * 0.0, x * 0.3, x * -0.5, x * 0.8], 0.0);
-        // Small turns add up like vectors: these lie on a square.
-        let small = 1e-5;
-        check(&[x * small, y * small, x * -small, y * -small], 90.0);
-        // Turns to and fro about either of two axes, 20 degrees apart.
-        let axis = |deg: f64| x * deg.to_radians().cos() + z * deg.to_radians().sin();
-        let to_and_fro = |deg: f64| [axis(deg) * small, axis(deg) * -small];
-        check(&[to_and_fro(10.0), to_and_fro(-10.0)].concat(), 20.0);
-        check(&[to_and_fro(2.0), to_and_fro(-2.0)].concat(), 4.0);
-    }
-
-    #[test]
-    fn poses_in_any_order_tell_the_same_and_one_axis_is_refused_from_any_of_them() {
-        // A turn about z between two tilts: the first pose is not in the middle of the others.
-        let about = |x: f64, y: f64, z: f64| Vector3::new(x, y, z);
-        let turns = [
-            about(0.1, 0.0, 0.9),
-            about(0.0, 0.2, -0.7),
-            about(-0.2, 0.1, 0.3),
-            about(0.3, -0.1, 0.1),
-        ];
-        let apart = axes_apart_deg(Setup::EyeInHand, &turned(&turns));
-        check_all_orders(&turns, apart);
-        let one = [0.9, -0.7, 0.3, 0.1].map(|angle| about(0.0, 0.0, angle));
-        for first in 0..one.len() {
-            let mut one = one;
-            one.rotate_left(first);
-            let refused = check_motion(Setup::EyeInHand, &turned(&one)).unwrap_err().to_string();
-            assert!(refused.contains("about one axis only"), "{refused}");
-        }
-    }
-
-    fn check_all_orders(turns: &[Vector3<f64>], expected_deg: f64) {
-        for first in 0..turns.len() {
-            let mut turns = turns.to_vec();
-            turns.rotate_left(first);
-            turns.swap(0, 1);
-            let apart = axes_apart_deg(Setup::EyeInHand, &turned(&turns));
-            assert!((apart - expected_deg).abs() < 1e-9, "{first}: {apart} for {expected_deg}");
-        }
-    }
+    Ok(())
 }

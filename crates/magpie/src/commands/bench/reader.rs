@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_client::{CellName, Freshness, PackagesSubscriber, SubscriberOptions, ZenohConfig};
+use magpie_client::{CellName, Client, ClientOptions, Freshness, PackagesSubscriber, ZenohConfig};
 use magpie_perception::StampNs;
 
 use magpie_daemon::failure::Failure;
@@ -31,10 +31,11 @@ impl Reader {
         zenoh: ZenohConfig,
         clock: SharedClock,
     ) -> Result<Reader, Failure> {
-        let mut options = SubscriberOptions::new(cell, zenoh, Arc::clone(&clock));
+        let mut options = ClientOptions::new(cell, zenoh, Arc::clone(&clock));
         // Results of a slow model are to be measured, not refused.
         options.result_valid_max = RESULT_VALID_MAX;
-        let subscriber = PackagesSubscriber::open(options).map_err(Failure::fault)?;
+        let client = Client::open(options).map_err(Failure::fault)?;
+        let subscriber = client.packages().map_err(Failure::fault)?;
         // Every round waits for its own arrival: more than a few never queue up.
         let (sender, arrivals) = sync_channel(16);
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,0 +1,163 @@
+//! The way in.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use magpie_client::{CellName, ClientOptions, SystemClock, ZenohConfig, find_cell};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::{closed, not_answered, not_connected, not_joined};
+use crate::packages::Packages;
+use crate::states::{CameraInfo, Lost, Status};
+use crate::view::Fresh;
+use crate::waiting::{interruptible, seconds};
+
+/// One cell, over one connection. All threads may use it at once.
+#[pyclass(frozen, module = "magpie_client")]
+pub(crate) struct Client {
+    cell: String,
+    /// `None` once it is closed.
+    client: Mutex<Option<Arc<magpie_client::Client>>>,
+    is_closed: Arc<AtomicBool>,
+}
+
+/// Joins a cell. By its name alone it is found on this machine; `endpoint` names one of another
+/// machine (`"tcp/192.168.1.7:17447"`), and `zenoh_file` a file of zenoh's with certificates.
+///
+/// Longer silence of the heartbeat than `heartbeat_silence_s_max` seconds is `Lost`. A publisher
+/// whose clock is ahead by more than `clock_ahead_s_max`, and a result that claims to be valid for
+/// longer than `result_valid_s_max`, are not believed.
+///
+/// Raises `ConnectError` if there is no such cell or it does not let us in, and `ValueError` for a
+/// name that no cell can have.
+#[pyfunction]
+#[pyo3(signature = (
+    cell, *, endpoint = None, zenoh_file = None, heartbeat_silence_s_max = 0.5,
+    clock_ahead_s_max = 0.005, result_valid_s_max = 5.0
+))]
+pub(crate) fn connect(
+    py: Python<'_>,
+    cell: &str,
+    endpoint: Option<String>,
+    zenoh_file: Option<PathBuf>,
+    heartbeat_silence_s_max: f64,
+    clock_ahead_s_max: f64,
+    result_valid_s_max: f64,
+) -> PyResult<Client> {
+    let name = CellName::new(cell).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let zenoh = match (endpoint, zenoh_file) {
+        (Some(_), Some(_)) => {
+            return Err(PyValueError::new_err("name an endpoint or a zenoh_file, not both"));
+        }
+        (Some(endpoint), None) => Some(ZenohConfig::Connect(vec![endpoint])),
+        (None, Some(path)) => Some(ZenohConfig::File(path)),
+        (None, None) => None,
+    };
+    let heartbeat_silence_max = seconds("heartbeat_silence_s_max", heartbeat_silence_s_max)?;
+    let clock_ahead_max = seconds("clock_ahead_s_max", clock_ahead_s_max)?;
+    let result_valid_max = seconds("result_valid_s_max", result_valid_s_max)?;
+    let join = move || -> Result<magpie_client::Client, magpie_client::ConnectError> {
+        let zenoh = zenoh.map_or_else(|| find_cell(&name), Ok)?;
+        let options = ClientOptions {
+            heartbeat_silence_max,
+            clock_ahead_max,
+            result_valid_max,
+            ..ClientOptions::new(name, zenoh, SystemClock::start())
+        };
+        Ok(magpie_client::Client::open(options)?)
+    };
+    let client = interruptible(py, join)?.map_err(|error| not_connected(&error))?;
+    Ok(Client {
+        cell: cell.to_owned(),
+        client: Mutex::new(Some(Arc::new(client))),
+        is_closed: Arc::new(AtomicBool::new(false)),
+    })
+}
+
+impl Client {
+    fn open(&self) -> Option<Arc<magpie_client::Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[pymethods]
+impl Client {
+    /// Follows the results. Iterate over it, with `for` or `async for`: it yields `Fresh`, `Stale` or
+    /// `Lost` at each new result, and whenever none has come for `timeout_s` seconds. Waits until the
+    /// publisher is known: half a second on a client that was just made.
+    #[pyo3(signature = (timeout_s = 0.2))]
+    fn packages(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Packages> {
+        let timeout = seconds("timeout_s", timeout_s)?;
+        let client = self.open().ok_or_else(closed)?;
+        let subscriber = interruptible(py, move || client.packages())?;
+        let subscriber = subscriber.map_err(|error| not_joined(&error))?;
+        Ok(Packages::new(subscriber, timeout, Arc::clone(&self.is_closed)))
+    }
+
+    /// The first result whose exposure begins after this question, as a `Fresh`. Raises `QueryError`
+    /// if there is none within `timeout_s` seconds (the daemon allows ten at most), and its subclass
+    /// `Unanswered` if nobody answers.
+    #[pyo3(signature = (timeout_s = 2.0))]
+    fn capture(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Fresh> {
+        let timeout = seconds("timeout_s", timeout_s)?;
+        let client = self.open().ok_or_else(closed)?;
+        let view = interruptible(py, move || client.capture(timeout))?;
+        view.map(Fresh::new).map_err(|error| not_answered(&error))
+    }
+
+    /// The camera's calibration. Raises `QueryError` if it has none.
+    #[pyo3(signature = (timeout_s = 2.0))]
+    fn camera_info(&self, py: Python<'_>, timeout_s: f64) -> PyResult<CameraInfo> {
+        let timeout = seconds("timeout_s", timeout_s)?;
+        let client = self.open().ok_or_else(closed)?;
+        let info = interruptible(py, move || client.camera_info(timeout))?;
+        info.map(CameraInfo::new).map_err(|error| not_answered(&error))
+    }
+
+    /// The newest heartbeat as a `Status`, or `Lost` if nobody speaks for the cell.
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(client) = self.open() else {
+            return Ok(Bound::new(py, Lost::closed())?.into_any());
+        };
+        match interruptible(py, move || client.status())? {
+            Ok(status) => Ok(Bound::new(py, Status::new(status))?.into_any()),
+            Err(lost) => Ok(Bound::new(py, Lost::new(&lost.why))?.into_any()),
+        }
+    }
+
+    /// Leaves the network. Whoever iterates over its packages comes to an end; questions raise.
+    fn close(&self, py: Python<'_>) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Leaving the network takes a moment.
+        py.detach(|| drop(client));
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// The name of the cell.
+    #[getter]
+    fn cell(&self) -> &str {
+        &self.cell
+    }
+
+    fn __enter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_why))]
+    fn __exit__(&self, py: Python<'_>, _why: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close(py);
+    }
+
+    fn __repr__(&self) -> String {
+        let closed = if self.closed() { ", closed" } else { "" };
+        format!("<Client of cell {:?}{closed}>", self.cell)
+    }
+}

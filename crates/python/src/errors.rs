@@ -1,0 +1,62 @@
+//! Errors of Rust as exceptions of Python, which `magpie_client/_errors.py` defines.
+
+use std::error::Error;
+
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+
+mod raised {
+    pyo3::import_exception!(magpie_client._errors, MagpieError);
+    pyo3::import_exception!(magpie_client._errors, ConnectError);
+    pyo3::import_exception!(magpie_client._errors, Expired);
+    pyo3::import_exception!(magpie_client._errors, QueryError);
+    pyo3::import_exception!(magpie_client._errors, Unanswered);
+    pyo3::import_exception!(magpie_client._errors, WrongFrame);
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+pub(crate) fn not_connected(error: &magpie_client::ConnectError) -> PyErr {
+    match error {
+        magpie_client::ConnectError::Name(name) => PyValueError::new_err(name.to_string()),
+        // A transparent error is its cause.
+        other => raised::ConnectError::new_err(chain(other)),
+    }
+}
+
+pub(crate) fn not_joined(error: &magpie_client::NetworkError) -> PyErr {
+    raised::ConnectError::new_err(chain(error))
+}
+
+pub(crate) fn not_answered(error: &magpie_client::QueryError) -> PyErr {
+    match error {
+        magpie_client::QueryError::Unanswered { .. } => raised::Unanswered::new_err(chain(error)),
+        other => raised::QueryError::new_err(chain(other)),
+    }
+}
+
+pub(crate) fn closed() -> PyErr {
+    raised::QueryError::new_err("the client was closed; connect again")
+}
+
+pub(crate) fn expired(error: magpie_client::Expired) -> PyErr {
+    raised::Expired::new_err(error.to_string())
+}
+
+pub(crate) fn wrong_frame(text: String) -> PyErr {
+    raised::WrongFrame::new_err(text)
+}
+
+/// Something that an accepted message has was not there: a mistake of ours.
+pub(crate) fn broken(what: &str) -> PyErr {
+    raised::MagpieError::new_err(format!("{what}; please report this"))
+}
