@@ -336,6 +336,22 @@ fn mixed_up_poses_are_named_and_not_saved_unless_forced() {
         json!({"base_from_gripper": rows(&pose), "camera_from_board": rows(&cell.poses[index])})
     });
     check(&large, "base_from_gripper is in millimetres");
+    // The pairs fit, and yet no camera sees what is behind it.
+    let graphics = Isometry3::rotation(Vector3::x() * std::f64::consts::PI);
+    let behind = write_pairs("behind.jsonl", |cell, index| {
+        let seen = graphics * cell.poses[index];
+        json!({"base_from_gripper": rows(&arm(cell, index)), "camera_from_board": rows(&seen)})
+    });
+    check(&behind, "diag(1, -1, -1, 1)");
+    let rpy = write_pairs("rpy.jsonl", |cell, index| {
+        let (pose, r) = (arm(cell, index), arm(cell, index).rotation.euler_angles());
+        let (t, deg) = (pose.translation.vector, [r.0, r.1, r.2].map(f64::to_degrees));
+        json!({
+            "base_from_gripper": {"rpy": deg, "translation": [t.x, t.y, t.z]},
+            "camera_from_board": rows(&cell.poses[index]),
+        })
+    });
+    check(&rpy, "order xyz in degrees: --robot-euler xyz --robot-angle-unit deg");
     let degrees = write_pairs("degrees.jsonl", |cell, index| {
         let (pose, r) = (arm(cell, index), arm(cell, index).rotation.scaled_axis());
         let (t, r) = (pose.translation.vector, r * (180.0 / std::f64::consts::PI));

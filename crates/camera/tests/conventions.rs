@@ -24,7 +24,7 @@ fn seen(pose: &Isometry3<f64>, noise: &mut Noise) -> Isometry3<f64> {
 }
 
 fn raw(pose: Isometry3<f64>) -> RawPose {
-    RawPose { pose, rotation_vector: Some(pose.rotation.scaled_axis()) }
+    RawPose { rotation_vector: Some(pose.rotation.scaled_axis()), ..pose.into() }
 }
 
 /// Good pairs of either kind, as cells have them.
@@ -111,6 +111,98 @@ fn centimetres_and_inches_are_found() {
     }
     let both = [Mistake::ArmInCentimetres, Mistake::BoardInCentimetres];
     check(stretch([100.0, 100.0]), &both);
+    let arms = [
+        (1000.0, Mistake::ArmInMillimetres),
+        (100.0, Mistake::ArmInCentimetres),
+        (1.0 / 0.0254, Mistake::ArmInInches),
+    ];
+    let boards = [
+        (1000.0, Mistake::BoardInMillimetres),
+        (100.0, Mistake::BoardInCentimetres),
+        (1.0 / 0.0254, Mistake::BoardInInches),
+    ];
+    for (i, (arm_scale, arm)) in arms.into_iter().enumerate() {
+        for (j, (board_scale, board)) in boards.into_iter().enumerate() {
+            if i != j {
+                check(stretch([arm_scale, board_scale]), &[arm, board]);
+            }
+        }
+    }
+}
+
+/// Axes that the optical frame's x, y and z are in another frame of the camera.
+fn camera_axes(x: Vector3<f64>, y: Vector3<f64>) -> Isometry3<f64> {
+    let axes = nalgebra::Matrix3::from_columns(&[x, y, x.cross(&y)]);
+    let rotation = nalgebra::Rotation3::from_matrix_unchecked(axes);
+    Isometry3::from_parts(Vector3::zeros().into(), rotation.into())
+}
+
+#[test]
+fn other_axes_of_the_camera_are_named_though_the_pairs_fit() {
+    let (x, y, z) = (Vector3::<f64>::x(), Vector3::<f64>::y(), Vector3::<f64>::z());
+    for (axes, mistake) in [
+        (camera_axes(x, -y), Mistake::CameraOfGraphics),
+        (camera_axes(-y, -z), Mistake::CameraOfRobots),
+        (camera_axes(x, -z), Mistake::CameraOfMaps),
+    ] {
+        check(
+            |pairs| pairs.iter_mut().for_each(|pair| pair.1 = raw(axes * pair.1.pose)),
+            &[mistake],
+        );
+    }
+    let graphics = camera_axes(x, -y);
+    let seen_by_board = |pairs: &mut Vec<Pair>| {
+        pairs.iter_mut().for_each(|pair| pair.1 = raw((graphics * pair.1.pose).inverse()));
+    };
+    check(seen_by_board, &[Mistake::BoardInverted, Mistake::CameraOfGraphics]);
+    let in_mm = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            pair.1 = raw(graphics * pair.1.pose);
+            enlarge(&mut pair.1);
+        }
+    };
+    check(in_mm, &[Mistake::BoardInMillimetres, Mistake::CameraOfGraphics]);
+}
+
+#[test]
+fn quaternions_with_their_w_at_the_other_end_are_found() {
+    let read = |pose: &RawPose, w_first: bool| {
+        let [x, y, z, w] = <[f64; 4]>::from(pose.pose.rotation.coords);
+        // Nalgebra's own order is w, x, y, z.
+        let numbers = if w_first {
+            nalgebra::Quaternion::new(z, w, x, y)
+        } else {
+            nalgebra::Quaternion::new(x, y, z, w)
+        };
+        let rotation = nalgebra::UnitQuaternion::new_normalize(numbers);
+        RawPose::from(Isometry3::from_parts(pose.pose.translation, rotation))
+    };
+    for w_first in [true, false] {
+        check(
+            |pairs| pairs.iter_mut().for_each(|pair| pair.0 = read(&pair.0, w_first)),
+            &[Mistake::ArmQuaternions { w_first }],
+        );
+        check(
+            |pairs| pairs.iter_mut().for_each(|pair| pair.1 = read(&pair.1, w_first)),
+            &[Mistake::BoardQuaternions { w_first }],
+        );
+    }
+}
+
+#[test]
+fn rotations_that_are_transposed_beside_good_translations_are_found() {
+    let turn = |pose: &RawPose| {
+        let rotation = pose.pose.rotation.inverse();
+        RawPose::from(Isometry3::from_parts(pose.pose.translation, rotation))
+    };
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.0 = turn(&pair.0)),
+        &[Mistake::ArmRotationsInverted],
+    );
+    check(
+        |pairs| pairs.iter_mut().for_each(|pair| pair.1 = turn(&pair.1)),
+        &[Mistake::BoardRotationsInverted],
+    );
 }
 
 #[test]
@@ -202,7 +294,7 @@ fn squares_of_another_length_are_found_and_measured() {
 /// Angles that a controller writes, read as a rotation vector.
 fn written(pose: &RawPose, angles: Vector3<f64>) -> RawPose {
     let translation = pose.pose.translation.vector;
-    RawPose { pose: Isometry3::new(translation, angles), rotation_vector: Some(angles) }
+    RawPose { rotation_vector: Some(angles), ..Isometry3::new(translation, angles).into() }
 }
 
 #[test]
@@ -242,11 +334,50 @@ fn euler_angles_are_found_with_their_order() {
     check(spoil, &[euler, Mistake::ArmInMillimetres]);
 }
 
+#[test]
+fn euler_angles_of_another_order_than_was_said_are_found() {
+    let (said, order): (EulerOrder, EulerOrder) = ("xyz".parse().unwrap(), "ZYX".parse().unwrap());
+    let read = |pose: &RawPose, angles: Vector3<f64>| RawPose {
+        euler: Some(angles),
+        ..Isometry3::from_parts(pose.pose.translation, said.rotation(&angles)).into()
+    };
+    let angles = |pose: &RawPose| {
+        let (roll, pitch, yaw) = pose.pose.rotation.euler_angles();
+        Vector3::new(yaw, pitch, roll)
+    };
+    for degrees in [false, true] {
+        let unit = if degrees { 180.0 / std::f64::consts::PI } else { 1.0 };
+        check(
+            |pairs| {
+                pairs.iter_mut().for_each(|pair| pair.0 = read(&pair.0, angles(&pair.0) * unit));
+            },
+            &[Mistake::ArmInEulerAngles { order, degrees }],
+        );
+        // They are rotation vectors.
+        check(
+            |pairs| {
+                for pair in pairs {
+                    pair.0 = read(&pair.0, pair.0.pose.rotation.scaled_axis() * unit);
+                }
+            },
+            &[Mistake::ArmInRotationVectors { degrees }],
+        );
+    }
+    // The order is right, the unit is not.
+    let in_degrees = |pairs: &mut Vec<Pair>| {
+        for pair in pairs {
+            let (roll, pitch, yaw) = pair.0.pose.rotation.euler_angles();
+            pair.0 = read(&pair.0, Vector3::new(roll, pitch, yaw).map(f64::to_degrees));
+        }
+    };
+    check(in_degrees, &[Mistake::ArmInEulerAngles { order: said, degrees: true }]);
+}
+
 fn to_degrees(pose: &RawPose) -> RawPose {
     let degrees = pose.rotation_vector.unwrap() * (180.0 / std::f64::consts::PI);
     RawPose {
-        pose: Isometry3::new(pose.pose.translation.vector, degrees),
         rotation_vector: Some(degrees),
+        ..Isometry3::new(pose.pose.translation.vector, degrees).into()
     }
 }
 

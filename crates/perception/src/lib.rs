@@ -27,6 +27,7 @@ mod motion;
 mod number;
 mod outline;
 mod pipeline;
+mod plausible;
 mod result;
 mod rotation;
 mod scale;

@@ -120,7 +120,7 @@ pub(crate) fn choose(
     }];
     let mut scene = None;
     let mut base_frame_id = None;
-    let mut doubt = None;
+    let mut doubts = Vec::new();
     // A base that was asked for is not passed over.
     let no_base = |reason: &str| match &options.base_frame_id {
         Some(base) => Err(RecordingError::NoBase {
@@ -133,7 +133,8 @@ pub(crate) fn choose(
     match found.lens(color) {
         Ok((topic, lens)) => {
             told.push(format!("lens from {topic}{}", lens.told));
-            doubt = depth.and_then(|depth| found.misalignment(topic, color, depth));
+            doubts.extend(lens.doubts.iter().map(|doubt| format!("of {topic} {doubt}")));
+            doubts.extend(depth.and_then(|depth| found.misalignment(topic, color, depth)));
             let (base, pose) = match found.pose(&lens, options) {
                 Ok((base, pose)) => {
                     told.push(format!("pose in {base}"));
@@ -178,7 +179,7 @@ pub(crate) fn choose(
         scene,
         base_frame_id,
         told: told.join("; "),
-        doubt,
+        doubt: (!doubts.is_empty()).then(|| doubts.join("; ")),
     })
 }
 

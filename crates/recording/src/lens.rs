@@ -32,6 +32,8 @@ pub(crate) struct Lens {
     pub(crate) frame_from_picture: Option<UnitQuaternion<f64>>,
     /// What was done to it, to be told.
     pub(crate) told: String,
+    /// What speaks against it.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// Of numbers that others rounded.
@@ -73,22 +75,28 @@ impl CameraMessage {
         if part.is_part(self.sensor_px) {
             told += &format!(", for its part of {sensor_width}x{sensor_height} px");
         }
-        let (width_px, height_px) = part.size_px();
-        let info = CameraInfo {
+        let whole = CameraInfo {
             camera_name: self.frame_id.clone(),
             frame_id: self.frame_id.clone(),
-            width_px,
-            height_px,
-            intrinsics: part.intrinsics(matrix),
+            width_px: sensor_width,
+            height_px: sensor_height,
+            intrinsics: matrix,
             distortion,
         };
+        if let Some(why) = whole.impossibility() {
+            return Err(why);
+        }
+        let doubts = whole.doubts();
+        let (width_px, height_px) = part.size_px();
+        let intrinsics = part.intrinsics(matrix);
+        let info = CameraInfo { width_px, height_px, intrinsics, ..whole };
         match info.pixel_without_ray() {
             Some(pixel) => Err(format!(
                 "the distortion turns back within the picture: no single ray leads to pixel {:.0}, \
                  {:.0}",
                 pixel.x, pixel.y
             )),
-            None => Ok(Lens { info, frame_from_picture, told }),
+            None => Ok(Lens { info, frame_from_picture, told, doubts }),
         }
     }
 
@@ -282,6 +290,20 @@ mod tests {
             "has 4 values, not 9",
         );
         check_refused(&CameraMessage { k: vec![1.0; 9], ..message() }, false, "is not [fx");
+    }
+
+    #[test]
+    fn a_lens_of_another_picture_is_doubted_and_one_that_cannot_be_is_none() {
+        assert_eq!(message().lens(false).unwrap().doubts, Vec::<String>::new());
+        let larger = [900.0, 0.0, 480.0, 0.0, 900.0, 360.0, 0.0, 0.0, 1.0].to_vec();
+        let doubts = CameraMessage { k: larger, ..message() }.lens(false).unwrap().doubts;
+        assert!(doubts[0].contains("in the middle of one of 960x720"), "{doubts:?}");
+        let stretched = [600.0, 0.0, 320.0, 0.0, 6000.0, 240.0, 0.0, 0.0, 1.0].to_vec();
+        check_refused(
+            &CameraMessage { k: stretched, ..message() },
+            false,
+            "fx = 600 and fy = 6000",
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ const BEYOND_SHARE: f64 = 0.5;
 const ENDS_SHARE: f64 = 0.25;
 /// The detector for boards without a rim takes seconds for this, and minutes for more.
 const RIMLESS_SIDE_PX_MAX: i32 = 640;
+/// So many other boards beside the one that was said are passed over.
+const OTHERS_MAX: usize = 4;
 /// A longer board is none.
 const CORNERS_MAX: usize = 60;
 
@@ -37,6 +39,7 @@ struct Grid {
 }
 
 /// What the picture says about a grid.
+#[derive(Clone)]
 struct Verdict {
     /// Share of its corners in which squares alternate.
     share: f64,
@@ -101,8 +104,25 @@ fn other_size(grid: &Grid, said: (usize, usize), verdict: &Verdict) -> Option<Mi
     })
 }
 
-/// The board in view, of whatever size; of the size that was said if there is one.
+/// The board in view, of whatever size; of the size that was said if there is one, though others
+/// stand beside it.
 fn find(gray: &Mat, size: (usize, usize)) -> CvResult<Option<(Grid, Verdict)>> {
+    let first = find_one(gray, size)?;
+    let is_other = |(grid, verdict): &(Grid, Verdict)| grid.size() != size && !verdict.is_part();
+    let Some(mut other) = first.clone().filter(is_other) else { return Ok(first) };
+    let mut rest = gray.try_clone()?;
+    for _ in 0..OTHERS_MAX {
+        other.0.cover(&mut rest)?;
+        match find_one(&rest, size)? {
+            Some(found) if is_other(&found) => other = found,
+            Some(found) if found.0.size() == size && !found.1.is_part() => return Ok(Some(found)),
+            _ => break,
+        }
+    }
+    Ok(first)
+}
+
+fn find_one(gray: &Mat, size: (usize, usize)) -> CvResult<Option<(Grid, Verdict)>> {
     let mut part = None;
     if let Some(grid) = find_exactly(gray, size)? {
         let verdict = judge(gray, &grid)?;
@@ -315,6 +335,34 @@ impl Grid {
         (0..if side < 2 { rows } else { columns }).map(line).collect()
     }
 
+    /// Paints over the board in the brightness of its white squares, so that others are found.
+    fn cover(&self, gray: &mut Mat) -> CvResult<()> {
+        let (columns, rows) = self.size();
+        let mut squares = Vec::new();
+        for (column, row) in (0..columns - 1).flat_map(|c| (0..rows - 1).map(move |r| (c, r))) {
+            let [along, across] = self.steps(column, row);
+            squares.extend(brightness(gray, self.at(column, row) + (along + across) / 2.0)?);
+        }
+        squares.sort_by(f64::total_cmp);
+        let white = squares.get(3 * squares.len() / 4).copied().unwrap_or(255.0);
+        // The squares of the rim, and a little more.
+        let corner = |column: usize, row: usize, right: f64, down: f64| {
+            let [along, across] = self.steps(column, row);
+            let at = self.at(column, row) + (along * right + across * down) * 1.15;
+            #[expect(clippy::cast_possible_truncation, reason = "pixels about an image")]
+            let (x, y) = (at.x.round() as i32, at.y.round() as i32);
+            opencv::core::Point::new(x, y)
+        };
+        let (last_column, last_row) = (columns - 1, rows - 1);
+        let outline: Vector<opencv::core::Point> = Vector::from_iter([
+            corner(0, 0, -1.0, -1.0),
+            corner(last_column, 0, 1.0, -1.0),
+            corner(last_column, last_row, 1.0, 1.0),
+            corner(0, last_row, -1.0, 1.0),
+        ]);
+        imgproc::fill_convex_poly_def(gray, &outline, opencv::core::Scalar::all(white))
+    }
+
     fn grown(&self, gray: &Mat, side: usize) -> CvResult<Grid> {
         let (columns, rows) = self.size();
         let mut line = Vec::new();
@@ -486,6 +534,44 @@ mod tests {
         // Wholly in view it is one of another size.
         let found = detect(&drawn(12, 9, 400, 300), &board(9, 6)).unwrap().unwrap();
         assert_eq!(found.mismatch, Some(Mismatch::Corners { corners_x: 11, corners_y: 8 }));
+    }
+
+    #[test]
+    fn the_board_that_was_said_is_found_beside_others() {
+        let board = |corners_x, corners_y| Board::Chessboard {
+            corners_x,
+            corners_y,
+            square_length_m: 0.02,
+        };
+        // Squares of 20 px on the left, of 26 px on the right, and a small board below them.
+        let mut picture = Mat::new_rows_cols_with_default(
+            480,
+            640,
+            opencv::core::CV_8UC1,
+            opencv::core::Scalar::all(220.0),
+        )
+        .unwrap();
+        for (x, y, columns, rows, side) in
+            [(40, 40, 10, 7, 20), (320, 40, 8, 6, 32), (60, 300, 7, 5, 22)]
+        {
+            for (column, row) in (0..columns).flat_map(|c| (0..rows).map(move |r| (c, r))) {
+                if (column + row) % 2 == 0 {
+                    let square =
+                        opencv::core::Rect::new(x + side * column, y + side * row, side, side);
+                    let black = opencv::core::Scalar::all(30.0);
+                    imgproc::rectangle(&mut picture, square, black, -1, 8, 0).unwrap();
+                }
+            }
+        }
+        for (size, x) in [((9, 6), 60.0), ((7, 5), 352.0), ((6, 4), 82.0)] {
+            let found = detect(&picture, &board(size.0, size.1)).unwrap().unwrap();
+            assert_eq!((found.mismatch, found.points.len()), (None, size.0 * size.1), "{size:?}");
+            let left = found.points.iter().map(|point| point.px.x).fold(f64::MAX, f64::min);
+            assert!((left - x).abs() < 1.0, "{size:?}: {left}");
+        }
+        // Where none of them was said, the one that is named is there.
+        let found = detect(&picture, &board(8, 5)).unwrap().unwrap();
+        assert!(matches!(found.mismatch, Some(Mismatch::Corners { .. })), "{:?}", found.mismatch);
     }
 
     /// A board has its end where no square lies beyond; what covers a part of them is no end.

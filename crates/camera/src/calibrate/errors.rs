@@ -20,7 +20,8 @@ pub enum CalibrateError {
     Degenerate { fx_std_percent: f64, advice: String },
     #[error(
         "the lens that explains the views turns back within the picture: no single ray leads to \
-         pixel {x_px:.0}, {y_px:.0}; add pictures with the board up to the corners of the picture"
+         pixel {x_px:.0}, {y_px:.0}; add pictures with the board up to the corners of the picture. A \
+         fisheye lens is calibrated by OpenCV's fisheye::calibrate or ROS, whose files are read"
     )]
     TurnsBack { x_px: f64, y_px: f64 },
     #[error(

@@ -6,8 +6,10 @@ use opencv::core::{Mat, Point2f, Point3f, Size, TermCriteria, TermCriteria_Type,
 use opencv::prelude::*;
 
 use super::board::View;
+use super::consistency::{LensDoubt, doubt};
 use super::coverage::{Coverage, guess};
 use super::errors::CalibrateError;
+use super::hand_eye::jackknife::deviation;
 use super::matrices::{CvResult, objects, pixels};
 use super::pose::{board_pose, reprojection_rms_px};
 use super::select::Rejection;
@@ -22,11 +24,14 @@ pub struct IntrinsicsReport {
     pub held_out_rms_px: f64,
     /// The error of each view as handed in, or why it was left out.
     pub views: Vec<Result<f64, Rejection>>,
-    /// The standard deviations of fx, fy, cx, cy.
+    /// The standard deviations of fx, fy, cx, cy: by the residuals or, where that is more, by what
+    /// they become when a fifth of the views is left out.
     pub std_px: [f64; 4],
     /// Whether the third radial coefficient earned its place on held-out views.
     pub uses_k3: bool,
     pub coverage: Coverage,
+    /// Why the lens must not be used.
+    pub doubt: Option<LensDoubt>,
 }
 
 pub(crate) const VIEWS_MIN: usize = 4;
@@ -73,8 +78,8 @@ pub fn calibrate_intrinsics(
     check_views(views, &used)?;
 
     let picked = pick(views, &used);
-    let [plain_px, k3_px] = [held_out_rms_px(&picked, false)?, held_out_rms_px(&picked, true)?];
-    let mut uses_k3 = k3_px < (1.0 - K3_GAIN_MIN) * plain_px;
+    let [plain, with_k3] = [hold_out(&picked, false)?, hold_out(&picked, true)?];
+    let mut uses_k3 = with_k3.rms_px < (1.0 - K3_GAIN_MIN) * plain.rms_px;
     let mut solution = solve(&picked, uses_k3)?;
     if uses_k3 && solution.info.pixel_without_ray().is_some() {
         uses_k3 = false;
@@ -84,6 +89,13 @@ pub fn calibrate_intrinsics(
     check_determined(&solution, &coverage)?;
     if let Some(pixel) = solution.info.pixel_without_ray() {
         return Err(CalibrateError::TurnsBack { x_px: pixel.x, y_px: pixel.y });
+    }
+    let held_out = if uses_k3 { with_k3 } else { plain };
+    let rms_px = [solution.rms_px, held_out.rms_px];
+    let doubt = doubt(&picked, &used, &solution.info, rms_px, || fisheye_rms_px(&picked));
+    let mut std_px = solution.std_px;
+    for (std_px, without) in std_px.iter_mut().zip(held_out.std_px) {
+        *std_px = std_px.max(without);
     }
     let mut errors = solution.per_view_px.iter();
     let views = rejected
@@ -99,11 +111,12 @@ pub fn calibrate_intrinsics(
     Ok(IntrinsicsReport {
         info,
         rms_px: solution.rms_px,
-        held_out_rms_px: if uses_k3 { k3_px } else { plain_px },
+        held_out_rms_px: held_out.rms_px,
         views,
-        std_px: solution.std_px,
+        std_px,
         uses_k3,
         coverage,
+        doubt,
     })
 }
 
@@ -200,15 +213,49 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
     })
 }
 
+/// How well a fisheye model fits; `None` where it finds nothing.
+fn fisheye_rms_px(views: &[&View]) -> Option<f64> {
+    let object_points: Vector<Vector<Point3f>> = views.iter().map(|v| objects(&v.points)).collect();
+    let image_points: Vector<Vector<Point2f>> = views.iter().map(|v| pixels(&v.points)).collect();
+    let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
+    let size = Size::new(side(views[0].width_px), side(views[0].height_px));
+    let (mut camera, mut lens) = (Mat::default(), Mat::default());
+    let (mut rotations, mut translations) = (Mat::default(), Mat::default());
+    let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
+    let rms_px = calib3d::calibrate(
+        &object_points,
+        &image_points,
+        size,
+        &mut camera,
+        &mut lens,
+        &mut rotations,
+        &mut translations,
+        calib3d::Fisheye_CALIB_RECOMPUTE_EXTRINSIC | calib3d::Fisheye_CALIB_FIX_SKEW,
+        TermCriteria::new(kind, 100, f64::EPSILON).ok()?,
+    );
+    rms_px.ok().filter(|rms_px| rms_px.is_finite())
+}
+
+/// What becomes of the lens, and of views, when a fifth of them is left out after the other.
+struct HeldOut {
+    rms_px: f64,
+    std_px: [f64; 4],
+}
+
 /// Solves without a fifth of the views, then asks how well their poses alone explain those.
-fn held_out_rms_px(views: &[&View], with_k3: bool) -> Result<f64, CalibrateError> {
+fn hold_out(views: &[&View], with_k3: bool) -> Result<HeldOut, CalibrateError> {
     let folds = FOLDS.min(views.len());
     let (mut sum, mut count) = (0.0, 0_usize);
+    let mut found: [Vec<f64>; 4] = Default::default();
     for fold in 0..folds {
         let (held_out, seen): (Vec<_>, Vec<_>) =
             views.iter().enumerate().partition(|(index, _)| index % folds == fold);
         let seen: Vec<&View> = seen.into_iter().map(|(_, view)| *view).collect();
         let solution = solve(&seen, with_k3)?;
+        let k = &solution.info.intrinsics;
+        for (all, one) in found.iter_mut().zip([k.fx_px, k.fy_px, k.cx_px, k.cy_px]) {
+            all.push(one);
+        }
         for (_, view) in held_out {
             let pose = board_pose(&view.points, &solution.info)?.camera_from_board;
             let rms_px = reprojection_rms_px(&view.points, &solution.info, &pose)
@@ -217,7 +264,11 @@ fn held_out_rms_px(views: &[&View], with_k3: bool) -> Result<f64, CalibrateError
             count += view.points.len();
         }
     }
-    Ok((sum / count as f64).sqrt())
+    let std_px = found.map(|values| {
+        let mean = values.iter().sum::<f64>() / folds as f64;
+        deviation(values.iter().map(|value| (value - mean).powi(2)).sum(), folds)
+    });
+    Ok(HeldOut { rms_px: (sum / count as f64).sqrt(), std_px })
 }
 
 #[cfg(test)]

@@ -35,6 +35,18 @@ pub(crate) fn minimise(
     Some(at)
 }
 
+/// The standard deviation of the last parameter at a minimum, from what is left there.
+pub(crate) fn std_of_last(
+    at: &DVector<f64>,
+    residuals: impl Fn(&DVector<f64>) -> Option<DVector<f64>>,
+) -> Option<f64> {
+    let (values, jacobian) = (residuals(at)?, differentiate(at, &residuals)?);
+    let free = values.len().checked_sub(at.len()).filter(|&free| free > 0)?;
+    let last = at.len() - 1;
+    let inverse = jacobian.tr_mul(&jacobian).try_inverse()?;
+    Some((inverse[(last, last)] * values.norm_squared() / free as f64).sqrt())
+}
+
 /// Takes one step that lowers the cost, with as much damping as that needs.
 fn descend(
     at: &DVector<f64>,
@@ -149,6 +161,18 @@ mod tests {
         for (found, true_) in found.iter().zip([0.5, -0.25, 2.0]) {
             assert!((found - true_).abs() < 2e-3, "{found} is not {true_}");
         }
+    }
+
+    /// The mean of values is known as well as its standard error says.
+    #[test]
+    fn what_is_left_tells_how_well_a_parameter_is_known() {
+        let values = [0.3, -0.1, 0.8, 0.2, -0.5, 0.9, 0.0, 0.4];
+        let mean = values.iter().sum::<f64>() / 8.0;
+        let square: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let residuals =
+            |p: &DVector<f64>| Some(DVector::from_vec(values.map(|value| p[0] - value).to_vec()));
+        let std = std_of_last(&DVector::from_vec(vec![mean]), residuals).unwrap();
+        assert!((std - (square / 7.0 / 8.0).sqrt()).abs() < 1e-9, "{std}");
     }
 
     /// The straight line through exact points, in closed form.

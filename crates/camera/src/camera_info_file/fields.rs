@@ -54,15 +54,15 @@ impl Fields {
         let frame_id = frame_id.and_then(Value::as_str).filter(|name| !name.is_empty());
         let frame_id =
             frame_id.map_or_else(|| format!("{camera_name}_optical_frame"), str::to_owned);
-        let info = CameraInfo {
-            frame_id,
-            width_px: part.size_px().0,
-            height_px: part.size_px().1,
-            intrinsics: part.intrinsics(intrinsics),
-            distortion,
-            camera_name,
-        };
-        Ok((info, doubts))
+        let whole =
+            CameraInfo { frame_id, width_px, height_px, intrinsics, distortion, camera_name };
+        if let Some(why) = whole.impossibility() {
+            return Err(CameraInfoProblem::Impossible { why });
+        }
+        doubts.extend(whole.doubts());
+        let (width_px, height_px) = part.size_px();
+        let intrinsics = part.intrinsics(intrinsics);
+        Ok((CameraInfo { width_px, height_px, intrinsics, ..whole }, doubts))
     }
 
     fn size(&self) -> Result<[u32; 2], CameraInfoProblem> {
@@ -247,9 +247,11 @@ impl Fields {
         if !values.iter().all(|value| value.is_finite()) {
             return Err(CameraInfoProblem::NotFinite { key: name });
         }
-        // Open3D writes column by column.
+        // Open3D and Record3D write column by column, where cx and cy come last.
+        let is_flat = !matches!(value, Value::Array(rows) if rows.len() == 3);
+        let cx_last = |m: &[f64]| (m[2], m[5], m[8]) == (0.0, 0.0, 1.0) && m[6] > 0.0 && m[7] > 0.0;
         let by_columns =
-            key == "intrinsic_matrix" && !matches!(value, Value::Array(rows) if rows.len() == 3);
+            is_flat && rows * cols == 9 && (key == "intrinsic_matrix" || cx_last(&values));
         if by_columns {
             let turned = (0..9).map(|index| values[3 * (index % 3) + index / 3]);
             return Ok(turned.collect());

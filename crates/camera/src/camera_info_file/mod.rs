@@ -27,6 +27,9 @@ pub fn read_camera_info(
     let read = || {
         let bytes = magpie_files::read(path, magpie_files::TEXT_BYTES_MAX)
             .map_err(CameraInfoProblem::Io)?;
+        if bytes.starts_with(GZIP) {
+            return Err(others::packed());
+        }
         let (info, doubts) = parse_with_doubts(&text_of(&bytes), frame_id)?;
         for doubt in doubts {
             tracing::warn!("{}: {doubt}", path.display());
@@ -35,6 +38,9 @@ pub fn read_camera_info(
     };
     read().map_err(|source| CameraInfoError { action: "read", path: path.to_owned(), source })
 }
+
+/// How a file that gzip compressed begins. OpenCV does so where the name ends in `.gz`.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// Editors of Windows write UTF-16, and mark it.
 fn text_of(bytes: &[u8]) -> String {
@@ -654,6 +660,84 @@ roi:
                       612, 318.25, 243], resolution: [640, 480]}\n";
         check_problem(kalibr, "distortion_coefficients is missing");
         check_lens(&kalibr.replace("radtan", "none"), Distortion::default());
+    }
+
+    #[test]
+    fn a_lens_of_another_picture_is_doubted_and_one_that_cannot_be_is_refused() {
+        let doubts = |from: &str, to: &str| {
+            parse_with_doubts(&FILE.replace(from, to), None).unwrap().1.join("; ")
+        };
+        assert_eq!(doubts("318.25", "318.25"), "");
+        let found = doubts("318.25, 0, 612, 243", "964, 0, 612, 541");
+        assert!(found.contains("outside the 640x480 px picture"), "{found}");
+        assert!(doubts("318.25", "-1.8").contains("from its upper left corner"));
+        check_refused("612", "6120", "is a digit wrong");
+        check_refused("[610.5", "[4.8", "is a digit wrong");
+        // The part of a sensor need not have the principal point in it.
+        let roi = "roi: {x_offset: 400, y_offset: 300, height: 100, width: 200}\n";
+        let (part, doubts) = parse_with_doubts(&format!("{FILE}{roi}"), None).unwrap();
+        assert_eq!((part.intrinsics.cx_px, doubts.len()), (-81.75, 0));
+    }
+
+    #[test]
+    fn zivids_pycolmaps_and_record3ds_lenses_are_read() {
+        let d = Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]);
+        let zivid = "__version__: {serializer: 1, data: 2}\nCameraIntrinsics:\n  CameraMatrix: {CX: \
+                     318.25, CY: 243, FX: 610.5, FY: 612}\n  Distortion: {K1: -0.1, K2: 0.02, K3: 0, \
+                     P1: 0.001, P2: -0.002}\n";
+        check_problem(zivid, "image_width is missing");
+        check_lens(&format!("image_width: 640\nimage_height: 480\n{zivid}"), d);
+        // COLMAP's first pixel has its middle at 0.5.
+        let colmap = |model: &str, params: &str| {
+            format!(
+                "{{\"camera_id\": 1, \"model\": \"{model}\", \"width\": 640, \"height\": 480, \
+                 \"params\": [610.5, 612, 318.75, 243.5{params}]}}"
+            )
+        };
+        check_lens(&colmap("OPENCV", ", -0.1, 0.02, 0.001, -0.002"), d);
+        check_lens(&colmap("PINHOLE", ""), Distortion::default());
+        let fisheye = Distortion::Equidistant([-0.01, 0.04, -0.03, 0.005]);
+        check_lens(&colmap("OPENCV_FISHEYE", ", -0.01, 0.04, -0.03, 0.005"), fisheye);
+        check_problem(&colmap("OPENCV", ""), "OPENCV has 8 params, found 4");
+        check_problem(&colmap("THIN_PRISM_FISHEYE", ""), "is no lens that is computed with");
+        let simple = colmap("SIMPLE_RADIAL", "").replace("612, ", "").replace("]", ", -0.05]");
+        let radial = parse_camera_info(&simple, None).unwrap();
+        assert_eq!((radial.intrinsics.fx_px, radial.intrinsics.fy_px), (610.5, 610.5));
+        assert_eq!(radial.distortion, Distortion::plumb_bob([-0.05, 0.0, 0.0, 0.0, 0.0]));
+        let record3d = "{\"w\": 640, \"h\": 480, \"fps\": 60, \
+                        \"K\": [610.5, 0, 0, 0, 612, 0, 318.25, 243, 1]}";
+        check_lens(record3d, Distortion::default());
+    }
+
+    #[test]
+    fn what_pyrealsense_prints_is_read() {
+        let printed =
+            "[ 640x480  p[318.25 243]  f[610.5 612]  Brown Conrady [-0.1 0.02 0.001 -0.002 0] ]";
+        let d = Distortion::plumb_bob([-0.1, 0.02, 0.001, -0.002, 0.0]);
+        check_lens(printed, d);
+        check_lens(
+            &printed.replace("Brown Conrady [-0.1 0.02 0.001 -0.002 0]", "None [0 0 0 0 0]"),
+            Distortion::default(),
+        );
+        let inverse = printed.replace("Brown", "Inverse Brown");
+        check_problem(&inverse, "nverse");
+        let older = "width: 640, height: 480, ppx: 318.25, ppy: 243, fx: 610.5, fy: 612, model: 4, \
+                     coeffs: [-0.1, 0.02, 0.001, -0.002, 0]\n";
+        check_lens(older, d);
+    }
+
+    #[test]
+    fn bops_and_halcons_and_packed_files_are_named() {
+        let bop =
+            "{\"0\": {\"cam_K\": [610.5, 0, 318.25, 0, 612, 243, 0, 0, 1], \"depth_scale\": 0.1}}";
+        check_problem(bop, "BOP's scene_camera.json");
+        check_problem(bop, "--depth-unit-m 0.0001");
+        check_problem("# INTERNAL CAMERA PARAMETERS\nParGroup: Cam1: \n", "HALCON's");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.yml.gz");
+        std::fs::write(&path, [0x1f, 0x8b, 8, 0, 0, 0]).unwrap();
+        let error = read_camera_info(&path, None).unwrap_err();
+        assert!(chain(&error).contains("gunzip"), "{}", chain(&error));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(super) const HEIGHT: Names = &["image_height", "height", "h"];
 /// Both sides, as Kalibr and Autoware write them.
 pub(super) const SIZE: Names = &["resolution", "ImageSize"];
 pub(super) const MATRIX: Names =
-    &["camera_matrix", "K", "k", "intrinsic_matrix", "camera_mat", "mtx"];
+    &["camera_matrix", "K", "k", "intrinsic_matrix", "camera_mat", "mtx", "cam_K"];
 /// Four numbers, as Kalibr writes them, or a matrix.
 pub(super) const INTRINSICS: Names = &["intrinsics", "intrinsic", "camera_intrinsics"];
 /// `fx`, `fy`, `cx`, `cy` one by one: OpenCV's names, RealSense's, those of instant-ngp and Kalibr.

@@ -28,6 +28,9 @@ pub(super) fn read(text: &str) -> Result<(CameraInfo, Vec<String>), CameraInfoPr
     if text.contains("PPX") && text.contains("Coeffs") {
         return realsense_listing(text);
     }
+    if let Some(values) = pyrealsense(text) {
+        return Fields { text: text.to_owned(), values }.camera_info();
+    }
     if let Some(problem) = no_yaml(text) {
         return Err(problem);
     }
@@ -37,6 +40,15 @@ pub(super) fn read(text: &str) -> Result<(CameraInfo, Vec<String>), CameraInfoPr
     let has_all = |keys: &[&str]| keys.iter().all(|key| has(key));
     if has("cameraData") {
         return oak(&fields);
+    }
+    if let Some(inner) = values.get("CameraIntrinsics").and_then(Value::as_object) {
+        return zivid(&fields, inner);
+    }
+    if has_all(&["model", "params"]) {
+        return pycolmap(&fields);
+    }
+    if let Some(problem) = bop(values) {
+        return Err(problem);
     }
     let names = [
         (
@@ -106,6 +118,13 @@ fn no_yaml(text: &str) -> Option<CameraInfoProblem> {
             "take the camera_info that its ROS driver publishes",
         ));
     }
+    if starts("ParGroup: Cam") || starts("# INTERNAL CAMERA PARAMETERS") {
+        return Some(foreign(
+            "HALCON's camera parameters, in metres on the sensor and with distortions of its own",
+            "run `magpie calibrate intrinsics`, or write a camera_info of ROS with fx = Focus / Sx, \
+             fy = Focus / Sy, cx = Cx, cy = Cy, if its Kappa is 0",
+        ));
+    }
     lines()
         .find(|line| !line.is_empty() && !line.starts_with('#'))
         .filter(|line| of_colmap(line))?;
@@ -114,6 +133,148 @@ fn no_yaml(text: &str) -> Option<CameraInfoProblem> {
 
 fn foreign(what: &str, remedy: &str) -> CameraInfoProblem {
     CameraInfoProblem::Foreign { what: what.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// What gzip compressed.
+pub(super) fn packed() -> CameraInfoProblem {
+    foreign("compressed by gzip", "unpack it, by gunzip for example")
+}
+
+/// `CameraIntrinsics: {CameraMatrix: {CX, CY, FX, FY}, Distortion: {K1, ...}}`, without a size.
+fn zivid(
+    fields: &Fields,
+    inner: &Map<String, Value>,
+) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
+    let mut values = fields.values.clone();
+    values.remove("CameraIntrinsics");
+    values.remove("__version__");
+    for (key, value) in inner {
+        match value.as_object() {
+            Some(inner) if ["CameraMatrix", "Distortion"].contains(&key.as_str()) => {
+                values.extend(inner.iter().map(|(key, value)| (key.to_lowercase(), value.clone())));
+            }
+            _ => {
+                values.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Fields { text: fields.text.clone(), values }.camera_info()
+}
+
+/// What each of COLMAP's models has after its focal lengths and the principal point, by the names of
+/// the model here; those with one focal length come first in their names.
+const COLMAP_MODELS: [(&str, bool, &[&str], &str); 8] = [
+    ("SIMPLE_PINHOLE", true, &[], "plumb_bob"),
+    ("PINHOLE", false, &[], "plumb_bob"),
+    ("SIMPLE_RADIAL", true, &["k1"], "plumb_bob"),
+    ("RADIAL", true, &["k1", "k2"], "plumb_bob"),
+    ("OPENCV", false, &["k1", "k2", "p1", "p2"], "plumb_bob"),
+    (
+        "FULL_OPENCV",
+        false,
+        &["k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"],
+        "rational_polynomial",
+    ),
+    ("OPENCV_FISHEYE", false, &["k1", "k2", "k3", "k4"], "equidistant"),
+    ("RADIAL_FISHEYE", true, &["k1", "k2"], "equidistant"),
+];
+
+/// A camera of pycolmap: `{"model": "OPENCV", "width": ..., "params": [fx, fy, cx, cy, k1, ...]}`.
+fn pycolmap(fields: &Fields) -> Result<(CameraInfo, Vec<String>), CameraInfoProblem> {
+    let name = fields.text("model").unwrap_or_default();
+    let known = COLMAP_MODELS.into_iter().find(|(model, ..)| *model == name);
+    let Some((_, one_focal_length, coefficients, model)) = known else {
+        return Err(CameraInfoProblem::Model { key: "model".into(), model: name });
+    };
+    let params = data(&fields.values["params"]).unwrap_or_default();
+    let count = if one_focal_length { 3 } else { 4 } + coefficients.len();
+    if params.len() != count {
+        return Err(foreign(
+            &format!("a camera of COLMAP whose {name} has {count} params, found {}", params.len()),
+            AS_ROS,
+        ));
+    }
+    let (lens, d) = params.split_at(count - coefficients.len());
+    let [fx, fy, cx, cy] = match *lens {
+        [f, cx, cy] => [f, f, cx, cy],
+        [fx, fy, cx, cy] => [fx, fy, cx, cy],
+        _ => unreachable!("they were counted"),
+    };
+    let mut d = d.to_vec();
+    // A fisheye lens has four.
+    d.resize(if model == "equidistant" { 4 } else { d.len() }, 0.0);
+    // plumb_bob has the tangential ones behind two radial ones.
+    if d.len() < 4 {
+        d.resize(if d.is_empty() { 0 } else { 4 }, 0.0);
+    }
+    let mut values = fields.values.clone();
+    for key in ["params", "model", "camera_id", "has_prior_focal_length"] {
+        values.remove(key);
+    }
+    values.extend([
+        ("fx".to_owned(), fx.into()),
+        ("fy".to_owned(), fy.into()),
+        ("cx".to_owned(), (cx - 0.5).into()),
+        ("cy".to_owned(), (cy - 0.5).into()),
+        ("distortion_model".to_owned(), model.into()),
+        ("distortion_coefficients".to_owned(), d.into()),
+    ]);
+    let (info, mut doubts) = Fields { text: fields.text.clone(), values }.camera_info()?;
+    doubts.push(
+        "COLMAP counts pixels from their corners: cx and cy are half a pixel less here".into(),
+    );
+    Ok((info, doubts))
+}
+
+/// `{"0": {"cam_K": [...], "depth_scale": 0.1}, ...}`: a camera for each picture, without its size.
+fn bop(values: &Map<String, Value>) -> Option<CameraInfoProblem> {
+    let inner = values.values().find(|inner| inner.get("cam_K").is_some())?;
+    let unit = inner.get("depth_scale").and_then(Value::as_f64).map(|mm| {
+        // Thousandths of a short decimal number.
+        let unit_m = (mm * 1e6).round() / 1e9;
+        format!("; its depth_scale is --depth-unit-m {unit_m}")
+    });
+    Some(foreign(
+        "BOP's scene_camera.json, with a camera for each picture and no size",
+        &format!(
+            "write its cam_K as camera_matrix into a file of its own, with image_width and \
+             image_height{}",
+            unit.unwrap_or_default()
+        ),
+    ))
+}
+
+/// What pyrealsense2 prints of intrinsics: `[ 640x480  p[cx cy]  f[fx fy]  Model [k1 ...] ]`, or, in
+/// older releases, `width: 640, height: 480, ppx: ..., coeffs: [...]`.
+fn pyrealsense(text: &str) -> Option<Map<String, Value>> {
+    let line = text.trim();
+    if line.starts_with("width:") && line.contains("ppx:") && line.lines().count() == 1 {
+        let value: Value = serde_saphyr::from_str(&format!("{{{line}}}")).ok()?;
+        return value.as_object().cloned();
+    }
+    let (size, rest) = line.strip_prefix('[')?.strip_suffix(']')?.split_once("p[")?;
+    let (width, height) = size.trim().split_once('x')?;
+    let (center, rest) = rest.split_once(']')?;
+    let (focal, rest) = rest.trim().strip_prefix("f[")?.split_once(']')?;
+    let (model, coefficients) = rest.trim().strip_suffix(']')?.split_once('[')?;
+    let (cx, cy) = center.trim().split_once(' ')?;
+    let (fx, fy) = focal.trim().split_once(' ')?;
+    let coefficients: Vec<Value> = coefficients.split_whitespace().map(Value::from).collect();
+    let mut values = Map::new();
+    for (key, value) in [
+        ("width", width),
+        ("height", height),
+        ("ppx", cx),
+        ("ppy", cy),
+        ("fx", fx),
+        ("fy", fy),
+        ("model", model),
+    ] {
+        values.insert(key.to_owned(), value.trim().into());
+    }
+    values.insert("coeffs".to_owned(), coefficients.into());
+    values.insert("camera_name".to_owned(), "camera".into());
+    Some(values)
 }
 
 /// Whether it says where a camera's rays are.

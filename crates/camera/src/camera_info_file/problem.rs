@@ -78,6 +78,9 @@ pub enum CameraInfoProblem {
          {y_px:.0}; calibrate again with the board up to the picture's corners"
     )]
     TurnsBack { x_px: f64, y_px: f64 },
+    /// Numbers that no camera has.
+    #[error("{why}")]
+    Impossible { why: String },
     #[error(transparent)]
     Part(#[from] SensorPartError),
 }

@@ -75,6 +75,10 @@ pub fn parse(text: &str, units: Units) -> Result<RawPose, String> {
     }
     let lines = || text.lines().filter(|line| !is_comment(line));
     match serde_json::from_str::<Value>(&lines().collect::<Vec<_>>().join("\n")) {
+        // OpenCV's `FileStorage` in JSON.
+        Ok(Value::Object(fields)) if fields.values().any(|inner| inner.get("data").is_some()) => {
+            from_yaml(text, units)
+        }
         Ok(Value::Array(items)) => from_numbers(&flatten(&Value::Array(items))?, units),
         Ok(Value::Object(fields)) => from_object(&fields, units),
         // Numbers alone have no colon.
@@ -105,8 +109,11 @@ fn from_yaml(text: &str, units: Units) -> Result<RawPose, String> {
     if let Some(calibration) = of_easy_handeye(fields) {
         return Err(calibration);
     }
-    // `PoseStamped` and `TransformStamped` of ROS.
-    if let Some(Value::Object(inner)) = fields.get("pose").or_else(|| fields.get("transform")) {
+    // `PoseStamped` and `TransformStamped` of ROS; a matrix of OpenCV may have the same name.
+    let is_message = |inner: &&Value| inner.get("data").is_none();
+    if let Some(Value::Object(inner)) =
+        fields.get("pose").or_else(|| fields.get("transform")).filter(is_message)
+    {
         return from_object(inner, units);
     }
     let matrices: Vec<&Value> = fields.values().filter_map(|matrix| matrix.get("data")).collect();
@@ -280,15 +287,18 @@ fn from_rotation_vector(translation: [f64; 3], rotation: [f64; 3], units: Units)
     let rotation_vector = Vector3::from(rotation) * units.angle_rad;
     let translation = Vector3::from(translation) * units.length_m;
     RawPose {
-        pose: Isometry3::new(translation, rotation_vector),
         rotation_vector: Some(rotation_vector),
+        ..Isometry3::new(translation, rotation_vector).into()
     }
 }
 
 fn from_euler(place: [f64; 3], angles: [f64; 3], order: EulerOrder, units: Units) -> RawPose {
-    let rotation = order.rotation(&(Vector3::from(angles) * units.angle_rad));
+    let angles = Vector3::from(angles) * units.angle_rad;
     let place = Vector3::from(place) * units.length_m;
-    Isometry3::from_parts(place.into(), rotation).into()
+    RawPose {
+        euler: Some(angles),
+        ..Isometry3::from_parts(place.into(), order.rotation(&angles)).into()
+    }
 }
 
 fn from_quaternion([x, y, z, w]: [f64; 4]) -> Result<UnitQuaternion<f64>, String> {
@@ -442,7 +452,15 @@ mod tests {
             format!("!!opencv-matrix\n   rows: 4\n   cols: 4\n   dt: d\n   data: [ {flat} ]\n");
         check_file(&format!("%YAML:1.0\n---\nPoseState: {matrix}"));
         let metres = matrix.replace("100", "0.1").replace("-200", "-0.2").replace("300", "0.3");
-        check_file(&format!("%YAML:1.0\n---\nT: {metres}"));
+        for name in ["T", "pose", "transform", "PoseMatrix"] {
+            check_file(&format!("%YAML:1.0\n---\n{name}: {metres}"));
+        }
+        let json = format!(
+            "{{\"pose\": {{\"type_id\": \"opencv-matrix\", \"rows\": 4, \"cols\": 4, \
+                            \"dt\": \"d\", \"data\": [{}]}}}}",
+            flat.replace("100", "0.1").replace("-200", "-0.2").replace("300", "0.3")
+        );
+        check_file(&json);
         let place = "{x: 0.1, y: -0.2, z: 0.3}";
         let turn = "{x: 0.0, y: 0.0, z: 0.247404, w: 0.968912}";
         check_file(&format!(

@@ -1,4 +1,4 @@
-//! Euler angles that were taken for rotation vectors.
+//! Euler angles that were taken for rotation vectors, or for those of another order.
 //!
 //! Between two stops arm and board turn by the same angle, wherever the camera is. The order of
 //! Euler angles in which that holds is the one that the controller writes.
@@ -17,16 +17,18 @@ const TIE: f64 = 1.2;
 
 /// What three angles may have been.
 pub(crate) struct Reading {
-    pub(crate) order: EulerOrder,
+    /// `None` for a rotation vector where Euler angles were said.
+    pub(crate) order: Option<EulerOrder>,
     /// Whether they are degrees where radians were said.
     pub(crate) degrees: bool,
     pub(crate) poses: Vec<RawPose>,
 }
 
 /// Lists the readings under which `poses` turn as `others` do; empty where they do so as rotation
-/// vectors, or never.
+/// vectors, or in the order that was said, or never.
 pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
-    let angles: Option<Vec<Vector3<f64>>> = poses.iter().map(|raw| raw.rotation_vector).collect();
+    let angles: Option<Vec<Vector3<f64>>> =
+        poses.iter().map(|raw| raw.rotation_vector.or(raw.euler)).collect();
     let Some(angles) = angles else { return Vec::new() };
     let given: Vec<_> = poses.iter().map(|raw| raw.pose.rotation).collect();
     let given_deg = mismatch_deg(&given, others);
@@ -34,11 +36,16 @@ pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for order in EulerOrder::all() {
+    let is_euler = poses.iter().any(|raw| raw.euler.is_some());
+    let orders = EulerOrder::all().map(Some).chain(is_euler.then_some(None));
+    for order in orders {
         for degrees in [false, true] {
             let unit = if degrees { 1.0_f64.to_radians() } else { 1.0 };
-            let turns: Vec<_> =
-                angles.iter().map(|angles| order.rotation(&(angles * unit))).collect();
+            let rotation = |angles: &Vector3<f64>| match order {
+                Some(order) => order.rotation(&(angles * unit)),
+                None => UnitQuaternion::from_scaled_axis(angles * unit),
+            };
+            let turns: Vec<_> = angles.iter().map(rotation).collect();
             found.push((mismatch_deg(&turns, others), order, degrees, turns));
         }
     }

@@ -63,6 +63,8 @@ pub struct HandEyeVerdict {
     pub suspicion: Option<Suspicion>,
     /// Numbers of the pairs that are far off the others.
     pub outliers: Vec<usize>,
+    /// Whose boards are behind the camera.
+    behind: Option<String>,
     pair_word: &'static str,
 }
 
@@ -111,7 +113,24 @@ pub fn judge_hand_eye(
         }
     };
     let outliers = outliers(&report, stops);
-    Ok(HandEyeVerdict { report, suspicion, outliers, pair_word })
+    let behind = behind(stops, pair_word);
+    Ok(HandEyeVerdict { report, suspicion, outliers, behind, pair_word })
+}
+
+/// Pairs may fit as well where the camera's z points out of its back: then no camera has seen them.
+fn behind(stops: &[Stop], pair_word: &str) -> Option<String> {
+    let is_behind = |stop: &&Stop| stop.pair.camera_from_board.translation.vector.z <= 0.0;
+    let behind: Vec<usize> = stops.iter().filter(is_behind).map(|stop| stop.number).collect();
+    let why = "is behind the camera (z of camera_from_board is not above 0)";
+    let axes = "write it in the optical frame, with x right, y down and z forward; where OpenGL, \
+                Blender or ARKit gave it, multiply it from the left by diag(1, -1, -1, 1)";
+    match behind.len() {
+        0 => None,
+        count if count == stops.len() => Some(format!("the board {why}: {axes}")),
+        _ => Some(format!(
+            "in {pair_word}s {behind:?} the board {why}: {axes}, or measure them again"
+        )),
+    }
 }
 
 fn outliers(report: &HandEyeReport, stops: &[Stop]) -> Vec<usize> {
@@ -141,7 +160,7 @@ impl HandEyeVerdict {
         let fits = within(spread.rms_mm, spread.rms_deg);
         let suspicion = self.suspicion.as_ref();
         let suspected = suspicion.filter(|suspicion| !fits || !suspicion.mistakes.is_empty());
-        match (fits, suspected) {
+        let refused = match (fits, suspected) {
             (true, None) if within(sigma_mm, sigma_deg) => None,
             (true, None) => Some(format!(
                 "from leaving stops out, the camera is known to ±{sigma_mm:.2} mm and \
@@ -165,6 +184,7 @@ impl HandEyeVerdict {
                     spread.rms_mm, spread.rms_deg
                 ))
             }
-        }
+        };
+        refused.or_else(|| self.behind.clone())
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nalgebra::{Point3, Vector3};
+use nalgebra::{Matrix3, Point3, Quaternion, Rotation3, UnitQuaternion, Vector3};
 
 use super::model::{HandEye, HandEyePair, RawPose, Setup, Spread};
 use super::scale::{self, BoardScale};
@@ -41,6 +41,28 @@ pub enum Mistake {
         order: EulerOrder,
         degrees: bool,
     },
+    /// Euler angles were said.
+    ArmInRotationVectors {
+        degrees: bool,
+    },
+    BoardInRotationVectors {
+        degrees: bool,
+    },
+    /// Quaternions have their w at the other end than was said.
+    ArmQuaternions {
+        w_first: bool,
+    },
+    BoardQuaternions {
+        w_first: bool,
+    },
+    /// The rotation is the other way round, the translation is not.
+    ArmRotationsInverted,
+    BoardRotationsInverted,
+    /// The board is seen in other axes than those of the optical frame: y up and z backward, x
+    /// forward and z up, y forward and z up.
+    CameraOfGraphics,
+    CameraOfRobots,
+    CameraOfMaps,
     /// The board poses are one line late or early.
     BoardLate,
     BoardEarly,
@@ -49,18 +71,36 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    /// Units that few use: one side alone, or both. Inches on both sides look like centimetres on
-    /// both that are further away.
-    const RARE_UNITS: [&'static [Mistake]; 5] = [
+    /// Those that few make: on one side alone, or on both. Inches on both sides look like
+    /// centimetres on both that are further away.
+    const RARE: [&'static [Mistake]; 23] = [
         &[Mistake::ArmInCentimetres],
         &[Mistake::BoardInCentimetres],
         &[Mistake::ArmInCentimetres, Mistake::BoardInCentimetres],
         &[Mistake::ArmInInches],
         &[Mistake::BoardInInches],
+        &[Mistake::ArmInMillimetres, Mistake::BoardInCentimetres],
+        &[Mistake::ArmInMillimetres, Mistake::BoardInInches],
+        &[Mistake::ArmInCentimetres, Mistake::BoardInMillimetres],
+        &[Mistake::ArmInCentimetres, Mistake::BoardInInches],
+        &[Mistake::ArmInInches, Mistake::BoardInMillimetres],
+        &[Mistake::ArmInInches, Mistake::BoardInCentimetres],
+        &[Mistake::ArmQuaternions { w_first: true }],
+        &[Mistake::ArmQuaternions { w_first: false }],
+        &[Mistake::BoardQuaternions { w_first: true }],
+        &[Mistake::BoardQuaternions { w_first: false }],
+        &[Mistake::ArmQuaternions { w_first: true }, Mistake::BoardQuaternions { w_first: true }],
+        &[Mistake::ArmQuaternions { w_first: false }, Mistake::BoardQuaternions { w_first: false }],
+        &[Mistake::ArmRotationsInverted],
+        &[Mistake::BoardRotationsInverted],
+        &[Mistake::ArmRotationsInverted, Mistake::BoardRotationsInverted],
+        &[Mistake::CameraOfRobots],
+        &[Mistake::CameraOfMaps],
+        &[Mistake::BoardInverted, Mistake::CameraOfRobots],
     ];
 
     /// Those that need no more than their name to be undone, and are tried in pairs.
-    const ALL: [Mistake; 14] = [
+    const ALL: [Mistake; 15] = [
         Mistake::ArmInMillimetres,
         Mistake::BoardInMillimetres,
         Mistake::ArmInMetres,
@@ -75,6 +115,8 @@ impl Mistake {
         Mistake::BoardLate,
         Mistake::BoardEarly,
         Mistake::BoardScale,
+        // A camera that graphics have is often given as seen by the board: that is undone first.
+        Mistake::CameraOfGraphics,
     ];
 }
 
@@ -234,14 +276,22 @@ fn in_euler_angles(
 ) -> impl Iterator<Item = (Vec<Mistake>, Trial)> {
     let (arms, boards): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     let of_arm = euler::readings(&arms, &boards).into_iter().map(|reading| {
-        let (order, degrees) = (reading.order, reading.degrees);
+        let degrees = reading.degrees;
         let pairs: Vec<_> = reading.poses.into_iter().zip(boards.iter().copied()).collect();
-        (Mistake::ArmInEulerAngles { order, degrees }, pairs)
+        let mistake = match reading.order {
+            Some(order) => Mistake::ArmInEulerAngles { order, degrees },
+            None => Mistake::ArmInRotationVectors { degrees },
+        };
+        (mistake, pairs)
     });
     let of_board = euler::readings(&boards, &arms).into_iter().map(|reading| {
-        let (order, degrees) = (reading.order, reading.degrees);
+        let degrees = reading.degrees;
         let pairs: Vec<_> = arms.iter().copied().zip(reading.poses).collect();
-        (Mistake::BoardInEulerAngles { order, degrees }, pairs)
+        let mistake = match reading.order {
+            Some(order) => Mistake::BoardInEulerAngles { order, degrees },
+            None => Mistake::BoardInRotationVectors { degrees },
+        };
+        (mistake, pairs)
     });
     let readings: Vec<_> = of_arm.chain(of_board).collect();
     readings.into_iter().flat_map(move |(mistake, pairs)| {
@@ -265,7 +315,7 @@ fn combinations() -> impl Iterator<Item = Vec<Mistake>> {
         let others = Mistake::ALL[index + 1..].iter().filter(move |second| both(**second));
         others.map(move |&second| vec![first, second])
     });
-    let rare = Mistake::RARE_UNITS.into_iter().map(<[Mistake]>::to_vec);
+    let rare = Mistake::RARE.into_iter().map(<[Mistake]>::to_vec);
     singles.chain(pairs).chain(rare)
 }
 
@@ -313,7 +363,19 @@ fn undo(setup: Setup, pairs: &[(RawPose, RawPose)], mistakes: &[Mistake]) -> Opt
                 board_scale = Some(scale);
             }
             // Their poses were read anew before.
-            Mistake::ArmInEulerAngles { .. } | Mistake::BoardInEulerAngles { .. } => {}
+            Mistake::ArmInEulerAngles { .. }
+            | Mistake::BoardInEulerAngles { .. }
+            | Mistake::ArmInRotationVectors { .. }
+            | Mistake::BoardInRotationVectors { .. } => {}
+            Mistake::ArmQuaternions { w_first } => rotate(&mut arms, |turn| w_at(turn, *w_first)),
+            Mistake::BoardQuaternions { w_first } => {
+                rotate(&mut boards, |turn| w_at(turn, *w_first));
+            }
+            Mistake::ArmRotationsInverted => rotate(&mut arms, |turn| turn.inverse()),
+            Mistake::BoardRotationsInverted => rotate(&mut boards, |turn| turn.inverse()),
+            Mistake::CameraOfGraphics => see(&mut boards, Vector3::x(), -Vector3::<f64>::y()),
+            Mistake::CameraOfRobots => see(&mut boards, -Vector3::<f64>::y(), -Vector3::<f64>::z()),
+            Mistake::CameraOfMaps => see(&mut boards, Vector3::x(), -Vector3::<f64>::z()),
             Mistake::ArmInDegrees => degrees::undo(&mut arms, &boards, mistakes.len() == 1)?,
             Mistake::BoardInDegrees => degrees::undo(&mut boards, &arms, mistakes.len() == 1)?,
             Mistake::ArmInverted => arms.iter_mut().for_each(invert),
@@ -342,6 +404,25 @@ fn joined(arms: &[RawPose], boards: &[RawPose]) -> Vec<HandEyePair> {
 
 fn stretch(poses: &mut [RawPose], scale: f64) {
     poses.iter_mut().for_each(|raw| raw.pose.translation.vector *= scale);
+}
+
+fn rotate(poses: &mut [RawPose], turned: impl Fn(&UnitQuaternion<f64>) -> UnitQuaternion<f64>) {
+    poses.iter_mut().for_each(|raw| raw.pose.rotation = turned(&raw.pose.rotation));
+}
+
+/// The rotation whose numbers were read with w at the wrong end.
+fn w_at(read: &UnitQuaternion<f64>, w_first: bool) -> UnitQuaternion<f64> {
+    let (x, y, z, w) = (read.i, read.j, read.k, read.w);
+    let numbers = if w_first { Quaternion::new(x, y, z, w) } else { Quaternion::new(z, w, x, y) };
+    UnitQuaternion::new_normalize(numbers)
+}
+
+/// Turns what a camera sees into its optical frame; `right` and `down` are where that has x and y.
+fn see(boards: &mut [RawPose], right: Vector3<f64>, down: Vector3<f64>) {
+    let rows = [right, down, right.cross(&down)].map(|axis| axis.transpose());
+    let optical = Rotation3::from_matrix_unchecked(Matrix3::from_rows(&rows));
+    let optical = UnitQuaternion::from(optical);
+    boards.iter_mut().for_each(|raw| raw.pose = optical * raw.pose);
 }
 
 /// How long the squares must be for the board to stay in its place; `None` where they are as long
@@ -470,6 +551,39 @@ impl fmt::Display for Mistake {
             Mistake::BoardInEulerAngles { order, degrees } => {
                 return write_euler(f, "camera_from_board", "board", *order, *degrees);
             }
+            Mistake::ArmInRotationVectors { degrees } => {
+                return write_rotation_vectors(f, "base_from_gripper", "robot", *degrees);
+            }
+            Mistake::BoardInRotationVectors { degrees } => {
+                return write_rotation_vectors(f, "camera_from_board", "board", *degrees);
+            }
+            Mistake::ArmQuaternions { w_first } => {
+                return write_quaternions(f, "base_from_gripper", *w_first);
+            }
+            Mistake::BoardQuaternions { w_first } => {
+                return write_quaternions(f, "camera_from_board", *w_first);
+            }
+            Mistake::ArmRotationsInverted => {
+                "the rotations of base_from_gripper, without its translations, are inverted: \
+                 transpose its matrices, or change the sign of x, y, z in its quaternions"
+            }
+            Mistake::BoardRotationsInverted => {
+                "the rotations of camera_from_board, without its translations, are inverted: \
+                 transpose its matrices, or change the sign of x, y, z in its quaternions"
+            }
+            Mistake::CameraOfGraphics => {
+                "camera_from_board has y up and z backward, as OpenGL, Blender and ARKit have it, \
+                 which puts the board behind the camera: multiply it from the left by \
+                 diag(1, -1, -1, 1)"
+            }
+            Mistake::CameraOfRobots => {
+                "camera_from_board has x forward and z up, as ROS's camera_link has it: take the \
+                 board's poses in the optical frame (x right, y down, z forward)"
+            }
+            Mistake::CameraOfMaps => {
+                "camera_from_board has y forward and z up: take the board's poses in the optical \
+                 frame (x right, y down, z forward)"
+            }
             Mistake::BoardLate => "each board pose stands one line after its arm pose",
             Mistake::BoardEarly => "each board pose stands one line before its arm pose",
             Mistake::BoardScale => "the squares of the board have another length than was said",
@@ -486,10 +600,30 @@ fn write_euler(
 ) -> fmt::Result {
     write!(f, "the angles of {pose} are Euler angles of the order {order}")?;
     if degrees {
-        write!(f, " in degrees: --{side}-euler {order} --{side}-angle-unit deg")
+        write!(f, " in degrees: --{side}-euler {order} --{side}-angle-unit deg")?;
     } else {
-        write!(f, ": --{side}-euler {order}")
+        write!(f, ": --{side}-euler {order}")?;
     }
+    write!(f, " (an object names them by the key \"euler_{order}\")")
+}
+
+fn write_rotation_vectors(
+    f: &mut fmt::Formatter<'_>,
+    pose: &str,
+    side: &str,
+    degrees: bool,
+) -> fmt::Result {
+    write!(f, "the angles of {pose} are rotation vectors: leave --{side}-euler away")?;
+    if degrees {
+        write!(f, ", and give --{side}-angle-unit deg")?;
+    }
+    write!(f, " (an object names them by the key \"rotation_vector\")")
+}
+
+fn write_quaternions(f: &mut fmt::Formatter<'_>, pose: &str, w_first: bool) -> fmt::Result {
+    let (end, key) =
+        if w_first { ("first", "quaternion_wxyz") } else { ("last", "quaternion_xyzw") };
+    write!(f, "the quaternions of {pose} have (or, for matrices, had) their w {end}: {key}")
 }
 
 impl fmt::Display for Suspicion {

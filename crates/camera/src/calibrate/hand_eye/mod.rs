@@ -11,7 +11,7 @@
 pub(crate) mod calibration;
 mod degrees;
 mod euler;
-mod jackknife;
+pub(crate) mod jackknife;
 pub(crate) mod judge;
 mod mean;
 pub(crate) mod mistakes;

@@ -62,11 +62,13 @@ pub struct RawPose {
     pub pose: Isometry3<f64>,
     /// The rotation vector, taken for radians, where the pose was given as one.
     pub rotation_vector: Option<Vector3<f64>>,
+    /// The angles, where the pose was given in Euler angles.
+    pub euler: Option<Vector3<f64>>,
 }
 
 impl From<Isometry3<f64>> for RawPose {
     fn from(pose: Isometry3<f64>) -> RawPose {
-        RawPose { pose, rotation_vector: None }
+        RawPose { pose, rotation_vector: None, euler: None }
     }
 }
 

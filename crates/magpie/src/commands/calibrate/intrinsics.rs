@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use magpie_camera::calibrate::{
-    Board, IntrinsicsReport, LensViews, Mismatch, Offered, Rejection, View, calibrate_selected,
-    detect, select_views, without_board,
+    Board, IntrinsicsReport, LensViews, Mismatch, NamedDoubt, Offered, Rejection, View,
+    calibrate_selected, detect, select_views, without_board,
 };
 use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
@@ -41,10 +41,20 @@ pub(super) struct IntrinsicsArgs {
     /// Letters, digits and `_`; absent: the device's own name with --live, else `camera`.
     #[arg(long)]
     camera_name: Option<String>,
+    /// A lens that is further off on views that were held out (rms) is not saved. It is scaled up
+    /// with pictures wider than 1280 px.
+    #[arg(long, default_value_t = 1.0)]
+    limit_px: f64,
+    /// Save whatever speaks against the lens.
+    #[arg(long)]
+    force: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
+
+/// Limits of pixels are for pictures as wide as this, and more on wider ones.
+const USUAL_WIDTH_PX: f64 = 1280.0;
 
 /// Views with the names that the report calls them by.
 #[derive(Default)]
@@ -79,13 +89,50 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         warn_of_left_out(&gathered, &rejected);
         Failure::config(error)
     })?;
-    let yaml = format_camera_info(&report.info).context("form the camera_info")?;
-    output::write(&args.out, yaml.as_bytes())?;
-    if args.json {
-        output::line(&to_json(&report, &gathered, &args.out).to_string())
-    } else {
-        print(&report, &gathered, &args.out)
+    let refusal = refusal(args, &report, &gathered);
+    let saved = refusal.is_none() || args.force;
+    if saved {
+        let yaml = format_camera_info(&report.info).context("form the camera_info")?;
+        output::write(&args.out, yaml.as_bytes())?;
     }
+    let path = args.out.display();
+    if args.json {
+        let mut document = to_json(&report, &gathered, &args.out);
+        document["saved"] = saved.into();
+        document["doubt"] = refusal.clone().into();
+        output::line(&document.to_string())?;
+    } else {
+        print(&report, &gathered)?;
+    }
+    match refusal {
+        Some(why) if !saved => {
+            Err(Failure::Fault(anyhow!("{path} is not written: {why}; --force saves it anyway")))
+        }
+        Some(why) => {
+            tracing::warn!("{why}");
+            output::line_unless(args.json, &format!("written to {path} by force"))
+        }
+        None => output::line_unless(args.json, &format!("written to {path}")),
+    }
+}
+
+/// Why the lens must not be used; `None` where it may.
+fn refusal(
+    args: &IntrinsicsArgs,
+    report: &IntrinsicsReport,
+    gathered: &BoardViews,
+) -> Option<String> {
+    if let Some(doubt) = &report.doubt {
+        return Some(NamedDoubt { doubt, names: &gathered.names }.to_string());
+    }
+    let limit_px = args.limit_px * (f64::from(report.info.width_px) / USUAL_WIDTH_PX).max(1.0);
+    (report.held_out_rms_px > limit_px).then(|| {
+        format!(
+            "views that were held out are off by {:.2} px (rms), more than {limit_px:.2} (--limit-px): \
+             is the board flat, were the pictures sharp, and is it no fisheye lens?",
+            report.held_out_rms_px
+        )
+    })
 }
 
 fn read_all(images: &[PathBuf], board: &Board) -> Result<BoardViews, Failure> {
@@ -217,7 +264,7 @@ fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
     Ok(BoardViews { names, views, unusable: Vec::new(), device_name: live.device_name.clone() })
 }
 
-fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcome {
+fn print(report: &IntrinsicsReport, gathered: &BoardViews) -> Outcome {
     let mut views = table::new(&["view", "corners", "rms px", ""]);
     for ((name, view), result) in gathered.names.iter().zip(&gathered.views).zip(&report.views) {
         views.add_row([
@@ -255,8 +302,7 @@ fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcom
     output::line(&format!(
         "reprojection {:.3} px rms over {used} views; {:.3} px on views that were held out",
         report.rms_px, report.held_out_rms_px
-    ))?;
-    output::line(&format!("written to {}", out.display()))
+    ))
 }
 
 fn to_json(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Value {
