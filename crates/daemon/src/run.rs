@@ -441,7 +441,7 @@ mod tests {
 
     use magpie_perception::{
         BgrImage, Frame, FrameReport, InferenceError, InputMut, ModelSpec, Outputs, PublishError,
-        SourceError, StampSource,
+        SourceError, StampNs, StampSource,
     };
 
     use super::*;
@@ -480,6 +480,7 @@ mod tests {
         model: String,
         seen: Vec<(u64, String)>,
     }
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     impl Publisher for Results {
         fn publish(&mut self, frame: &Frame, _report: &FrameReport) -> Result<(), PublishError> {
@@ -487,6 +488,7 @@ mod tests {
             Ok(())
         }
     }
+    use crate::health::{Health, Observation};
 
     fn ready(config: &Config, name: &str) -> Box<Ready> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/data");
@@ -554,6 +556,32 @@ mod tests {
         Ran { outcome, seen: running.publisher.seen, failure: exchange.take_failure() }
     }
 
+    /// A model that answers so many times, and then hangs until it is let go.
+    struct Hanging {
+        session: Box<dyn InferenceSession + Send>,
+        runs: u64,
+        until: Receiver<()>,
+    }
+
+    impl InferenceSession for Hanging {
+        fn spec(&self) -> &ModelSpec {
+            self.session.spec()
+        }
+
+        fn input(&mut self) -> InputMut<'_> {
+            self.session.input()
+        }
+
+        fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+            if self.runs == 0 {
+                self.until.recv().unwrap();
+                self.runs = u64::MAX;
+            }
+            self.runs -= 1;
+            self.session.run()
+        }
+    }
+
     #[test]
     fn a_hundred_changes_lose_no_frame_and_each_result_names_its_model() {
         let config = config();
@@ -593,3 +621,48 @@ mod tests {
         assert!(seen.is_empty());
     }
 }
+    #[test]
+    fn a_model_that_hangs_is_told_until_it_goes_on() {
+        let (let_go, until) = sync_channel(1);
+        let mut present = ready(&config(), "tiny_bgr8.onnx");
+        present.session = Box::new(Hanging { session: present.session, runs: 20, until });
+        let (clock, exchange) = (SystemClock::start(), Arc::new(Exchange::default()));
+        let counters = Arc::new(Counters::default());
+        let frames = Frames {
+            clock: Arc::clone(&clock),
+            next: 0,
+            count: 40,
+            exchange: Arc::clone(&exchange),
+            offer: None,
+            every: 1000,
+        };
+        let mut running = Running {
+            frames: Box::new(frames),
+            scene: None,
+            ready: present,
+            exchange,
+            publisher: Results { model: String::new(), seen: Vec::new() },
+            clock,
+            counters: Arc::clone(&counters),
+        };
+        let (mut health, mut looks) = (Health::default(), 0);
+        let mut look = || {
+            looks += 1;
+            let at = StampNs(looks * 100_000_000);
+            let seen = Observation { at, counters: counters.snapshot(), ..Default::default() };
+            let status = health.judge(&seen);
+            status.reasons.iter().any(|reason| reason.code() == "results_stopped")
+        };
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| carry_frames(&mut running, |_, _| ()));
+            while counters.snapshot().frames <= 20 {
+                std::thread::yield_now();
+            }
+            assert!(!(0..10).any(|_| look()));
+            assert!((0..10).any(|_| look()), "a second has passed");
+            let_go.send(()).unwrap();
+            running.join().unwrap().unwrap();
+            assert!(!look());
+        });
+    }
+
