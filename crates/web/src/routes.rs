@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -15,12 +15,18 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
+use crate::doors::Seat;
 use crate::guard::{Foreign, check_caller};
 use crate::page::Page;
 use crate::{metrics, recordings};
 
+/// Whatever is asked is answered in this time; what is downloaded may take longer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// What programs ask, for whom some places are spared.
+const FOR_PROGRAMS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// After each wrong token, for everybody who gives one: nobody guesses a second in a second.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -70,8 +76,18 @@ pub(crate) fn routes(page: Page) -> Router {
 
 /// Sends strangers away, and sets [`HEADERS`].
 async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let seat = request.extensions().get::<ConnectInfo<Seat>>();
+    let is_spare = seat.is_some_and(|ConnectInfo(seat)| *seat == Seat::Spare);
     let mut response = match check_request(request.headers(), &desk.page.options().hosts) {
-        Ok(()) => next.run(request).await,
+        Ok(()) if is_spare && !FOR_PROGRAMS.contains(&request.uri().path()) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "all places are taken: try again\n").into_response()
+        }
+        Ok(()) => match timeout(ANSWER_TIME_MAX, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                closing((StatusCode::SERVICE_UNAVAILABLE, "it took too long\n").into_response())
+            }
+        },
         Err(foreign) => {
             let refused = desk.page.refused();
             count(match foreign {
@@ -81,9 +97,18 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
             (StatusCode::FORBIDDEN, format!("{foreign}\n")).into_response()
         }
     };
+    if is_spare {
+        response = closing(response);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    response
+}
+
+/// Whoever is answered so leaves.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -124,18 +149,21 @@ async fn keep(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
     if !given.is_some_and(|given| token.is(given)) {
         count(&desk.page.refused().token);
-        let _turn = desk.wrong_tokens.lock().await;
+        // Nobody waits in line for this: whoever waits holds a place.
+        let Ok(_turn) = desk.wrong_tokens.try_lock() else {
+            let why = "another wrong token is being answered: give the right one, or wait a second";
+            return closing(refuse(StatusCode::TOO_MANY_REQUESTS, why));
+        };
         tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
         let why = "the token is not the daemon's: it stands in the file of [web] token, or of \
                    LoadCredential=web-token";
-        return refuse(StatusCode::UNAUTHORIZED, why);
+        return closing(refuse(StatusCode::UNAUTHORIZED, why));
     }
-    if !desk.page.keep() {
-        let why = "nothing is recorded: set recording.folder";
-        return refuse(StatusCode::CONFLICT, why);
+    if let Err(why) = desk.page.keep() {
+        return refuse(StatusCode::CONFLICT, &why);
     }
     tracing::info!("the page asked to keep the recording");
-    (StatusCode::ACCEPTED, "the recording is kept\n").into_response()
+    (StatusCode::ACCEPTED, "the recording will be kept\n").into_response()
 }
 
 async fn list_recordings(State(desk): State<Desk>) -> Response {
