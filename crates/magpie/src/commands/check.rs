@@ -18,7 +18,7 @@ use magpie_daemon::model::load_scheduled;
 use magpie_daemon::models::present;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock};
+use magpie_network::{Certificate, Joining, NetworkError, SystemClock};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -112,7 +112,7 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     let places = places.iter().filter(|(_, endpoints)| !endpoints.is_empty());
     let places = places.map(|(how, endpoints)| format!("{how} {}", endpoints.join(", ")));
     say("zenoh", places.collect::<Vec<_>>().join(", "))?;
-    let note = if *exposure == Exposure::Secured { "access" } else { "note" };
+    let note = if exposure.is_secured() { "access" } else { "note" };
     say(note, exposure.to_string())?;
     let now = SystemClock::start().now();
     for certificate in certificates {

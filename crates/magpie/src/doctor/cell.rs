@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use magpie_camera::CameraConfig;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::one_line;
-use magpie_network::{Certificate, Exposure, NetworkError, SystemClock};
+use magpie_network::{Certificate, NetworkError, SystemClock};
 use magpie_perception::Provider;
 
 use super::access::User;
@@ -146,7 +146,7 @@ impl Cell {
                 false => Finding::good("certificate", text),
             });
         }
-        if joining.exposure != Exposure::Secured {
+        if !joining.exposure.is_secured() {
             findings.push(Finding::note("access", joining.exposure.to_string(), ""));
         }
         findings
