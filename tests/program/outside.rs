@@ -206,8 +206,8 @@ fn limited(limit: &str, arguments: &str) -> Output {
 
 #[test]
 fn too_few_descriptors_are_refused_by_the_limit_s_name() {
-    for command in ["run", "check"] {
-        let output = limited("ulimit -n 32", command);
+    for (limit, command) in [("ulimit -n 32", "run"), ("ulimit -n 256", "check")] {
+        let output = limited(limit, command);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("RLIMIT_NOFILE") && said.contains("ulimit -n 1024"), "{said}");
