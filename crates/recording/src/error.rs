@@ -95,6 +95,8 @@ pub enum RecordingError {
 
     #[error("read the chunk at byte {offset}")]
     Read { offset: u64, source: io::Error },
+    #[error("it holds no frame: it ended before one came; name another recording")]
+    Empty,
     #[error("no frame in it is whole: record it again")]
     NoFrames,
     #[error(

@@ -10,7 +10,7 @@ use magpie_perception::{
 };
 
 use crate::arguments::ZenohArgs;
-use crate::inspection::{calibration, join, recording, unwritable};
+use crate::inspection::{Cramped, calibration, cramped, join, recording, unwritable};
 use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
@@ -71,12 +71,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let clock = SystemClock::start();
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
-    let problem = match &config.recording.target {
-        Some(RecordingTarget::Ring { folder, .. }) => unwritable(folder),
-        _ => None,
-    };
-    let problem = problem.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
-    say("recording", recording(&config) + &problem)?;
+    say("recording", recording(&config) + &recording_problem(&config))?;
     say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
@@ -103,6 +98,18 @@ pub fn check(args: &CheckArgs) -> Outcome {
         (0, true) => "ok: `magpie run` would run, once the daemon that runs now has stopped",
         _ => "`magpie run` would run; look at what is doubtful first",
     })
+}
+
+/// Why the recording would not be what it is configured to be; else nothing.
+fn recording_problem(config: &Config) -> String {
+    let Some(RecordingTarget::Ring { folder, .. }) = &config.recording.target else {
+        return String::new();
+    };
+    match (unwritable(folder), cramped(&config.recording)) {
+        (Some(why), _) | (None, Some(Cramped::Stopped(why))) => format!(" (DEGRADED: {why})"),
+        (None, Some(Cramped::Short(why))) => format!("; {why}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Joins the network as a run would, and leaves it. Whether a daemon of this cell runs already.
