@@ -4,7 +4,9 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -198,6 +200,47 @@ fn a_model_that_never_ends_is_given_up_with_the_key_that_allows_more() {
     }
 }
 
+#[test]
+fn a_daemon_that_loads_its_model_stops_when_it_is_asked_to() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), tiny_model("tiny_endless.onnx")).unwrap();
+    let config = folder.path().join("magpie.toml");
+    std::fs::write(&config, "[model]\npath = \"m.onnx\"\nload_s_max = 300\n").unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = program().args(["run", "--config"]).arg(&config).spawn().unwrap();
+        let process = format!("/proc/{}", daemon.id());
+        let is_loading = || {
+            let threads = std::fs::read_dir(format!("{process}/task")).unwrap().flatten();
+            let mut names =
+                threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+            names.any(|name| name.is_ok_and(|name| name.trim() == "magpie-model"))
+        };
+        while !is_loading() {
+            assert!(daemon.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        rustix::process::kill_process(Pid::from_child(&daemon), signal).unwrap();
+        assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_told_as_one() {
+    for (arguments, remedy) in [
+        (&["watch", "--cell", "a/b"][..], "letters, digits"),
+        (&["watch", "a/b"], "letters, digits"),
+        (&["watch", "--connect", "foo"], "tcp/192.168"),
+        (&["watch", "--silence-s-max", "nan"], "such as 10"),
+        (&["cells", "--connect", "foo"], "tcp/192.168"),
+        (&["model", "rollback", "--cell", "a/b"], "letters, digits"),
+    ] {
+        let output = program().args(arguments).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+}
+
 /// The program in a shell that sets a limit first.
 fn limited(limit: &str, arguments: &str) -> Output {
     let script = format!("{limit}; exec {} {arguments}", env!("CARGO_BIN_EXE_magpie"));
@@ -206,8 +249,8 @@ fn limited(limit: &str, arguments: &str) -> Output {
 
 #[test]
 fn too_few_descriptors_are_refused_by_the_limit_s_name() {
-    for command in ["run", "check"] {
-        let output = limited("ulimit -n 32", command);
+    for (limit, command) in [("ulimit -n 32", "run"), ("ulimit -n 256", "check")] {
+        let output = limited(limit, command);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("RLIMIT_NOFILE") && said.contains("ulimit -n 1024"), "{said}");

@@ -166,7 +166,12 @@ impl Inbox {
             return;
         }
         let speaks = |last: &&Heartbeat| last.status.instance_id == status.instance_id;
-        let since = self.heard.heartbeat.as_ref().filter(speaks).map_or(at, |last| last.since);
+        let speaking = self.heard.heartbeat.as_ref().filter(speaks);
+        let since = speaking.map_or(at, |last| last.since);
+        if speaking.is_none() {
+            // What the one before said may be valid for long, and counts no more.
+            (self.heard.newest, self.heard.refused) = (None, None);
+        }
         if self.heard.gone.take().is_some() {
             self.heard.listening = at;
         }
@@ -353,6 +358,21 @@ mod tests {
         beat(&mut inbox, "b", 1200);
         assert!(inbox.heard.newest.is_none());
         receive(&mut inbox, "b", 1, 1201);
+        assert!(inbox.heard.newest.unwrap().restarted);
+    }
+
+    /// That one did not leave, but fell silent, and its result would be valid for a long time.
+    #[test]
+    fn what_a_silent_daemon_said_does_not_come_back_under_its_successors_heartbeat() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        inbox.receive(Err(Refusal::Times), StampNs(1020 * MS), 0);
+        beat(&mut inbox, "a", 1100);
+        assert_eq!(newest_stamp_ms(&inbox), Some(1001));
+        beat(&mut inbox, "b", 2000);
+        assert_eq!(newest_stamp_ms(&inbox), None);
+        assert_eq!(inbox.heard.refused, None);
+        receive(&mut inbox, "b", 1, 2001);
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 

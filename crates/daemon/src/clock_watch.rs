@@ -24,6 +24,10 @@ impl ClockWatch {
         ClockWatch { clock: clock.clone(), unix_ahead_ns, steps: 0, last: None }
     }
 
+    pub(crate) fn now(&self) -> StampNs {
+        self.clock.now()
+    }
+
     /// Looks at the clock, and gives the reason that status has for a while after a step.
     pub(crate) fn look(&mut self) -> Option<Reason> {
         let (now, unix_ahead_ns) = (self.clock.now(), self.clock.unix_ahead_ns());

@@ -3,9 +3,9 @@
 //!
 //! One line of JSON is the [`Order`], and one line is the [`Answer`].
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     // Nobody can connect before it listens, whatever the umask has left open until here.
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    magpie_files::set_mode(path, MODE)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }

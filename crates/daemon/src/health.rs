@@ -1,12 +1,22 @@
 //! Decides the state that status reports, from what is observed.
 
-use magpie_perception::CountersSnapshot;
+use std::time::Duration;
+
+use magpie_perception::{CountersSnapshot, StampNs};
 use magpie_transport::{DriftStatus, StatusSnapshot};
 use magpie_wire::{Reason, State};
+
+use crate::result_flow::{Look, ResultFlow, usable};
 
 /// One observation; there are ten a second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
+    pub(crate) at: StampNs,
+    /// Grows with every frame that the source hands over, where it says so.
+    pub(crate) source_progress: u64,
+    pub(crate) is_camera_lost: bool,
+    /// How long a result has waited to be sent.
+    pub(crate) unsent: Duration,
     pub(crate) counters: CountersSnapshot,
     pub(crate) camera: String,
     /// Why the newest corrupt frame was one.
@@ -21,6 +31,8 @@ pub(crate) struct Observation {
     pub(crate) fault: Option<String>,
 }
 
+/// A result that has waited longer to be sent is not sent: the network's side hangs.
+pub(crate) const UNSENT_MAX: Duration = Duration::from_secs(1);
 /// Share of dropped frames in an observation window that is worth a reason.
 const DROPPED_SHARE_MAX: f64 = 0.1;
 /// A window with fewer frames is too short to judge, unless frames are rare.
@@ -38,11 +50,19 @@ pub(crate) struct Health {
     corrupt: Option<Reason>,
     expired: Option<Reason>,
     late: Option<Reason>,
+    flow: ResultFlow,
 }
 
 impl Health {
     pub(crate) fn judge(&mut self, seen: &Observation) -> StatusSnapshot {
         self.judge_window(seen);
+        let stopped = self.flow.stopped(Look {
+            at: seen.at,
+            counters: &seen.counters,
+            source_progress: seen.source_progress,
+            is_camera_lost: seen.is_camera_lost,
+        });
+        let stopped = stopped.or_else(|| (seen.unsent > UNSENT_MAX).then_some(UNSENT_MAX));
         let (camera, drift, clock_steps) = (seen.camera.clone(), seen.drift, seen.clock_steps);
         if let Some(why) = seen.fault.clone() {
             let reasons = vec![Reason::Fault { why }];
@@ -53,8 +73,10 @@ impl Health {
         reasons.extend(self.corrupt.clone());
         reasons.extend(self.expired.clone());
         reasons.extend(self.late.clone());
+        reasons
+            .extend(stopped.map(|limit| Reason::ResultsStopped { silence_s: limit.as_secs_f64() }));
         reasons.extend(seen.drift.and_then(moved));
-        let state = match (reasons.is_empty(), seen.counters.results_published) {
+        let state = match (reasons.is_empty(), usable(&seen.counters)) {
             (false, _) => State::Degraded,
             (true, 0) => State::Starting,
             (true, _) => State::Ok,
@@ -156,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_camera_of_a_frame_every_two_seconds_is_judged_within_two() {
-        let expired = CountersSnapshot { results_expired: 1, ..counters(1, 0, 0) };
+        let expired = CountersSnapshot { results_expired: 1, ..counters(2, 0, 0) };
         let looks: Vec<_> = (0..21).map(|_| counted(expired)).collect();
         check(&looks[..19], State::Ok, &[]);
         check(&looks, State::Degraded, &["results_expired"]);
@@ -187,6 +209,40 @@ mod tests {
         };
         check(&[drift(0.4)], State::Ok, &[]);
         check(&[drift(4.2)], State::Degraded, &["camera_moved"]);
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_degraded_and_what_hung_may_go_on() {
+        let seen = |at_s: u64, frames: u64| Observation {
+            at: StampNs(at_s * 1_000_000_000),
+            source_progress: 20 * at_s,
+            ..counted(counters(frames, 0, 0))
+        };
+        // One look a second counts as half of one: see `ResultFlow`.
+        let worked: Vec<_> = (1..5).map(|at_s| seen(at_s, 20 * at_s)).collect();
+        check(&worked, State::Ok, &[]);
+        let hung: Vec<_> =
+            worked.iter().cloned().chain((5..30).map(|at_s| seen(at_s, 80))).collect();
+        check(&hung, State::Degraded, &["results_stopped"]);
+        let going_on: Vec<_> = hung.into_iter().chain([seen(30, 100)]).collect();
+        check(&going_on, State::Ok, &[]);
+    }
+
+    #[test]
+    fn results_that_are_made_and_not_sent_are_none() {
+        let unsent = |ms| {
+            let unsent = Duration::from_millis(ms);
+            Observation { unsent, ..counted(counters(20, 0, 0)) }
+        };
+        check(&[unsent(900)], State::Ok, &[]);
+        check(&[unsent(1100)], State::Degraded, &["results_stopped"]);
+        check(&[unsent(1100), unsent(0)], State::Ok, &[]);
+    }
+
+    #[test]
+    fn results_that_have_expired_are_no_sign_of_life() {
+        let expired = CountersSnapshot { results_expired: 2, ..counters(2, 0, 0) };
+        check(&[counted(expired)], State::Starting, &[]);
     }
 
     #[test]

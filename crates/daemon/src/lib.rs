@@ -20,6 +20,7 @@ mod page;
 pub mod plan_reason;
 pub mod process_limits;
 pub mod record;
+mod result_flow;
 mod ros2;
 pub mod run;
 pub mod scheduling;

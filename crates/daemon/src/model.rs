@@ -37,7 +37,15 @@ pub fn chosen(named: Option<&Path>, config: &Config) -> Result<ModelFile, Failur
 /// Loads and warms the model up. A provider that is not there is a matter of configuration; what may
 /// pass by itself is a fault, and the next start may succeed.
 pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, Failure> {
-    OnnxSession::load(model, options).map_err(|error| match error {
+    load_while(model, options, &|| true)
+}
+
+fn load_while(
+    model: &ModelFile,
+    options: &SessionOptions,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<OnnxSession, Failure> {
+    OnnxSession::load_while(model, options, is_wanted).map_err(|error| match error {
         SessionError::TooSlow { .. } => {
             let keys = "model.load_s_max (with TensorRT model.engine_build_s_max, too)";
             Failure::Fault(anyhow::anyhow!("{error}: {keys} in the configuration"))
@@ -49,10 +57,19 @@ pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, 
 
 /// Loads it on a thread of its own, from which the model's threads inherit their scheduling.
 pub fn load_scheduled(model: &ModelFile, config: &Config) -> Result<OnnxSession, Failure> {
+    load_scheduled_while(model, config, &|| true)
+}
+
+/// Does the same while `is_wanted` says that somebody waits for it.
+pub(crate) fn load_scheduled_while(
+    model: &ModelFile,
+    config: &Config,
+    is_wanted: &(dyn Fn() -> bool + Sync),
+) -> Result<OnnxSession, Failure> {
     std::thread::scope(|scope| {
         let load_here = || {
             config.scheduling.enter().map_err(Failure::config)?;
-            load(model, &config.session)
+            load_while(model, &config.session, &is_wanted)
         };
         let loader = std::thread::Builder::new().name("magpie-load".into());
         let loader = loader.spawn_scoped(scope, load_here).map_err(Failure::fault)?;

@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use magpie_inference::{ModelFile, OnnxSession};
@@ -34,7 +35,7 @@ use crate::failure::{Failure, Outcome, not_joined, one_line};
 use crate::identity;
 use crate::inspect::{InspectedPublisher, Inspector};
 use crate::live::{Live, LiveOrigin, LivePublisher};
-use crate::model::{self, load_scheduled};
+use crate::model::{self, load_scheduled_while};
 use crate::models::{
     Exchange, Findings, InUse, Interruptible, Models, ModelsOptions, Ready, Selection,
     in_use_at_start,
@@ -78,8 +79,9 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         tracing::warn!("no calibration: masks and boxes are published, grasps are not");
     }
     config.scheduling.lock_memory().map_err(Failure::config)?;
-    let (session, selection) = load_in_use(&runtime, &model, selection, config)?;
     let mut shutdown = pin!(shutdown);
+    let loaded = load_in_use(&runtime, shutdown.as_mut(), &model, selection, config)?;
+    let Some((session, selection)) = loaded else { return Ok(()) };
     doing("joining the network".into());
     let join = || {
         let onlooker = page.as_ref().zip(config.web.as_ref()).map(|(page, web)| page.onlooker(web));
@@ -219,25 +221,27 @@ fn take_orders(
     Some(runtime.spawn(control::serve(listener.ok()?, Arc::clone(models))))
 }
 
-/// Loads the model in use; one that cannot be loaded any more gives way to the configured one.
+/// Loads the model in use; one that cannot be loaded any more gives way to the configured one. `None`:
+/// asked to stop meanwhile.
 fn load_in_use(
     runtime: &Runtime,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
     model: &ModelFile,
     mut selection: Selection,
     config: &Config,
-) -> Result<(OnnxSession, Selection), Failure> {
-    let failure = match load(runtime, model, config) {
-        Ok(session) => return Ok((session, selection)),
+) -> Result<Option<(OnnxSession, Selection)>, Failure> {
+    let failure = match load(runtime, shutdown.as_mut(), model, config) {
+        Ok(session) => return Ok(session.map(|session| (session, selection))),
         Err(failure) if selection.in_use == selection.configured => return Err(failure),
         Err(failure) => failure,
     };
-    let session = load(runtime, &model::chosen(None, config)?, config)?;
+    let session = load(runtime, shutdown, &model::chosen(None, config)?, config)?;
     let (name, why) = (&model.spec().name, failure.message());
     let why =
         format!("model {name} was in use and cannot be loaded: {why}; the configured one runs");
     selection.in_use.clone_from(&selection.configured);
     selection.rolled_back = Some(why);
-    Ok((session, selection))
+    Ok(session.map(|session| (session, selection)))
 }
 
 /// Tells the programs of this machine where the cell listens. Without it the cell runs all the same.
@@ -252,8 +256,14 @@ fn instance(config: &Config, transport: &Transport) -> Option<Instance> {
     .ok()
 }
 
-/// Loads the model while systemd is kept patient: building an engine takes minutes.
-fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSession, Failure> {
+/// Loads the model while systemd is kept patient: building an engine takes minutes. `None`: asked to
+/// stop meanwhile.
+fn load(
+    runtime: &Runtime,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+    model: &ModelFile,
+    config: &Config,
+) -> Result<Option<OnnxSession>, Failure> {
     let name = model.spec().name.clone();
     let patience = runtime.spawn(async move {
         loop {
@@ -266,9 +276,34 @@ fn load(runtime: &Runtime, model: &ModelFile, config: &Config) -> Result<OnnxSes
             tracing::info!(model = name, "still loading the model");
         }
     });
-    let session = load_scheduled(model, config);
+    let is_wanted = AtomicBool::new(true);
+    let (sender, loaded) = oneshot::channel();
+    let loaded = std::thread::scope(|scope| {
+        let load = || {
+            let is_wanted = || is_wanted.load(Ordering::Relaxed);
+            // Nobody listens any more if it was asked to stop.
+            let _ = sender.send(load_scheduled_while(model, config, &is_wanted));
+        };
+        let loader = std::thread::Builder::new().name("magpie-loading".into());
+        let loader = loader.spawn_scoped(scope, load).map_err(Failure::fault)?;
+        let loaded = runtime.block_on(async {
+            tokio::select! {
+                loaded = loaded => Some(loaded),
+                () = shutdown => None,
+            }
+        });
+        is_wanted.store(false, Ordering::Relaxed);
+        match loaded {
+            None => Ok(None),
+            Some(Ok(loaded)) => loaded.map(Some),
+            Some(Err(_)) => match loader.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => unreachable!("a thread that ends has sent"),
+            },
+        }
+    });
     patience.abort();
-    session
+    loaded
 }
 
 /// Tries to join the network for as long as waiting can help. `None`: asked to stop meanwhile.
@@ -439,27 +474,36 @@ pub fn origin(
     }
 }
 
-/// Completes at SIGTERM, which systemd sends, or at SIGINT, which a terminal sends.
-pub async fn asked_to_stop() {
-    let listen = |kind| signal(kind).expect("signal handlers can be installed");
+/// Completes at SIGTERM, which systemd sends, or at SIGINT, which a terminal sends. From the call on
+/// neither ends the process by itself.
+pub fn asked_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    // Handlers and what they have heard are the process's, whichever runtime looks at them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = runtime.map_err(Failure::fault)?;
+    let _context = runtime.enter();
+    let listen = |kind| signal(kind).map_err(Failure::fault);
     let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use magpie_perception::{
         BgrImage, Frame, FrameReport, InferenceError, InputMut, ModelSpec, Outputs, PublishError,
-        SourceError, StampSource,
+        SourceError, StampNs, StampSource,
     };
 
     use super::*;
+    use crate::health::{Health, Observation};
 
     /// Frames without end until there were enough; every few of them a model is offered.
     struct Frames {
@@ -524,6 +568,32 @@ mod tests {
         fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
             let (model, source) = (self.spec().name.clone(), "out of memory".into());
             Err(InferenceError { model, provider: "cpu", source })
+        }
+    }
+
+    /// A model that answers so many times, and then hangs until it is let go.
+    struct Hanging {
+        session: Box<dyn InferenceSession + Send>,
+        runs: u64,
+        until: Receiver<()>,
+    }
+
+    impl InferenceSession for Hanging {
+        fn spec(&self) -> &ModelSpec {
+            self.session.spec()
+        }
+
+        fn input(&mut self) -> InputMut<'_> {
+            self.session.input()
+        }
+
+        fn run(&mut self) -> Result<Outputs<'_>, InferenceError> {
+            if self.runs == 0 {
+                self.until.recv().unwrap();
+                self.runs = u64::MAX;
+            }
+            self.runs -= 1;
+            self.session.run()
         }
     }
 
@@ -596,6 +666,51 @@ mod tests {
         assert_eq!(missing, [11]);
         assert!(seen.iter().all(|(_, model)| model == "tiny_bgr8"), "{seen:?}");
         assert_eq!(failure.unwrap(), "run tiny_rgb_f32 on cpu: out of memory");
+    }
+
+    #[test]
+    fn a_model_that_hangs_is_told_until_it_goes_on() {
+        let (let_go, until) = sync_channel(1);
+        let mut present = ready(&config(), "tiny_bgr8.onnx");
+        present.session = Box::new(Hanging { session: present.session, runs: 20, until });
+        let (clock, exchange) = (SystemClock::start(), Arc::new(Exchange::default()));
+        let counters = Arc::new(Counters::default());
+        let frames = Frames {
+            clock: Arc::clone(&clock),
+            next: 0,
+            count: 40,
+            exchange: Arc::clone(&exchange),
+            offer: None,
+            every: 1000,
+        };
+        let mut running = Running {
+            frames: Box::new(frames),
+            scene: None,
+            ready: present,
+            exchange,
+            publisher: Results { model: String::new(), seen: Vec::new() },
+            clock,
+            counters: Arc::clone(&counters),
+        };
+        let (mut health, mut looks) = (Health::default(), 0);
+        let mut look = || {
+            looks += 1;
+            let at = StampNs(looks * 100_000_000);
+            let seen = Observation { at, counters: counters.snapshot(), ..Default::default() };
+            let status = health.judge(&seen);
+            status.reasons.iter().any(|reason| reason.code() == "results_stopped")
+        };
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| carry_frames(&mut running, |_, _| ()));
+            while counters.snapshot().frames <= 20 {
+                std::thread::yield_now();
+            }
+            assert!(!(0..10).any(|_| look()));
+            assert!((0..10).any(|_| look()), "a second has passed");
+            let_go.send(()).unwrap();
+            running.join().unwrap().unwrap();
+            assert!(!look());
+        });
     }
 
     #[test]

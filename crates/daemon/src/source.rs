@@ -98,7 +98,7 @@ impl SourceWatch {
         })
     }
 
-    /// Grows with each round of reopening a lost camera, and with nothing else that matters here.
+    /// Grows with each frame of a camera, and with each round of reopening one that is lost.
     pub fn progress(&self) -> u64 {
         match self {
             SourceWatch::Camera { color, .. } => color.progress(),

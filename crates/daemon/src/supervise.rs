@@ -15,13 +15,14 @@ use tokio::sync::oneshot;
 use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::failure::{Failure, Outcome, ended_by};
-use crate::health::{Health, Observation};
+use crate::health::{Health, Observation, UNSENT_MAX};
 use crate::inspect::Inspector;
 use crate::live::Live;
 use crate::models::Models;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
 use crate::record::Recorder;
+use crate::result_flow::usable;
 use crate::ros2::Ros2;
 use crate::source::SourceWatch;
 use crate::systemd::notify;
@@ -121,9 +122,11 @@ impl Supervised<'_> {
     fn observe(&mut self, fault: Option<String>) -> Observation {
         let stepped = self.clock.look();
         let recorder = self.recorder.as_deref();
+        let lost = self.watch.lost();
+        let is_camera_lost = lost.is_some();
         let reasons = [
             stepped,
-            self.watch.lost().map(|why| Reason::CameraLost { why }),
+            lost.map(|why| Reason::CameraLost { why }),
             self.watch.slow(),
             self.transport.rival().map(|instance_id| Reason::RivalPublisher { instance_id }),
             self.provider_fallback.clone().map(|why| Reason::ProviderFallback { why }),
@@ -138,6 +141,10 @@ impl Supervised<'_> {
             self.page.and_then(ServedPage::reason),
         ];
         Observation {
+            at: self.clock.now(),
+            source_progress: self.watch.progress(),
+            is_camera_lost,
+            unsent: self.transport.unsent_for(),
             counters: self.counters.snapshot(),
             camera: self.watch.describe(),
             corrupt: self.watch.last_corrupt(),
@@ -149,7 +156,7 @@ impl Supervised<'_> {
     }
 }
 
-/// Fed by progress alone: a published or dropped frame, or a round of reopening a lost camera.
+/// Fed by progress alone: a result that may be acted upon, or a round of reopening a lost camera.
 #[derive(Debug, Default)]
 struct Watchdog {
     ready: bool,
@@ -162,15 +169,15 @@ impl Watchdog {
         let counters = supervised.counters.snapshot();
         let lost = supervised.watch.lost().is_some();
         let reopening = if lost { supervised.watch.progress() } else { 0 };
-        // A result that nobody may act on is no progress.
-        let results = counters.results_published - counters.results_expired;
-        let progress = results + counters.frames_stale + reopening;
+        // A frame without a result, and one that nobody may act upon, are none.
+        let progress = usable(&counters) + reopening;
         // Ready once the first result is out, or once it is sure that the camera is what is missing.
         if !self.ready && (counters.results_published > 0 || lost) {
             self.ready = true;
             notify(&[NotifyState::Ready]);
         }
-        if progress != self.progress {
+        let is_sent = supervised.transport.unsent_for() <= UNSENT_MAX;
+        if progress != self.progress && is_sent {
             self.progress = progress;
             notify(&[NotifyState::Watchdog]);
         }

@@ -1,11 +1,13 @@
 //! Writing: whole, under the name that was given, and onto nothing that matters.
 
 use std::ffi::OsString;
-use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::input::{is_input, kind_of};
@@ -45,6 +47,36 @@ pub fn write_new(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     }
 }
 
+/// Does the same, and whoever the mode says may read it, whatever the umask. The mode is set before the
+/// file has its name: behind a name anybody may put a link who may write into its folder.
+pub fn write_with_mode(path: &Path, bytes: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
+    let mut file = OutputFile::create_with_mode(path, mode)?;
+    file.write_all(bytes.as_ref())?;
+    file.finish()
+}
+
+/// Makes a folder, and opens it. What is set through that is set of this folder and of no other,
+/// whoever puts a link in its place.
+pub fn create_folder(path: &Path, mode: u32) -> io::Result<File> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    folder.set_permissions(Permissions::from_mode(mode))?;
+    Ok(folder)
+}
+
+/// Sets the mode of what is at a path itself, such as a socket; a link is refused, and not followed.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if found.metadata()?.is_symlink() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link; remove it"));
+    }
+    // The system's own link to what is open, and to nothing else.
+    let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+    fs::set_permissions(itself, Permissions::from_mode(mode))
+}
+
 /// Creates a folder for outputs, or takes one that is empty: another may hold what somebody
 /// corrected.
 pub fn create_empty_folder(path: &Path) -> io::Result<()> {
@@ -78,6 +110,15 @@ impl OutputFile {
                 Ok(OutputFile { path, file: BufWriter::new(file), part: Some(part) })
             }
         }
+    }
+
+    /// Does the same, with a mode that the umask takes nothing away from.
+    pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<OutputFile> {
+        let output = OutputFile::create(path)?;
+        if output.part.is_some() {
+            output.file.get_ref().set_permissions(Permissions::from_mode(mode))?;
+        }
+        Ok(output)
     }
 
     /// Gives the file its name.
@@ -239,6 +280,34 @@ mod tests {
         assert_eq!(names(folder.path()), ["link", "new", "old"], "no part is left");
         let why = write_new(&folder.path().join("gone/a"), "x").unwrap_err().to_string();
         assert!(why.contains("make it first"), "{why}");
+    }
+
+    #[test]
+    fn a_mode_is_given_to_the_file_itself_before_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let file = OutputFile::create_with_mode(&path, 0o644).unwrap();
+        let part = folder.path().join(&names(folder.path())[0]);
+        assert_eq!(mode(&part), 0o644);
+        file.finish().unwrap();
+        assert_eq!(mode(&path), 0o644);
+        write_with_mode(&path, "new", 0o604).unwrap();
+        assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o604, b"new".to_vec()));
+    }
+
+    #[test]
+    fn no_mode_is_set_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, link) = (folder.path().join("precious"), folder.path().join("link"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        create_folder(&precious, 0o700).unwrap();
+        symlink(&precious, &link).unwrap();
+        set_mode(&link, 0o755).unwrap_err();
+        create_folder(&link, 0o755).unwrap_err();
+        assert_eq!(mode(&precious), 0o700);
+        set_mode(&precious, 0o750).unwrap();
+        assert_eq!(mode(&precious), 0o750);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub enum SessionError {
         load_max.as_secs_f64()
     )]
     TooSlow { model: String, load_max: Duration },
+    #[error("load {model}: nobody waits for it any more")]
+    Unwanted { model: String },
     #[error("start a thread to load {model}")]
     Thread { model: String, source: std::io::Error },
     #[error("start {model}, which ONNX Runtime refuses; export it again")]
@@ -103,6 +105,7 @@ impl SessionError {
                 | SessionError::EngineCache { .. }
                 | SessionError::WarmUp(_)
                 | SessionError::TooSlow { .. }
+                | SessionError::Unwanted { .. }
                 | SessionError::Thread { .. }
         )
     }
@@ -155,15 +158,25 @@ enum Input {
 impl OnnxSession {
     /// Tries the providers in order and warms the model up, within [`SessionOptions::load_max`].
     pub fn load(model: &ModelFile, options: &SessionOptions) -> Result<OnnxSession, SessionError> {
+        OnnxSession::load_while(model, options, &|| true)
+    }
+
+    /// Does the same while `is_wanted` says that somebody waits for it.
+    pub fn load_while(
+        model: &ModelFile,
+        options: &SessionOptions,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<OnnxSession, SessionError> {
         let environment = environment()?;
         let (file, asked) = (model.clone(), options.clone());
         let load = move |stop| OnnxSession::load_until_stopped(&environment, &file, &asked, &stop);
         let model = model.spec().name.clone();
-        match within(options.load_max, load) {
+        match within(options.load_max, is_wanted, load) {
             Outcome::Done(loaded) => loaded,
             Outcome::TookTooLong => {
                 Err(SessionError::TooSlow { model, load_max: options.load_max })
             }
+            Outcome::Unwanted => Err(SessionError::Unwanted { model }),
             Outcome::NotStarted(source) => Err(SessionError::Thread { model, source }),
             Outcome::NoOptions(source) => Err(SessionError::Refused { model, source }),
         }

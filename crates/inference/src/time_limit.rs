@@ -11,7 +11,7 @@ use ort::session::builder::LoadCanceler;
 
 /// Time for ONNX Runtime to notice that it is to stop, which it does between two operators: nothing
 /// of it should run while the process ends.
-const STOP_MAX: Duration = Duration::from_secs(5);
+const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// Asks ONNX Runtime to stop what it is doing for a model. Clones ask the same.
 #[derive(Clone)]
@@ -61,14 +61,20 @@ impl Stop {
 pub(crate) enum Outcome<T> {
     Done(T),
     TookTooLong,
+    /// Nobody wants it any more.
+    Unwanted,
     NotStarted(std::io::Error),
     NoOptions(ort::Error),
 }
+
+/// How soon it is noticed that nobody wants it any more.
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 /// Calls `load` on a thread of its own, which is left to itself where it does not stop in time:
 /// building an engine cannot be interrupted. The thread inherits the caller's scheduling.
 pub(crate) fn within<T: Send + 'static>(
     time_max: Duration,
+    is_wanted: &dyn Fn() -> bool,
     load: impl FnOnce(Stop) -> T + Send + 'static,
 ) -> Outcome<T> {
     let stop = match Stop::new() {
@@ -86,16 +92,25 @@ pub(crate) fn within<T: Send + 'static>(
         Ok(thread) => thread,
         Err(error) => return Outcome::NotStarted(error),
     };
-    match receiver.recv_timeout(time_max) {
-        Ok(done) => Outcome::Done(done),
-        Err(RecvTimeoutError::Timeout) => {
-            stop.ask();
-            drop(receiver.recv_timeout(STOP_MAX));
-            Outcome::TookTooLong
+    let mut left = time_max;
+    let outcome = loop {
+        let look = LOOK_PERIOD.min(left);
+        match receiver.recv_timeout(look) {
+            Ok(done) => return Outcome::Done(done),
+            Err(RecvTimeoutError::Timeout) => left -= look,
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => unreachable!("a thread that ends has sent"),
+            },
         }
-        Err(RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => unreachable!("a thread that ends has sent"),
-        },
-    }
+        if !is_wanted() {
+            break Outcome::Unwanted;
+        }
+        if left.is_zero() {
+            break Outcome::TookTooLong;
+        }
+    };
+    stop.ask();
+    drop(receiver.recv_timeout(STOP_MAX));
+    outcome
 }

@@ -1,6 +1,7 @@
 //! Values that several commands take from the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use magpie_daemon::config::{Config, UNIT_M};
 use magpie_network::ZenohConfig;
@@ -36,6 +37,26 @@ pub(crate) fn place(zenoh: &ZenohConfig) -> String {
         ZenohConfig::File(file) => file.display().to_string(),
         _ => magpie_network::LOOPBACK_ENDPOINT.to_owned(),
     }
+}
+
+/// Where somebody listens, as `tcp/192.168.5.1:17447`.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let protocol = text.split_once('/').map(|(protocol, _)| protocol);
+    let is_spoken = protocol.is_some_and(|protocol| ["tcp", "tls"].contains(&protocol));
+    if !is_spoken || magpie_network::check_endpoint(text).is_err() {
+        return Err(
+            "it is no endpoint; one is tcp/192.168.5.1:17447 or tls/dock-7.example:17447".into()
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A time in seconds, of at least a thousandth.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    let time = Duration::try_from_secs_f64(value).ok();
+    let is_time = time.is_some_and(|time| time >= Duration::from_millis(1));
+    is_time.then_some(value).ok_or_else(|| format!("{text} is no time: give seconds, such as 10"))
 }
 
 /// A score given on the command line.
@@ -74,6 +95,20 @@ mod tests {
             assert!(depth_unit(wrong).unwrap_err().contains("millimetres are 0.001"), "{wrong}");
         }
         assert!(depth_unit("mm").unwrap_err().contains("no number"));
+    }
+
+    #[test]
+    fn an_endpoint_names_a_protocol_that_is_spoken_and_a_time_passes() {
+        for right in ["tcp/127.0.0.1:17447", "tls/dock-7.example:17447", "tcp/[::1]:1"] {
+            assert_eq!(endpoint(right), Ok(right.to_owned()));
+        }
+        for wrong in ["foo", "", "127.0.0.1:17447", "quic/127.0.0.1:1", "tcp", "tcp/"] {
+            assert!(endpoint(wrong).unwrap_err().contains("tcp/192.168"), "{wrong}");
+        }
+        assert_eq!((seconds("0.5"), seconds("10")), (Ok(0.5), Ok(10.0)));
+        for wrong in ["0", "-1", "NaN", "inf", "1e300"] {
+            assert!(seconds(wrong).unwrap_err().contains("such as 10"), "{wrong}");
+        }
     }
 
     #[test]

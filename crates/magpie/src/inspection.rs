@@ -1,12 +1,14 @@
 //! What a configuration means on this machine, in words: for `check`, which runs all of it, and for
 //! `doctor`, which looks at one thing after the other.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use magpie_daemon::config::{Config, RecordingTarget};
+use magpie_daemon::config::{Config, RecordingConfig, RecordingTarget};
 use magpie_network::{NetworkError, try_as_publisher};
 use magpie_perception::{ReferenceFrame, Scene};
+use rustix::fs::statvfs;
 
 /// How often, and after how long, an endpoint that is taken is tried again.
 const JOIN_AGAIN: u32 = 3;
@@ -72,6 +74,44 @@ pub(crate) fn unwritable(folder: &Path) -> Option<String> {
     written.err()
 }
 
+/// What is free for users on the disk of a folder, or of the one in which it would be made.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    let disk = statvfs(existing).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// Why a ring gets no room on its disk, or less than it may fill.
+pub(crate) fn cramped(config: &RecordingConfig) -> Option<Cramped> {
+    let Some(RecordingTarget::Ring { folder, ring }) = &config.target else { return None };
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let lengths = entries.filter_map(|entry| entry.metadata().ok().filter(Metadata::is_file));
+    let held_bytes = lengths.map(|file| file.len()).sum();
+    room(free_bytes(folder)?, config.free_bytes_min, held_bytes, ring.bytes_max)
+}
+
+/// How a ring is short of room, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cramped {
+    Stopped(String),
+    Short(String),
+}
+
+/// `held_bytes`: what the ring has on the disk already.
+fn room(free: u64, free_min: u64, held_bytes: u64, bytes_max: u64) -> Option<Cramped> {
+    let megabytes = |bytes: u64| bytes / 1_000_000;
+    let (free_mb, free_mb_min) = (megabytes(free), megabytes(free_min));
+    let room = free.saturating_add(held_bytes).saturating_sub(free_min);
+    if room == 0 {
+        let why =
+            format!("{free_mb} MB are free on its disk, and {free_mb_min} MB are to stay free");
+        return Some(Cramped::Stopped(why));
+    }
+    let room_mb = megabytes(room);
+    (room < bytes_max)
+        .then(|| Cramped::Short(format!("its disk has room for {room_mb} MB of them")))
+}
+
 /// Where a configuration names files: sections and key.
 const FILE_KEYS: [&[&str]; 11] = [
     &["source", "video_file", "path"],
@@ -110,6 +150,16 @@ pub(crate) fn named_files(path: &Path, written: &str) -> Vec<NamedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ring_that_its_disk_cannot_hold_is_told() {
+        const MB: u64 = 1_000_000;
+        let stopped = "3 MB are free on its disk, and 1000 MB are to stay free";
+        assert_eq!(room(3 * MB, 1000 * MB, 0, 50 * MB), Some(Cramped::Stopped(stopped.into())));
+        let short = "its disk has room for 2 MB of them";
+        assert_eq!(room(3 * MB, MB, 0, 50 * MB), Some(Cramped::Short(short.into())));
+        assert_eq!(room(3 * MB, MB, 49 * MB, 50 * MB), None, "it is full already");
+    }
 
     #[test]
     fn files_are_found_where_a_configuration_names_them() {

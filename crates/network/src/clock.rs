@@ -10,6 +10,8 @@ use magpie_perception::{Clock, SharedClock, StampNs};
 ///
 /// Time synchronisation slews both clocks alike, so that nothing else sets them apart.
 const STEP_NS_MIN: u64 = 10_000_000;
+/// Of this size either way, two of them still have a difference.
+const AHEAD_NS_MAX: i128 = i64::MAX as i128 / 2;
 /// Readings further apart than this say nothing: the thread was interrupted between them.
 const READING_MAX: Duration = Duration::from_millis(1);
 
@@ -39,14 +41,16 @@ impl Clock for SystemClock {
     fn now(&self) -> StampNs {
         let elapsed_ns = u64::try_from(self.started.elapsed().as_nanos())
             .expect("u64 nanoseconds last for centuries");
-        StampNs(self.started_unix_ns + elapsed_ns)
+        StampNs(self.started_unix_ns.saturating_add(elapsed_ns))
     }
 
     fn unix_ahead_ns(&self) -> i64 {
         let before = self.now();
         let ahead_ns = i128::from(unix_ns()) - i128::from(before.0);
         let reading_ns = self.now().since_ns(before);
-        let ahead_ns = i64::try_from(ahead_ns).expect("both are times of this century");
+        // A clock that was set further away than 146 years is as wrong as can be said.
+        let ahead_ns = i64::try_from(ahead_ns.clamp(-AHEAD_NS_MAX, AHEAD_NS_MAX))
+            .expect("clamped to what i64 holds");
         let held_ns = self.unix_ahead_ns.load(Ordering::Relaxed);
         let is_interrupted = u128::from(reading_ns) > READING_MAX.as_nanos();
         if is_interrupted || ahead_ns.abs_diff(held_ns) < STEP_NS_MIN {
@@ -60,7 +64,8 @@ impl Clock for SystemClock {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 fn unix_ns() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_nanos()).expect("u64 nanoseconds last until 2554")
+    // Beyond 2554, where a clock may be set by mistake, it stands still.
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -88,6 +93,23 @@ mod tests {
             assert!(error_ns.abs() < 2_000_000, "{error_ns} ns off a step by {by_ns} ns");
             let told_ns = clock.now().unix_ns(clock.unix_ahead_ns());
             assert!(told_ns.abs_diff(unix_ns()) < 100_000_000);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_by_centuries_ends_nothing() {
+        for started_unix_ns in [0, u64::MAX / 2 + unix_ns()] {
+            let clock = SystemClock {
+                started_unix_ns,
+                #[expect(clippy::disallowed_methods, reason = "the test makes a clock of its own")]
+                started: Instant::now(),
+                unix_ahead_ns: AtomicI64::new(0),
+            };
+            while clock.unix_ahead_ns() == 0 {}
+            let ahead_ns = i128::from(clock.unix_ahead_ns());
+            let expected_ns = i128::from(unix_ns()) - i128::from(clock.now().0);
+            let held_ns = expected_ns.clamp(-AHEAD_NS_MAX, AHEAD_NS_MAX);
+            assert!((ahead_ns - held_ns).abs() < 1_000_000_000, "{ahead_ns} for {expected_ns}");
         }
     }
 

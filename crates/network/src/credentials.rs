@@ -34,8 +34,9 @@ impl Certificate {
 
     /// How many whole days it is good for, seen from Unix time `now`; negative once it has expired.
     pub fn days_left(&self, now: StampNs) -> i64 {
-        const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
-        (self.valid_until.0 as i64).saturating_sub(now.0 as i64).div_euclid(DAY_NS)
+        const DAY_NS: i128 = 24 * 3600 * 1_000_000_000;
+        let left_ns = i128::from(self.valid_until.0) - i128::from(now.0);
+        i64::try_from(left_ns.div_euclid(DAY_NS)).expect("u64 nanoseconds are 213,503 days")
     }
 }
 
@@ -294,6 +295,18 @@ mod tests {
         assert!(late.to_string().contains("expired at"), "{late}");
         let early = checked(&text, StampNs(now().0 - DAY_NS)).unwrap_err();
         assert!(early.may_pass() && early.to_string().contains("clock"), "{early}");
+    }
+
+    #[test]
+    fn a_certificate_that_never_ends_has_not_expired() {
+        // 99991231235959Z, which RFC 5280 gives for that, is beyond 64 bits of nanoseconds.
+        for valid_until in [u64::MAX, 10_413_792_000_000_000_000] {
+            let valid_until = StampNs(valid_until);
+            let common_name = "dock-daemon".to_owned();
+            let endless = Certificate { path: PathBuf::new(), common_name, valid_until };
+            assert!(endless.days_left(now()) > 90_000, "{}", endless.days_left(now()));
+            assert!(endless.days_left(StampNs(u64::MAX)) <= 0);
+        }
     }
 
     #[track_caller]

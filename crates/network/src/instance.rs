@@ -10,9 +10,9 @@
 //! `XDG_RUNTIME_DIR`, as root in `/run`, else in `/tmp/magpie-UID`. A note may outlive its daemon, so
 //! whoever reads one asks before believing it.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use magpie_wire::CellName;
@@ -101,9 +101,8 @@ impl Instance {
             _ => {}
         }
         let text = serde_json::to_string(&note).expect("text and numbers");
-        magpie_files::write(&path, text)?;
         // systemd's UMask keeps everything else from others.
-        fs::set_permissions(&path, Permissions::from_mode(0o644))
+        magpie_files::write_with_mode(&path, text, 0o644)
     }
 }
 
@@ -136,8 +135,8 @@ fn own_base() -> PathBuf {
 
 /// In a folder where everybody may write, somebody else may have been here first.
 fn make_own_folder(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Ok(()) => return fs::set_permissions(path, Permissions::from_mode(0o755)),
+    match magpie_files::create_folder(path, 0o755) {
+        Ok(_) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
@@ -189,7 +188,7 @@ fn read_note(folder: &Path) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn write(folder: &Path, text: &str) {
         fs::create_dir_all(folder).unwrap();
@@ -257,7 +256,7 @@ mod tests {
         let path = base.path().join("magpie");
         make_own_folder(&path).unwrap();
         make_own_folder(&path).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(make_own_folder(&path).unwrap_err().to_string().contains("this user alone"));
         let link = base.path().join("link");
         symlink(base.path(), &link).unwrap();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use magpie_perception::BoxError;
+use rustix::io::Errno;
 
 /// Why a recording could not be written or read.
 ///
@@ -25,6 +26,13 @@ pub enum RecordingError {
 
     #[error("use {} for recordings: check that it is a folder this user may write to", path.display())]
     Folder { path: PathBuf, source: io::Error },
+    /// The system's or the process's limit is reached.
+    #[error(
+        "record to {}: too many files are open; raise LimitNOFILE in the unit (`ulimit -n`), or look \
+         who holds so many connections open",
+        path.display()
+    )]
+    Descriptors { path: PathBuf, source: io::Error },
     #[error("record to {}: its disk is not mounted any more; mount it again", path.display())]
     Unmounted { path: PathBuf },
     #[error(
@@ -92,6 +100,8 @@ pub enum RecordingError {
 
     #[error("read the chunk at byte {offset}")]
     Read { offset: u64, source: io::Error },
+    #[error("it holds no frame: it ended before one came; name another recording")]
+    Empty,
     #[error("no frame in it is whole, color and depth of one exposure: record it again")]
     NoFrames,
     #[error(
@@ -122,4 +132,49 @@ pub enum RecordingError {
         other_width_px: u32,
         other_height_px: u32,
     },
+}
+
+impl RecordingError {
+    /// What became of the folder `path`, or of a file to be made there.
+    pub(crate) fn of_folder(path: PathBuf, source: io::Error) -> RecordingError {
+        if is_out_of_descriptors(&source) {
+            return RecordingError::Descriptors { path, source };
+        }
+        RecordingError::Folder { path, source }
+    }
+
+    /// Why the file `path` could not be made.
+    pub(crate) fn of_creation(path: PathBuf, source: io::Error) -> RecordingError {
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return RecordingError::Exists { path };
+        }
+        if is_out_of_descriptors(&source) {
+            return RecordingError::Descriptors { path, source };
+        }
+        RecordingError::Create { path, source }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let limits = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| limits.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_open_files_is_no_fault_of_the_folder() {
+        let full = || io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+        for error in [
+            RecordingError::of_folder("/r".into(), full()),
+            RecordingError::of_creation("/r/a.mcap".into(), full()),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("LimitNOFILE") && text.contains("/r"), "{text}");
+        }
+        let gone = RecordingError::of_folder("/r".into(), io::ErrorKind::NotFound.into());
+        assert!(gone.to_string().contains("this user may write to"), "{gone}");
+    }
 }

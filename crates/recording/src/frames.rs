@@ -165,6 +165,7 @@ pub(crate) struct StoredFrames {
     partial: VecDeque<PartialFrame>,
     whole: VecDeque<StoredFrame>,
     losses: Losses,
+    has_images: bool,
     /// How color was coded, if that changed it.
     pub(crate) lossy_coding: Option<String>,
     is_first_pass: bool,
@@ -190,6 +191,7 @@ impl StoredFrames {
             partial: VecDeque::new(),
             whole: VecDeque::new(),
             losses,
+            has_images: false,
             lossy_coding: None,
             is_first_pass: true,
             has_pairs: false,
@@ -202,6 +204,12 @@ impl StoredFrames {
 
     pub(crate) fn losses(&self) -> Losses {
         self.losses
+    }
+
+    /// Whether no image was ever in what has been read.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Losses { bytes_lost, chunks_damaged, .. } = self.losses;
+        !self.has_images && bytes_lost == 0 && chunks_damaged == 0
     }
 
     pub(crate) fn rewind(&mut self) {
@@ -249,6 +257,7 @@ impl StoredFrames {
         if !is_color && self.selection.depth.as_ref() != Some(&channel.topic) {
             return;
         }
+        self.has_images = true;
         let (sequence, stamp_ns) = (header.sequence, header.log_time);
         if is_color && channel.metadata.get("lossless").is_some_and(|value| value == "false") {
             self.lossy_coding = channel.metadata.get("coding").cloned();

@@ -210,7 +210,12 @@ impl FrameReader {
                 return Ok(Some(TimedFrame { position, stored }));
             }
             if self.timeline.is_round_empty() {
-                return Err(RecordingError::NoFrames);
+                let is_empty = self.frames.is_empty();
+                return Err(if is_empty {
+                    RecordingError::Empty
+                } else {
+                    RecordingError::NoFrames
+                });
             }
             if !self.playback.looped {
                 return Ok(None);

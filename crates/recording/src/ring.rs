@@ -270,7 +270,7 @@ impl Ring {
     }
 
     fn in_folder<T>(&self, act: impl FnOnce() -> io::Result<T>) -> Result<T, RecordingError> {
-        act().map_err(|source| RecordingError::Folder { path: self.folder.clone(), source })
+        act().map_err(|source| RecordingError::of_folder(self.folder.clone(), source))
     }
 }
 
@@ -344,7 +344,7 @@ pub fn check_free_bytes(folder: &Path, free_bytes_min: u64) -> Result<(), Record
             Err(RecordingError::Space { path, free_mb, free_mb_min })
         }
         Ok(_enough) => Ok(()),
-        Err(source) => Err(RecordingError::Folder { path, source }),
+        Err(source) => Err(RecordingError::of_folder(path, source)),
     }
 }
 

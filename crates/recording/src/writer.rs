@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,13 +111,8 @@ impl FrameWriter {
         options: WriteOptions,
     ) -> Result<FrameWriter, RecordingError> {
         let path = path.to_owned();
-        let file = match File::create_new(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(RecordingError::Exists { path });
-            }
-            Err(source) => return Err(RecordingError::Create { path, source }),
-        };
+        let file = File::create_new(&path);
+        let file = file.map_err(|source| RecordingError::of_creation(path.clone(), source))?;
         let sink = Sink::new(file);
         let bytes = sink.bytes();
         let mcap = mcap_options()

@@ -130,6 +130,11 @@ impl Transport {
         self.rivals.newest(self.shared.clock.now())
     }
 
+    /// How long a result has waited for zenoh to take it, which takes a millisecond.
+    pub fn unsent_for(&self) -> Duration {
+        self.shared.unsent_for()
+    }
+
     /// What the heartbeat says at this moment.
     pub fn status_message(&self) -> wire::Status {
         status::to_wire(&self.shared, self.status.current())
@@ -203,6 +208,7 @@ fn start_publishing(
                 shared.fail(error);
                 return;
             }
+            shared.note_sent();
         }
     })
 }

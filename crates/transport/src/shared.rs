@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::{BoxError, Counters, SharedClock, StampNs};
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) started: StampNs,
     pub(crate) results: Latest<Arc<wire::Packages>>,
     results_superseded: AtomicU64,
+    /// Since when a result waits to be sent; 0 while none does.
+    unsent_since_ns: AtomicU64,
     latencies: Mutex<Latencies>,
     /// Why the network no longer takes results.
     failure: Mutex<Option<BoxError>>,
@@ -50,6 +53,7 @@ impl Shared {
             clock,
             results: Latest::new(),
             results_superseded: AtomicU64::new(0),
+            unsent_since_ns: AtomicU64::new(0),
             latencies: Mutex::new(Latencies::new()),
             failure: Mutex::new(None),
         }
@@ -65,8 +69,24 @@ impl Shared {
 
     /// Hands a result to the publishing thread; one that it has not taken yet is given up for it.
     pub(crate) fn put_result(&self, message: Arc<wire::Packages>) {
+        // It goes on waiting where one before it waits already.
+        let (now, order) = (self.clock.now().0, Ordering::Relaxed);
+        let _ = self.unsent_since_ns.compare_exchange(0, now, order, order);
         if self.results.put(message).is_some() {
             self.results_superseded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The publishing thread has sent what it took.
+    pub(crate) fn note_sent(&self) {
+        self.unsent_since_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// How long a result has waited to be sent.
+    pub(crate) fn unsent_for(&self) -> Duration {
+        match self.unsent_since_ns.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since_ns => Duration::from_nanos(self.clock.now().since_ns(StampNs(since_ns))),
         }
     }
 

@@ -57,7 +57,7 @@ fn check_readers_get_in(opened: TransportOptions, address: &str, reader: &ZenohC
             };
             let joined = (0..TRIES).find_map(join);
             stop.store(joined.is_none(), Ordering::Relaxed);
-            let mut joined = joined.unwrap_or_else(|| panic!("kept out in round {round}"));
+            let joined = joined.unwrap_or_else(|| panic!("kept out in round {round}"));
             cell_open.publish_until(|| matches!(joined.latest(), Freshness::Fresh(_)));
         }
         stop.store(true, Ordering::Relaxed);

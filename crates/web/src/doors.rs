@@ -1,4 +1,5 @@
-//! Takes connections in: so many at once, and none for longer than something moves on it.
+//! Takes connections in: so many at once, and none for longer than something moves on it. A few places
+//! are spared for programs that ask how the cell is.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -8,27 +9,58 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A hundred viewers and some; whoever comes beyond them waits outside.
-const GUESTS_MAX: usize = 128;
+/// A hundred viewers and some.
+pub(crate) const GUESTS_MAX: usize = 128;
+/// For [`Seat::Spare`].
+const SPARE_MAX: usize = 8;
+/// Whoever has such a place asks at once.
+const QUIET_TIME_SPARE: Duration = Duration::from_secs(2);
 /// A viewer that takes nothing and asks nothing for so long is sent away.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(30);
 /// After an error of the listener itself, such as too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What a connection may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    Any,
+    /// One question of a program, while all other places are taken.
+    Spare,
+}
+
+impl Connected<IncomingStream<'_, Doors>> for Seat {
+    fn connect_info(stream: IncomingStream<'_, Doors>) -> Seat {
+        stream.io().seat
+    }
+}
+
 pub(crate) struct Doors {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
 }
 
 impl Doors {
     pub(crate) fn new(listener: TcpListener) -> Doors {
-        Doors { listener, places: Arc::new(Semaphore::new(GUESTS_MAX)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Doors { listener, places: places(GUESTS_MAX), spare: places(SPARE_MAX) }
+    }
+
+    /// Whoever comes beyond all places waits for one.
+    async fn place(&self) -> (OwnedSemaphorePermit, Seat) {
+        let (place, seat) = tokio::select! {
+            biased;
+            place = Arc::clone(&self.places).acquire_owned() => (place, Seat::Any),
+            place = Arc::clone(&self.spare).acquire_owned() => (place, Seat::Spare),
+        };
+        (place.expect("nobody closes it"), seat)
     }
 }
 
@@ -37,13 +69,11 @@ impl Listener for Doors {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Guest, SocketAddr) {
-        let places = Arc::clone(&self.places);
-        let place = places.acquire_owned().await.expect("nobody closes it");
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
-                    let quiet = Box::pin(sleep(QUIET_TIME_MAX));
-                    return (Guest { stream, quiet, _place: place }, from);
+                    let (place, seat) = self.place().await;
+                    return (Guest::new(stream, place, seat), from);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "take a viewer's connection in");
@@ -61,11 +91,21 @@ impl Listener for Doors {
 /// A connection that ends by itself when nothing moves on it.
 pub(crate) struct Guest {
     stream: TcpStream,
+    seat: Seat,
+    quiet_max: Duration,
     quiet: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Guest {
+    fn new(stream: TcpStream, place: OwnedSemaphorePermit, seat: Seat) -> Guest {
+        let quiet_max = match seat {
+            Seat::Any => QUIET_TIME_MAX,
+            Seat::Spare => QUIET_TIME_SPARE,
+        };
+        Guest { stream, seat, quiet_max, quiet: Box::pin(sleep(quiet_max)), _place: place }
+    }
+
     /// Passes on what happened; something that did not happen must not last.
     fn judge<T>(
         &mut self,
@@ -73,7 +113,8 @@ impl Guest {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            self.quiet.as_mut().reset(Instant::now() + QUIET_TIME_MAX);
+            let until = Instant::now() + self.quiet_max;
+            self.quiet.as_mut().reset(until);
             return moved;
         }
         ready!(self.quiet.as_mut().poll(context));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use magpie_wire::{self as wire, CellName};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::guard::Token;
 use crate::history::{History, Sample};
@@ -18,6 +19,9 @@ use crate::tally::Tally;
 
 /// How long whoever looks waits for the next picture before asking again.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The status is set ten times a second; one that is older tells nothing of now.
+const STATUS_AGE_MAX: Duration = Duration::from_secs(2);
 
 /// What a page needs to know.
 #[derive(Clone, Debug)]
@@ -40,13 +44,16 @@ pub struct Page {
     shared: Arc<Shared>,
 }
 
+/// Keeps the recording, or says why it cannot be kept.
+type Keep = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 struct Shared {
     tally: Arc<Tally>,
     said: Mutex<Said>,
     cell: Show,
     calibration: Show,
     refused: Refused,
-    keep: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    keep: OnceLock<Keep>,
     calibrate: OnceLock<Box<Calibrate>>,
     /// Why the page is not served.
     problem: Mutex<Option<String>>,
@@ -66,7 +73,7 @@ struct Show {
 struct Said {
     /// What the daemon does before there is a status.
     doing: String,
-    status: Option<wire::Status>,
+    status: Option<(Instant, wire::Status)>,
     history: History,
 }
 
@@ -110,11 +117,11 @@ impl Page {
     pub fn set_status(&self, status: wire::Status) {
         let mut said = lock(&self.shared.said);
         said.history.note(&status);
-        said.status = Some(status);
+        said.status = Some((Instant::now(), status));
     }
 
-    /// What the button does.
-    pub fn set_keep(&self, keep: impl Fn() + Send + Sync + 'static) {
+    /// What the button does; or why it cannot be done.
+    pub fn set_keep(&self, keep: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         // A run has one recorder, which is set once.
         let _ = self.shared.keep.set(Box::new(keep));
     }
@@ -185,9 +192,12 @@ impl Page {
         calibrate(order).await.unwrap_or_else(|_| Err(why.into()))
     }
 
-    /// Keeps the recording. `false`: nothing is recorded.
-    pub(crate) fn keep(&self) -> bool {
-        self.shared.keep.get().inspect(|keep| keep()).is_some()
+    /// Has the recording kept, or says why it is not.
+    pub(crate) fn keep(&self) -> Result<(), String> {
+        let Some(keep) = self.shared.keep.get() else {
+            return Err("nothing is recorded: set recording.folder".to_owned());
+        };
+        keep()
     }
 
     /// The state, and what is worth knowing beside it; samples of the history after this one.
@@ -196,7 +206,7 @@ impl Page {
         let (doing, status, samples) = {
             let said = lock(&self.shared.said);
             let samples: Vec<Sample> = said.history.after(after).copied().collect();
-            (said.doing.clone(), said.status.clone(), samples)
+            (said.doing.clone(), said.status(), samples)
         };
         let reasons = status.as_ref().map(wire::Status::coded_reasons).unwrap_or_default();
         let reasons = reasons.iter().map(|reason| {
@@ -224,7 +234,7 @@ impl Page {
         Scrape {
             cell: self.options.cell.to_string(),
             version: self.options.version,
-            status: lock(&self.shared.said).status.clone(),
+            status: lock(&self.shared.said).status(),
             stages: self.shared.tally.stages().collect(),
             packages: self.shared.tally.packages(),
             lookers: self.shared.cell.lookers() + self.shared.calibration.lookers(),
@@ -238,21 +248,44 @@ impl Page {
 
     /// Whether results come that may be acted upon; if not, why.
     pub(crate) fn readiness(&self) -> Result<(), String> {
+        self.readiness_at(Instant::now())
+    }
+
+    fn readiness_at(&self, now: Instant) -> Result<(), String> {
         let said = lock(&self.shared.said);
-        let Some(status) = &said.status else { return Err(format!("STARTING: {}", said.doing)) };
+        let Some((set, status)) = &said.status else {
+            return Err(format!("STARTING: {}", said.doing));
+        };
+        let age = now.saturating_duration_since(*set);
+        if age > STATUS_AGE_MAX {
+            return Err(format!("the daemon has not said how it is for {} s", age.as_secs()));
+        }
         let reasons = status.coded_reasons();
         let is_stopped = reasons.iter().any(wire::ReasonMessage::stops_results);
         let is_running = matches!(status.state(), wire::State::Ok | wire::State::Degraded);
-        if is_running && !is_stopped {
+        // Whether they still come is told by a reason, a second after they stopped.
+        let counters = status.counters.unwrap_or_default();
+        let has_begun = counters.results_published > counters.results_expired;
+        if is_running && !is_stopped && has_begun {
             return Ok(());
         }
-        let reasons: Vec<_> = reasons.into_iter().map(|reason| reason.text).collect();
+        let mut reasons: Vec<_> = reasons.into_iter().map(|reason| reason.text).collect();
+        if reasons.is_empty() {
+            reasons.push("no result that may be acted upon has come yet".to_owned());
+        }
         Err(format!("{}: {}", state_name(status.state()), reasons.join("; ")))
     }
 
     pub(crate) fn is_faulty(&self) -> bool {
         let said = lock(&self.shared.said);
-        said.status.as_ref().is_some_and(|status| status.state() == wire::State::Fault)
+        let status = said.status.as_ref();
+        status.is_some_and(|(_, status)| status.state() == wire::State::Fault)
+    }
+}
+
+impl Said {
+    fn status(&self) -> Option<wire::Status> {
+        self.status.as_ref().map(|(_, status)| status.clone())
     }
 }
 
@@ -368,10 +401,25 @@ mod tests {
         let status = |state: wire::State, code: &str| {
             let reason = wire::ReasonMessage { code: code.into(), text: "why".into() };
             let reasons_coded = if code.is_empty() { Vec::new() } else { vec![reason] };
-            wire::Status { state: state.into(), reasons_coded, ..Default::default() }
+            let counters = wire::Counters { results_published: 9, ..Default::default() };
+            let counters = Some(counters);
+            wire::Status { state: state.into(), reasons_coded, counters, ..Default::default() }
         };
         page.set_status(status(wire::State::Ok, ""));
         assert_eq!(page.readiness(), Ok(()));
+        let silent = page.readiness_at(Instant::now() + Duration::from_secs(3)).unwrap_err();
+        assert!(silent.contains("for 3 s"), "{silent}");
+        page.set_status(status(wire::State::Degraded, "results_stopped"));
+        assert_eq!(page.readiness(), Err("DEGRADED: why".into()));
+        // All of them were too old before they were published.
+        let mut expired = status(wire::State::Degraded, "results_expired");
+        expired.counters.as_mut().unwrap().results_expired = 9;
+        page.set_status(expired);
+        assert_eq!(page.readiness(), Err("DEGRADED: why".into()));
+        let mut none_yet = status(wire::State::Starting, "");
+        none_yet.counters = None;
+        page.set_status(none_yet);
+        assert!(page.readiness().unwrap_err().starts_with("STARTING: no result"));
         page.set_status(status(wire::State::Degraded, "recording_stopped"));
         assert_eq!(page.readiness(), Ok(()));
         page.set_status(status(wire::State::Degraded, "camera_lost"));

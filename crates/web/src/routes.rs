@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -16,13 +16,19 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
+use crate::doors::Seat;
 use crate::guard::{Foreign, check_caller};
 use crate::orders::CalibrationOrder;
 use crate::page::Page;
 use crate::{metrics, recordings};
 
+/// Whatever is asked is answered in this time; what is downloaded may take longer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// What programs ask, for whom some places are spared.
+const FOR_PROGRAMS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// After each wrong token, for everybody who gives one: nobody guesses a second in a second.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -81,8 +87,18 @@ pub(crate) fn routes(page: Page) -> Router {
 
 /// Sends strangers away, and sets [`HEADERS`].
 async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let seat = request.extensions().get::<ConnectInfo<Seat>>();
+    let is_spare = seat.is_some_and(|ConnectInfo(seat)| *seat == Seat::Spare);
     let mut response = match check_request(request.headers(), &desk.page.options().hosts) {
-        Ok(()) => next.run(request).await,
+        Ok(()) if is_spare && !FOR_PROGRAMS.contains(&request.uri().path()) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "all places are taken: try again\n").into_response()
+        }
+        Ok(()) => match timeout(ANSWER_TIME_MAX, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                closing((StatusCode::SERVICE_UNAVAILABLE, "it took too long\n").into_response())
+            }
+        },
         Err(foreign) => {
             let refused = desk.page.refused();
             count(match foreign {
@@ -92,9 +108,18 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
             (StatusCode::FORBIDDEN, format!("{foreign}\n")).into_response()
         }
     };
+    if is_spare {
+        response = closing(response);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    response
+}
+
+/// Whoever is answered so leaves.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -152,22 +177,26 @@ async fn refusal(desk: &Desk, headers: &HeaderMap) -> Option<Response> {
         return None;
     }
     count(&desk.page.refused().token);
-    let _turn = desk.wrong_tokens.lock().await;
+    // Nobody waits in line for this: whoever waits holds a place.
+    let Ok(_turn) = desk.wrong_tokens.try_lock() else {
+        let why = "another wrong token is being answered: give the right one, or wait a second";
+        return Some(closing(line(StatusCode::TOO_MANY_REQUESTS, why)));
+    };
     tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
     let why = "the token is not the daemon's: it stands in the file of [web] token, or of \
                LoadCredential=web-token";
-    Some(line(StatusCode::UNAUTHORIZED, why))
+    Some(closing(line(StatusCode::UNAUTHORIZED, why)))
 }
 
 async fn keep(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     if let Some(refused) = refusal(&desk, &headers).await {
         return refused;
     }
-    if !desk.page.keep() {
-        return line(StatusCode::CONFLICT, "nothing is recorded: set recording.folder");
+    if let Err(why) = desk.page.keep() {
+        return line(StatusCode::CONFLICT, &why);
     }
     tracing::info!("the page asked to keep the recording");
-    line(StatusCode::ACCEPTED, "the recording is kept")
+    line(StatusCode::ACCEPTED, "the recording will be kept")
 }
 
 async fn calibrate(State(desk): State<Desk>, headers: HeaderMap, order: Bytes) -> Response {

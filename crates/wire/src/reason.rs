@@ -56,6 +56,12 @@ pub enum Reason {
          processor"
     )]
     ResultsExpired { expired: u64, results: u64 },
+    /// None has come for longer than this.
+    #[error(
+        "no result that may be acted upon has come for more than {silence_s:.1} s: the other reasons \
+         say why; where there is none, the loop hangs, in the model for example"
+    )]
+    ResultsStopped { silence_s: f64 },
     #[error(
         "{missed} of the last {results} results came later than limits.deadline_ms: use a smaller \
          model, free the processor, or raise it"
@@ -163,6 +169,11 @@ pub const REMEDIES: &[(&str, &str)] = &[
          raise it.",
     ),
     (
+        RESULTS_STOPPED,
+        "Look at the other reasons. Where there is none, the loop hangs, in the model for example: \
+         the watchdog starts the daemon again.",
+    ),
+    (
         "deadlines_missed",
         "Results came after `[limits] deadline_ms`: free the processor, use a smaller model, or \
          raise it.",
@@ -240,6 +251,7 @@ impl Reason {
             Reason::FramesStale { .. } => "frames_stale",
             Reason::FramesCorrupt { .. } => "frames_corrupt",
             Reason::ResultsExpired { .. } => "results_expired",
+            Reason::ResultsStopped { .. } => RESULTS_STOPPED,
             Reason::DeadlinesMissed { .. } => "deadlines_missed",
             Reason::DepthNotUsed { .. } => "depth_not_used",
             Reason::ScaleDoubtful { .. } => "scale_doubtful",
@@ -277,6 +289,7 @@ fn depth_setting(problem: &DepthProblem) -> &'static str {
 
 const FAULT: &str = "fault";
 const CAMERA_LOST: &str = "camera_lost";
+const RESULTS_STOPPED: &str = "results_stopped";
 const RIVAL_PUBLISHER: &str = "rival_publisher";
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
@@ -295,7 +308,7 @@ impl From<&Reason> for proto::Reason {
 impl proto::Reason {
     /// Whether no result comes, or none that an arm may act upon.
     pub fn stops_results(&self) -> bool {
-        [FAULT, CAMERA_LOST, RIVAL_PUBLISHER].contains(&self.code.as_str())
+        [FAULT, CAMERA_LOST, RESULTS_STOPPED, RIVAL_PUBLISHER].contains(&self.code.as_str())
     }
 
     /// Whether it is the recording, the page, Foxglove's view or ROS's that is in trouble, and not what they

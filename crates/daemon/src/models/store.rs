@@ -1,12 +1,14 @@
 //! The folder of installed models: `NAME.HASH.onnx`, with the first digits of its SHA-256.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io::{self, Write};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
+use magpie_files::OutputFile;
 use magpie_inference::{MODEL_BYTES_MAX, ModelError, ModelFile};
 use minisign_verify::PublicKey;
+use rustix::fs::AtFlags;
 
 use crate::config::StoreConfig;
 use crate::signature::{SignatureError, check_beside, signature_path};
@@ -164,19 +166,15 @@ impl Store {
         let path = self.folder.join(format!("{name}.{}{END}", &sha256[..DIGITS]));
         let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         make_folder(&self.folder).map_err(failed)?;
-        let is_new = !path.exists();
         // The signature goes first: a model without one would be refused.
-        if let Some(signature) = signature {
-            write_for_all(&signature_path(&path), signature.as_bytes()).map_err(failed)?;
-        }
-        if let Err(error) = write_for_all(&path, model.bytes()) {
-            if is_new {
-                let _ = fs::remove_file(&path);
-                let _ = fs::remove_file(signature_path(&path));
-            }
-            return Err(failed(error));
-        }
-        Ok(installed_at(&path).expect("what was written just now is named like an installed model"))
+        let signed = signature.map(|text| (signature_path(&path), text.as_bytes()));
+        let files = signed.into_iter().chain([(path.clone(), model.bytes())]);
+        let parts: io::Result<Vec<_>> =
+            files.map(|(path, bytes)| part_for_all(&path, bytes)).collect();
+        // Both are on the disk before either has its name: another may install the same model.
+        parts.map_err(failed)?.into_iter().try_for_each(OutputFile::finish).map_err(failed)?;
+        let gone = || failed(io::Error::other("somebody removed or replaced what was written"));
+        installed_at(&path).ok_or_else(gone)
     }
 }
 
@@ -199,21 +197,24 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(folder)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-    let Some(above) = folder.parent().and_then(|above| fs::metadata(above).ok()) else {
-        return Ok(());
-    };
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), fs::create_dir_all)?;
+    // The service's user may write in the folder above, and put a link in the place of this one.
+    let made = magpie_files::create_folder(folder, 0o755)?;
     if rustix::process::geteuid().is_root() {
-        chown(folder, Some(above.uid()), Some(above.gid()))?;
+        let above = rustix::fs::statat(&made, "..", AtFlags::empty())?;
+        fchown(&made, Some(above.st_uid), Some(above.st_gid))?;
     }
     Ok(())
 }
 
-/// The service is another user than the one who installs.
-fn write_for_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    magpie_files::write(path, bytes)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+/// A file that has no name yet, and that the service may read: it is another user than the one who
+/// installs.
+fn part_for_all(path: &Path, bytes: &[u8]) -> io::Result<OutputFile> {
+    let mut part = OutputFile::create_with_mode(path, 0o644)?;
+    part.write_all(bytes)?;
+    part.flush()?;
+    Ok(part)
 }
 
 #[cfg(test)]
@@ -256,6 +257,33 @@ mod tests {
         store.install(&tiny("other"), None).unwrap();
         check_unknown(store.find(&sha256[..8]), &["other.", " and tiny.", "first digits"]);
         check_unknown(store.install(&tiny("../tiny"), None), &["../tiny", "--name"]);
+    }
+
+    #[test]
+    fn what_another_installed_stays_where_an_own_install_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let installed = store.install(&tiny("tiny"), Some("signed")).unwrap();
+        // Nothing can take its name any more: there is a folder of that name.
+        let other = folder
+            .path()
+            .join(installed.path.file_name().unwrap().to_str().unwrap().replace("tiny", "other"));
+        fs::create_dir(&other).unwrap();
+        let error = store.install(&tiny("other"), None).unwrap_err();
+        assert!(matches!(error, StoreError::Write { .. }), "{error}");
+        assert!(
+            other.is_dir() && installed.path.is_file() && signature_path(&installed.path).is_file()
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_to_nothing_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (models, elsewhere) = (folder.path().join("models"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, &models).unwrap();
+        make_folder(&models).unwrap_err();
+        assert!(!elsewhere.exists());
     }
 
     #[test]

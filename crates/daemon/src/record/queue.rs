@@ -61,6 +61,12 @@ pub(super) struct FrameItem {
     pub(super) model: Option<Box<ModelOrigin>>,
 }
 
+/// Whether status still names what was noted at this stamp.
+pub(super) fn is_recent(stamp_ns: &AtomicU64, now: StampNs) -> bool {
+    let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
+    stamp != StampNs(0) && now.since_ns(stamp) < REASON_SHOWN_NS
+}
+
 /// State that the writer's thread shares with the others.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -119,6 +125,14 @@ impl Shared {
 
     pub(super) fn set_end(&self, end: End) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Why nothing can be kept at the moment.
+    pub(super) fn unable_to_keep(&self, now: StampNs) -> Option<Reason> {
+        if let Some(End::Failed(why)) = self.end() {
+            return Some(Reason::RecordingStopped { why });
+        }
+        is_recent(&self.unkept_stamp_ns, now).then_some(Reason::RecordingKeptFull)
     }
 
     /// Counts first, so that the count never falls short.

@@ -11,7 +11,7 @@ use magpie_perception::{SharedClock, StampNs};
 use magpie_recording::{RecordingError, Ring, RingLimits, StoredFile, WriteOptions};
 use magpie_wire::{self as wire, Reason};
 
-use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, REASON_SHOWN_NS, Shared};
+use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, Shared, is_recent};
 use super::tap::Tap;
 use super::writer::{FileOutput, Output, TOO_SLOW, Target, Writer};
 use crate::config::{RecordingConfig, RecordingTarget, RingConfig};
@@ -119,17 +119,13 @@ impl Recorder {
 
     /// The reason that the recording gives the status for being degraded.
     pub fn reason(&self) -> Option<Reason> {
-        if let Some(End::Failed(why)) = self.shared.end() {
-            return Some(Reason::RecordingStopped { why });
+        let now = self.clock.now();
+        let is_behind = is_recent(&self.shared.missed_stamp_ns, now);
+        match self.shared.unable_to_keep(now) {
+            stopped @ Some(Reason::RecordingStopped { .. }) => stopped,
+            _ if is_behind => Some(Reason::RecordingBehind),
+            full => full,
         }
-        let is_recent = |stamp_ns: &AtomicU64| {
-            let stamp = StampNs(stamp_ns.load(Ordering::Relaxed));
-            stamp != StampNs(0) && self.clock.now().since_ns(stamp) < REASON_SHOWN_NS
-        };
-        if is_recent(&self.shared.missed_stamp_ns) {
-            return Some(Reason::RecordingBehind);
-        }
-        is_recent(&self.shared.unkept_stamp_ns).then_some(Reason::RecordingKeptFull)
     }
 
     /// Whether the run has no more to do.
@@ -142,10 +138,19 @@ impl Recorder {
         self.shared.keep_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Does the same from any thread. `None`: one file is written, which stays anyway.
-    pub fn keeper(&self) -> Option<impl Fn() + Send + Sync + 'static + use<>> {
-        let shared = Arc::clone(&self.shared);
-        (!self.ends_run).then_some(move || shared.keep_wanted.store(true, Ordering::Relaxed))
+    /// Does the same from any thread, or says why it cannot. `None`: one file is written, which stays
+    /// anyway.
+    pub fn keeper(
+        &self,
+    ) -> Option<impl Fn() -> Result<(), String> + Send + Sync + 'static + use<>> {
+        let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
+        (!self.ends_run).then_some(move || match shared.unable_to_keep(clock.now()) {
+            Some(reason) => Err(reason.to_string()),
+            None => {
+                shared.keep_wanted.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        })
     }
 
     /// Records the status once a second and at every change; keeps the ring when there is a new
@@ -395,6 +400,8 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(recorder.reason(), Some(Reason::RecordingKeptFull));
+        let why = recorder.keeper().unwrap()().unwrap_err();
+        assert!(why.contains("the folder kept is full"), "{why}");
         recorder.finish().unwrap();
         assert_eq!((recordings(folder.path()).len(), recordings(&kept).len()), (1, 1));
     }
@@ -533,6 +540,8 @@ mod tests {
         let taken = folder.path().join("taken");
         let recorder = start(&format!("[recording]\nfolder = {taken:?}"));
         assert!(matches!(recorder.reason(), Some(Reason::RecordingStopped { .. })));
+        let why = recorder.keeper().unwrap()().unwrap_err();
+        assert!(why.starts_with("recording stopped: "), "{why}");
         let mut tap = recorder.tap();
         let (frame, report) = frame_and_report(0);
         tap.offer(&frame, &report, wire::State::Ok);

@@ -4,7 +4,7 @@ use magpie_client::{HiddenCell, LiveCell, LocalCells, cells_at, cells_of_this_ma
 use magpie_daemon::failure::{Outcome, not_joined};
 use serde_json::{Value, json};
 
-use crate::arguments::ZenohArgs;
+use crate::arguments::{ZenohArgs, endpoint};
 use crate::present::{output, table};
 
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub struct CellsArgs {
     json: bool,
     /// List what can be reached at this endpoint, for example a router's; absent: the cells of this
     /// machine.
-    #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint, conflicts_with = "zenoh")]
     connect: Option<String>,
     #[command(flatten)]
     zenoh: ZenohArgs,

@@ -10,7 +10,7 @@ use magpie_perception::{
 };
 
 use crate::arguments::ZenohArgs;
-use crate::inspection::{calibration, join, recording, unwritable};
+use crate::inspection::{Cramped, calibration, cramped, join, recording, unwritable};
 use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
@@ -18,7 +18,7 @@ use magpie_daemon::model::load_scheduled;
 use magpie_daemon::models::present;
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
-use magpie_network::{Certificate, Exposure, Joining, NetworkError, SystemClock};
+use magpie_network::{Certificate, Joining, NetworkError, SystemClock};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -71,12 +71,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let clock = SystemClock::start();
     let mut open = source::open(&config, &clock, &Arc::new(Counters::default()))?;
     say("calibration", calibration(open.scene.as_ref()))?;
-    let problem = match &config.recording.target {
-        Some(RecordingTarget::Ring { folder, .. }) => unwritable(folder),
-        _ => None,
-    };
-    let problem = problem.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
-    say("recording", recording(&config) + &problem)?;
+    say("recording", recording(&config) + &recording_problem(&config))?;
     say("page", page(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
@@ -105,6 +100,18 @@ pub fn check(args: &CheckArgs) -> Outcome {
     })
 }
 
+/// Why the recording would not be what it is configured to be; else nothing.
+fn recording_problem(config: &Config) -> String {
+    let Some(RecordingTarget::Ring { folder, .. }) = &config.recording.target else {
+        return String::new();
+    };
+    match (unwritable(folder), cramped(&config.recording)) {
+        (Some(why), _) | (None, Some(Cramped::Stopped(why))) => format!(" (DEGRADED: {why})"),
+        (None, Some(Cramped::Short(why))) => format!("; {why}"),
+        (None, None) => String::new(),
+    }
+}
+
 /// Joins the network as a run would, and leaves it. Whether a daemon of this cell runs already.
 fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     let Joining { listen, connect, exposure, certificates } = joining;
@@ -112,7 +119,7 @@ fn check_zenoh(config: &Config, joining: &Joining) -> Result<bool, Failure> {
     let places = places.iter().filter(|(_, endpoints)| !endpoints.is_empty());
     let places = places.map(|(how, endpoints)| format!("{how} {}", endpoints.join(", ")));
     say("zenoh", places.collect::<Vec<_>>().join(", "))?;
-    let note = if *exposure == Exposure::Secured { "access" } else { "note" };
+    let note = if exposure.is_secured() { "access" } else { "note" };
     say(note, exposure.to_string())?;
     let now = SystemClock::start().now();
     for certificate in certificates {

@@ -31,6 +31,7 @@ pub struct RecordArgs {
 
 /// Runs until a limit is reached, the source ends, or somebody asks to stop.
 pub fn record(args: &RecordArgs) -> Outcome {
+    let stop = asked_to_stop()?;
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     args.zenoh.apply(&mut config);
     let limits = FileLimits {
@@ -39,5 +40,5 @@ pub fn record(args: &RecordArgs) -> Outcome {
         bytes_max: args.size_mb_max.map(|mb| mb.saturating_mul(1_000_000)),
     };
     config.recording = config.recording.into_file(&args.out, limits);
-    run::run(&config, asked_to_stop())
+    run::run(&config, stop)
 }

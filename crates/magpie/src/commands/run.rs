@@ -17,7 +17,8 @@ pub struct RunArgs {
 }
 
 pub fn run(args: &RunArgs) -> Outcome {
+    let stop = asked_to_stop()?;
     let mut config = Config::load(args.config.as_deref()).map_err(Failure::config)?;
     args.zenoh.apply(&mut config);
-    run::run(&config, asked_to_stop())
+    run::run(&config, stop)
 }

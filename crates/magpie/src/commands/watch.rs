@@ -10,7 +10,7 @@ use magpie_client::{CellName, WatchEvent, WatchOptions, Watcher, find_cell, wire
 use magpie_wire::printable;
 use tokio::time::Instant;
 
-use crate::arguments::{ZenohArgs, place};
+use crate::arguments::{ZenohArgs, endpoint, place, seconds};
 use crate::present::overlay::{Drawn, draw};
 use crate::present::{output, table};
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
@@ -24,13 +24,13 @@ pub struct WatchArgs {
     #[arg(long)]
     json: bool,
     /// The cell to watch; absent: demo.
-    #[arg(value_name = "CELL")]
-    name: Option<String>,
+    #[arg(value_name = "CELL", value_parser = CellName::new)]
+    name: Option<CellName>,
     /// The cell to watch, as an option.
-    #[arg(long, conflicts_with = "name")]
-    cell: Option<String>,
+    #[arg(long, value_parser = CellName::new, conflicts_with = "name")]
+    cell: Option<CellName>,
     /// Where its daemon, or a zenoh router, listens; absent: the cell is looked for on this machine.
-    #[arg(long, value_name = "ENDPOINT", conflicts_with = "zenoh")]
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint, conflicts_with = "zenoh")]
     connect: Option<String>,
     #[command(flatten)]
     zenoh: ZenohArgs,
@@ -38,7 +38,7 @@ pub struct WatchArgs {
     #[arg(long)]
     overlay: Option<PathBuf>,
     /// Give up when nothing comes for this long.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, value_parser = seconds, default_value_t = 10.0)]
     silence_s_max: f64,
 }
 
@@ -51,7 +51,7 @@ pub fn watch(args: &WatchArgs) -> Outcome {
         .enable_all()
         .build()
         .map_err(Failure::fault)?;
-    let cell = CellName::new(args.cell()).map_err(Failure::config)?;
+    let cell = args.cell();
     let zenoh = match args.zenoh.told(args.connect.as_deref()) {
         Some(zenoh) => zenoh,
         None => find_cell(&cell).map_err(Failure::fault)?,
@@ -63,18 +63,14 @@ pub fn watch(args: &WatchArgs) -> Outcome {
 }
 
 impl WatchArgs {
-    fn cell(&self) -> &str {
-        self.name.as_deref().or(self.cell.as_deref()).unwrap_or("demo")
+    fn cell(&self) -> CellName {
+        let named = self.name.as_ref().or(self.cell.as_ref()).cloned();
+        named.unwrap_or_else(|| CellName::new("demo").expect("letters"))
     }
 }
 
 async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome {
-    let silence = Duration::try_from_secs_f64(args.silence_s_max).map_err(|_| {
-        Failure::config(anyhow!(
-            "--silence-s-max {} is no time: give seconds, such as 10",
-            args.silence_s_max
-        ))
-    })?;
+    let silence = Duration::from_secs_f64(args.silence_s_max);
     args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
@@ -113,7 +109,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
                 }
                 last_status = line;
             }
-            WatchEvent::Gone => tracing::warn!(cell = args.cell(), "the daemon left"),
+            WatchEvent::Gone => tracing::warn!(cell = args.cell().as_str(), "the daemon left"),
             WatchEvent::Alive => {}
             WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
         }
@@ -122,6 +118,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
 
 fn silence_of(args: &WatchArgs, place: &str, last_status: &str) -> anyhow::Error {
     let (cell, silence_s_max) = (args.cell(), args.silence_s_max);
+    let cell = cell.as_str();
     if last_status.is_empty() {
         return anyhow!(
             "nothing from cell {cell:?} at {place} for {silence_s_max} s: is `magpie run` running, \

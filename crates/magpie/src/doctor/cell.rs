@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use magpie_camera::CameraConfig;
 use magpie_daemon::config::{Config, RecordingTarget, Source};
 use magpie_daemon::failure::one_line;
-use magpie_network::{Certificate, Exposure, NetworkError, SystemClock};
+use magpie_network::{Certificate, NetworkError, SystemClock};
 use magpie_perception::Provider;
 
 use super::access::User;
 use super::cameras::Cameras;
 use super::finding::Finding;
-use super::machine::{Limits, free_bytes};
+use super::machine::Limits;
 use super::system;
 use crate::arguments::ZenohArgs;
-use crate::inspection::{NamedFile, calibration, join, named_files, recording, unwritable};
+use crate::inspection::{
+    Cramped, NamedFile, calibration, cramped, join, named_files, recording, unwritable,
+};
 
 /// A configuration that could be loaded.
 pub(super) struct Cell {
@@ -146,7 +148,7 @@ impl Cell {
                 false => Finding::good("certificate", text),
             });
         }
-        if joining.exposure != Exposure::Secured {
+        if !joining.exposure.is_secured() {
             findings.push(Finding::note("access", joining.exposure.to_string(), ""));
         }
         findings
@@ -197,13 +199,15 @@ impl Cell {
             return Some(Finding::mend("recording", found, remedy));
         }
         let described = recording(&self.config);
-        Some(match free_bytes(folder) {
-            Some(free) if free < settings.free_bytes_min => Finding::mend(
-                "recording",
-                format!("{described}; only {} MB are free", free / 1_000_000),
-                "make room, or lower [recording] free_space_mb_min",
-            ),
-            _ => Finding::good("recording", described),
+        let remedy = "make room, or lower [recording] free_space_mb_min";
+        Some(match cramped(&self.config.recording) {
+            Some(Cramped::Stopped(why)) => {
+                Finding::mend("recording", format!("{described}; {why}"), remedy)
+            }
+            Some(Cramped::Short(why)) => {
+                Finding::note("recording", format!("{described}; {why}"), remedy)
+            }
+            None => Finding::good("recording", described),
         })
     }
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use magpie_daemon::failure::one_line;
-use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 
 use super::access::{SERVICE_USER, User};
 use super::finding::Finding;
 use super::system;
+use crate::inspection::free_bytes;
 
 const STATE: &str = "/var/lib/magpie";
 /// With less, logs and updates of the system are in danger, too.
@@ -115,13 +115,6 @@ fn disk() -> Finding {
         true => Finding::mend("disk", found, "make room: recordings stop, and models do not fit"),
         false => Finding::good("disk", found),
     }
-}
-
-/// What is free for users on the disk of a folder, or of the one in which it would be made.
-pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
-    let existing = folder.ancestors().find(|folder| folder.exists())?;
-    let disk = statvfs(existing).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
 /// What a process may take of the processor and the memory.

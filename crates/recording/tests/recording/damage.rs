@@ -258,7 +258,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
 #[test]
 fn a_recording_without_a_whole_frame_is_an_error_and_no_endless_loop() {
     let bytes = recorded(WriteOptions::default(), &[]);
-    check_error(bytes, &["read a frame from belt.mcap", "no frame in it is whole"]);
+    check_error(bytes, &["read a frame from belt.mcap", "it holds no frame"]);
     let playback = Playback { looped: true, ..Default::default() };
     let mut reader = FrameReader::from_bytes("belt.mcap", bytes, playback).unwrap();
     assert!(reader.next_frame().is_err());

@@ -19,8 +19,9 @@ impl Stop {
         let runtime = runtime.worker_threads(1).enable_all().build().map_err(Failure::fault)?;
         let asked = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&asked);
+        let stop = asked_to_stop()?;
         runtime.spawn(async move {
-            asked_to_stop().await;
+            stop.await;
             heard.store(true, Ordering::Relaxed);
         });
         Ok(Stop { asked, _runtime: runtime })

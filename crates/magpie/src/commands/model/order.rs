@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use magpie_daemon::control::{Order, ask};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_network::{Note, notes};
@@ -14,8 +14,8 @@ use crate::present::output;
 #[derive(Debug, clap::Args)]
 pub(super) struct CellArgs {
     /// The cell; may be left out where one alone runs on this machine.
-    #[arg(long)]
-    cell: Option<String>,
+    #[arg(long, value_parser = CellName::new)]
+    cell: Option<CellName>,
 }
 
 /// Building an engine takes half an hour; the daemon's end shows at once.
@@ -49,11 +49,10 @@ fn addressed(args: &CellArgs) -> Result<Note, Failure> {
         known => format!("there are {}", known.join(", ")),
     };
     if let Some(cell) = &args.cell {
-        CellName::new(cell).context("--cell").map_err(Failure::Config)?;
-        live.retain(|note| note.cell == *cell);
+        live.retain(|note| note.cell == cell.as_str());
         let found = live.into_iter().next();
         return found.ok_or_else(|| {
-            Failure::Fault(anyhow!("no daemon of cell {cell:?} runs on this machine; {known}"))
+            Failure::Fault(anyhow!("no daemon of cell \"{cell}\" runs on this machine; {known}"))
         });
     }
     match <[Note; 1]>::try_from(live) {

@@ -90,13 +90,15 @@ fn unquoted(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A name without the eight digits that Label Studio puts before those of uploaded files.
+/// A name without the eight hexadecimal digits that Label Studio puts before those of uploaded files.
+/// Without a letter among them they are a date.
 fn without_upload(name: &str) -> &str {
     const DIGITS: usize = 8;
     match name.split_once('-') {
         Some((digits, rest))
             if digits.len() == DIGITS
-                && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) =>
+                && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+                && !digits.bytes().all(|digit| digit.is_ascii_digit()) =>
         {
             rest
         }
@@ -151,4 +153,15 @@ pub(super) fn shown_size(path: &Path) -> Result<((u32, u32), bool), Wrong> {
 fn header(path: &Path) -> image::ImageResult<((u32, u32), Orientation)> {
     let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
     Ok((decoder.dimensions(), decoder.orientation()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_before_a_name_is_no_upload() {
+        assert_eq!(without_upload("3fa2b81c-belt.png"), "belt.png");
+        assert_eq!(without_upload("20261002-0001.png"), "20261002-0001.png");
+    }
 }
