@@ -280,7 +280,7 @@ def read_manifest(path, text):
         version, files = manifest["format_version"], manifest["files"]
         if not isinstance(version, int) or not all(isinstance(d, str) for d in files.values()):
             raise ValueError("its files have no hashes")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"read bundle {path}: its manifest is none ({error}); make it by contribute") from error
     if version != VERSION:
         raise UserError(f"read bundle {path}: it has format {version}, and this program reads {VERSION}; update the program")
