@@ -106,6 +106,18 @@ fn plan_40_packages(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// What ROS 2 or a viewer takes of a frame.
+#[divan::bench]
+fn copy_40_packages(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let instances = bench.instances(&mut DecodeScratch::default());
+    let ids: Vec<u64> = (1..).take(instances.len()).collect();
+    let (mut state, depth) = (PlanState::default(), bench.frame.depth.as_ref());
+    let (scene, limits) = (Some(&bench.scene), &bench.limits.grasps);
+    let packages = plan(instances, &ids, depth, scene, limits, &mut state).packages;
+    bencher.bench_local(|| black_box(&packages).clone());
+}
+
 /// What comes after a run.
 struct Rest {
     decode: DecodeScratch,

@@ -1,6 +1,7 @@
 """Cells to test against: the program on its demo recording, and publishers that say what a test wants.
 
-The package is put together from its sources and from what `cargo build --workspace --lib` made.
+The package is put together from its sources and from what `cargo build --workspace --lib --tests`
+made.
 `MAGPIE_CLIENT_INSTALLED=1` takes the one that is installed instead, as from a wheel."""
 
 import itertools
@@ -21,9 +22,12 @@ SCRATCH = tempfile.mkdtemp(prefix="magpie-python-")
 
 
 def put_together():
+    library = BUILT / "lib_native.so"
+    if not library.exists():
+        sys.exit(f"there is no {library}; run `cargo build --workspace --lib --tests` first")
     package = Path(SCRATCH) / "magpie_client"
     shutil.copytree(ROOT / "crates/python/python/magpie_client", package)
-    shutil.copy(BUILT / "lib_native.so", package / "_native.abi3.so")
+    shutil.copy(library, package / "_native.abi3.so")
     sys.path.insert(0, SCRATCH)
     os.environ["PYTHONPATH"] = SCRATCH
 

@@ -32,7 +32,7 @@ def test_the_example_runs(demo):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 10 and not any(line.startswith("stop") for line in lines), ended.stdout
     assert any(line.startswith("hold it at [[") for line in lines), ended.stdout
 
 

@@ -92,6 +92,44 @@ def test_two_threads_share_a_client_and_an_iterator(client, publisher):
     assert sum(fresh[:2]) > 0
 
 
+def begun(seconds):
+    """An event that comes much later than what is to end before it."""
+    late = threading.Event()
+    timer = threading.Timer(seconds, late.set)
+    timer.daemon = True
+    timer.start()
+    return late
+
+
+def test_threads_wait_side_by_side(client):
+    packages = client.packages()
+    threads = [threading.Thread(target=packages.wait, args=(2,)) for _ in range(8)]
+    late = begun(14)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not late.is_set(), "one after the other they take sixteen seconds"
+
+
+def test_a_wait_that_was_cancelled_leaves_the_loop_and_its_executor_free(client):
+    async def cancel():
+        waits = [asyncio.ensure_future(packages.__anext__()) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        for wait in waits:
+            wait.cancel()
+        ended = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+        packages.latest()
+
+    packages = client.packages(timeout_s=30)
+    late = begun(25)
+    # The end of the loop waits for the threads of its executor.
+    asyncio.run(cancel())
+    assert not late.is_set()
+
+
 def test_closing_while_other_threads_use_it_ends_them(publisher):
     for _ in range(5):
         client = magpie_client.connect("dock", endpoint=publisher.endpoint)
@@ -174,6 +212,75 @@ def test_ctrl_c_is_heard_while_waiting(publisher, wait):
     said = process.communicate(timeout=60)[1]
     assert "KeyboardInterrupt" in said
     queryable.undeclare()
+
+
+FORKS = """
+import gc, os, sys
+import magpie_client
+
+def connect():
+    return magpie_client.connect("dock", endpoint={endpoint!r})
+
+def ask_all(client, packages):
+    asks = [client.status, client.capture, client.camera_info, client.packages, packages.latest]
+    for ask in [*asks, packages.wait, lambda: next(packages), lambda: client.closed, connect]:
+        try:
+            ask()
+        except magpie_client.ConnectError as error:
+            assert "fork" in str(error) and "spawn" in str(error), error
+        else:
+            raise AssertionError(ask)
+
+with connect() as client:
+    packages = client.packages()
+    child = os.fork()
+    if child == 0:
+        with client:
+            ask_all(client, packages)
+        assert "forked" in repr(client)
+        del client, packages
+        gc.collect()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.status().state == "ok"
+    next(packages)
+"""
+
+
+def test_a_fork_is_told_that_it_cannot_use_the_network(publisher):
+    script = FORKS.format(endpoint=publisher.endpoint)
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def is_followed(publisher, wanted):
+    """Waits until somebody receives the results of the cell, or nobody any more."""
+    results = publisher.session.declare_publisher("magpie/dock/packages")
+    for _ in range(1000):
+        if results.matching_status.matching == wanted:
+            results.undeclare()
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_close_leaves_the_network_whatever_is_kept(publisher):
+    client = magpie_client.connect("dock", endpoint=publisher.endpoint)
+    packages = client.packages()
+    assert is_followed(publisher, True)
+    client.close()
+    assert is_followed(publisher, False)
+    assert has_code("closed")(packages.latest()) and list(packages) == []
+
+
+def test_who_drops_all_leaves_the_network_without_a_close(publisher):
+    client = magpie_client.connect("dock", endpoint=publisher.endpoint)
+    packages = client.packages()
+    assert is_followed(publisher, True)
+    del client, packages
+    gc.collect()
+    assert is_followed(publisher, False)
 
 
 def test_a_program_may_end_without_closing_anything(publisher):

@@ -47,15 +47,15 @@ const BOARD: [&str; 10] = [
 ];
 
 /// Pictures of a board from known places, and what a robot would say to them.
-struct Cell {
+pub(crate) struct Cell {
     folder: tempfile::TempDir,
-    info: CameraInfo,
+    pub(crate) info: CameraInfo,
     scene: BoardScene,
-    poses: Vec<Isometry3<f64>>,
+    pub(crate) poses: Vec<Isometry3<f64>>,
 }
 
 impl Cell {
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -63,12 +63,12 @@ impl Cell {
         self.path(name).display().to_string()
     }
 
-    fn picture(&self, index: usize) -> String {
+    pub(crate) fn picture(&self, index: usize) -> String {
         self.arg(&format!("board_{index}.png"))
     }
 }
 
-fn base_from_camera() -> Isometry3<f64> {
+pub(crate) fn base_from_camera() -> Isometry3<f64> {
     Isometry3::new(Vector3::new(0.6, 0.1, 1.1), Vector3::new(3.0, 0.1, -0.2))
 }
 
@@ -77,7 +77,7 @@ fn gripper_from_board() -> Isometry3<f64> {
 }
 
 /// Made once: drawing takes seconds in a debug build.
-fn cell() -> &'static Cell {
+pub(crate) fn cell() -> &'static Cell {
     static CELL: OnceLock<Cell> = OnceLock::new();
     CELL.get_or_init(|| {
         let board = Board::Charuco {
@@ -115,12 +115,12 @@ fn cell() -> &'static Cell {
     })
 }
 
-fn rows(pose: &Isometry3<f64>) -> Value {
+pub(crate) fn rows(pose: &Isometry3<f64>) -> Value {
     let m = pose.to_homogeneous();
     json!((0..4).map(|r| (0..4).map(|c| m[(r, c)]).collect::<Vec<_>>()).collect::<Vec<_>>())
 }
 
-fn arm(cell: &Cell, index: usize) -> Isometry3<f64> {
+pub(crate) fn arm(cell: &Cell, index: usize) -> Isometry3<f64> {
     base_from_camera() * cell.poses[index] * gripper_from_board().inverse()
 }
 
@@ -142,7 +142,7 @@ fn pose_pairs(name: &str) -> String {
     )
 }
 
-fn off(found: &Value, truth: &Isometry3<f64>) -> (f64, f64) {
+pub(crate) fn off(found: &Value, truth: &Isometry3<f64>) -> (f64, f64) {
     let m = nalgebra::Matrix4::from_fn(|r, c| found[r][c].as_f64().unwrap());
     let rotation = nearest_rotation(&m.fixed_view::<3, 3>(0, 0).into_owned()).unwrap();
     let place = Vector3::new(m[(0, 3)], m[(1, 3)], m[(2, 3)]);

@@ -288,6 +288,69 @@ fn labels_that_cannot_be_scored_against_are_named() {
     refused(&|d| d["images"][1]["width"] = 320.into(), &["000001.png", "640x480", "320x480"]);
     refused(&|d| d["annotations"][0]["image_id"] = 99.into(), &["annotation 1", "image 99"]);
     refused(&|d| d["images"] = serde_json::json!([]), &["lists no images"]);
+    let crowds = |d: &mut Value| {
+        d["annotations"].as_array_mut().unwrap().iter_mut().for_each(|a| a["iscrowd"] = 1.into());
+    };
+    refused(&crowds, &["none labelled", "annotations are crowds (iscrowd); set it to 0"]);
+}
+
+/// An APP1 segment that says: turn me by half (EXIF 2.3, orientation 3).
+const HALF_TURN: &[u8] =
+    b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0";
+
+#[test]
+fn a_picture_with_a_lens_is_taken_as_the_sensor_took_it_whatever_its_exif_says() {
+    let simulated = Simulated::new();
+    let color = read_image(&simulated.path("color/000000.png")).unwrap();
+    let jpeg = magpie_camera::encode_jpeg(&color, 97).unwrap();
+    std::fs::write(simulated.path("plain.jpg"), &jpeg).unwrap();
+    let turned = [&jpeg[..2], HALF_TURN, &jpeg[2..]].concat();
+    std::fs::write(simulated.path("turned.jpg"), turned).unwrap();
+    let [plain, turned, info, depth] = ["plain.jpg", "turned.jpg", "info.yaml", "depth/000000.png"]
+        .map(|name| simulated.arg(name));
+    let size = (color.width_px(), color.height_px());
+    write_camera_info(&simulated.path("info.yaml"), &lens_of(size)).unwrap();
+    let found = |picture: &str, lens: &[&str]| {
+        detected(&[&["detect", picture, "--json"][..], lens].concat())["packages"].clone()
+    };
+    let lens = ["--camera-info", &info[..], "--depth", &depth[..]];
+    assert_eq!(found(&turned, &lens), found(&plain, &lens));
+    assert_eq!(found(&turned, &lens[..2]), found(&plain, &lens[..2]));
+    // Without a lens, as viewers show it.
+    assert_ne!(found(&turned, &[]), found(&plain, &[]));
+    let told = text(&succeed(&[&["detect", &turned[..]][..], &lens[..]].concat()).stderr);
+    assert!(told.contains("turned.jpg is not turned") && told.contains("is 3"), "{told}");
+}
+
+#[test]
+fn depth_that_shows_no_package_is_doubted() {
+    let simulated = Simulated::new();
+    let [picture, info, depth] =
+        ["color/000000.png", "info.yaml", "flat.png"].map(|name| simulated.arg(name));
+    let color = read_image(Path::new(&picture)).unwrap();
+    let size = (color.width_px(), color.height_px());
+    write_camera_info(&simulated.path("info.yaml"), &lens_of(size)).unwrap();
+    let flat = DepthImage::new(size.0, size.1, vec![1000; (size.0 * size.1) as usize]).unwrap();
+    write_depth_png(Path::new(&depth), &flat).unwrap();
+    let call = ["detect", &picture, "--depth", &depth, "--camera-info", &info];
+    let told = text(&succeed(&call).stderr);
+    assert!(told.contains("stands out of the support plane"), "{told}");
+}
+
+fn lens_of((width_px, height_px): (u32, u32)) -> CameraInfo {
+    CameraInfo {
+        camera_name: "test".into(),
+        frame_id: "camera_optical_frame".into(),
+        width_px,
+        height_px,
+        intrinsics: Intrinsics {
+            fx_px: 600.0,
+            fy_px: 600.0,
+            cx_px: 0.5 * f64::from(width_px),
+            cy_px: 0.5 * f64::from(height_px),
+        },
+        distortion: Distortion::default(),
+    }
 }
 
 #[test]
@@ -305,19 +368,7 @@ fn a_picture_with_depth_gives_heights_over_the_plane_that_most_of_it_shows() {
     let data = (0..width * height).map(mm).collect();
     write_depth_png(Path::new(&depth), &DepthImage::new(width, height, data).unwrap()).unwrap();
     check_refused(&["detect", &picture, "--depth", &depth], 78, &["--camera-info"]);
-    let info = CameraInfo {
-        camera_name: "test".into(),
-        frame_id: "camera_optical_frame".into(),
-        width_px: width,
-        height_px: height,
-        intrinsics: Intrinsics {
-            fx_px: 600.0,
-            fy_px: 600.0,
-            cx_px: 0.5 * f64::from(width),
-            cy_px: 0.5 * f64::from(height),
-        },
-        distortion: Distortion::default(),
-    };
+    let info = lens_of((width, height));
     let info_path = simulated.path("info.yaml");
     write_camera_info(&info_path, &info).unwrap();
     let info_path = info_path.to_str().unwrap();
@@ -853,7 +904,10 @@ fn a_simulated_arm_picks_by_fresh_results_alone_and_turns_back_where_the_camera_
     let (json, timeline) = (path("picks.jsonl"), path("picks.svg"));
     let asked = ["pick", "--simulate", "--picks", "4", "--interrupt-every", "3", "--json", &json];
     let told = text(&succeed(&[&asked[..], &["--timeline", &timeline]].concat()).stdout).to_owned();
-    assert!(told.contains("4 picks from 1 heaps") && told.contains("0 on a result that"), "{told}");
+    assert!(
+        told.contains("4 picks from 1 heaps") && told.contains(" 0 picks on a result that"),
+        "{told}"
+    );
     let attempts: Vec<Value> = std::fs::read_to_string(&json)
         .unwrap()
         .lines()

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 mod board_scene;
 mod browser;
 mod calibrate;
+mod calibrate_page;
 mod cells;
 mod commands;
 mod export;

@@ -12,23 +12,34 @@ use super::browser::Browser;
 use super::service::{Daemon, fresh, newer};
 use super::{free_address, root};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// An answer over HTTP.
-struct Answer {
-    code: u16,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
     head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// One request with these headers; `None` while nobody listens.
-fn try_ask(address: &str, method: &str, path: &str, headers: &[&str]) -> Option<Answer> {
+pub(crate) fn try_ask(address: &str, method: &str, path: &str, headers: &[&str]) -> Option<Answer> {
+    try_send(address, method, path, headers, "")
+}
+
+/// [`try_ask`], with a body.
+pub(crate) fn try_send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -36,7 +47,10 @@ fn try_ask(address: &str, method: &str, path: &str, headers: &[&str]) -> Option<
         request += &format!("Host: {address}\r\n");
     }
     headers.iter().for_each(|header| request += &format!("{header}\r\n"));
-    stream.write_all(format!("{request}\r\n").as_bytes()).ok()?;
+    if !body.is_empty() {
+        request += &format!("Content-Length: {}\r\n", body.len());
+    }
+    stream.write_all(format!("{request}\r\n{body}").as_bytes()).ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
@@ -46,7 +60,7 @@ fn try_ask(address: &str, method: &str, path: &str, headers: &[&str]) -> Option<
 }
 
 #[track_caller]
-fn ask(address: &str, path: &str) -> Answer {
+pub(crate) fn ask(address: &str, path: &str) -> Answer {
     try_ask(address, "GET", path, &[]).unwrap_or_else(|| panic!("no answer from {address}{path}"))
 }
 
@@ -67,15 +81,15 @@ fn wait_for(address: &str, path: &str, what: &str, is_there: impl Fn(&Answer) ->
 }
 
 #[track_caller]
-fn wait_until_ready(address: &str) {
+pub(crate) fn wait_until_ready(address: &str) {
     wait_for(address, "/readyz", "ready", |answer| answer.code == 200);
 }
 
-fn web(address: &str) -> String {
+pub(crate) fn web(address: &str) -> String {
     format!("[web]\nlisten = \"{address}\"\n")
 }
 
-fn free_page() -> String {
+pub(crate) fn free_page() -> String {
     format!("{}:8447", free_address())
 }
 
@@ -88,7 +102,7 @@ fn a_page_shows_state_pictures_and_numbers_and_loads_nothing_from_elsewhere() {
     let page = ask(&address, "/");
     assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
     assert!(page.head.contains("cross-origin-resource-policy: same-origin"), "{}", page.head);
-    for file in ["/", "/page.js", "/draw.js", "/page.css", "/icon.svg"] {
+    for file in ["/", "/page.js", "/draw.js", "/calibrate.js", "/page.css", "/icon.svg"] {
         let text = ask(&address, file).text().replace("http://www.w3.org/2000/svg", "");
         assert!(!text.contains("//cdn") && !text.contains("http://") && !text.contains("https://"));
         assert!(!text.contains("style=") && !text.contains("onclick="), "{file} breaks its policy");
@@ -223,14 +237,14 @@ fn an_address_that_is_taken_is_a_reason_until_it_is_free_and_the_loop_goes_on() 
     let address = free_page();
     let other = TcpListener::bind(&address).unwrap();
     let daemon = Daemon::start("taken", &web(&address));
-    let mut subscriber = daemon.subscriber("taken");
-    let mut last = fresh(&mut subscriber);
+    let subscriber = daemon.subscriber("taken");
+    let mut last = fresh(&subscriber);
     let code = |subscriber: &magpie_client::PackagesSubscriber| {
         let status = subscriber.status()?;
         status.coded_reasons().first().map(|reason| (reason.code.clone(), reason.text.clone()))
     };
     for _ in 0..10 {
-        last = newer(&mut subscriber, &last);
+        last = newer(&subscriber, &last);
     }
     let (code_told, text) = code(&subscriber).unwrap();
     assert_eq!(code_told, "page_unavailable");
@@ -238,7 +252,7 @@ fn an_address_that_is_taken_is_a_reason_until_it_is_free_and_the_loop_goes_on() 
     drop(other);
     wait_until_ready(&address);
     for _ in 0..600 {
-        last = newer(&mut subscriber, &last);
+        last = newer(&subscriber, &last);
         if code(&subscriber).is_none() {
             assert!(daemon.stop().is_ok());
             return;
@@ -252,8 +266,8 @@ fn a_hundred_viewers_that_never_read_take_nothing_from_the_loop() {
     let address = free_page();
     let daemon = Daemon::start("crowd", &web(&address));
     wait_until_ready(&address);
-    let mut reader = daemon.subscriber("crowd");
-    let first = fresh(&mut reader);
+    let reader = daemon.subscriber("crowd");
+    let first = fresh(&reader);
     let request = format!("GET /api/look HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(50);
     let crowd: Vec<TcpStream> = (0..100)
         .map(|_| {
@@ -262,9 +276,9 @@ fn a_hundred_viewers_that_never_read_take_nothing_from_the_loop() {
             viewer
         })
         .collect();
-    let mut last = newer(&mut reader, &first);
+    let mut last = newer(&reader, &first);
     for _ in 0..20 {
-        last = newer(&mut reader, &last);
+        last = newer(&reader, &last);
     }
     let (first, last) = (first.counters.unwrap(), last.counters.unwrap());
     // Whatever was processed was handed over: nobody held anything back.
@@ -307,7 +321,7 @@ impl Drop for Camera {
 }
 
 /// Keeps what the browser shows where a person wants to look at what a test saw.
-fn photograph(browser: &mut Browser, name: &str) {
+pub(crate) fn photograph(browser: &mut Browser, name: &str) {
     if let Some(folder) = std::env::var_os("MAGPIE_TEST_PICTURES") {
         browser.photograph(&Path::new(&folder).join(format!("{name}.png")));
     }

@@ -184,6 +184,33 @@ fn a_comparison_of_hardly_any_frame_is_refused() {
     check_refused(&arguments, 1, &["of 9 frames were compared", "--uncompared-share-max"]);
 }
 
+/// As standard tools write a file anew that keep nothing but messages.
+fn written_anew(path: &Path, to: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let mut writer = mcap::Writer::new(std::fs::File::create(to).unwrap()).unwrap();
+    for message in mcap::MessageStream::new(&bytes).unwrap() {
+        let mut message = message.unwrap();
+        let mut channel = (*message.channel).clone();
+        channel.metadata.clear();
+        message.channel = std::sync::Arc::new(channel);
+        writer.write(&message).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn results_are_compared_with_those_of_the_same_stamp_where_frames_between_are_missing() {
+    let belt = Belt::spaced(3, 3, 100_000_000);
+    belt.replayed("recorded.mcap");
+    written_anew(&belt.path("recorded.mcap"), &belt.path("anew.mcap"));
+    let output = magpie(&["replay", &belt.arg("anew.mcap"), "--compare"]);
+    let lines = text(&output.stdout);
+    assert!(lines.contains("3 frames compared"), "{lines}");
+    for part in ["without a recorded result", "not replayed"] {
+        assert!(!lines.contains(part), "{lines}");
+    }
+}
+
 #[test]
 fn a_comparison_with_a_lossy_recording_says_so() {
     let belt = Belt::new();

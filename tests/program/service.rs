@@ -85,7 +85,7 @@ impl Drop for Daemon {
     }
 }
 
-pub(crate) fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
+pub(crate) fn fresh(subscriber: &PackagesSubscriber) -> wire::Packages {
     for _ in 0..600 {
         if let Freshness::Fresh(view) = subscriber.next(Duration::from_millis(100)) {
             return view.for_display().clone();
@@ -95,7 +95,7 @@ pub(crate) fn fresh(subscriber: &mut PackagesSubscriber) -> wire::Packages {
 }
 
 /// `next` may run out of time and give the last one again, which is still fresh.
-pub(crate) fn newer(subscriber: &mut PackagesSubscriber, last: &wire::Packages) -> wire::Packages {
+pub(crate) fn newer(subscriber: &PackagesSubscriber, last: &wire::Packages) -> wire::Packages {
     loop {
         let message = fresh(subscriber);
         if message.sequence != last.sequence {
@@ -132,12 +132,12 @@ fn a_daemon_waits_for_a_router_that_is_not_there_yet_and_stops_when_asked() {
 #[test]
 fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
     let daemon = Daemon::start("whole", "");
-    let mut subscriber = daemon.subscriber("whole");
+    let subscriber = daemon.subscriber("whole");
     let clock = SystemClock::start();
-    let mut last = fresh(&mut subscriber);
+    let mut last = fresh(&subscriber);
     let (mut packages, mut held, mut sightings) = (0, 0, BTreeMap::new());
     for _ in 0..12 {
-        let message = newer(&mut subscriber, &last);
+        let message = newer(&subscriber, &last);
         assert!(message.stamp_ns > last.stamp_ns);
         assert!(message.valid_until_ns == message.stamp_ns + 5_000_000_000);
         assert!(message.stamp_ns < clock.now().0 && clock.now().0 < message.valid_until_ns);
@@ -178,8 +178,8 @@ fn every_result_of_the_demo_is_whole_in_order_and_not_yet_expired() {
 fn a_subscriber_sees_the_daemon_lost_when_it_stops_and_found_when_it_is_back() {
     let daemon = Daemon::start("lost", "");
     let endpoint = daemon.endpoint.clone();
-    let mut subscriber = daemon.subscriber("lost");
-    fresh(&mut subscriber);
+    let subscriber = daemon.subscriber("lost");
+    fresh(&subscriber);
     assert!(daemon.stop().is_ok());
     let lost = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
@@ -188,19 +188,19 @@ fn a_subscriber_sees_the_daemon_lost_when_it_stops_and_found_when_it_is_back() {
     assert!(lost, "{:?}", subscriber.latest());
 
     let again = Daemon::start_on(&endpoint, "lost", "");
-    fresh(&mut subscriber);
+    fresh(&subscriber);
     assert!(again.stop().is_ok());
 }
 
 #[test]
 fn a_subscriber_that_never_reads_takes_nothing_from_the_loop() {
     let daemon = Daemon::start("slow", "");
-    let mut reader = daemon.subscriber("slow");
+    let reader = daemon.subscriber("slow");
     let sleeper = daemon.subscriber("slow");
-    let first = fresh(&mut reader);
+    let first = fresh(&reader);
     let mut last = first.clone();
     for _ in 0..10 {
-        last = newer(&mut reader, &last);
+        last = newer(&reader, &last);
     }
     let (first, last) = (first.counters.unwrap(), last.counters.unwrap());
     // Whatever was processed was handed over: the sleeper held nothing back.

@@ -135,7 +135,9 @@ pub enum ImageProblem {
          PNG"
     )]
     Undecodable { format: &'static str },
-    #[error("a depth image must be a PNG with one channel of 16 bits; this is {found}")]
+    #[error(
+        "a depth image must be a PNG, TIFF or PGM with one channel of 16 bits; this is {found}"
+    )]
     NotDepth { found: String },
     #[error(
         "depth is {depth_width_px}x{depth_height_px} px, colour {width_px}x{height_px} px; \

@@ -8,17 +8,19 @@
 //! # Conventions
 //!
 //! Colour images follow their EXIF orientation in every format, as every viewer shows them. Images
-//! that a calibration is made from or used on ([`read_sensor_image`]) do not: a lens is known by the
-//! pixels of its sensor, however the camera was held.
+//! that a calibration is made from or used on, and those that depth belongs to
+//! ([`read_sensor_image`]), do not: lens and depth are known by the pixels of the sensor, however the
+//! camera was held.
 //!
 //! What has 16 bits a channel is a picture of a camera with 8, 10, 12, 14 or 16 bits, whichever hold
 //! its largest value. The highest 8 of those are taken.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Once;
 
 use magpie_perception::{BgrImage, DepthImage};
-use opencv::core::{self, CV_16U, Mat, ToInputArray, Vec3b, Vector};
+use opencv::core::{self, CV_16U, CV_16UC1, Mat, ToInputArray, Vec3b, Vector};
 use opencv::imgcodecs;
 use opencv::prelude::*;
 
@@ -45,13 +47,13 @@ pub fn read_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsShown)
 }
 
-/// Reads such a file as the sensor took it.
+/// Reads such a file as the sensor took it; says so once if viewers show it otherwise.
 pub fn read_sensor_image(path: &Path) -> Result<BgrImage, ImageError> {
     read_picture(path, Turn::AsTaken)
 }
 
-/// Reads a depth image file: 16-bit PNG, one step of which is `unit_m` metres; 0 and 65535 where
-/// nothing was measured.
+/// Reads a depth image file: PNG, TIFF or PGM of 16 bits, one step of which is `unit_m` metres; 0 and
+/// 65535 where nothing was measured.
 pub fn read_depth_png(path: &Path, unit_m: f64) -> Result<DepthImage, ImageError> {
     let read = || decode_depth(&read_file(path)?, unit_m);
     read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })
@@ -116,20 +118,33 @@ enum Turn {
 
 struct Picture {
     image: BgrImage,
+    /// EXIF's: from 1, upright, to 8.
+    orientation: u8,
     /// Of each channel, where it came with 16.
     deep_bits: Option<u32>,
 }
 
 fn read_picture(path: &Path, turn: Turn) -> Result<BgrImage, ImageError> {
-    static TOLD: Once = Once::new();
+    static DEEP: Once = Once::new();
+    static TURNED: Once = Once::new();
     let read = || decode_picture(&read_file(path)?, turn);
-    let Picture { image, deep_bits } =
+    let Picture { image, orientation, deep_bits } =
         read().map_err(|source| ImageError { action: "read", path: path.to_owned(), source })?;
     if let Some(bits) = deep_bits {
-        TOLD.call_once(|| {
+        DEEP.call_once(|| {
             tracing::warn!(
                 "{} has 16 bits a channel: it is taken for a picture of a camera with {bits} bits; \
                  a depth image belongs to where depth is asked for",
+                path.display()
+            );
+        });
+    }
+    if turn == Turn::AsTaken && orientation != 1 {
+        TURNED.call_once(|| {
+            tracing::warn!(
+                "{} is not turned, although its EXIF orientation is {orientation}: lens and depth are \
+                 known by the pixels of the sensor; a lens that was calibrated from turned pictures \
+                 does not fit",
                 path.display()
             );
         });
@@ -165,7 +180,7 @@ fn decode_contained(
         None
     };
     let mat = if turn == Turn::AsShown { turned(mat, *orientation)? } else { mat };
-    Ok(Picture { image: bgr_from_mat(&mat)?, deep_bits })
+    Ok(Picture { image: bgr_from_mat(&mat)?, orientation: *orientation, deep_bits })
 }
 
 /// As EXIF's orientation says: first mirrored at the diagonal, then at an axis or at both.
@@ -203,11 +218,28 @@ fn decode(bytes: &[u8], flags: i32, format: &'static str) -> Result<Mat, ImagePr
 }
 
 fn decode_depth(bytes: &[u8], unit_m: f64) -> Result<DepthImage, ImageProblem> {
-    let container = Container::of(bytes)?;
-    if !matches!(container.format, Format::Png(PngHeader { bits: 16, channels: "grey" })) {
-        return Err(ImageProblem::NotDepth { found: container.describe() });
+    let not_depth = |found: &str| ImageProblem::NotDepth { found: found.to_owned() };
+    let container = Container::of(bytes).map_err(|problem| match problem {
+        ImageProblem::NotAnImage if bytes.starts_with(b"\x93NUMPY") => not_depth("a NumPy array"),
+        ImageProblem::NotAnImage => not_depth("no picture"),
+        other => other,
+    })?;
+    let may_be_depth = matches!(
+        container.format,
+        Format::Png(PngHeader { bits: 16, channels: "grey" }) | Format::Tiff | Format::Pnm
+    );
+    if !may_be_depth {
+        return Err(not_depth(&container.describe()));
     }
-    let mat = decode(bytes, imgcodecs::IMREAD_UNCHANGED, "PNG")?;
+    // Depth stays where the sensor has it.
+    let upright = match container.format {
+        Format::Tiff => Cow::Owned(exif::without_orientation(bytes)),
+        _ => Cow::Borrowed(bytes),
+    };
+    let mat = decode(&upright, imgcodecs::IMREAD_UNCHANGED, container.format.name())?;
+    if mat.typ() != CV_16UC1 {
+        return Err(not_depth(&format!("{} of other values", container.describe())));
+    }
     let size = mat.size()?;
     let values = mat.data_typed::<u16>()?.iter();
     let data_mm = values.map(|&value| millimetres(value, unit_m)).collect();

@@ -229,7 +229,7 @@ fn stops_that_repeat_make_nothing_more_certain() {
     };
     let repeated: Vec<_> = (0..8).flat_map(|_| few.iter()).map(&mut again).collect();
     let report = calibrate_hand_eye(Setup::EyeInHand, &repeated, None).unwrap();
-    assert_eq!((once.stops, report.stops, report.pair_errors.len()), (7, 7, 56));
+    assert_eq!((once.motion.stops, report.motion.stops, report.pair_errors.len()), (7, 7, 56));
     let scale_std = |report: &HandEyeReport| report.board_scale.unwrap().std;
     for (found, expected) in [
         (report.uncertainty_mm_deg[0], once.uncertainty_mm_deg[0]),

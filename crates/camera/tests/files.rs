@@ -331,6 +331,26 @@ fn depth_of_another_type_is_refused_by_what_it_is() {
     fs::write(&path, encode_jpeg(&color(0), 90).unwrap()).unwrap();
     let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
     assert!(message.contains("this is a JPEG"), "{message}");
+    fs::write(&path, b"\x93NUMPY\x01\0v\0{'descr': '<u2'}").unwrap();
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
+    assert!(message.contains("this is a NumPy array"), "{message}");
+    let floats = Mat::new_rows_cols_with_data(1, 2, &[0.7f32, 0.8]).unwrap();
+    let path = dir.path().join("floats.tiff");
+    opencv::imgcodecs::imwrite_def(&path, &floats).unwrap();
+    let message = chain(&read_depth_png(&path, 0.001).unwrap_err());
+    assert!(message.contains("a TIFF of other values"), "{message}");
+}
+
+#[test]
+fn depth_in_a_tiff_or_pgm_of_16_bits_is_that_of_the_png() {
+    let dir = TempDir::new().unwrap();
+    let grey = Mat::new_rows_cols_with_data(1, 3, &[500u16, 65_535, 1200]).unwrap();
+    for name in ["a.png", "a.tiff", "a.pgm"] {
+        let path = dir.path().join(name);
+        opencv::imgcodecs::imwrite_def(&path, &grey).unwrap();
+        let read = read_depth_png(&path, 0.001).unwrap();
+        assert_eq!(read.data_mm(), [500, 0, 1200], "{name}");
+    }
 }
 
 #[test]
@@ -358,6 +378,9 @@ fn a_picture_to_calibrate_with_stays_as_the_sensor_took_it() {
     let size = |image: BgrImage| (image.width_px(), image.height_px());
     assert_eq!(size(read_image(&path).unwrap()), (SIZE_PX.1, SIZE_PX.0), "as a viewer shows it");
     assert_eq!(size(read_sensor_image(&path).unwrap()), SIZE_PX);
+    // A folder stands for a camera.
+    let (mut camera, _) = open(&once(FileSource::ImageFolder(folder(dir.path()))));
+    assert_eq!(size(next(&mut camera).unwrap().color), SIZE_PX);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Prints how things stand, ten times.
 pub(crate) fn follow(client: &Client) -> Result<(), Box<dyn std::error::Error>> {
-    let mut packages = client.packages()?;
+    let packages = client.packages()?;
     for _ in 0..10 {
         match packages.next(Duration::from_secs(1)) {
             Freshness::Fresh(view) => match view.best_grasp()? {

@@ -1,10 +1,11 @@
 //! One cell: the way in to its results, its state, and its answers.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use magpie_network::{NetworkError, SystemClock, ZenohConfig};
 use magpie_perception::StampNs;
-use magpie_wire::freshness::{Trust, lost, silence};
+use magpie_wire::freshness::{Heard, silence};
 use magpie_wire::{self as wire, CellName, CellNameError, LostReason};
 
 use crate::inbox::{Ears, Inbox, SharedInbox};
@@ -38,7 +39,7 @@ pub enum ConnectError {
 /// use std::time::Duration;
 ///
 /// let client = Client::connect("dock-7")?;
-/// let mut packages = client.packages()?;
+/// let packages = client.packages()?;
 /// loop {
 ///     match packages.next(Duration::from_millis(200)) {
 ///         Freshness::Fresh(view) => match view.best_grasp()? {
@@ -53,12 +54,15 @@ pub enum ConnectError {
 /// # }
 /// ```
 ///
-/// All threads may use one client at once. The network is left when the client and everything that
-/// it has handed out are gone. A connection that is lost is taken up again by itself.
+/// All threads may use one client at once. The network is left by [`close`](Client::close), or when
+/// the client and everything that it has handed out are gone. A connection that is lost is taken up
+/// again by itself.
 pub struct Client {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
-    pub(crate) heartbeat: std::sync::Arc<SharedInbox>,
+    pub(crate) heartbeat: Arc<SharedInbox>,
+    /// Who published the picture that was captured last.
+    pub(crate) captured: Mutex<Option<String>>,
     pub(crate) options: ClientOptions,
     pub(crate) session: SharedSession,
 }
@@ -102,33 +106,52 @@ impl Client {
     /// If the network cannot be joined like that.
     pub fn open(options: ClientOptions) -> Result<Client, NetworkError> {
         let session = SharedSession::open(&options.zenoh)?;
-        let (heartbeat, ears) = SharedInbox::listen(session.get(), &options)?;
-        Ok(Client { _ears: ears, heartbeat, options, session })
+        let (heartbeat, ears) = SharedInbox::listen(&session, &options, nothing_heard(&options))?;
+        Ok(Client { _ears: ears, heartbeat, captured: Mutex::default(), options, session })
     }
 
     /// Follows the results. Each subscriber has its own newest result, so that a second one takes
-    /// nothing away from the first. For its first half second it answers `Lost`: whoever speaks
-    /// first for a cell is not believed before others would have been heard.
+    /// nothing away from the first. Waits until the publisher is known, half a second after the
+    /// client was made: whoever speaks first for a cell is not believed before others would have
+    /// been heard. Without a publisher that is a second.
     ///
     /// # Errors
     /// If the session is closed.
     pub fn packages(&self) -> Result<PackagesSubscriber, NetworkError> {
-        PackagesSubscriber::open(&self.session, &self.options)
+        // The subscriber says itself what is lost.
+        let _ = self.wait_for_publisher();
+        let heard = self.heartbeat.lock().heard.clone();
+        PackagesSubscriber::open(&self.session, &self.options, heard)
     }
 
     /// The newest heartbeat: the state of the daemon with its reasons, counters and latencies. Waits
-    /// half a second for the first one. A daemon in a fault is no error here: it says so itself.
+    /// half a second for the first one. A daemon in a fault is no error here: it says so itself. Nor
+    /// is one that has just been heard, or that has a rival, though no result of it is believed.
     ///
     /// # Errors
     /// If the daemon left, was never heard, or has been silent for too long.
     pub fn status(&self) -> Result<wire::Status, Lost> {
-        let is_unheard = |inbox: &mut Inbox| inbox.heard.heartbeat.is_none();
+        let is_unheard =
+            |inbox: &mut Inbox| inbox.closed.is_none() && inbox.heard.heartbeat.is_none();
         let inbox = self.heartbeat.wait_while(self.options.heartbeat_silence_max, is_unheard);
+        if let Some(since) = inbox.closed {
+            return Err(Lost { since, why: LostReason::Closed });
+        }
         if let Some((since, why)) = silence(&inbox.heard, self.options.trust(), self.now()) {
             return Err(Lost { since, why });
         }
-        let never = || Lost { since: inbox.heard.listening, why: LostReason::NeverHeard };
-        inbox.heard.heartbeat.as_ref().map(|last| last.status.clone()).ok_or_else(never)
+        let last = inbox.heard.heartbeat.as_ref().expect("without a heartbeat it was never heard");
+        Ok(last.status.clone())
+    }
+
+    /// Leaves the network, for everything that the client has handed out, too: whoever waits for a
+    /// result is told that it is closed, and questions are errors. Views live on until they expire.
+    pub fn close(&self) {
+        self.session.close(self.now());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.heartbeat.lock().closed.is_some()
     }
 
     pub fn cell(&self) -> &CellName {
@@ -145,12 +168,22 @@ impl Client {
     pub(crate) fn wait_for_publisher(&self) -> Result<(), LostReason> {
         // The first heartbeat, and as long again until it is believed.
         let patience: Duration = self.options.heartbeat_silence_max * 2;
-        let trust: Trust = self.options.trust();
-        let now_lost = |inbox: &Inbox| lost(&inbox.heard, trust, self.options.clock.now());
+        let now_lost = |inbox: &Inbox| inbox.lost(self.options.clock.now());
         let inbox = self.heartbeat.wait_while(patience, |inbox| {
             matches!(now_lost(inbox), Some((_, LostReason::NeverHeard | LostReason::JustHeard)))
         });
         now_lost(&inbox).map_or(Ok(()), |(_, why)| Err(why))
+    }
+}
+
+fn nothing_heard(options: &ClientOptions) -> Heard {
+    Heard {
+        listening: options.clock.now(),
+        newest: None,
+        refused: None,
+        heartbeat: None,
+        gone: None,
+        rival: None,
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use magpie_network::NetworkError;
-use magpie_perception::StampNs;
-use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, decode_status};
-use magpie_wire::{self as wire, Refusal};
+use magpie_perception::{SharedClock, StampNs};
+use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_status, lost};
+use magpie_wire::{self as wire, Freshness, LostReason, Refusal};
+use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
-use zenoh::{Session, Wait};
 
 use crate::ClientOptions;
+use crate::session::SharedSession;
 
 /// What happened on the way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,24 +36,33 @@ pub(crate) struct SharedInbox {
 pub(crate) struct Inbox {
     pub(crate) heard: Heard,
     pub(crate) counters: SubscriberCounters,
-    pub(crate) heartbeats: u64,
+    /// When the client was closed, unless it is open.
+    pub(crate) closed: Option<StampNs>,
     trust: Trust,
     /// Who published last, and the number of that publication.
     last: Option<(String, u64)>,
+    /// How many messages had been received when a result was last handed out.
+    handed_out: u64,
+    /// Whether another publisher took over since a result was handed out that may be acted upon.
+    restarted: bool,
 }
 
 /// What fills an inbox, until it is dropped.
 pub(crate) type Ears = Vec<Subscriber<()>>;
 
 impl SharedInbox {
-    /// Listens to whether the daemon is there, and to its heartbeat. The callbacks run on zenoh's
-    /// receiving thread: they keep the newest and return.
+    /// Listens to whether the daemon is there, and to its heartbeat, and goes on from what was
+    /// `heard` so far. The callbacks run on zenoh's receiving thread: they keep the newest and
+    /// return.
     pub(crate) fn listen(
-        session: &Session,
+        session: &SharedSession,
         options: &ClientOptions,
+        heard: Heard,
     ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
-        let inbox = Mutex::new(Inbox::new(options.clock.now(), options.trust()));
+        let inbox = Mutex::new(Inbox::new(heard, options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
+        session.tell(&shared);
+        let session = session.get();
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
         let on_alive = move |sample: Sample| {
@@ -105,17 +115,46 @@ pub(crate) fn declared<T>(key: &str, result: zenoh::Result<T>) -> Result<T, Netw
 }
 
 impl Inbox {
-    fn new(listening: StampNs, trust: Trust) -> Inbox {
-        let heard = Heard {
-            listening,
-            newest: None,
-            refused: None,
-            heartbeat: None,
-            gone: None,
-            rival: None,
-        };
-        let counters = SubscriberCounters::default();
-        Inbox { heard, counters, heartbeats: 0, trust, last: None }
+    fn new(heard: Heard, trust: Trust) -> Inbox {
+        Inbox {
+            heard,
+            counters: SubscriberCounters::default(),
+            closed: None,
+            trust,
+            last: None,
+            handed_out: 0,
+            restarted: false,
+        }
+    }
+
+    /// Whether anything came since a result was last handed out.
+    pub(crate) fn has_new(&self) -> bool {
+        self.closed.is_none() && self.counters.received != self.handed_out
+    }
+
+    /// Whether there is something to wait for.
+    pub(crate) fn awaits_news(&self) -> bool {
+        self.closed.is_none() && !self.has_new()
+    }
+
+    /// Since when nothing may be acted upon, whatever comes, and why.
+    pub(crate) fn lost(&self, now: StampNs) -> Option<(StampNs, LostReason)> {
+        let closed = self.closed.map(|at| (at, LostReason::Closed));
+        closed.or_else(|| lost(&self.heard, self.trust, now))
+    }
+
+    /// How things stand. Nothing is new after that.
+    pub(crate) fn hand_out(&mut self, clock: &SharedClock) -> Freshness {
+        self.handed_out = self.counters.received;
+        if let Some(since) = self.closed {
+            return Freshness::Lost { since, why: LostReason::Closed };
+        }
+        let freshness = assess(&self.heard, self.trust, clock);
+        if let (Freshness::Fresh(_), Some(newest)) = (&freshness, &mut self.heard.newest) {
+            // A restart is told once, with the first result that is handed out after it.
+            (self.restarted, newest.restarted) = (false, false);
+        }
+        freshness
     }
 
     /// The heartbeat says which instance speaks for the cell. Another one takes over only when that
@@ -126,7 +165,6 @@ impl Inbox {
             self.heard.rival = Some(at);
             return;
         }
-        self.heartbeats += 1;
         let speaks = |last: &&Heartbeat| last.status.instance_id == status.instance_id;
         let since = self.heard.heartbeat.as_ref().filter(speaks).map_or(at, |last| last.since);
         if self.heard.gone.take().is_some() {
@@ -170,7 +208,6 @@ impl Inbox {
         if self.is_copy(&message, at, unix_ahead_ns) {
             return;
         }
-        let mut restarted = self.heard.newest.as_ref().is_some_and(|newest| newest.restarted);
         match &self.last {
             Some((instance_id, publication)) if *instance_id == message.instance_id => {
                 let gap = message.publication.saturating_sub(*publication).saturating_sub(1);
@@ -181,13 +218,13 @@ impl Inbox {
             }
             Some(_) => {
                 self.counters.restarts += 1;
-                restarted = true;
+                self.restarted = true;
             }
             None => {}
         }
         self.last = Some((message.instance_id.clone(), message.publication));
         self.heard.refused = None;
-        let message = Arc::new(message);
+        let (message, restarted) = (Arc::new(message), self.restarted);
         self.heard.newest = Some(Received { message, at, unix_ahead_ns, restarted });
     }
 
@@ -246,7 +283,15 @@ mod tests {
 
     /// One that has heard the heartbeat of instance a at 1000 ms.
     fn inbox() -> Inbox {
-        let mut inbox = Inbox::new(StampNs(0), TRUST);
+        let heard = Heard {
+            listening: StampNs(0),
+            newest: None,
+            refused: None,
+            heartbeat: None,
+            gone: None,
+            rival: None,
+        };
+        let mut inbox = Inbox::new(heard, TRUST);
         beat(&mut inbox, "a", 1000);
         inbox
     }
@@ -283,6 +328,20 @@ mod tests {
         for publication in [1, 2] {
             receive(&mut inbox, "b", publication, 2000 + publication);
         }
+        assert!(inbox.heard.newest.unwrap().restarted);
+    }
+
+    #[test]
+    fn a_restart_outlives_the_departure_of_whoever_took_over() {
+        let mut inbox = inbox();
+        receive(&mut inbox, "a", 1, 1001);
+        inbox.forget(StampNs(1100 * MS));
+        beat(&mut inbox, "b", 1200);
+        receive(&mut inbox, "b", 1, 1201);
+        // Its connection is lost and taken up again before anybody has asked.
+        inbox.forget(StampNs(1300 * MS));
+        beat(&mut inbox, "b", 1400);
+        receive(&mut inbox, "b", 2, 1401);
         assert!(inbox.heard.newest.unwrap().restarted);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use magpie_network::NetworkError;
 use magpie_perception::SharedClock;
-use magpie_wire::freshness::{Trust, assess, decode_packages};
+use magpie_wire::freshness::{Heard, decode_packages};
 use magpie_wire::{self as wire, Freshness};
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::Sample;
@@ -16,15 +16,13 @@ use crate::session::SharedSession;
 use crate::{ClientOptions, SubscriberCounters};
 
 /// Receives the results of one cell, keeps the newest, and says whether it may be acted upon.
-/// [`Client::packages`](crate::Client::packages) makes it.
+/// [`Client::packages`](crate::Client::packages) makes it. Threads may share it: they wait side by
+/// side, and one of them gets each result.
 pub struct PackagesSubscriber {
     // Before the session, so that they stop listening while it is open.
     _ears: Ears,
     inbox: Arc<SharedInbox>,
-    trust: Trust,
     clock: SharedClock,
-    /// How many results had been received when one was last handed out.
-    seen: u64,
     _session: SharedSession,
 }
 
@@ -32,15 +30,14 @@ impl PackagesSubscriber {
     pub(crate) fn open(
         session: &SharedSession,
         options: &ClientOptions,
+        heard: Heard,
     ) -> Result<PackagesSubscriber, NetworkError> {
-        let (inbox, mut ears) = SharedInbox::listen(session.get(), options)?;
+        let (inbox, mut ears) = SharedInbox::listen(session, options, heard)?;
         ears.push(receive_packages(session.get(), options, &inbox)?);
         Ok(PackagesSubscriber {
             _ears: ears,
             inbox,
-            trust: options.trust(),
             clock: options.clock.clone(),
-            seen: 0,
             _session: session.clone(),
         })
     }
@@ -49,27 +46,23 @@ impl PackagesSubscriber {
     /// one. [`latest`](PackagesSubscriber::latest) hands it out. For those who cannot block for long
     /// at once.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let inbox = self.inbox.wait_while(timeout, |inbox| inbox.counters.received == self.seen);
-        inbox.counters.received != self.seen
+        self.inbox.wait_while(timeout, |inbox| inbox.awaits_news()).has_new()
     }
 
     /// Waits for a result that was not handed out before, at most for `timeout`, then says how
     /// things stand.
-    pub fn next(&mut self, timeout: Duration) -> Freshness {
-        let seen = self.seen;
-        let mut inbox = self.inbox.wait_while(timeout, |inbox| inbox.counters.received == seen);
-        self.seen = inbox.counters.received;
-        let freshness = assess(&inbox.heard, self.trust, &self.clock);
-        if let (Freshness::Fresh(_), Some(newest)) = (&freshness, &mut inbox.heard.newest) {
-            // A restart is told once, with the first result that is handed out after it.
-            newest.restarted = false;
-        }
-        freshness
+    pub fn next(&self, timeout: Duration) -> Freshness {
+        self.inbox.wait_while(timeout, |inbox| inbox.awaits_news()).hand_out(&self.clock)
     }
 
     /// How things stand now.
-    pub fn latest(&mut self) -> Freshness {
+    pub fn latest(&self) -> Freshness {
         self.next(Duration::ZERO)
+    }
+
+    /// Whether the client was closed: nothing will come any more.
+    pub fn is_closed(&self) -> bool {
+        self.inbox.lock().closed.is_some()
     }
 
     pub fn counters(&self) -> SubscriberCounters {

@@ -1,6 +1,6 @@
 //! Questions to a cell: a picture taken from now on, and the camera's calibration.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use magpie_perception::StampNs;
@@ -33,6 +33,12 @@ pub enum QueryError {
     Rival { key: String },
     #[error("the answer of {key} is not from the publisher whose heartbeat is heard; ask again")]
     Foreign { key: String },
+    #[error(
+        "the answer of {key} shows what was {ms} ms before the question: the publisher's clock is behind \
+         this machine's (synchronise them and restart both programs), or a storage of zenoh's answers \
+         with what it keeps (take it off this key)"
+    )]
+    NotNew { key: String, ms: u64 },
     #[error("the answer must not be acted on: {0}")]
     Stale(StaleReason),
     #[error("nobody may be asked: {0}")]
@@ -43,7 +49,8 @@ pub enum QueryError {
 
 impl Client {
     /// The first result whose exposure began after this question arrived. The first question of a
-    /// client waits half a second longer, until its publisher is known.
+    /// client waits half a second longer, until its publisher is known. The view says that another
+    /// daemon has taken over since the picture that was captured before.
     ///
     /// # Errors
     /// If there is none within `timeout`, which the daemon limits to ten seconds, or nothing may be
@@ -53,6 +60,7 @@ impl Client {
         let options = &self.options;
         let selector =
             format!("{}?timeout_ms={}", options.cell.key("capture"), timeout.as_millis());
+        let asked = self.now();
         let answer = self.ask(&selector, timeout.saturating_add(TRANSIT_MAX))?;
         let Answer { bytes, at, unix_ahead_ns } = answer;
         let decoded = decode_packages(&bytes, options.cell.as_str(), options.result_valid_max);
@@ -65,9 +73,20 @@ impl Client {
         if !heard.heartbeat.as_ref().is_some_and(speaks) {
             return Err(QueryError::Foreign { key: selector });
         }
-        heard.newest = Some(Received { message, at, unix_ahead_ns, restarted: false });
+        let exposed = StampNs::from_unix_ns(message.stamp_ns, unix_ahead_ns);
+        let instance_id = message.instance_id.clone();
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let restarted = captured.as_ref().is_some_and(|last| *last != instance_id);
+        heard.newest = Some(Received { message, at, unix_ahead_ns, restarted });
         match assess(&heard, options.trust(), &options.clock) {
-            Freshness::Fresh(view) => Ok(view),
+            Freshness::Fresh(_) if exposed + options.clock_ahead_max < asked => {
+                let ms = asked.since_ns(exposed) / 1_000_000;
+                Err(QueryError::NotNew { key: selector, ms })
+            }
+            Freshness::Fresh(view) => {
+                *captured = Some(instance_id);
+                Ok(view)
+            }
             Freshness::Stale(why) => Err(QueryError::Stale(why)),
             Freshness::Lost { why, .. } => Err(QueryError::Lost(why)),
         }
@@ -95,6 +114,16 @@ impl Client {
 
     /// The answer of the one publisher of the cell; everybody who answers is heard.
     fn ask(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
+        self.ask_while_open(selector, timeout).map_err(|error| match error {
+            // What was missed is not the daemon's fault.
+            QueryError::Ask { .. } | QueryError::Unanswered { .. } if self.is_closed() => {
+                QueryError::Lost(LostReason::Closed)
+            }
+            error => error,
+        })
+    }
+
+    fn ask_while_open(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
         let key = selector.to_owned();
         let asked = self
             .session

@@ -19,6 +19,7 @@ use magpie_web::Tally;
 use magpie_wire::Reason;
 use tokio::runtime::Handle;
 
+use crate::calibrate::CalibrationTap;
 use crate::config::DriftConfig;
 use crate::models::Findings;
 use crate::plan_reason::PlanReason;
@@ -149,6 +150,8 @@ pub(crate) struct InspectedPublisher<P> {
     pub(crate) publisher: P,
     /// `None` where no drift is watched.
     pub(crate) tap: Option<Tap>,
+    /// `None` where there is no page to calibrate on.
+    pub(crate) calibration: Option<CalibrationTap>,
     pub(crate) plan_reason: Arc<PlanReason>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) tally: Arc<Tally>,
@@ -162,6 +165,9 @@ impl<P: Publisher> Publisher for InspectedPublisher<P> {
         self.tally.count(report);
         if let Some(tap) = &mut self.tap {
             tap.offer(frame);
+        }
+        if let Some(calibration) = &mut self.calibration {
+            calibration.offer(frame);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`run::run`].
 
+mod calibrate;
 pub mod calibration_files;
 mod certificate_watch;
 mod clock_watch;

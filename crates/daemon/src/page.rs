@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use magpie_perception::{Scene, SharedClock};
 use magpie_transport::Onlooker;
 use magpie_web::{Page, PageOptions, Tally};
 use magpie_wire::Reason;
 use tokio::sync::oneshot;
 
+use crate::calibrate::{CalibrationDesk, CalibrationTap, DeskOptions, SessionOptions};
 use crate::config::{Config, RecordingTarget, WebConfig};
 use crate::failure::Failure;
 use crate::scheduling::give_way;
@@ -68,6 +70,27 @@ impl ServedPage {
             is_looking: Box::new(move || asked.is_looked_at()),
             show: Box::new(move |message, jpeg| shown.show(message, jpeg)),
         }
+    }
+
+    /// Collects views and stops for it; `scene` is what runs.
+    pub(crate) fn calibrate(
+        &self,
+        config: &Config,
+        web: &WebConfig,
+        scene: Option<&Scene>,
+        clock: &SharedClock,
+    ) -> std::io::Result<(CalibrationDesk, CalibrationTap)> {
+        let options = DeskOptions {
+            session: SessionOptions {
+                cell: config.cell.to_string(),
+                folder: web.calibration_folder.clone(),
+                lens: scene.map(|scene| scene.camera_info.clone()),
+                device_name: config.device_name(),
+            },
+            period: web.picture_period,
+            jpeg_quality_percent: config.jpeg_quality_percent,
+        };
+        CalibrationDesk::start(options, &self.page, clock)
     }
 
     pub(crate) fn reason(&self) -> Option<Reason> {

@@ -23,8 +23,9 @@ impl PlanReason {
 /// What a frame gives reason to say of depth, sizes and the tool.
 pub fn reason(packages: &Packages) -> Option<Reason> {
     let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
+    let doubt = doubt_packages(packages);
+    let doubtful = || doubt.map(|doubt| Reason::ScaleDoubtful { doubt });
     let packages = &packages.packages;
-    let doubtful = || doubt_packages(packages).map(|doubt| Reason::ScaleDoubtful { doubt });
     let too_large = Some(GraspRefusal::ToolTooLarge);
     let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal() == too_large);
     depth

@@ -25,6 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::calibrate::{CalibrationDesk, CalibrationTap};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock_watch::ClockWatch;
 use crate::config::Config;
@@ -108,11 +109,14 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
 
     let drift = config.drift.clone().map(|drift| Inspector::start(drift, runtime.handle()));
     let (inspector, tap) = drift.unzip();
+    let calibration = calibrate(config, page.as_ref(), source.scene.as_ref(), &clock)?;
+    let (_calibration, calibration_tap) = calibration.unzip();
     let plan_reason = Arc::new(PlanReason::default());
     let findings = Arc::new(Findings::default());
     let publisher = InspectedPublisher {
         publisher,
         tap,
+        calibration: calibration_tap,
         plan_reason: Arc::clone(&plan_reason),
         findings: Arc::clone(&findings),
         tally,
@@ -189,6 +193,17 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let outcome = outcome.and(recorder.map_or(Ok(()), Recorder::finish));
     tracing::info!("stopped");
     outcome
+}
+
+/// Lets the page calibrate, where there is one.
+fn calibrate(
+    config: &Config,
+    page: Option<&ServedPage>,
+    scene: Option<&Scene>,
+    clock: &SharedClock,
+) -> Result<Option<(CalibrationDesk, CalibrationTap)>, Failure> {
+    let Some((page, web)) = page.zip(config.web.as_ref()) else { return Ok(None) };
+    page.calibrate(config, web, scene, clock).map(Some).map_err(Failure::fault)
 }
 
 /// Takes orders from this machine. Without them the cell runs all the same.

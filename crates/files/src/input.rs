@@ -62,9 +62,22 @@ fn too_large(found: u64, bytes_max: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, why)
 }
 
-/// [`read`], for text in UTF-8.
+/// [`read`], for text in UTF-8, or in UTF-16 where its mark says so, as editors of Windows write it.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    String::from_utf8(read(path, bytes_max)?).map_err(|error| {
+    let bytes = read(path, bytes_max)?;
+    let unit: Option<fn([u8; 2]) -> u16> = match bytes.first_chunk::<2>() {
+        Some([0xFF, 0xFE]) => Some(u16::from_le_bytes),
+        Some([0xFE, 0xFF]) => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    if let Some(unit) = unit {
+        let units = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair));
+        return char::decode_utf16(units).collect::<Result<String, _>>().map_err(|error| {
+            let why = format!("it is no text: {error}; save it as UTF-8");
+            io::Error::new(ErrorKind::InvalidData, why)
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let why = format!("it is no text: byte {at} is not UTF-8; save it as UTF-8");
         io::Error::new(ErrorKind::InvalidData, why)
@@ -125,6 +138,11 @@ mod tests {
         std::fs::write(&path, b"01\xff").unwrap();
         let why = read_text(&path, 10).unwrap_err().to_string();
         assert!(why.contains("byte 2") && why.contains("UTF-8"), "{why}");
+        std::fs::write(&path, b"\xff\xfea\0\xe4\0").unwrap();
+        assert_eq!(read_text(&path, 10).unwrap(), "aä");
+        std::fs::write(&path, b"\xfe\xff\0a\xd8\x00\0b").unwrap();
+        let why = read_text(&path, 10).unwrap_err().to_string();
+        assert!(why.contains("save it as UTF-8"), "{why}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! says. A named pipe or a device would be waited for, or read, for ever.
 //!
 //! [`write`] and [`OutputFile`] never go through a symbolic link and never replace a file that this
-//! process has read. A file appears whole under its name, or not at all, unless the machine
+//! process has read; [`write_new`] replaces none at all. A file appears whole under its name, or not at all, unless the machine
 //! loses power. [`check_output`] says so
 //! before the work is done.
 //!
@@ -19,4 +19,4 @@ mod output;
 
 pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
 pub use jpeg::is_whole_jpeg;
-pub use output::{OutputFile, check_output, create_empty_folder, write};
+pub use output::{OutputFile, check_output, create_empty_folder, write, write_new};

@@ -26,6 +26,25 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     file.finish()
 }
 
+/// Writes a whole file under a name that nothing has yet.
+pub fn write_new(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    let taken = || {
+        let why = "there is one of this name, which is left as it is; choose another name";
+        io::Error::new(ErrorKind::AlreadyExists, why)
+    };
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(taken());
+    }
+    let mut part = part_beside(path, None)?;
+    part.write_all(bytes.as_ref())?;
+    match part.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        // Somebody was quicker.
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(taken()),
+        Err(error) => Err(error.error),
+    }
+}
+
 /// Creates a folder for outputs, or takes one that is empty: another may hold what somebody
 /// corrected.
 pub fn create_empty_folder(path: &Path) -> io::Result<()> {
@@ -201,6 +220,25 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_new_file_takes_no_name_that_a_file_or_a_link_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let [new, old, link] = ["new", "old", "link"].map(|name| folder.path().join(name));
+        fs::write(&old, "mine").unwrap();
+        symlink(folder.path().join("nowhere"), &link).unwrap();
+        write_new(&new, "whole").unwrap();
+        assert_eq!(fs::read(&new).unwrap(), b"whole");
+        for path in [&new, &old, &link] {
+            let why = write_new(path, "other").unwrap_err();
+            assert_eq!(why.kind(), ErrorKind::AlreadyExists);
+            assert!(why.to_string().contains("choose another name"), "{why}");
+        }
+        assert_eq!(fs::read(&old).unwrap(), b"mine");
+        assert_eq!(names(folder.path()), ["link", "new", "old"], "no part is left");
+        let why = write_new(&folder.path().join("gone/a"), "x").unwrap_err().to_string();
+        assert!(why.contains("make it first"), "{why}");
     }
 
     #[test]

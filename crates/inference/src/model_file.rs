@@ -145,6 +145,13 @@ fn read_spec(
     let anchors = anchor_counts(size, stride as usize);
     let (output_layout, predictions_shape) =
         read_output_layout(&ports.predictions, class_names.len(), coefficients, &anchors)?;
+    if let (OutputLayout::YoloSegEndToEnd, [rows, row]) = (output_layout, predictions_shape)
+        && row == 4 + class_names.len() + coefficients
+        && anchors.contains(&rows)
+        && !says_end_to_end(model)
+    {
+        return Err(Refusal::Transposed { anchors: rows, channels: row });
+    }
     let spec = ModelSpec {
         name: name.to_owned(),
         sha256,
@@ -164,6 +171,14 @@ fn read_spec(
 
 fn metadata<'a>(model: &'a Model, key: &str) -> Option<&'a str> {
     model.metadata_props.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+}
+
+/// As Ultralytics writes it, of networks that need no removal of duplicates and of `nms=True`.
+fn says_end_to_end(model: &Model) -> bool {
+    let is_true =
+        |key| metadata(model, key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let arguments = metadata(model, "args").unwrap_or_default();
+    is_true("end2end") || is_true("nms") || arguments.contains("'nms': True")
 }
 
 fn required<'a>(model: &'a Model, key: &'static str) -> Result<&'a str, Refusal> {

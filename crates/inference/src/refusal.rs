@@ -80,4 +80,9 @@ pub enum Refusal {
         4 + names + coefficients
     )]
     ClassCount { channels: usize, names: usize, coefficients: usize },
+    #[error(
+        "predictions have the shape [1, {anchors}, {channels}], those of YOLO-seg transposed: leave \
+         the transposition out; rows that are found end to end say so by `end2end = True`"
+    )]
+    Transposed { anchors: usize, channels: usize },
 }

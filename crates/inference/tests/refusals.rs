@@ -364,10 +364,27 @@ fn halves_are_floats_and_findings_in_rows_are_told_by_their_shape() {
         set_element_type(model, "prototypes", 10);
     });
     assert_eq!(half.spec().output_layout, OutputLayout::YoloSeg);
-    for rows in [1, 42, 300, 1000] {
+    for rows in [1, 41, 300, 1000] {
         let model = check_accepted(|model| *shape(model, "predictions") = sizes(&[1, rows, 38]));
         assert_eq!(model.spec().output_layout, OutputLayout::YoloSegEndToEnd);
         assert_eq!(model.spec().predictions_shape, [usize::try_from(rows).unwrap(), 38]);
+    }
+}
+
+#[test]
+fn as_many_rows_as_anchors_are_a_transposed_yolo_unless_the_file_says_that_they_are_found() {
+    let transposed = |model: &mut Model| *shape(model, "predictions") = sizes(&[1, 42, 38]);
+    check(
+        transposed,
+        "predictions have the shape [1, 42, 38], those of YOLO-seg transposed: leave the \
+         transposition out; rows that are found end to end say so by `end2end = True`",
+    );
+    for (key, value) in [("end2end", "True"), ("args", "{'batch': 1, 'nms': True}")] {
+        let model = check_accepted(|model| {
+            transposed(model);
+            model.metadata_props.push(Entry { key: key.into(), value: value.into() });
+        });
+        assert_eq!(model.spec().output_layout, OutputLayout::YoloSegEndToEnd);
     }
 }
 

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use magpie_camera::{check_aligned, is_picture_name, read_depth_png, read_image};
+use magpie_camera::{
+    check_aligned, is_picture_name, read_depth_png, read_image, read_sensor_image,
+};
 use magpie_daemon::failure::Failure;
-use magpie_perception::{Frame, StampNs, StampSource};
+use magpie_perception::{BgrImage, DepthImage, Frame, StampNs, StampSource};
 
 /// The pictures at a path: itself, or, for a folder, those in it and below, in the order of their
 /// names. A folder without any is an error.
@@ -26,19 +28,30 @@ pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A picture as a frame that was exposed now. `depth`: an image of depth, and its unit in metres.
-pub fn read_frame(
+/// A picture as viewers show it, as a frame that was exposed now.
+pub fn read_frame(image: &Path, stamp: StampNs) -> Result<Frame, Failure> {
+    let color = read_image(image).map_err(Failure::fault)?;
+    Ok(frame(color, None, stamp))
+}
+
+/// A picture as the sensor took it, which is how its lens and its depth are known. `depth`: an image of
+/// depth, and its unit in metres.
+pub fn read_sensor_frame(
     image: &Path,
     depth: Option<(&Path, f64)>,
     stamp: StampNs,
 ) -> Result<Frame, Failure> {
-    let color = read_image(image).map_err(Failure::fault)?;
+    let color = read_sensor_image(image).map_err(Failure::fault)?;
     let read_depth = |(path, unit_m)| read_depth_png(path, unit_m);
     let depth = depth.map(read_depth).transpose().map_err(Failure::fault)?;
     if let Some(depth) = &depth {
         check_aligned(&color, depth).map_err(Failure::fault)?;
     }
-    Ok(Frame { sequence: 0, stamp, stamp_source: StampSource::Arrival, color, depth })
+    Ok(frame(color, depth, stamp))
+}
+
+fn frame(color: BgrImage, depth: Option<DepthImage>, stamp: StampNs) -> Frame {
+    Frame { sequence: 0, stamp, stamp_source: StampSource::Arrival, color, depth }
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

@@ -1,14 +1,14 @@
 //! The way in.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use magpie_client::{CellName, ClientOptions, SystemClock, ZenohConfig, find_cell};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors::{closed, not_answered, not_connected, not_joined};
+use crate::held::{Held, join};
 use crate::packages::Packages;
 use crate::states::{CameraInfo, Lost, Status};
 use crate::view::Fresh;
@@ -18,9 +18,7 @@ use crate::waiting::{interruptible, seconds};
 #[pyclass(frozen, module = "magpie_client")]
 pub(crate) struct Client {
     cell: String,
-    /// `None` once it is closed.
-    client: Mutex<Option<Arc<magpie_client::Client>>>,
-    is_closed: Arc<AtomicBool>,
+    client: Held<magpie_client::Client>,
 }
 
 /// Joins a cell. By its name alone it is found on this machine; `endpoint` names one of another
@@ -31,7 +29,7 @@ pub(crate) struct Client {
 /// longer than `result_valid_s_max`, are not believed.
 ///
 /// Raises `ConnectError` if there is no such cell or it does not let us in, and `ValueError` for a
-/// name that no cell can have.
+/// name that no cell can have. A fork of a process that has connected raises `ConnectError`, too.
 #[pyfunction]
 #[pyo3(signature = (
     cell, *, endpoint = None, zenoh_file = None, heartbeat_silence_s_max = 0.5,
@@ -58,7 +56,8 @@ pub(crate) fn connect(
     let heartbeat_silence_max = seconds("heartbeat_silence_s_max", heartbeat_silence_s_max)?;
     let clock_ahead_max = seconds("clock_ahead_s_max", clock_ahead_s_max)?;
     let result_valid_max = seconds("result_valid_s_max", result_valid_s_max)?;
-    let join = move || -> Result<magpie_client::Client, magpie_client::ConnectError> {
+    join()?;
+    let connect = move || -> Result<magpie_client::Client, magpie_client::ConnectError> {
         let zenoh = zenoh.map_or_else(|| find_cell(&name), Ok)?;
         let options = ClientOptions {
             heartbeat_silence_max,
@@ -68,18 +67,8 @@ pub(crate) fn connect(
         };
         Ok(magpie_client::Client::open(options)?)
     };
-    let client = interruptible(py, join)?.map_err(|error| not_connected(&error))?;
-    Ok(Client {
-        cell: cell.to_owned(),
-        client: Mutex::new(Some(Arc::new(client))),
-        is_closed: Arc::new(AtomicBool::new(false)),
-    })
-}
-
-impl Client {
-    fn open(&self) -> Option<Arc<magpie_client::Client>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+    let client = interruptible(py, connect)?.map_err(|error| not_connected(&error))?;
+    Ok(Client { cell: cell.to_owned(), client: Held::new(client) })
 }
 
 #[pymethods]
@@ -90,10 +79,12 @@ impl Client {
     #[pyo3(signature = (timeout_s = 0.2))]
     fn packages(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Packages> {
         let timeout = seconds("timeout_s", timeout_s)?;
-        let client = self.open().ok_or_else(closed)?;
-        let subscriber = interruptible(py, move || client.packages())?;
-        let subscriber = subscriber.map_err(|error| not_joined(&error))?;
-        Ok(Packages::new(subscriber, timeout, Arc::clone(&self.is_closed)))
+        let client = Arc::clone(self.client.get()?);
+        let subscriber = interruptible(py, move || match client.packages() {
+            Err(_) if client.is_closed() => Err(closed()),
+            subscriber => subscriber.map_err(|error| not_joined(&error)),
+        })??;
+        Ok(Packages::new(subscriber, timeout))
     }
 
     /// The first result whose exposure begins after this question, as a `Fresh`. Raises `QueryError`
@@ -102,7 +93,7 @@ impl Client {
     #[pyo3(signature = (timeout_s = 2.0))]
     fn capture(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Fresh> {
         let timeout = seconds("timeout_s", timeout_s)?;
-        let client = self.open().ok_or_else(closed)?;
+        let client = Arc::clone(self.client.get()?);
         let view = interruptible(py, move || client.capture(timeout))?;
         view.map(Fresh::new).map_err(|error| not_answered(&error))
     }
@@ -111,16 +102,15 @@ impl Client {
     #[pyo3(signature = (timeout_s = 2.0))]
     fn camera_info(&self, py: Python<'_>, timeout_s: f64) -> PyResult<CameraInfo> {
         let timeout = seconds("timeout_s", timeout_s)?;
-        let client = self.open().ok_or_else(closed)?;
+        let client = Arc::clone(self.client.get()?);
         let info = interruptible(py, move || client.camera_info(timeout))?;
         info.map(CameraInfo::new).map_err(|error| not_answered(&error))
     }
 
-    /// The newest heartbeat as a `Status`, or `Lost` if nobody speaks for the cell.
+    /// The newest heartbeat as a `Status`, or `Lost` if nobody speaks for the cell. A daemon that has
+    /// just been heard, or has a rival, is no `Lost` here, though no result of it is believed.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(client) = self.open() else {
-            return Ok(Bound::new(py, Lost::closed())?.into_any());
-        };
+        let client = Arc::clone(self.client.get()?);
         match interruptible(py, move || client.status())? {
             Ok(status) => Ok(Bound::new(py, Status::new(status))?.into_any()),
             Err(lost) => Ok(Bound::new(py, Lost::new(&lost.why))?.into_any()),
@@ -129,16 +119,17 @@ impl Client {
 
     /// Leaves the network. Whoever iterates over its packages comes to an end; questions raise.
     fn close(&self, py: Python<'_>) {
-        self.is_closed.store(true, Ordering::Relaxed);
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Leaving the network takes a moment.
-        py.detach(|| drop(client));
+        // A fork has nothing to leave.
+        if let Ok(client) = self.client.get() {
+            // Leaving the network takes a moment.
+            py.detach(|| client.close());
+        }
     }
 
     /// Whether `close` was called.
     #[getter]
-    fn closed(&self) -> bool {
-        self.is_closed.load(Ordering::Relaxed)
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.client.get()?.is_closed())
     }
 
     /// The name of the cell.
@@ -157,7 +148,11 @@ impl Client {
     }
 
     fn __repr__(&self) -> String {
-        let closed = if self.closed() { ", closed" } else { "" };
+        let closed = match self.closed() {
+            Ok(true) => ", closed",
+            Ok(false) => "",
+            Err(_) => ", forked",
+        };
         format!("<Client of cell {:?}{closed}>", self.cell)
     }
 }

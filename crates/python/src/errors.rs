@@ -48,6 +48,13 @@ pub(crate) fn closed() -> PyErr {
     raised::QueryError::new_err("the client was closed; connect again")
 }
 
+pub(crate) fn forked() -> PyErr {
+    raised::ConnectError::new_err(
+        "this process is a fork of one that had connected, and a fork cannot use the network: start it \
+         as multiprocessing's \"spawn\" does, and connect there",
+    )
+}
+
 pub(crate) fn expired(error: magpie_client::Expired) -> PyErr {
     raised::Expired::new_err(error.to_string())
 }

@@ -7,14 +7,25 @@
 //!
 //! Whoever waits holds no lock of Python's, and looks for Ctrl-C twenty times a second.
 
+// A test program could not be linked: it is Python that brings Python's symbols.
+#[cfg(not(test))]
 mod arrays;
+#[cfg(not(test))]
 mod client;
+#[cfg(not(test))]
 mod errors;
+#[cfg(not(test))]
+mod held;
+#[cfg(not(test))]
 mod packages;
+#[cfg(not(test))]
 mod states;
+#[cfg(not(test))]
 mod view;
+#[cfg(not(test))]
 mod waiting;
 
+#[cfg(not(test))]
 #[pyo3::pymodule]
 mod _native {
     #[pymodule_export]

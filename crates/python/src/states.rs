@@ -47,10 +47,6 @@ impl Lost {
     pub(crate) fn new(why: &LostReason) -> Lost {
         Lost { why: why.to_string(), code: why.code() }
     }
-
-    pub(crate) fn closed() -> Lost {
-        Lost { why: "the client was closed; connect again".into(), code: "closed" }
-    }
 }
 
 #[pymethods]

@@ -214,6 +214,7 @@ impl Package {
         Ok(self.get()?.size.as_ref().map(|size| (size.length_m, size.width_m, size.height_m)))
     }
 
+    /// How much of its rim another package hides, 0 to 1.
     #[getter]
     fn occluded_share(&self) -> PyResult<f32> {
         Ok(self.get()?.occluded_share)
@@ -328,12 +329,14 @@ impl Grasp {
     }
 
     /// Where the grasp will be at this Unix time in nanoseconds, since its package moves on with the
-    /// belt; `None` while nobody knows how the packages move. Raises `Expired`.
+    /// belt; `None` while nobody knows how the packages move. What it gives expires with the result.
+    /// Raises `Expired`.
     fn pose_at(&self, stamp_ns: u64) -> PyResult<Option<PoseAt>> {
         let grasp = self.get()?;
         let at = self.view.at_unix_ns(stamp_ns);
         let later = self.view.pose_at(grasp, at).map_err(expired)?;
         Ok(later.map(|later| PoseAt {
+            view: Arc::clone(&self.view),
             placed: self.placed(later.pose),
             position_sigma_m: later.position_sigma_m,
         }))
@@ -383,6 +386,8 @@ impl Grasp {
         Ok(plain(self.get()?.pose_source().as_str_name(), "POSE_SOURCE_"))
     }
 
+    /// Standard deviation of the contact along the approach in metres, the calibration's error left
+    /// out; 0.0 where it is not known.
     #[getter]
     fn position_sigma_m(&self) -> PyResult<f64> {
         Ok(self.get()?.position_sigma_m)
@@ -395,36 +400,47 @@ impl Grasp {
     }
 }
 
-/// Where a grasp will be, and how sure that is.
+/// Where a grasp will be, and how sure that is, until the result expires.
 #[pyclass(frozen, module = "magpie_client")]
 pub(crate) struct PoseAt {
+    view: Arc<PackagesView>,
     placed: Placed,
     position_sigma_m: f64,
 }
 
+impl PoseAt {
+    fn get(&self) -> PyResult<&Placed> {
+        self.view.packages().map_err(expired)?;
+        Ok(&self.placed)
+    }
+}
+
 #[pymethods]
 impl PoseAt {
-    /// As `Grasp.base_from_grasp`, at that time.
+    /// As `Grasp.base_from_grasp`, at that time. Raises `WrongFrame` and `Expired`.
     #[getter]
     fn base_from_grasp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.placed.array_in(py, ReferenceFrame::Base)
+        self.get()?.array_in(py, ReferenceFrame::Base)
     }
 
-    /// As `Grasp.camera_from_grasp`, at that time.
+    /// As `Grasp.camera_from_grasp`, at that time. Raises `WrongFrame` and `Expired`.
     #[getter]
     fn camera_from_grasp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.placed.array_in(py, ReferenceFrame::Camera)
+        self.get()?.array_in(py, ReferenceFrame::Camera)
     }
 
-    /// As `Grasp.gripper_from_grasp`, at that time.
+    /// As `Grasp.gripper_from_grasp`, at that time. Raises `WrongFrame` and `Expired`.
     #[getter]
     fn gripper_from_grasp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.placed.array_in(py, ReferenceFrame::Gripper)
+        self.get()?.array_in(py, ReferenceFrame::Gripper)
     }
 
+    /// Standard deviation along each axis in metres, the calibration's error left out. Raises
+    /// `Expired`.
     #[getter]
-    fn position_sigma_m(&self) -> f64 {
-        self.position_sigma_m
+    fn position_sigma_m(&self) -> PyResult<f64> {
+        self.get()?;
+        Ok(self.position_sigma_m)
     }
 
     fn __repr__(&self) -> String {

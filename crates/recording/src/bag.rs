@@ -24,15 +24,24 @@ pub(crate) struct BagFile {
     messages: Vec<(i64, i64)>,
 }
 
+/// Why an SQLite file is read as no bag.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BagError {
+    #[error("it has no tables `topics` and `messages`")]
+    OtherTables,
+    #[error(transparent)]
+    Damaged(#[from] rusqlite::Error),
+}
+
 impl BagFile {
-    pub(crate) fn open(path: &Path) -> rusqlite::Result<BagFile> {
+    pub(crate) fn open(path: &Path) -> Result<BagFile, BagError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(path, flags)?;
         // A view may make rows without end, and a virtual table run what it likes.
         let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
                       AND name IN ('topics', 'messages') AND sql NOT LIKE '%VIRTUAL%'";
-        if database.query_row(tables, (), |row| row.get(0)) != Ok(2) {
-            return Err(rusqlite::Error::InvalidQuery);
+        if database.query_row(tables, (), |row| row.get::<_, i64>(0))? != 2 {
+            return Err(BagError::OtherTables);
         }
         let mut channels = HashMap::new();
         let mut topics =
@@ -49,7 +58,7 @@ impl BagFile {
         let mut ids =
             database.prepare("SELECT id, topic_id FROM messages ORDER BY timestamp, id")?;
         let id = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let messages = ids.query_map((), id)?.collect::<Result<_, _>>()?;
+        let messages = ids.query_map((), id)?.collect::<rusqlite::Result<_>>()?;
         drop(ids);
         let topics = channels.values().map(|channel| channel.topic.clone()).collect();
         Ok(BagFile { database, channels, topics, messages })

@@ -60,6 +60,37 @@ struct Image {
     size_px: (u32, u32),
 }
 
+impl Image {
+    /// Why depth is not taken for that of the picture; `None` of what is, and of what is no depth.
+    fn unaligned(&self, color: &Image) -> Option<String> {
+        if !self.is_depth {
+            return None;
+        }
+        let has = |parts: &[&str]| {
+            let topic = self.topic.to_lowercase();
+            parts.iter().any(|part| topic.contains(part))
+        };
+        let same_camera = !color.frame_id.is_empty() && self.frame_id == color.frame_id;
+        let own = self.topic == DEPTH_TOPIC && color.topic == COLOR_TOPIC;
+        let named = has(&["aligned", "registered", "to_color", "to_rgb"]);
+        let ((width, height), (color_width, color_height)) = (self.size_px, color.size_px);
+        if has(&NO_COLOR) {
+            return Some("its name says that it is no depth".to_owned());
+        }
+        if !(own || named || same_camera) {
+            return Some(format!(
+                "not aligned with the picture, since it is in {:?} and the picture in {:?}; record \
+                 aligned_depth_to_color, or say by --depth-topic that it is",
+                self.frame_id, color.frame_id
+            ));
+        }
+        let is_other_size = self.size_px != color.size_px;
+        is_other_size.then(|| {
+            format!("{width}x{height}, the picture {color_width}x{color_height}; record both at one size")
+        })
+    }
+}
+
 #[derive(Default)]
 struct Found {
     images: Vec<Image>,
@@ -124,9 +155,13 @@ pub(crate) fn choose(
     }
     let used =
         |topic: &String| *topic == color.topic || depth.is_some_and(|depth| *topic == depth.topic);
-    let others = found.images.iter().map(|image| image.topic.clone());
     let unread = found.unread.iter().map(|(topic, reason)| format!("{topic} ({reason})"));
-    let others: Vec<String> = others.filter(|topic| !used(topic)).chain(unread).collect();
+    let others = found.images.iter().filter(|image| !used(&image.topic));
+    let others = others.map(|image| match image.unaligned(color).filter(|_| depth.is_none()) {
+        Some(reason) => format!("{} ({reason})", image.topic),
+        None => image.topic.clone(),
+    });
+    let others: Vec<String> = others.chain(unread).collect();
     if !others.is_empty() {
         told.push(format!("not used: {}", others.join(", ")));
     }
@@ -318,16 +353,7 @@ impl Found {
             return image.map(Some).ok_or_else(|| self.no_topic(name, topic, "depth", true));
         }
         // Depth that is not seen by the color camera would lie beside what it belongs to.
-        let aligned = |image: &&Image| {
-            let has = |parts: &[&str]| {
-                let topic = image.topic.to_lowercase();
-                parts.iter().any(|part| topic.contains(part))
-            };
-            let same_camera = !color.frame_id.is_empty() && image.frame_id == color.frame_id;
-            let own = image.topic == DEPTH_TOPIC && color.topic == COLOR_TOPIC;
-            let named = has(&["aligned", "registered", "to_color", "to_rgb"]);
-            (own || named || same_camera) && !has(&NO_COLOR) && image.size_px == color.size_px
-        };
+        let aligned = |image: &&Image| image.unaligned(color).is_none();
         let rank = |image: &&Image| {
             let is_other_kind = image.is_rectified != color.is_rectified;
             (is_other_kind, image.topic.contains("compressed"), image.topic.clone())

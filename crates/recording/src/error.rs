@@ -59,6 +59,11 @@ pub enum RecordingError {
     #[error("read {name} as a ROS 2 bag: record it again, or convert it with `ros2 bag convert`")]
     NoBag { name: String, source: BoxError },
     #[error(
+        "read {name} as a ROS 2 bag: it is damaged or cut; rescue what is left with \
+         `sqlite3 {name} .recover | sqlite3 rescued.db3`, and list it anew with `ros2 bag reindex`"
+    )]
+    DamagedBag { name: String, source: BoxError },
+    #[error(
         "{name} is compressed as a whole, which is not read: unpack it with `zstd -d {name}`, and \
          name what comes out"
     )]
@@ -87,7 +92,7 @@ pub enum RecordingError {
 
     #[error("read the chunk at byte {offset}")]
     Read { offset: u64, source: io::Error },
-    #[error("no frame in it is whole: record it again")]
+    #[error("no frame in it is whole, color and depth of one exposure: record it again")]
     NoFrames,
     #[error(
         "frame {sequence} is stamped {stamp_ns} ns, the one before it {previous_ns} ns: \

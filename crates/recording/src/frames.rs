@@ -31,6 +31,11 @@ pub struct Losses {
     pub frames_incomplete: u64,
     /// Frames that the recorder could not write in time. It wrote down that they are missing.
     pub frames_unrecorded: u64,
+    /// How close the closest depth comes to a picture that has none of its exposure, where others made
+    /// the recording.
+    pub depth_apart_ns: Option<u64>,
+    /// No picture has depth of its exposure: they are read without.
+    pub depth_unused: bool,
 }
 
 impl Losses {
@@ -51,8 +56,25 @@ impl fmt::Display for Losses {
         if self.chunks_damaged > 0 {
             parts.push(format!("chunks damaged: {}", self.chunks_damaged));
         }
+        let apart = |ns: u64| match ns / 1_000_000 {
+            ms @ ..10_000 => format!("stamped {ms} ms away or more"),
+            ms => format!("stamped {} s away or more", ms / 1000),
+        };
         if self.frames_incomplete > 0 {
-            parts.push(format!("frames incomplete: {}", self.frames_incomplete));
+            let apart = self.depth_apart_ns.map(|ns| format!(" (depth is {})", apart(ns)));
+            parts.push(format!(
+                "frames incomplete: {}{}",
+                self.frames_incomplete,
+                apart.unwrap_or_default()
+            ));
+        }
+        if let Some(ns) = self.depth_apart_ns.filter(|_| self.depth_unused) {
+            parts.push(format!(
+                "depth is not used, since all of it is {} from color, and within {} ms it would be of \
+                 the same exposure",
+                apart(ns),
+                SAME_EXPOSURE_NS_MAX / 1_000_000
+            ));
         }
         if self.frames_unrecorded > 0 {
             parts.push(format!("frames not recorded in time: {}", self.frames_unrecorded));
@@ -146,6 +168,8 @@ pub(crate) struct StoredFrames {
     /// How color was coded, if that changed it.
     pub(crate) lossy_coding: Option<String>,
     is_first_pass: bool,
+    /// Whether any picture was read with its depth.
+    has_pairs: bool,
 }
 
 impl StoredFrames {
@@ -168,6 +192,7 @@ impl StoredFrames {
             losses,
             lossy_coding: None,
             is_first_pass: true,
+            has_pairs: false,
         }
     }
 
@@ -196,6 +221,9 @@ impl StoredFrames {
             if self.chunk_next == self.file.chunks() {
                 self.give_up_partial(self.partial.len());
                 self.settle(true);
+                if self.whole.is_empty() && self.gives_up_depth() {
+                    continue;
+                }
                 if self.whole.is_empty() {
                     return Ok(None);
                 }
@@ -256,6 +284,18 @@ impl StoredFrames {
         }
     }
 
+    /// Begins again without depth, if none of it belongs to any picture.
+    fn gives_up_depth(&mut self) -> bool {
+        let is_apart = self.is_first_pass && self.selection.by_stamp && !self.has_pairs;
+        if !is_apart || self.losses.depth_apart_ns.is_none() {
+            return false;
+        }
+        self.selection.depth = None;
+        self.rewind();
+        (self.losses.depth_unused, self.losses.frames_incomplete) = (true, 0);
+        true
+    }
+
     /// Gives each picture the depth that is closest in time, once no closer one can come.
     fn settle(&mut self, at_end: bool) {
         let Waiting { color, depth } = &mut self.waiting;
@@ -268,11 +308,19 @@ impl StoredFrames {
                 if !passed && !at_end && color.len() <= WAITING_MAX {
                     return;
                 }
-                let closest = (0..depth.len()).min_by_key(|at| away(depth[*at].1, stamp));
-                let found = closest.filter(|at| away(depth[*at].1, stamp) <= SAME_EXPOSURE_NS_MAX);
-                if let Some(at) = found {
-                    depth.drain(..at);
-                    partner = depth.pop_front().map(|(.., image)| image);
+                let all = depth.iter().map(|(_, one, _)| away(*one, stamp));
+                let closest = all.enumerate().min_by_key(|(_, apart_ns)| *apart_ns);
+                match closest {
+                    Some((at, apart_ns)) if apart_ns <= SAME_EXPOSURE_NS_MAX => {
+                        depth.drain(..at);
+                        partner = depth.pop_front().map(|(.., image)| image);
+                        self.has_pairs = true;
+                    }
+                    Some((_, apart_ns)) => {
+                        let least = self.losses.depth_apart_ns.get_or_insert(apart_ns);
+                        *least = apart_ns.min(*least);
+                    }
+                    None => {}
                 }
             }
             let Some((sequence, stamp, color)) = color.pop_front() else { return };

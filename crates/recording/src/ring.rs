@@ -39,8 +39,8 @@ pub struct RingLimits {
 /// Writes segments and removes the oldest.
 pub struct Ring {
     folder: PathBuf,
-    /// The device that the folder is on while its own is not mounted.
-    device_below: Option<u64>,
+    /// The devices that the folder is on while its own, or those between, are not mounted.
+    devices_below: Vec<u64>,
     /// Files whose names do not begin with this are never touched.
     name: String,
     info: RecordingInfo,
@@ -80,7 +80,7 @@ impl Ring {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         let mut ring = Ring {
             folder,
-            device_below: None,
+            devices_below: Vec::new(),
             name,
             info,
             options,
@@ -90,7 +90,7 @@ impl Ring {
             current: None,
         };
         ring.make_folder()?;
-        ring.device_below = ring.in_folder(|| device_below(&ring.folder))?;
+        ring.devices_below = ring.in_folder(|| devices_below(&ring.folder))?;
         let newest = ring.files_in(&ring.folder)?.pop();
         ring.number_next = newest.map_or(1, |file| file.number + 1);
         Ok(ring)
@@ -115,7 +115,7 @@ impl Ring {
 
     fn make_folder(&self) -> Result<(), RecordingError> {
         let device = self.in_folder(|| device_of_nearest(&self.folder))?;
-        if self.device_below == Some(device) {
+        if self.devices_below.contains(&device) {
             return Err(RecordingError::Unmounted { path: self.folder.clone() });
         }
         let kept = self.folder.join(KEPT);
@@ -321,16 +321,17 @@ fn device_of_nearest(folder: &Path) -> io::Result<u64> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// The device that a folder's own is mounted on; `None` if that is the machine's first.
-fn device_below(folder: &Path) -> io::Result<Option<u64>> {
-    let device = fs::metadata(folder)?.dev();
+/// The devices on the way from a folder's own to the machine's first.
+fn devices_below(folder: &Path) -> io::Result<Vec<u64>> {
+    let own = fs::metadata(folder)?.dev();
+    let mut devices = Vec::new();
     for place in std::path::absolute(folder)?.ancestors() {
-        let above = fs::metadata(place)?.dev();
-        if above != device {
-            return Ok(Some(above));
+        let device = fs::metadata(place)?.dev();
+        if device != own && !devices.contains(&device) {
+            devices.push(device);
         }
     }
-    Ok(None)
+    Ok(devices)
 }
 
 /// Refuses with [`RecordingError::Space`] where the disk of `folder` has less free than this.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mcap::Channel;
 
 use crate::RecordingError;
-use crate::bag::{BagFile, SQLITE_MAGIC};
+use crate::bag::{BagError, BagFile, SQLITE_MAGIC};
 use crate::mcap_file::{ChunkError, Input, McapFile, StoredMessage};
 use crate::schema::Fields;
 
@@ -37,9 +37,12 @@ impl Storage {
             return Err(RecordingError::Ros1 { name });
         }
         if magic == *SQLITE_MAGIC {
-            return BagFile::open(&path)
-                .map(Storage::Bag)
-                .map_err(|source| RecordingError::NoBag { name, source: Box::new(source) });
+            return BagFile::open(&path).map(Storage::Bag).map_err(|error| match error {
+                BagError::OtherTables => RecordingError::NoBag { name, source: Box::new(error) },
+                BagError::Damaged(source) => {
+                    RecordingError::DamagedBag { name, source: Box::new(source) }
+                }
+            });
         }
         file.rewind().map_err(opened)?;
         Storage::scan(&name, Box::new(BufReader::new(file)))

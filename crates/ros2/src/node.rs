@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use magpie_network::{NetworkError, ZenohConfig, close, open};
+use magpie_perception::BoxError;
 use magpie_wire::printable;
 use zenoh::bytes::Encoding;
 use zenoh::liveliness::LivelinessToken;
@@ -46,13 +47,13 @@ pub struct NodeOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     #[error(
-        "connect to a ROS 2 router at {router}: start one with `ros2 run rmw_zenoh_cpp rmw_zenohd`, or \
-         name another in [ros2] router"
+        "no ROS 2 router answers at {router}; start one with `ros2 run rmw_zenoh_cpp rmw_zenohd`, or name \
+         another in [ros2] router"
     )]
     Router {
         router: String,
         #[source]
-        source: NetworkError,
+        source: BoxError,
     },
     #[error("declare {key} on the ROS 2 router")]
     Declare {
@@ -97,8 +98,13 @@ impl Node {
     /// If none does.
     pub fn join(options: &NodeOptions) -> Result<Node, JoinError> {
         let zenoh = ZenohConfig::Connect(vec![options.router.clone()]);
-        let session = open(&zenoh)
-            .map_err(|source| JoinError::Router { router: options.router.clone(), source })?;
+        let session = open(&zenoh).map_err(|error| {
+            let source = match error {
+                NetworkError::Connect { source, .. } => source,
+                other => other.into(),
+            };
+            JoinError::Router { router: options.router.clone(), source }
+        })?;
         let name = NodeName {
             domain_id: options.domain_id,
             zid: session.zid().to_string(),

@@ -25,7 +25,7 @@ use zenoh::sample::Sample;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits until the subscriber says what `wanted` looks for.
-fn wait_for<T>(subscriber: &mut PackagesSubscriber, wanted: impl Fn(&Freshness) -> Option<T>) -> T {
+fn wait_for<T>(subscriber: &PackagesSubscriber, wanted: impl Fn(&Freshness) -> Option<T>) -> T {
     let mut last = None;
     for _ in 0..500 {
         let freshness = subscriber.next(PATIENCE / 500);
@@ -49,10 +49,10 @@ fn a_published_result_arrives_whole_and_fresh() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     cell.transport.status().set(StatusSnapshot { state: State::Ok, ..Default::default() });
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     cell.publish();
-    let view = wait_for(&mut reader, |f| match f {
+    let view = wait_for(&reader, |f| match f {
         Freshness::Fresh(view) if view.for_display().sequence == cell.sequence => {
             Some(view.clone())
         }
@@ -76,7 +76,7 @@ fn a_published_result_arrives_whole_and_fresh() {
 fn a_result_that_has_expired_before_it_is_published_comes_without_its_packages() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     let session = session(&endpoint);
     let (sender, receiver) = std::sync::mpsc::sync_channel(64);
@@ -105,7 +105,7 @@ fn a_result_that_has_expired_before_it_is_published_comes_without_its_packages()
 fn a_result_expires_while_the_heartbeat_goes_on() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     let mut kept = None;
     cell.publish_until(|| match reader.latest() {
         Freshness::Fresh(view) => kept.replace(view).is_some(),
@@ -113,7 +113,7 @@ fn a_result_expires_while_the_heartbeat_goes_on() {
     });
     let kept = kept.unwrap();
     std::thread::sleep(VALIDITY);
-    let why = wait_for(&mut reader, |f| match f {
+    let why = wait_for(&reader, |f| match f {
         Freshness::Stale(why) => Some(why.clone()),
         _ => None,
     });
@@ -125,10 +125,10 @@ fn a_result_expires_while_the_heartbeat_goes_on() {
 fn a_daemon_that_leaves_is_lost_and_its_successor_is_told_apart() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     drop(cell);
-    assert_eq!(wait_for(&mut reader, is_lost), LostReason::Gone);
+    assert_eq!(wait_for(&reader, is_lost), LostReason::Gone);
 
     let mut successor = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let mut restarted = Vec::new();
@@ -146,11 +146,11 @@ fn a_daemon_that_leaves_is_lost_and_its_successor_is_told_apart() {
 fn a_daemon_whose_heartbeat_stops_is_lost_although_it_is_still_connected() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     // The heartbeat's task dies with its runtime; session and token stay.
     runtime.shutdown_background();
-    let why = wait_for(&mut reader, is_lost);
+    let why = wait_for(&reader, is_lost);
     assert!(matches!(why, LostReason::Silent { silent_ms: 500.. }), "{why}");
 }
 
@@ -158,22 +158,22 @@ fn a_daemon_whose_heartbeat_stops_is_lost_although_it_is_still_connected() {
 fn a_fault_that_the_daemon_reports_is_lost_with_its_reason() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     let on_fire = Reason::Fault { why: "the camera is on fire".into() };
     cell.transport.status().update(|status| {
         status.state = State::Fault;
         status.reasons = vec![on_fire.clone()];
     });
-    let why = wait_for(&mut reader, is_lost);
+    let why = wait_for(&reader, is_lost);
     assert_eq!(why, LostReason::Fault { reasons: vec![(&on_fire).into()] });
 }
 
 #[test]
-fn a_forged_result_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
+fn a_result_of_another_instance_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     let forger = session(&endpoint);
     let mut forged = wire::Packages {
@@ -193,7 +193,7 @@ fn a_forged_result_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
         is_lost(freshness).filter(|why| *why == LostReason::Rival)
     };
     forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
-    wait_for(&mut reader, is_rival);
+    wait_for(&reader, is_rival);
     // This one claims to be of the true instance, but is numbered beyond every later one.
     forged.instance_id = cell.transport.instance_id().into();
     forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
@@ -208,7 +208,7 @@ fn a_forged_result_is_never_fresh_and_a_rival_is_told_until_it_is_silent() {
     forged.published_ns = forged.stamp_ns;
     forged.valid_until_ns = forged.stamp_ns + 3_600_000_000_000;
     forger.put("magpie/dock/packages", forged.encode_to_vec()).wait().unwrap();
-    wait_for(&mut reader, |freshness| match freshness {
+    wait_for(&reader, |freshness| match freshness {
         Freshness::Stale(StaleReason::Refused(Refusal::Validity { .. })) => Some(()),
         _ => None,
     });
@@ -245,7 +245,7 @@ fn the_heartbeat_tells_codes_and_its_silence_is_lost() {
 fn without_a_daemon_of_that_cell_there_is_nothing() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let _cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("deck", &endpoint, clock());
+    let reader = subscriber("deck", &endpoint, clock());
     assert_eq!(is_lost(&reader.latest()), Some(LostReason::NeverHeard));
 }
 
@@ -257,7 +257,7 @@ fn a_publisher_whose_clock_is_ahead_is_not_believed() {
         ..options("dock", &endpoint)
     };
     let mut cell = Cell::open(ahead, &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| {
         matches!(reader.latest(), Freshness::Stale(StaleReason::ClockAhead { by_ns }) if by_ns > 1_900_000_000)
     });
@@ -271,7 +271,7 @@ fn a_publisher_whose_clock_is_behind_sends_what_has_expired() {
         ..options("dock", &endpoint)
     };
     let mut cell = Cell::open(behind, &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| {
         matches!(reader.latest(), Freshness::Stale(StaleReason::ArrivedExpired { .. }))
     });
@@ -284,7 +284,7 @@ fn stamps_follow_the_clock_and_nothing_from_before_it_was_set_counts() {
     let publisher =
         magpie_transport::TransportOptions { clock: there.clone(), ..options("dock", &endpoint) };
     let mut cell = Cell::open(publisher, &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, here.clone());
+    let reader = subscriber("dock", &endpoint, here.clone());
     for set_ns in [7_200_000_000_000, -7_200_000_000_000, 0] {
         cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
         let Freshness::Fresh(kept) = reader.latest() else { continue };
@@ -312,21 +312,21 @@ fn stamps_follow_the_clock_and_nothing_from_before_it_was_set_counts() {
 fn messages_of_another_schema_or_of_no_schema_are_refused() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     let impostor = session(&endpoint);
     let newer = wire::Packages { schema_version: 2, ..Default::default() }.encode_to_vec();
-    let refusal = |reader: &mut PackagesSubscriber| {
+    let refusal = |reader: &PackagesSubscriber| {
         wait_for(reader, |f| match f {
             Freshness::Stale(StaleReason::Refused(refusal)) => Some(refusal.clone()),
             _ => None,
         })
     };
     impostor.put("magpie/dock/packages", newer).wait().unwrap();
-    assert_eq!(refusal(&mut reader), Refusal::SchemaVersion { found: 2 });
+    assert_eq!(refusal(&reader), Refusal::SchemaVersion { found: 2 });
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     impostor.put("magpie/dock/packages", vec![0xff; 9]).wait().unwrap();
-    assert!(matches!(refusal(&mut reader), Refusal::Undecodable { .. }));
+    assert!(matches!(refusal(&reader), Refusal::Undecodable { .. }));
     assert_eq!(reader.counters().refused, 2);
 }
 
@@ -334,7 +334,7 @@ fn messages_of_another_schema_or_of_no_schema_are_refused() {
 fn results_lost_on_the_way_are_counted() {
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     while reader.status().is_none() {
         reader.next(PATIENCE / 500);
     }

@@ -51,8 +51,8 @@ fn check_kept_out(who: &str, zenoh: ZenohConfig) {
 fn the_arm_reads_and_asks_and_the_viewer_reads() {
     let (runtime, site) = (runtime(), Site::new(&address()));
     let mut cell = Cell::open(daemon(&site), &runtime).unwrap();
-    let mut arm = join(site.zenoh("arm")).unwrap();
-    let mut viewer = join(site.zenoh("viewer")).unwrap();
+    let arm = join(site.zenoh("arm")).unwrap();
+    let viewer = join(site.zenoh("viewer")).unwrap();
     cell.publish_until(|| matches!(arm.latest(), Freshness::Fresh(_)));
     cell.publish_until(|| matches!(viewer.latest(), Freshness::Fresh(_)));
     assert_eq!(camera_info(site.zenoh("arm")).unwrap(), "test");
@@ -91,8 +91,8 @@ fn the_arm_of_another_cell_hears_nothing() {
     let (runtime, site) = (runtime(), Site::new(&address()));
     site.add("deck");
     let mut cell = Cell::open(daemon(&site), &runtime).unwrap();
-    let mut other = join(ZenohConfig::File(site.path("deck", "arm"))).unwrap();
-    let mut arm = join(site.zenoh("arm")).unwrap();
+    let other = join(ZenohConfig::File(site.path("deck", "arm"))).unwrap();
+    let arm = join(site.zenoh("arm")).unwrap();
     cell.publish_until(|| matches!(arm.latest(), Freshness::Fresh(_)));
     for _ in 0..20 {
         cell.publish();
@@ -216,10 +216,10 @@ fn a_namespace_holds_for_everything_that_a_cell_says() {
 
     let opened = || TransportOptions { zenoh: daemon.clone(), ..options("dock", "") };
     let mut cell = Cell::open(opened(), &runtime).unwrap();
-    let mut inside = join(reader.clone()).unwrap();
+    let inside = join(reader.clone()).unwrap();
     cell.publish_until(|| matches!(inside.latest(), Freshness::Fresh(_)));
     assert_eq!(camera_info(reader).unwrap(), "test");
-    let mut outside = join(outside).unwrap();
+    let outside = join(outside).unwrap();
     for _ in 0..5 {
         cell.publish();
         let heard = outside.next(Duration::from_millis(50));

@@ -117,7 +117,7 @@ fn a_client_has_results_and_state_over_one_session_and_leaves_when_all_are_gone(
     let (runtime, endpoint) = (runtime(), free_endpoint());
     let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
     let client = client(&endpoint);
-    let (mut one, mut other) = (client.packages().unwrap(), client.packages().unwrap());
+    let (one, other) = (client.packages().unwrap(), client.packages().unwrap());
     assert_eq!(client.status().unwrap().cell, "dock");
     drop(client);
     cell.publish_until(|| matches!(one.latest(), Freshness::Fresh(_)));
@@ -133,6 +133,36 @@ fn a_client_has_results_and_state_over_one_session_and_leaves_when_all_are_gone(
     let base_from_grasp = package.grasps[0].pose.unwrap().matrix().unwrap();
     assert_eq!((base_from_grasp[0][3], base_from_grasp[2][3]), (0.4, 0.12));
     assert!(base_from_grasp[2][2] < -0.9, "the approach goes down");
+}
+
+#[test]
+fn a_client_that_is_closed_has_left_for_all_that_it_handed_out() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let client = client(&endpoint);
+    let reader = client.packages().unwrap();
+    cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
+    let is_closed =
+        |freshness: Freshness| matches!(freshness, Freshness::Lost { why: LostReason::Closed, .. });
+    std::thread::scope(|scope| {
+        // An hour: closing ends it.
+        let waits = scope.spawn(|| while !is_closed(reader.next(Duration::from_secs(3600))) {});
+        let asks = scope.spawn(|| client.capture(PATIENCE));
+        std::thread::sleep(Duration::from_millis(200));
+        client.close();
+        waits.join().unwrap();
+        let asked = asks.join().unwrap();
+        assert!(matches!(asked, Err(QueryError::Lost(LostReason::Closed))), "{asked:?}");
+    });
+    assert!(client.is_closed() && reader.is_closed() && !reader.wait(PATIENCE));
+    client.close();
+    assert!(is_closed(reader.latest()));
+    assert_eq!(client.status().unwrap_err().why, LostReason::Closed);
+    assert!(client.packages().is_err());
+    for asked in [client.capture(PATIENCE).err(), client.camera_info(PATIENCE).err()] {
+        assert!(matches!(asked, Some(QueryError::Lost(LostReason::Closed))), "{asked:?}");
+    }
+    drop((client, reader));
 }
 
 #[test]
@@ -287,7 +317,7 @@ fn images_are_made_for_subscribers_only_and_not_more_often_than_allowed() {
         ..options("dock", &endpoint)
     };
     let mut cell = Cell::open(opened, &runtime).unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| matches!(reader.latest(), Freshness::Fresh(_)));
     assert_eq!(cell.transport.images_made(), (0, 0), "nobody asked for images");
 

@@ -38,7 +38,7 @@ fn a_reader_that_stands_still_holds_up_neither_the_publisher_nor_other_readers()
         }
     };
     stuck.declare_subscriber("magpie/**").callback(on_sample).background().wait().unwrap();
-    let mut reader = subscriber("dock", &endpoint, clock());
+    let reader = subscriber("dock", &endpoint, clock());
     cell.publish_until(|| {
         entered.load(Ordering::SeqCst) && matches!(reader.latest(), Freshness::Fresh(_))
     });

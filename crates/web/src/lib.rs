@@ -4,10 +4,13 @@
 //! frame thread  -> Tally (atomics) -----------------------------+
 //! supervision   -> Page::set_status, ten times a second --------+-> Page -> axum -> browsers, Prometheus
 //! magpie-image  -> Page::show, while somebody looks ------------+
+//! calibration   -> Page::show_calibration, likewise ------------+
+//! calibration   <- CalibrationOrder ----------------------------+
 //! ```
 //!
 //! Whoever looks can only take: there is one picture and one status for all of them, and nobody who
-//! hands them over waits. The page's single action, keeping the recording, asks for a token.
+//! hands them over waits. What the page can do, keeping the recording and calibrating, asks for a
+//! token.
 //!
 //! # Conventions
 //!
@@ -18,6 +21,7 @@ mod doors;
 mod guard;
 mod history;
 mod metrics;
+mod orders;
 mod page;
 mod recordings;
 mod routes;
@@ -25,6 +29,7 @@ mod serve;
 mod tally;
 
 pub use guard::{TOKEN_CHARACTERS_MIN, Token, TokenError};
+pub use orders::{Answer, CalibrationOrder, PoseUnits, Reading, WhatToCalibrate};
 pub use page::{Page, PageOptions};
 pub use serve::{check_free, serve};
 pub use tally::Tally;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use magpie_wire::{self as wire, CellName};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::guard::Token;
 use crate::history::{History, Sample};
 use crate::metrics::Scrape;
+use crate::orders::{Answer, CalibrationOrder};
 use crate::tally::Tally;
 
 /// How long whoever looks waits for the next picture before asking again.
@@ -42,13 +43,23 @@ pub struct Page {
 struct Shared {
     tally: Arc<Tally>,
     said: Mutex<Said>,
+    cell: Show,
+    calibration: Show,
+    refused: Refused,
+    keep: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    calibrate: OnceLock<Box<Calibrate>>,
+    /// Why the page is not served.
+    problem: Mutex<Option<String>>,
+}
+
+/// Takes an order; the answer comes when it is carried out.
+type Calibrate = dyn Fn(CalibrationOrder) -> oneshot::Receiver<Answer> + Send + Sync;
+
+/// One picture with what is told beside it, for all who look.
+struct Show {
     picture: watch::Sender<Picture>,
     /// Who waits for a picture.
     lookers: AtomicUsize,
-    refused: Refused,
-    keep: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    /// Why the page is not served.
-    problem: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -59,7 +70,7 @@ struct Said {
     history: History,
 }
 
-/// The newest picture with its result, as it is sent to all who look.
+/// The newest picture with what is told beside it, as it is sent to all who look.
 #[derive(Clone, Default)]
 struct Picture {
     /// Counts from 1; 0 while there is none.
@@ -80,10 +91,11 @@ impl Page {
         let shared = Shared {
             tally,
             said: Mutex::default(),
-            picture: watch::Sender::new(Picture::default()),
-            lookers: AtomicUsize::new(0),
+            cell: Show::default(),
+            calibration: Show::default(),
             refused: Refused::default(),
             keep: OnceLock::new(),
+            calibrate: OnceLock::new(),
             problem: Mutex::default(),
         };
         Page { options: Arc::new(options), shared: Arc::new(shared) }
@@ -107,22 +119,35 @@ impl Page {
         let _ = self.shared.keep.set(Box::new(keep));
     }
 
+    /// Who carries out the orders of the calibration tab.
+    pub fn set_calibrate(
+        &self,
+        calibrate: impl Fn(CalibrationOrder) -> oneshot::Receiver<Answer> + Send + Sync + 'static,
+    ) {
+        // A run has one, which is set once.
+        let _ = self.shared.calibrate.set(Box::new(calibrate));
+    }
+
     /// Whether a picture would be seen.
     pub fn is_looked_at(&self) -> bool {
-        self.shared.lookers.load(Ordering::Relaxed) > 0
+        self.shared.cell.is_looked_at()
+    }
+
+    /// Whether somebody has the calibration tab open.
+    pub fn is_calibration_looked_at(&self) -> bool {
+        self.shared.calibration.is_looked_at()
     }
 
     /// Shows a result, and its picture as JPEG, or why that could not be made.
     pub fn show(&self, message: &wire::Packages, jpeg: Result<&[u8], &str>) {
-        // One thread shows; whoever looks meanwhile is not held up by the writing.
-        let number = self.shared.picture.borrow().number + 1;
-        let told = json!({
-            "number": number,
-            "problem": jpeg.err(),
-            "result": wire::to_json(message),
-        });
-        let body = framed(&told.to_string(), jpeg.unwrap_or_default());
-        self.shared.picture.send_replace(Picture { number, body });
+        let told = json!({ "problem": jpeg.err(), "result": wire::to_json(message) });
+        self.shared.cell.show(told, jpeg.unwrap_or_default());
+    }
+
+    /// Shows how far the calibration is: an object, which the tab draws, and a JPEG, which may be
+    /// empty.
+    pub fn show_calibration(&self, told: Value, jpeg: &[u8]) {
+        self.shared.calibration.show(told, jpeg);
     }
 
     /// Why the page is not served, while it should be.
@@ -144,12 +169,20 @@ impl Page {
 
     /// Another picture than that of this number, as soon as there is one; `None` if none comes.
     pub(crate) async fn look(&self, number: u64) -> Option<Bytes> {
-        let _looker = Looker::enter(&self.shared);
-        let mut pictures = self.shared.picture.subscribe();
-        // After a restart numbers begin anew.
-        let is_other = |picture: &Picture| ![0, number].contains(&picture.number);
-        let waited = tokio::time::timeout(LOOK_TIME_MAX, pictures.wait_for(is_other)).await;
-        waited.ok()?.ok().map(|picture| picture.body.clone())
+        self.shared.cell.look(number).await
+    }
+
+    /// [`look`](Self::look), for the calibration tab.
+    pub(crate) async fn look_at_calibration(&self, number: u64) -> Option<Bytes> {
+        self.shared.calibration.look(number).await
+    }
+
+    /// Carries an order out.
+    pub(crate) async fn calibrate(&self, order: CalibrationOrder) -> Answer {
+        let calibrate = self.shared.calibrate.get();
+        let calibrate = calibrate.ok_or("the daemon is still starting; try again in a moment")?;
+        let why = "the calibration has ended unexpectedly: see the daemon's log, and restart it";
+        calibrate(order).await.unwrap_or_else(|_| Err(why.into()))
     }
 
     /// Keeps the recording. `false`: nothing is recorded.
@@ -194,7 +227,7 @@ impl Page {
             status: lock(&self.shared.said).status.clone(),
             stages: self.shared.tally.stages().collect(),
             packages: self.shared.tally.packages(),
-            lookers: self.shared.lookers.load(Ordering::Relaxed),
+            lookers: self.shared.cell.lookers() + self.shared.calibration.lookers(),
             refused: [
                 ("host", count(&refused.host)),
                 ("origin", count(&refused.origin)),
@@ -235,19 +268,53 @@ fn framed(json: &str, jpeg: &[u8]) -> Bytes {
     [&length.to_le_bytes(), json.as_bytes(), jpeg].concat().into()
 }
 
+impl Default for Show {
+    fn default() -> Show {
+        Show { picture: watch::Sender::new(Picture::default()), lookers: AtomicUsize::new(0) }
+    }
+}
+
+impl Show {
+    fn lookers(&self) -> usize {
+        self.lookers.load(Ordering::Relaxed)
+    }
+
+    fn is_looked_at(&self) -> bool {
+        self.lookers() > 0
+    }
+
+    /// `told` is an object, which gets the number of the picture.
+    fn show(&self, mut told: Value, jpeg: &[u8]) {
+        // One thread shows; whoever looks meanwhile is not held up by the writing.
+        let number = self.picture.borrow().number + 1;
+        told["number"] = json!(number);
+        let body = framed(&told.to_string(), jpeg);
+        self.picture.send_replace(Picture { number, body });
+    }
+
+    async fn look(&self, number: u64) -> Option<Bytes> {
+        let _looker = Looker::enter(&self.lookers);
+        let mut pictures = self.picture.subscribe();
+        // After a restart numbers begin anew.
+        let is_other = |picture: &Picture| ![0, number].contains(&picture.number);
+        let waited = tokio::time::timeout(LOOK_TIME_MAX, pictures.wait_for(is_other)).await;
+        waited.ok()?.ok().map(|picture| picture.body.clone())
+    }
+}
+
 /// Counted among those who look, until it is dropped.
-struct Looker<'a>(&'a Shared);
+struct Looker<'a>(&'a AtomicUsize);
 
 impl Looker<'_> {
-    fn enter(shared: &Shared) -> Looker<'_> {
-        shared.lookers.fetch_add(1, Ordering::Relaxed);
-        Looker(shared)
+    fn enter(lookers: &AtomicUsize) -> Looker<'_> {
+        lookers.fetch_add(1, Ordering::Relaxed);
+        Looker(lookers)
     }
 }
 
 impl Drop for Looker<'_> {
     fn drop(&mut self) {
-        self.0.lookers.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,24 +5,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
 use tokio_util::io::ReaderStream;
 
 use crate::guard::{Foreign, check_caller};
+use crate::orders::CalibrationOrder;
 use crate::page::Page;
 use crate::{metrics, recordings};
 
 /// After each wrong token, for everybody who gives one: nobody guesses a second in a second.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Orders have some hundred bytes, the longest of them a pose.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What every answer says: nothing from elsewhere is loaded, and nobody else may show it.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -54,16 +59,22 @@ pub(crate) fn routes(page: Page) -> Router {
         .route("/page.css", file("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/page.js", file("text/javascript; charset=utf-8", include_str!("page/page.js")))
         .route("/draw.js", file("text/javascript; charset=utf-8", include_str!("page/draw.js")))
+        .route(
+            "/calibrate.js",
+            file("text/javascript; charset=utf-8", include_str!("page/calibrate.js")),
+        )
         .route("/icon.svg", file("image/svg+xml", include_str!("page/icon.svg")))
         .route("/api/status", get(status))
         .route("/api/look", get(look))
         .route("/api/keep", post(keep))
         .route("/api/recordings", get(list_recordings))
+        .route("/api/calibration", get(look_at_calibration).post(calibrate))
         .route("/recordings/{place}/{name}", get(download))
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(desk.clone(), guard))
         .with_state(desk)
 }
@@ -107,35 +118,70 @@ async fn status(State(desk): State<Desk>, Query(After { after }): Query<After>) 
 }
 
 async fn look(State(desk): State<Desk>, Query(After { after }): Query<After>) -> Response {
-    match desk.page.look(after).await {
+    shown(desk.page.look(after).await)
+}
+
+async fn look_at_calibration(
+    State(desk): State<Desk>,
+    Query(After { after }): Query<After>,
+) -> Response {
+    shown(desk.page.look_at_calibration(after).await)
+}
+
+fn shown(body: Option<Bytes>) -> Response {
+    match body {
         Some(body) => ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     }
 }
 
-async fn keep(State(desk): State<Desk>, headers: HeaderMap) -> Response {
-    let refuse = |code: StatusCode, why: &str| (code, format!("{why}\n")).into_response();
+fn line(code: StatusCode, line: &str) -> Response {
+    (code, format!("{line}\n")).into_response()
+}
+
+/// What whoever may not act is told; only who has the token may.
+async fn refusal(desk: &Desk, headers: &HeaderMap) -> Option<Response> {
     let Some(token) = &desk.page.options().token else {
         let why = "this page can only look: give the daemon a token by [web] token, or by \
                    LoadCredential=web-token:FILE in the unit";
-        return refuse(StatusCode::FORBIDDEN, why);
+        return Some(line(StatusCode::FORBIDDEN, why));
     };
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    if !given.is_some_and(|given| token.is(given)) {
-        count(&desk.page.refused().token);
-        let _turn = desk.wrong_tokens.lock().await;
-        tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
-        let why = "the token is not the daemon's: it stands in the file of [web] token, or of \
-                   LoadCredential=web-token";
-        return refuse(StatusCode::UNAUTHORIZED, why);
+    if given.is_some_and(|given| token.is(given)) {
+        return None;
+    }
+    count(&desk.page.refused().token);
+    let _turn = desk.wrong_tokens.lock().await;
+    tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
+    let why = "the token is not the daemon's: it stands in the file of [web] token, or of \
+               LoadCredential=web-token";
+    Some(line(StatusCode::UNAUTHORIZED, why))
+}
+
+async fn keep(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+    if let Some(refused) = refusal(&desk, &headers).await {
+        return refused;
     }
     if !desk.page.keep() {
-        let why = "nothing is recorded: set recording.folder";
-        return refuse(StatusCode::CONFLICT, why);
+        return line(StatusCode::CONFLICT, "nothing is recorded: set recording.folder");
     }
     tracing::info!("the page asked to keep the recording");
-    (StatusCode::ACCEPTED, "the recording is kept\n").into_response()
+    line(StatusCode::ACCEPTED, "the recording is kept")
+}
+
+async fn calibrate(State(desk): State<Desk>, headers: HeaderMap, order: Bytes) -> Response {
+    if let Some(refused) = refusal(&desk, &headers).await {
+        return refused;
+    }
+    let order = match serde_json::from_slice::<CalibrationOrder>(&order) {
+        Ok(order) => order,
+        Err(error) => return line(StatusCode::BAD_REQUEST, &format!("this is no order: {error}")),
+    };
+    match desk.page.calibrate(order).await {
+        Ok(done) => line(StatusCode::OK, &done),
+        Err(why) => line(StatusCode::CONFLICT, &why),
+    }
 }
 
 async fn list_recordings(State(desk): State<Desk>) -> Response {

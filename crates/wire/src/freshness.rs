@@ -85,6 +85,8 @@ pub enum LostReason {
     Rival,
     #[error("the daemon reports a fault: {}", printable(&texts(reasons)))]
     Fault { reasons: Vec<wire::Reason> },
+    #[error("the client was closed; connect again")]
+    Closed,
 }
 
 fn texts(reasons: &[wire::Reason]) -> String {
@@ -115,6 +117,7 @@ impl LostReason {
             LostReason::Silent { .. } => "silent",
             LostReason::Rival => "rival",
             LostReason::Fault { .. } => "fault",
+            LostReason::Closed => "closed",
         }
     }
 }
@@ -134,6 +137,8 @@ pub enum Refusal {
     Cell { found: String },
     #[error("package {index} {what}")]
     Package { index: usize, what: &'static str },
+    #[error("its velocity is not finite")]
+    Velocity,
     #[error("its times are out of order")]
     Times,
     #[error(
@@ -183,6 +188,9 @@ fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> R
         let valid_ms_max = valid_max.as_millis();
         return Err(Refusal::Validity { valid_ms: valid_ns / 1_000_000, valid_ms_max });
     }
+    if !message.velocity.as_ref().is_none_or(is_finite) {
+        return Err(Refusal::Velocity);
+    }
     for (index, package) in message.packages.iter().enumerate() {
         let what = if package.mask.is_none() || package.bbox.is_none() {
             "has no mask or no bbox"
@@ -211,6 +219,12 @@ fn has_whole_mask(package: &wire::Package, message: &wire::Packages) -> bool {
     })
 }
 
+fn is_finite(velocity: &wire::Velocity) -> bool {
+    let linear = velocity.linear_m_s.as_ref();
+    linear.is_none_or(|v| [v.x, v.y, v.z].iter().all(|value| value.is_finite()))
+        && velocity.sigma_m_s.is_finite()
+}
+
 /// An arm gets finite numbers and a unit quaternion, or nothing.
 fn is_whole(grasp: &wire::Grasp) -> bool {
     let Some(wire::Pose { position_m: Some(p), orientation: Some(q) }) = &grasp.pose else {
@@ -220,6 +234,7 @@ fn is_whole(grasp: &wire::Grasp) -> bool {
     [p.x, p.y, p.z].iter().all(|value| value.is_finite())
         && (length - 1.0).abs() < 1e-6
         && grasp.quality.is_finite()
+        && grasp.position_sigma_m.is_finite()
         && grasp.contact_px.is_some()
 }
 
@@ -822,6 +837,14 @@ mod tests {
             check_message(&message, "dock", VALID_MAX).unwrap_err()
         };
         assert_eq!(check_message(&message(), "dock", VALID_MAX), Ok(()));
+        let velocity = |x, sigma_m_s| {
+            let linear_m_s = Some(wire::Vector3 { x, y: 0.0, z: 0.0 });
+            let velocity = Some(wire::Velocity { linear_m_s, sigma_m_s });
+            check_message(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
+        };
+        assert_eq!(velocity(0.2, 0.01), Ok(()));
+        assert_eq!(velocity(0.2, f64::NAN), Err(Refusal::Velocity));
+        assert_eq!(velocity(f64::INFINITY, 0.01), Err(Refusal::Velocity));
         assert_eq!(refusal(|m| m.schema_version = 2), Refusal::SchemaVersion { found: 2 });
         assert_eq!(refusal(|m| m.cell = "b".into()), Refusal::Cell { found: "b".into() });
         assert_eq!(refusal(|m| m.valid_until_ns = 1), Refusal::Times);

@@ -49,7 +49,7 @@ pub use belt::{BeltSequence, belt_sequence};
 pub use dataset::write_dataset;
 pub use error::WorkcellError;
 pub use judge::{Judge, Verdict};
-pub use picking::{Picked, PickingCell};
+pub use picking::{Picked, PickingCell, Sight};
 pub use recipe::{CameraRange, DEFAULT_RECIPE, Recipe, SensorRange, SupportMix, TypeMix};
 pub use simulate::{SimulatedFrame, Simulator};
 pub use solids::Solids;

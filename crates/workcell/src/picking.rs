@@ -1,5 +1,7 @@
 //! A cell that is being emptied: what a held grasp takes is gone, and the rest settles.
 
+use std::sync::Arc;
+
 use magpie_perception::{CameraInfo, CupSet, Frame, PackageType, StampNs, Tool};
 use nalgebra::Isometry3;
 use rapier3d::math::Pose;
@@ -34,8 +36,38 @@ pub struct PickingCell {
     heap: u64,
     support: Support,
     packages: Vec<(Model, Pose)>,
-    prepared: PreparedScene,
+    /// Another one after each change.
+    prepared: Arc<PreparedScene>,
     exposures: u64,
+}
+
+/// The cell at one moment, to be drawn while the arm goes on.
+pub struct Sight {
+    recipe: Recipe,
+    view: View,
+    prepared: Arc<PreparedScene>,
+    seed: u64,
+    heap: u64,
+    exposure: u64,
+}
+
+impl Sight {
+    /// What the camera sees. The frame is to be stamped by the caller.
+    pub fn expose(&self) -> Frame {
+        // The lamps stand still as long as the heap is the same.
+        let mut rng = Rng::new(self.seed, Stream::View, self.heap);
+        let lighting = Lighting::random(&mut rng, &self.prepared.scene, &self.prepared.soup);
+        let exposure = Exposure {
+            view: &self.view,
+            lighting: &lighting,
+            sensor: &Sensor::steady(),
+            depth_sensor: &DepthSensor::steady(),
+            noise_seed: Rng::new(self.seed, Stream::Sensor, self.exposure).word(),
+            sequence: self.exposure,
+            stamp: StampNs(0),
+        };
+        render(&self.recipe, &self.prepared, &exposure).frame
+    }
 }
 
 /// What became of a grasp.
@@ -80,23 +112,21 @@ impl PickingCell {
         self.packages.len()
     }
 
-    /// What the camera sees now. The frame is to be stamped by the caller.
-    pub fn expose(&mut self) -> Frame {
-        // The lamps stand still as long as the heap is the same.
-        let mut rng = Rng::new(self.seed, Stream::View, self.heap);
-        let lighting = Lighting::random(&mut rng, &self.prepared.scene, &self.prepared.soup);
-        let noise_seed = Rng::new(self.seed, Stream::Sensor, self.exposures).word();
-        let exposure = Exposure {
-            view: &self.view,
-            lighting: &lighting,
-            sensor: &Sensor::steady(),
-            depth_sensor: &DepthSensor::steady(),
-            noise_seed,
-            sequence: self.exposures,
-            stamp: StampNs(0),
-        };
+    pub fn sight(&mut self) -> Sight {
         self.exposures += 1;
-        render(&self.simulator.recipe, &self.prepared, &exposure).frame
+        Sight {
+            recipe: self.simulator.recipe.clone(),
+            view: self.view.clone(),
+            prepared: Arc::clone(&self.prepared),
+            seed: self.seed,
+            heap: self.heap,
+            exposure: self.exposures - 1,
+        }
+    }
+
+    /// Whether nothing has changed since.
+    pub fn is_as_in(&self, sight: &Sight) -> bool {
+        Arc::ptr_eq(&self.prepared, &sight.prepared)
     }
 
     /// Presses the tool's cups on at `base_from_tool`, switches the vacuum on and lifts.
@@ -137,14 +167,14 @@ fn pile(simulator: &Simulator, seed: u64, heap: u64) -> (Support, Vec<(Model, Po
     (support, placed.models)
 }
 
-fn prepare(support: &Support, packages: &[(Model, Pose)]) -> PreparedScene {
+fn prepare(support: &Support, packages: &[(Model, Pose)]) -> Arc<PreparedScene> {
     let mut scene = Scene::empty(support);
     for (model, pose) in packages {
         scene.add_package(model, *pose);
     }
     scene.parts.extend(support.parts.iter().cloned());
     scene.aim();
-    PreparedScene::new(scene)
+    Arc::new(PreparedScene::new(scene))
 }
 
 #[cfg(test)]
@@ -205,8 +235,20 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_pictures() {
         let [mut one, mut two] = [cell(), cell()];
-        assert!(one.expose().color == two.expose().color);
+        assert!(one.sight().expose().color == two.sight().expose().color);
         two.refill();
-        assert!(one.expose().color != two.expose().color);
+        assert!(one.sight().expose().color != two.sight().expose().color);
+    }
+
+    #[test]
+    fn a_sight_shows_the_cell_as_it_was_and_tells_when_it_is_old() {
+        let (mut cell, tool) = (cell(), Tool::single_cup(0.012));
+        let before = cell.sight();
+        assert!(cell.is_as_in(&before));
+        let base_from_tool = on_top(&cell);
+        cell.pick(&tool, CupSet::of(0), &base_from_tool).unwrap();
+        assert!(!cell.is_as_in(&before));
+        let after = Sight { exposure: before.exposure, ..cell.sight() };
+        assert!(before.expose().color != after.expose().color);
     }
 }

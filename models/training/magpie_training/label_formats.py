@@ -35,7 +35,8 @@ class Shape:
     bbox: tuple  # x_min, y_min, x_max, y_max; of use for rectangles only
     where: str
     wrong: str = ""
-    box: tuple = ()  # drawn beside the outline, where a file has both
+    box: tuple = ()  # as COCO has it, also beside an outline
+    doubt: str = ""  # what of it is told, although it is taken
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Picture:
 
 
 def read_json(path):
-    return json.loads(path.read_text("utf-8-sig"))
+    return json.loads(path.read_bytes())  # UTF-8 with a mark or without, or UTF-16
 
 
 def named(value):
@@ -109,7 +110,7 @@ def read_coco(path):
         name = names.get(category, f"category_id {category}")
         where = f"{path}, annotation {number} on {picture.file_name}"
         outline, bbox, wrong = drawn(coco_outline, annotation)
-        box = coco_box(annotation, strict=False) if outline else ()
+        box = coco_box(annotation, strict=False)
         shapes = picture.crowds if is_crowd(annotation) else picture.shapes
         shapes.append(Shape(name, outline, bbox, where, wrong, box))
     return list(pictures.values())
@@ -143,6 +144,8 @@ def coco_outline(annotation):
         pieces = [[0.0]]
     if any(len(piece) % 2 for piece in pieces):
         raise UserError("its segmentation is not made of lists of x, y pairs; export it again")
+    if not all(np.isfinite(piece).all() for piece in pieces):
+        raise UserError("its outline holds NaN or infinity; draw it again")
     return pieces, ()
 
 
@@ -153,6 +156,10 @@ def coco_box(annotation, *, strict):
     except (ValueError, TypeError) as error:
         if strict:
             raise UserError("its box is not x, y, width and height; draw it again") from error
+        return ()
+    if not np.isfinite((x + w, y + h)).all():
+        if strict:
+            raise UserError("its box holds NaN or infinity; draw it again")
         return ()
     return x, y, x + w, y + h
 

@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from . import CLASSES, UserError, picture_files, yolo
+from .box_beside import contradiction
 from .data import decode_mask, polygon_area
 from .label_formats import UPLOADED, told
 from .label_kinds import DAMAGED, READERS, SUFFIXES, kind_of
@@ -24,7 +25,7 @@ PICTURES_MIN = 8
 HELD_OUT_MIN = 2
 # A name that stands for "leave these out".
 NOTHING = "none"
-# Outlines beyond these are only counted.
+# Outlines, and boxes that contradict them, beyond these are only counted.
 BOXED_NAMED_MAX = 20
 # What Label Studio puts before the path of a local file.
 LOCAL_FILES = "?d="
@@ -120,6 +121,11 @@ def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=N
     more = len(boxed) - BOXED_NAMED_MAX
     if more > 0:
         reading.notes.append(f"{more} more outlines enclose nothing; their boxes stand for them")
+    doubted = [f"{shape.where}: {shape.doubt}" for p in pictures for shape in p.shapes if shape.doubt]
+    reading.notes += doubted[:BOXED_NAMED_MAX]
+    more = len(doubted) - BOXED_NAMED_MAX
+    if more > 0:
+        reading.notes.append(f"{more} more boxes contradict their outlines or pictures")
     if crowds:
         reading.notes.append(f"{crowds} crowds (iscrowd) are not learned, and what is found on them is not judged")
     turned = [picture.path for picture in reading.pictures if picture.turned]
@@ -287,7 +293,12 @@ def check(picture, folders, names, problems, boxed):
         if names[shape.name] is None:
             continue
         try:
-            packages.append((names[shape.name], *package(shape, width, height)))
+            placed = package(shape, width, height)
+            if shape.box:
+                shape.wrong, shape.doubt = contradiction(*placed, shape.box, width, height)
+            if shape.wrong:
+                raise UserError(shape.wrong)
+            packages.append((names[shape.name], *placed))
             if shape.outline is not None and not packages[-1][-1]:
                 boxed.append(shape.where)
         except UserError as error:

@@ -130,6 +130,22 @@ impl Board {
         Err(CalibrateError::EndsNotSeen { board: self.to_string() })
     }
 
+    /// Refuses what tells nothing about a lens.
+    pub fn check_for_lens(&self) -> Result<(), CalibrateError> {
+        match self.corners() {
+            Some(_) => Ok(()),
+            None => Err(CalibrateError::MarkersForLens),
+        }
+    }
+
+    /// Refuses what has no pose that an arm could be calibrated by.
+    pub fn check_for_hand_eye(&self) -> Result<(), CalibrateError> {
+        match self.corners() {
+            Some(_) => Ok(()),
+            None => Err(CalibrateError::MarkersForHandEye),
+        }
+    }
+
     /// Returns the inner corners each way; `None` for single markers.
     pub fn corners(&self) -> Option<(usize, usize)> {
         match *self {

@@ -11,13 +11,6 @@ const REGIONS: [[&str; 3]; 3] = [
     ["middle left", "middle", "middle right"],
     ["lower left", "lower middle", "lower right"],
 ];
-/// A lens is well determined by this many views.
-const VIEWS_WANTED: usize = 15;
-/// Foreshortening separates focal length from distance from here on.
-const TILT_DEG_WANTED: f64 = 20.0;
-/// A board that fills this share of the picture reaches where a lens bends lines.
-const FILL_SHARE_WANTED: f64 = 0.25;
-
 /// Where the board was, over all views.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Coverage {
@@ -33,6 +26,13 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// A lens is well determined by this many views.
+    pub const VIEWS_WANTED: usize = 15;
+    /// Foreshortening separates focal length from distance from here on.
+    pub const TILT_DEG_WANTED: f64 = 20.0;
+    /// A board that fills this share of the picture reaches where a lens bends lines.
+    pub const FILL_SHARE_WANTED: f64 = 0.25;
+
     /// Measures what the views cover. `info` need not be exact.
     pub fn of(views: &[&View], info: &CameraInfo) -> Coverage {
         let mut coverage = Coverage { views: views.len(), ..Coverage::default() };
@@ -79,8 +79,8 @@ impl Coverage {
     pub fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         let [left, right, up, down] = self.tilts_deg;
-        let sideways = left.max(right) < TILT_DEG_WANTED;
-        let upwards = up.max(down) < TILT_DEG_WANTED;
+        let sideways = left.max(right) < Self::TILT_DEG_WANTED;
+        let upwards = up.max(down) < Self::TILT_DEG_WANTED;
         match (sideways, upwards) {
             (true, true) => advice.push("tilt the board by 30 degrees and more, each way".into()),
             (true, false) => advice.push("tilt the board 30 degrees to the left and right".into()),
@@ -96,14 +96,15 @@ impl Coverage {
             advice
                 .push(format!("hold the board where no corner was yet: {regions} of the picture"));
         }
-        if self.fill_share < FILL_SHARE_WANTED {
+        if self.fill_share < Self::FILL_SHARE_WANTED {
             advice.push(format!(
                 "bring the board closer: it filled {:.0} % of the picture at most",
                 100.0 * self.fill_share
             ));
         }
-        if self.views < VIEWS_WANTED {
-            advice.push(format!("take more views: {} of {VIEWS_WANTED}", self.views));
+        if self.views < Self::VIEWS_WANTED {
+            let wanted = Self::VIEWS_WANTED;
+            advice.push(format!("take more views: {} of {wanted}", self.views));
         }
         advice
     }

@@ -44,7 +44,7 @@ pub fn view_of(image: &BgrImage, board: &Board) -> Result<View, CalibrateError> 
 
 /// Returns the dictionary whose markers are in view, when those that were described are not, and
 /// how many there are. This is slow.
-pub fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)>, CalibrateError> {
+fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)>, CalibrateError> {
     let gray = gray(image)?;
     let mut best = None;
     for dictionary in Dictionary::all() {
@@ -55,6 +55,19 @@ pub fn dictionary_in_view(image: &BgrImage) -> Result<Option<(Dictionary, usize)
         }
     }
     Ok(best)
+}
+
+/// What to try where no board was found: what is in the picture instead. This is slow.
+pub fn without_board(image: &BgrImage, board: &Board) -> String {
+    if let Board::Chessboard { .. } = board {
+        return "all inner corners must be in view, with a white rim about the squares".into();
+    }
+    match dictionary_in_view(image) {
+        Ok(Some((dictionary, count))) => {
+            format!("{count} markers of {dictionary} are in view: is that its --dictionary?")
+        }
+        _ => "no marker of any dictionary is in view".into(),
+    }
 }
 
 fn gray(image: &BgrImage) -> Result<Mat, CalibrateError> {

@@ -71,6 +71,12 @@ pub enum CalibrateError {
     EndsNotSeen { board: String },
     #[error("the board is not as it was described: {mismatch}")]
     Mismatch { mismatch: Mismatch },
+    #[error("single markers do not calibrate a lens: use a board")]
+    MarkersForLens,
+    #[error(
+        "hand-eye calibration needs a board, not single markers: use --board charuco or chessboard"
+    )]
+    MarkersForHandEye,
     #[error("the image cannot be used")]
     Image(#[from] ImageProblem),
     #[error("call OpenCV")]

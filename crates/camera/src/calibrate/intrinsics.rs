@@ -34,6 +34,8 @@ pub(crate) const VIEWS_MIN: usize = 4;
 const NORMALS_DEG_MIN: f64 = 8.0;
 const FX_STD_SHARE_MAX: f64 = 0.02;
 const FOLDS: usize = 5;
+/// Sharp pictures of a flat board stay below a third of that.
+const HELD_OUT_PX_WANTED: f64 = 0.5;
 /// A view this many times worse than the median is misread.
 const MISFIT_FACTOR: f64 = 3.0;
 /// The third radial coefficient must lower the held-out error by this share.
@@ -103,6 +105,22 @@ pub fn calibrate_intrinsics(
         uses_k3,
         coverage,
     })
+}
+
+impl IntrinsicsReport {
+    /// What would make the lens better known, most important first; empty where it is good.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.held_out_rms_px > HELD_OUT_PX_WANTED {
+            doubts.push(format!(
+                "corners are off by {:.2} px where the lens never saw them: is the board flat, its \
+                 description right, the focus fixed and the light bright enough for a short exposure?",
+                self.held_out_rms_px
+            ));
+        }
+        doubts.extend(self.coverage.advice());
+        doubts
+    }
 }
 
 fn pick<'a>(views: &'a [View], used: &[usize]) -> Vec<&'a View> {

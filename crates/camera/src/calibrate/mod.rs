@@ -16,6 +16,7 @@
 mod board;
 mod charuco;
 mod chessboard;
+mod collect;
 mod coverage;
 mod detect;
 mod dictionary;
@@ -33,20 +34,26 @@ mod select;
 mod sharpness;
 
 pub use board::{Board, BoardPoint, View};
+pub use collect::{LENS_VIEWS_MAX, LensViews, Offered, calibrate_selected};
 pub use coverage::Coverage;
-pub use detect::{detect, dictionary_in_view, view_of};
+pub use detect::{detect, view_of, without_board};
 pub use dictionary::Dictionary;
 pub use drift::{Drift, Reference, ReferencePoint, measure_drift, reference_points};
 pub use errors::{CalibrateError, Mismatch};
 pub use euler::EulerOrder;
 pub use hand_eye::calibration::{HandEyeReport, calibrate_hand_eye};
+pub use hand_eye::judge::{
+    HandEyeError, HandEyeLimits, HandEyeVerdict, PAIRS_MAX, Stop, judge_hand_eye, settle,
+};
 pub use hand_eye::mistakes::{Mistake, Suspicion, find_mistake};
 pub use hand_eye::model::{HandEye, HandEyePair, RawPose, Setup, Spread};
+pub use hand_eye::motion::ArmMotion;
 pub use hand_eye::orientation::resolve_orientations;
 pub use hand_eye::scale::BoardScale;
 pub use hand_eye::solvers::Solver;
+pub use hand_eye::stop::NoStop;
 pub use intrinsics::{IntrinsicsReport, calibrate_intrinsics};
 pub use plane::{CLEARED_SHARE_MIN, PlaneFit, fit_plane};
 pub use pose::{BoardPose, board_pose};
 pub use print::{PageFormat, board_pdf, board_svg};
-pub use select::{Rejection, select_views};
+pub use select::{Rejection, blurred, select_views};

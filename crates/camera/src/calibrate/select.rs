@@ -67,6 +67,11 @@ fn unusable(view: &View, median_px: f64) -> Option<Rejection> {
     if view.points.len() < POINTS_MIN || in_one_line(view) {
         return Some(Rejection::FewPoints { points: view.points.len() });
     }
+    blurred(view, median_px)
+}
+
+/// Whether the board is blurred beside others whose edges have this median width.
+pub fn blurred(view: &View, median_px: f64) -> Option<Rejection> {
     let edge_width_px = view.edge_width_px?;
     let limit_px = (2.0 * median_px).clamp(EDGE_WIDTH_PX_SHARP, EDGE_WIDTH_PX_MAX);
     (edge_width_px > limit_px).then_some(Rejection::Blurred { edge_width_px, median_px })

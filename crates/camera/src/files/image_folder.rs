@@ -1,4 +1,5 @@
-//! A folder of images in the order of their names, with aligned depth images where asked for.
+//! A folder of images in the order of their names, with aligned depth images where asked for. It stands
+//! for a camera: no image is turned.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use magpie_perception::BoxError;
 use super::player::Reader;
 use crate::config::ImageFolderConfig;
 use crate::errors::{ImageError, OpenError, chain};
-use crate::image_file::{is_picture_name, read_depth_png, read_image};
+use crate::image_file::{is_picture_name, read_depth_png, read_sensor_image};
 use crate::images::Images;
 
 pub(crate) struct ImageFolder {
@@ -61,7 +62,7 @@ impl Reader for ImageFolder {
 
 impl Entry {
     fn read(&self, depth_unit_m: f64) -> Result<Images, ImageError> {
-        let color = read_image(&self.color)?;
+        let color = read_sensor_image(&self.color)?;
         let Some(path) = &self.depth else { return Ok(Images::from(color)) };
         let depth = read_depth_png(path, depth_unit_m)?;
         let images = Images::new(color, Some(depth));

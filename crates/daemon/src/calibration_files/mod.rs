@@ -5,7 +5,7 @@ pub mod pose;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use magpie_camera::calibrate::{Board, Reference, ReferencePoint, Setup};
+use magpie_camera::calibrate::{Board, HandEyeReport, Reference, ReferencePoint, Setup};
 use magpie_perception::{CameraInfo, CameraPlace, StampNs};
 use nalgebra::{Isometry3, Point3};
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,22 @@ enum SetupName {
 }
 
 impl HandEyeFile {
-    pub fn new(
+    /// `info` is the lens that the pictures were read with.
+    pub fn of(report: &HandEyeReport, info: Option<&CameraInfo>, made: StampNs) -> HandEyeFile {
+        let found = &report.hand_eye;
+        let (camera, board) = (&found.parent_from_camera, &found.parent_from_board);
+        HandEyeFile {
+            pairs: report.pair_errors.len(),
+            leave_one_out_rms_mm: report.leave_one_out.rms_mm,
+            leave_one_out_rms_deg: report.leave_one_out.rms_deg,
+            uncertainty_mm: Some(report.uncertainty_mm_deg[0]),
+            uncertainty_deg: Some(report.uncertainty_mm_deg[1]),
+            camera_info_id: info.map(camera_info_id),
+            ..HandEyeFile::new(found.setup, camera, board, made)
+        }
+    }
+
+    fn new(
         setup: Setup,
         parent_from_camera: &Isometry3<f64>,
         parent_from_board: &Isometry3<f64>,
@@ -149,9 +164,10 @@ pub struct ReferenceFile {
     points: Vec<Row>,
 }
 
+/// A board as it is written down.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum BoardFile {
+pub enum BoardFile {
     Charuco {
         /// Squares: columns, rows.
         size: FlowSeq<[usize; 2]>,
@@ -236,7 +252,8 @@ impl From<&Board> for BoardFile {
 }
 
 impl BoardFile {
-    fn board(&self) -> Result<Board, String> {
+    /// The board, checked.
+    pub fn board(&self) -> Result<Board, String> {
         let board = match self {
             BoardFile::Charuco { size, square_length_m, marker_length_m, dictionary } => {
                 let [squares_x, squares_y] = size.0;

@@ -32,6 +32,11 @@ impl Units {
     pub const SI: Units = Units { length_m: 1.0, angle_rad: 1.0, euler: None };
 }
 
+/// Lengths by their names, in metres.
+pub const LENGTHS: [(&str, f64); 4] = [("m", 1.0), ("mm", 0.001), ("cm", 0.01), ("in", 0.0254)];
+/// Angles by their names, in radians.
+pub const ANGLES: [(&str, f64); 2] = [("rad", 1.0), ("deg", std::f64::consts::PI / 180.0)];
+
 /// Digits that a printed rotation matrix may lack.
 const ROTATION_OFF_MAX: f64 = 5e-3;
 
@@ -59,20 +64,22 @@ pub fn read_file(path: &Path, units: Units) -> Result<RawPose, String> {
             _ => format!("read the pose {}: {error}", path.display()),
         }
     })?;
-    if without_mark(&text).trim_start().starts_with('<') {
-        return Err(within(XML.to_owned()));
+    parse(&text, units).map_err(within)
+}
+
+/// The text of such a file. It names no other file.
+pub fn parse(text: &str, units: Units) -> Result<RawPose, String> {
+    let text = without_mark(text);
+    if text.trim_start().starts_with('<') {
+        return Err(XML.to_owned());
     }
-    let lines = || without_mark(&text).lines().filter(|line| !is_comment(line));
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let lines = || text.lines().filter(|line| !is_comment(line));
     match serde_json::from_str::<Value>(&lines().collect::<Vec<_>>().join("\n")) {
-        Ok(value) if !value.is_number() && !value.is_string() => {
-            read(&value, units, folder).map_err(within)
-        }
+        Ok(Value::Array(items)) => from_numbers(&flatten(&Value::Array(items))?, units),
+        Ok(Value::Object(fields)) => from_object(&fields, units),
         // Numbers alone have no colon.
-        _ if lines().any(|line| line.contains(':')) => {
-            from_yaml(without_mark(&text), units).map_err(within)
-        }
-        _ => from_text(without_mark(&text), units).map_err(within),
+        _ if lines().any(|line| line.contains(':')) => from_yaml(text, units),
+        _ => from_text(text, units),
     }
 }
 
@@ -449,6 +456,28 @@ mod tests {
         let why = read(&json!("pose.yaml"), METRES, folder.path()).unwrap_err();
         assert!(why.contains("easy_handeye: where camera_link is"), "{why}");
         check_refused(json!([1.5, 0, 0, 0, 0, 0, 0, 1]), "ethz-asl");
+    }
+
+    #[test]
+    fn a_text_is_read_as_its_file_would_be_and_names_no_file() {
+        let truth = Isometry3::new(Vector3::new(0.1, -0.2, 0.3), Vector3::new(0.0, 0.0, 0.5));
+        for text in [
+            "0.1, -0.2, 0.3, 0, 0, 0.5",
+            "p[0.1, -0.2, 0.3, 0, 0, 0.5]",
+            "[0.1, -0.2, 0.3, 0, 0, 0.5]",
+            "# pendant\n0.1 -0.2 0.3\n0 0 0.5",
+            "{\"translation\": [0.1, -0.2, 0.3], \"rvec\": [0, 0, 0.5]}",
+            "translation: [0.1, -0.2, 0.3]\nrvec: [0, 0, 0.5]",
+        ] {
+            let pose = parse(text, METRES).unwrap_or_else(|why| panic!("{text}: {why}")).pose;
+            assert!((pose.to_homogeneous() - truth.to_homogeneous()).norm() < 1e-9, "{text}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pose.txt");
+        std::fs::write(&path, "0.1 -0.2 0.3 0 0 0.5").unwrap();
+        for text in [format!("{}", path.display()), format!("{:?}", path), String::new()] {
+            assert!(parse(&text, METRES).is_err(), "{text}");
+        }
     }
 
     #[test]

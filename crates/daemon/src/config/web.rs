@@ -20,6 +20,7 @@ pub(super) struct WebFile {
     hosts: Option<Vec<String>>,
     picture_period_ms: Option<u64>,
     token: Option<PathBuf>,
+    calibration_folder: Option<PathBuf>,
 }
 
 /// `[web]`, checked. There is none where no page is served.
@@ -32,6 +33,8 @@ pub struct WebConfig {
     pub picture_period: Duration,
     /// `None`: the page can change nothing.
     pub token: Option<Token>,
+    /// Where the page writes calibrations.
+    pub calibration_folder: PathBuf,
 }
 
 pub(super) fn check(
@@ -44,6 +47,7 @@ pub(super) fn check(
         let why = "must be a name alone, without http:// and without a port";
         checker.refuse("web.hosts", host, why)?;
     }
+    let calibration_folder = checker.resolve(&shipped(file.calibration_folder));
     let Some(listen) = file.listen else { return Ok(None) };
     let Ok(listen) = listen.parse::<SocketAddr>() else {
         let why = "must be an address and a port, as in 127.0.0.1:8447";
@@ -51,7 +55,7 @@ pub(super) fn check(
     };
     let token = file.token.map(|path| checker.resolve(&path)).or_else(credential);
     let token = token.map(|path| read_token(checker, &path)).transpose()?;
-    Ok(Some(WebConfig { listen, hosts, picture_period, token }))
+    Ok(Some(WebConfig { listen, hosts, picture_period, token, calibration_folder }))
 }
 
 fn is_host(text: &str) -> bool {

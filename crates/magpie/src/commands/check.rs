@@ -216,7 +216,7 @@ fn found(frame: &Frame, packages: &Packages) -> String {
 fn doubts_of(frame: &Frame, packages: &Packages) -> Vec<String> {
     let picture = picture_doubts(&frame.color).into_iter().map(|doubt| format!("picture: {doubt}"));
     let depth = packages.depth_problem.map(|problem| format!("depth is not used: {problem}"));
-    let scale = doubt_packages(&packages.packages);
+    let scale = doubt_packages(packages);
     let scale = scale.map(|doubt| format!("sizes: {doubt} see depth.unit_m and [scene]"));
     picture.chain(depth).chain(scale).collect()
 }
@@ -231,7 +231,10 @@ fn page(config: &Config) -> String {
     };
     let taken = magpie_web::check_free(web.listen).err();
     let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
-    format!("http://{}/, seen by {seen}, {token} a token to keep recordings{taken}", web.listen)
+    format!(
+        "http://{}/, seen by {seen}, {token} a token to keep recordings and to calibrate{taken}",
+        web.listen
+    )
 }
 
 fn say(what: &str, found: String) -> Outcome {

@@ -17,7 +17,7 @@ use magpie_wire as wire;
 use serde_json::json;
 
 use crate::arguments;
-use crate::pictures::{self, read_frame};
+use crate::pictures::{self, read_frame, read_sensor_frame};
 use crate::present::json::package_json;
 use crate::present::overlay::{Drawn, draw};
 use crate::present::{output, progress, table};
@@ -37,8 +37,8 @@ pub struct DetectArgs {
     /// The model; absent: the universal model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// 16-bit PNG, aligned with the one picture. Needs a camera_info. Where no support plane is
-    /// configured, the largest plane in it is taken for one.
+    /// PNG, TIFF or PGM of 16 bits, aligned with the one picture. Needs a camera_info. Where no support
+    /// plane is configured, the largest plane in it is taken for one.
     #[arg(long)]
     depth: Option<PathBuf>,
     /// What one step of --depth stands for, in metres: 0.0002 in TUM's data sets, 0.00025 with a
@@ -89,11 +89,18 @@ pub fn detect(args: &DetectArgs) -> Outcome {
     let clock = SystemClock::start();
     let unit_m = args.depth_unit_m.unwrap_or(config.depth_unit_m);
     let depth = args.depth.as_deref().map(|path| (path, unit_m));
-    let read = |path: &Path| read_frame(path, depth, clock.now());
+    let has_lens = scene.is_some();
+    let read = |path: &Path| {
+        if has_lens {
+            read_sensor_frame(path, depth, clock.now())
+        } else {
+            read_frame(path, clock.now())
+        }
+    };
     let mut first = if paths.are_several { None } else { Some(read(&paths.pictures[0])?) };
     if let Some((scene, depth)) = scene.as_mut().zip(first.as_ref().and_then(|f| f.depth.as_ref()))
     {
-        find_support_plane(scene, depth)?;
+        find_support_plane(scene, depth, args.depth_unit_m.is_some())?;
     }
 
     let mut session = model::load(&model, &config.session)?;
@@ -203,13 +210,13 @@ fn tell_doubts(packages: &Packages) {
     if let Some(problem) = packages.depth_problem {
         tracing::warn!("depth not used: {problem}; see --depth-unit-m");
     }
-    if let Some(doubt) = doubt_packages(&packages.packages) {
+    if let Some(doubt) = doubt_packages(packages) {
         tracing::warn!("sizes are doubtful: {doubt} see --depth-unit-m");
     }
 }
 
 /// Takes the largest plane in view for the support plane, where none is configured.
-fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
+fn find_support_plane(scene: &mut Scene, depth: &DepthImage, is_unit_said: bool) -> Outcome {
     check_image_size((depth.width_px(), depth.height_px()), Some(scene))
         .map_err(Failure::config)?;
     if scene.support_plane_in_camera.is_some() {
@@ -227,7 +234,7 @@ fn find_support_plane(scene: &mut Scene, depth: &DepthImage) -> Outcome {
                 n.y,
                 n.z
             );
-            if let Some(doubt) = doubt_plane(&fit.plane) {
+            if let Some(doubt) = doubt_plane(&fit.plane, is_unit_said) {
                 tracing::warn!("depth is doubtful: {doubt} see --depth-unit-m");
             }
             scene.support_plane_in_camera = Some(fit.plane);

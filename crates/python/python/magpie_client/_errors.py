@@ -6,7 +6,8 @@ class MagpieError(Exception):
 
 
 class ConnectError(MagpieError, ConnectionError):
-    """The cell was not found, or does not let us in."""
+    """The cell was not found, or does not let us in; or this process is a fork of one that had
+    connected."""
 
 
 class QueryError(MagpieError):

@@ -164,7 +164,8 @@ fn compressed_topics_are_read_and_a_picture_without_its_depth_is_counted() {
         assert_eq!(found.len(), 2, "{name}");
         check_exposure(&found[0], 0, FIRST_NS);
         check_exposure(&found[1], 2, FIRST_NS + 200_000_000);
-        assert_eq!(reader.losses().to_string(), "frames incomplete: 1");
+        let expected = "frames incomplete: 1 (depth is stamped 100 ms away or more)";
+        assert_eq!(reader.losses().to_string(), expected);
     }
 }
 
@@ -213,6 +214,97 @@ fn a_looped_bag_gives_every_frame_in_every_round_whatever_is_left_over_at_its_en
         (0..6).map(|_| reader.next_frame().unwrap().unwrap().color.data().to_vec()).collect();
     assert_ne!(pixels[0], pixels[1]);
     assert_eq!((&pixels[2..4], &pixels[4..]), (&pixels[..2], &pixels[..2]), "two frames a round");
+}
+
+/// The bag with every aligned depth image moved in time, or without any.
+fn bag_with_depth(moved_ns: Option<u64>) -> Vec<u8> {
+    let bytes = std::fs::read(bag("realsense.mcap")).unwrap();
+    let mut out = Vec::new();
+    let mut writer = mcap::WriteOptions::new().create(std::io::Cursor::new(&mut out)).unwrap();
+    for message in mcap::MessageStream::new(&bytes).unwrap() {
+        let mut message = message.unwrap();
+        if message.channel.topic.contains("aligned_depth") && message.channel.topic.ends_with("raw")
+        {
+            let Some(moved_ns) = moved_ns else { continue };
+            // CDR: four bytes, then the stamp's seconds and nanoseconds.
+            let mut data = message.data.to_vec();
+            let nanos = u32::from_le_bytes(data[8..12].try_into().unwrap());
+            let seconds = u32::from_le_bytes(data[4..8].try_into().unwrap());
+            let moved = u64::from(seconds) * 1_000_000_000 + u64::from(nanos) + moved_ns;
+            let part = |value: u64| u32::try_from(value).unwrap().to_le_bytes();
+            data[4..8].copy_from_slice(&part(moved / 1_000_000_000));
+            data[8..12].copy_from_slice(&part(moved % 1_000_000_000));
+            message.data = data.into();
+        }
+        writer.write(&message).unwrap();
+    }
+    writer.finish().unwrap();
+    drop(writer);
+    out
+}
+
+fn play_bag(bytes: Vec<u8>) -> FrameReader {
+    FrameReader::from_bytes("cell.mcap", bytes, Playback::default()).unwrap()
+}
+
+#[test]
+fn where_all_depth_is_of_other_exposures_the_pictures_are_read_without_it_and_that_is_told() {
+    let mut reader = play_bag(bag_with_depth(Some(15_000_000)));
+    assert!(read_all(&mut reader).iter().all(|frame| frame.depth.is_some()));
+    assert!(reader.losses().is_none());
+    for (moved_ns, told) in [
+        (33_000_000, "stamped 33 ms away or more"),
+        (400_000_000_000, "stamped 399 s away or more"),
+    ] {
+        let mut reader = play_bag(bag_with_depth(Some(moved_ns)));
+        let found = read_all(&mut reader);
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|frame| frame.depth.is_none()));
+        assert_eq!(found[0].stamp, StampNs(FIRST_NS));
+        let losses = reader.losses().to_string();
+        assert!(losses.contains(told) && losses.contains("within 16 ms"), "{losses}");
+        assert!(losses.contains("depth is not used") && !losses.contains("incomplete"), "{losses}");
+    }
+}
+
+#[test]
+fn depth_that_is_not_used_is_told_with_the_reason() {
+    let reader = play_bag(bag_with_depth(None));
+    let told = reader.chosen().unwrap();
+    for part in [
+        "color from /camera/color/image_raw, no depth",
+        "/camera/depth/image_rect_raw (not aligned with the picture, since it is in",
+        "record aligned_depth_to_color",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    let images =
+        [("/rgb", raw("mono8", 1, &[1; 6])), ("/depth_registered", raw("16UC1", 2, &[1; 6]))];
+    let reader = play(foxglove_files(&images));
+    let told = reader.chosen().unwrap();
+    assert!(told.contains("/depth_registered (3x1, the picture 6x1; record both"), "{told}");
+}
+
+#[test]
+fn a_bag_that_is_cut_is_told_as_such_and_another_database_by_its_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.db3");
+    let bytes = std::fs::read(bag("realsense.db3")).unwrap();
+    for cut in [bytes.len() / 4, bytes.len() / 2, 5000] {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let told = FrameReader::open(&path, Playback::default()).err().unwrap().to_string();
+        assert!(
+            told.contains("it is damaged or cut") && told.contains(".recover"),
+            "{cut}: {told}"
+        );
+    }
+    let path = folder.path().join("other.db3");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("CREATE TABLE goods (id, name);").unwrap();
+    drop(database);
+    let error = FrameReader::open(&path, Playback::default()).err().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "it has no tables `topics` and `messages`");
 }
 
 #[test]
@@ -341,12 +433,18 @@ fn what_is_not_read_is_refused_by_name() {
 fn depth_in_metres_becomes_millimetres_and_what_was_not_measured_is_zero() {
     let metres = [1.2345f32, f32::NAN, f32::INFINITY, -1.0, 70.0, 0.0];
     let bytes: Vec<u8> = metres.iter().flat_map(|m| m.to_le_bytes()).collect();
+    let images =
+        [("/rgb", raw("mono8", 1, &[1; 6])), ("/depth_registered", raw("32FC1", 4, &bytes))];
+    let found = read_all(&mut play(foxglove_files(&images)));
+    assert_eq!(found[0].depth.as_ref().unwrap().data_mm(), [1235, 0, 0, 0, 0, 0]);
+}
+
+/// One picture on each topic.
+fn foxglove_files(images: &[(&str, RawImage)]) -> &'static [u8] {
     let mut out = Vec::new();
     let mut writer = mcap::Writer::new(std::io::Cursor::new(&mut out)).unwrap();
     let schema = RawImage::get_schema().unwrap();
     let schema = writer.add_schema(&schema.name, &schema.encoding, &schema.data).unwrap();
-    let images =
-        [("/rgb", raw("mono8", 1, &[1; 6])), ("/depth_registered", raw("32FC1", 4, &bytes))];
     for (topic, image) in images {
         let channel_id = writer.add_channel(schema, topic, "protobuf", &BTreeMap::new()).unwrap();
         let header = MessageHeader { channel_id, sequence: 3, log_time: 5, publish_time: 5 };
@@ -354,6 +452,5 @@ fn depth_in_metres_becomes_millimetres_and_what_was_not_measured_is_zero() {
     }
     writer.finish().unwrap();
     drop(writer);
-    let found = read_all(&mut play(out.leak()));
-    assert_eq!(found[0].depth.as_ref().unwrap().data_mm(), [1235, 0, 0, 0, 0, 0]);
+    out.leak()
 }

@@ -21,6 +21,8 @@ let heard_ms = 0;
 let lastState = "";
 let status = null;
 let result = null;
+// Whether the daemon has a token by which the page may act.
+let mayAct = false;
 
 function setText(id, text) {
   if (by(id).textContent !== text) by(id).textContent = text;
@@ -45,6 +47,7 @@ function setState(state, note) {
 
 function showStatus(told) {
   status = told.status;
+  mayAct = told.may_keep;
   setText("cell", told.cell);
   setText("program", `Magpie ${told.version}`);
   const state = status ? status.state.replace("STATE_", "").toLowerCase() : "starting";
@@ -230,19 +233,37 @@ async function watchStatus() {
     }
     showLost();
     showPictureAge();
+    showBoardAge();
     await pause(STATUS_PERIOD_MS);
   }
 }
 
-async function watchPictures() {
+// The tab that is shown; nobody looks at the other one, so no picture is made for it.
+function tabShown() {
+  return location.hash === "#calibrate" ? "calibrate" : "cell";
+}
+
+function showTab() {
+  for (const tab of ["cell", "calibrate"]) {
+    by(`${tab}-main`).hidden = tab !== tabShown();
+    if (tab === tabShown()) by(`tab-${tab}`).setAttribute("aria-current", "page");
+    else by(`tab-${tab}`).removeAttribute("aria-current");
+  }
+}
+
+// Asks for the pictures of a tab, one after the other, and shows each of them.
+async function watchPictures(tab, address, show) {
   for (let after = 0; ; ) {
-    // Nobody looks at a page in the background, so no picture is made for it.
-    if (document.hidden) {
-      await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    // Nor does anybody look at a page in the background.
+    if (document.hidden || tab !== tabShown()) {
+      await new Promise((done) => {
+        document.addEventListener("visibilitychange", done, { once: true });
+        window.addEventListener("hashchange", done, { once: true });
+      });
       continue;
     }
     try {
-      const answer = await fetch(`/api/look?after=${after}`, { signal: AbortSignal.timeout(10000) });
+      const answer = await fetch(`${address}?after=${after}`, { signal: AbortSignal.timeout(10000) });
       if (answer.status !== 200) {
         if (!answer.ok) await pause(1000);
         continue;
@@ -253,14 +274,18 @@ async function watchPictures() {
       const jpeg = bytes.slice(4 + length);
       const picture = jpeg.byteLength > 0 ? await createImageBitmap(new Blob([jpeg])) : null;
       after = told.number;
-      showResult(told);
-      await drawResult(by("picture"), told.result, picture);
+      await show(told, picture);
       picture?.close();
-      showPictureAge();
     } catch {
       await pause(1000);
     }
   }
+}
+
+async function showLook(told, picture) {
+  showResult(told);
+  await drawResult(by("picture"), told.result, picture);
+  showPictureAge();
 }
 
 async function watchRecordings() {
@@ -274,12 +299,24 @@ async function watchRecordings() {
   }
 }
 
-by("token").value = sessionStorage.getItem("token") ?? "";
-by("token").addEventListener("change", () => sessionStorage.setItem("token", by("token").value));
+// Both tabs ask for the same token.
+for (const id of ["token", "calibrate-token"]) {
+  by(id).value = sessionStorage.getItem("token") ?? "";
+  by(id).addEventListener("input", () => {
+    sessionStorage.setItem("token", by(id).value);
+    for (const other of ["token", "calibrate-token"]) by(other).value = by(id).value;
+  });
+}
 by("token").addEventListener("keydown", (event) => {
   if (event.key === "Enter") keep();
 });
 by("keep").addEventListener("click", keep);
-watchStatus();
-watchPictures();
-watchRecordings();
+window.addEventListener("hashchange", showTab);
+showTab();
+// All scripts are there by then.
+document.addEventListener("DOMContentLoaded", () => {
+  watchStatus();
+  watchPictures("cell", "/api/look", showLook);
+  watchPictures("calibrate", "/api/calibration", showCalibration);
+  watchRecordings();
+});

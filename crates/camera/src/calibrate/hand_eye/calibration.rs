@@ -1,10 +1,11 @@
 //! The calibration itself, and how far it can be trusted.
 
 use magpie_perception::CameraInfo;
-use nalgebra::{Isometry3, Matrix3};
+use nalgebra::Isometry3;
 
 use super::jackknife::jackknife_mm_deg;
 use super::model::{HandEye, HandEyePair, STOPS_MIN, Setup, Spread, center_in_board, stops};
+use super::motion::ArmMotion;
 use super::refine::{Observation, observe, refine};
 use super::scale::{self, BoardScale};
 use super::solvers::Solver;
@@ -23,8 +24,8 @@ pub struct HandEyeReport {
     pub uncertainty_mm_deg: [f64; 2],
     /// How far the board of each pair lies from where the other stops have it, in mm and degrees.
     pub pair_errors: Vec<[f64; 2]>,
-    /// How many places of the arm the pairs are from.
-    pub stops: usize,
+    /// How the arm moved.
+    pub motion: ArmMotion,
     /// OpenCV's solutions and the spread of all pairs with each; `None` where it found none.
     pub solvers: Vec<(Solver, Option<(HandEye, Spread)>)>,
     /// The joint refinement's spread of all pairs; `None` if it found nothing to begin with.
@@ -36,15 +37,12 @@ pub struct HandEyeReport {
     /// How long the board's squares are, as a share of what was said; `None` where the motion does
     /// not tell.
     pub board_scale: Option<BoardScale>,
-    /// The largest rotation between any two poses, and the angle between the axes of the rotations.
-    pub turned_deg: f64,
-    pub axes_cone_deg: f64,
 }
 
 /// Smaller rotations are lost in the noise of the board's direction.
 const TURNED_DEG_MIN: f64 = 5.0;
 /// Rotations about axes as close as this leave the direction along them undetermined.
-const CONE_DEG_MIN: f64 = 5.0;
+const CONE_DEG_MIN: f64 = 10.0;
 
 /// A solution must be better by this share to be handed out in place of the refinement.
 const BETTER_SHARE: f64 = 0.9;
@@ -56,11 +54,9 @@ pub fn calibrate_hand_eye(
     pairs: &[HandEyePair],
     info: Option<&CameraInfo>,
 ) -> Result<HandEyeReport, CalibrateError> {
+    let motion = ArmMotion::of(pairs);
+    check_motion(&motion)?;
     let stops = stops(pairs);
-    if stops.len() < STOPS_MIN {
-        return Err(CalibrateError::TooFewStops { stops: stops.len(), needed: STOPS_MIN });
-    }
-    let (turned_deg, axes_cone_deg) = check_motion(pairs)?;
     let solvers = solve_all(setup, pairs);
     let (solver, start) = best_of(&solvers).ok_or(CalibrateError::NoSolution)?;
     let observations: Vec<Observation> = pairs.iter().map(|pair| observe(pair, info)).collect();
@@ -86,13 +82,11 @@ pub fn calibrate_hand_eye(
         leave_one_out: Spread::of(&solution.pair_errors),
         uncertainty_mm_deg: jackknife_mm_deg(&solution.cameras_without),
         pair_errors: solution.pair_errors,
-        stops: stops.len(),
+        motion,
         solvers,
         refined: refined.map(|refined| refined.hand_eye.spread(pairs)),
         reprojection_rms_px: refined.filter(|_| is_refined).map(|refined| refined.rms_px),
         board_scale: scale::fit(&start, pairs),
-        turned_deg,
-        axes_cone_deg,
     })
 }
 
@@ -174,65 +168,17 @@ fn best_of(solvers: &Solved) -> Option<(Solver, HandEye)> {
         .map(|(solver, (hand_eye, _))| (solver, hand_eye))
 }
 
-/// Returns the largest rotation and the cone of axes, in degrees; refuses motions that leave the
-/// problem without a single answer.
-fn check_motion(pairs: &[HandEyePair]) -> Result<(f64, f64), CalibrateError> {
-    let rotations: Vec<_> = pairs.iter().map(|pair| pair.base_from_gripper.rotation).collect();
-    let turns = (rotations.iter().enumerate())
-        .flat_map(|(index, a)| rotations[index + 1..].iter().map(|b| a.angle_to(b)));
-    let turned_deg = turns.fold(0.0, f64::max).to_degrees();
+/// Refuses motions that leave the problem without a single answer.
+fn check_motion(motion: &ArmMotion) -> Result<(), CalibrateError> {
+    let ArmMotion { stops, turned_deg, axes_cone_deg: cone_deg } = *motion;
+    if stops < STOPS_MIN {
+        return Err(CalibrateError::TooFewStops { stops, needed: STOPS_MIN });
+    }
     if turned_deg < TURNED_DEG_MIN {
         return Err(CalibrateError::HardlyTurned { turned_deg });
     }
-    let cone_deg = axes_cone_deg(pairs);
     if cone_deg < CONE_DEG_MIN {
         return Err(CalibrateError::OneAxis { cone_deg });
     }
-    Ok((turned_deg, cone_deg))
-}
-
-/// Measures how far the axes of all rotations, relative to the first pose, spread about their main
-/// direction.
-fn axes_cone_deg(pairs: &[HandEyePair]) -> f64 {
-    let first = pairs[0].base_from_gripper.rotation;
-    let turns: Vec<_> = pairs
-        .iter()
-        .map(|pair| (first.inverse() * pair.base_from_gripper.rotation).scaled_axis())
-        .collect();
-    let scatter: Matrix3<f64> = turns.iter().map(|turn| turn * turn.transpose()).sum();
-    let eigenvalues = scatter.symmetric_eigen().eigenvalues;
-    let mut sorted: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[1].atan2(sorted[2]).to_degrees()
-}
-
-#[cfg(test)]
-mod tests {
-    use nalgebra::Vector3;
-
-    use super::*;
-
-    fn turned(turns: &[Vector3<f64>]) -> Vec<HandEyePair> {
-        let pair = |turn: &Vector3<f64>| HandEyePair {
-            base_from_gripper: Isometry3::rotation(*turn),
-            camera_from_board: Isometry3::identity(),
-            view: None,
-        };
-        turns.iter().map(pair).collect()
-    }
-
-    /// The first pose is where the others turn from.
-    #[test]
-    fn axes_are_as_far_apart_as_their_scatter_is_wide() {
-        let (x, y) = (Vector3::x(), Vector3::y());
-        let one = axes_cone_deg(&turned(&[x * 0.0, x * 0.3, x * -0.5, x * 0.8]));
-        assert!(one < 1e-6, "{one}");
-        let square = axes_cone_deg(&turned(&[x * 0.0, x * 0.5, y * 0.5, x * -0.5, y * -0.5]));
-        assert!((square - 45.0).abs() < 1e-9, "{square}");
-        // Axes 20 degrees apart scatter by 10 degrees about the one between them.
-        let pair = [10.0_f64, -10.0]
-            .map(|deg| Vector3::new(deg.to_radians().cos(), deg.to_radians().sin(), 0.0) * 0.5);
-        let apart = axes_cone_deg(&turned(&[x * 0.0, pair[0], pair[1]]));
-        assert!((apart - 10.0).abs() < 1e-9, "{apart}");
-    }
+    Ok(())
 }

@@ -95,6 +95,8 @@ pub struct Suspicion {
     /// The pairs without which the others fit, by the number of their line in a file that has a
     /// line for each pair.
     pub bad_lines: Vec<usize>,
+    /// What a pair is called in the message: a `line` of a file, or a `stop` of the arm.
+    pub pair_word: &'static str,
 }
 
 /// How badly pairs fit. Fitting pairs are below 1.
@@ -143,6 +145,7 @@ pub fn find_mistake(setup: Setup, pairs: &[(RawPose, RawPose)]) -> Option<Suspic
         board_scale: trial.and_then(|trial| trial.board_scale),
         square_length_m: None,
         bad_lines: Vec::new(),
+        pair_word: "line",
     };
     let squares = || {
         let trial = attempt(setup, pairs, &[Mistake::BoardScale])?;
@@ -492,14 +495,15 @@ fn write_euler(
 impl fmt::Display for Suspicion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [first, more @ ..] = &self.bad_lines[..] {
+            let word = self.pair_word;
             match more {
                 [] => write!(
                     f,
-                    "line {first} does not fit the others: is its picture of another pose"
+                    "{word} {first} does not fit the others: is its picture of another pose"
                 )?,
                 _ => write!(
                     f,
-                    "lines {:?} do not fit the others: are their pictures of other poses",
+                    "{word}s {:?} do not fit the others: are their pictures of other poses",
                     self.bad_lines
                 )?,
             }

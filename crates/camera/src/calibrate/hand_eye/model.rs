@@ -131,9 +131,7 @@ pub(crate) fn stops(pairs: &[HandEyePair]) -> Vec<Vec<usize>> {
     let mut stops: Vec<Vec<usize>> = Vec::new();
     for (index, pair) in pairs.iter().enumerate() {
         let is_here = |stop: &&mut Vec<usize>| {
-            let (there, here) = (&pairs[stop[0]].base_from_gripper, &pair.base_from_gripper);
-            (there.translation.vector - here.translation.vector).norm() < SAME_STOP_M
-                && there.rotation.angle_to(&here.rotation) < SAME_STOP_RAD
+            is_same_stop(&pairs[stop[0]].base_from_gripper, &pair.base_from_gripper)
         };
         match stops.iter_mut().find(is_here) {
             Some(stop) => stop.push(index),
@@ -141,6 +139,12 @@ pub(crate) fn stops(pairs: &[HandEyePair]) -> Vec<Vec<usize>> {
         }
     }
     stops
+}
+
+/// Whether the arm stands where it did.
+pub(crate) fn is_same_stop(there: &Isometry3<f64>, here: &Isometry3<f64>) -> bool {
+    (there.translation.vector - here.translation.vector).norm() < SAME_STOP_M
+        && there.rotation.angle_to(&here.rotation) < SAME_STOP_RAD
 }
 
 /// Returns the centroid of what was seen of the board, else its origin.

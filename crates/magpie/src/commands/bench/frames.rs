@@ -11,7 +11,7 @@ use magpie_perception::{
 };
 use magpie_recording::{FrameReader, Pace, Playback};
 
-use crate::pictures::read_frame;
+use crate::pictures::{read_frame, read_sensor_frame};
 use crate::topics::{TopicArgs, is_recording};
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::Failure;
@@ -113,7 +113,10 @@ fn from_recording(name: String, mut reader: FrameReader) -> Result<BenchFrames, 
 fn from_folder(folder: &Path, config: &Config) -> Result<BenchFrames, Failure> {
     let mut frames: Vec<Frame> = Vec::new();
     for path in pictures(folder)?.into_iter().take(FRAMES_MAX) {
-        frames.push(read_frame(&path, None, StampNs::default())?);
+        frames.push(match config.scene {
+            Some(_) => read_sensor_frame(&path, None, StampNs::default())?,
+            None => read_frame(&path, StampNs::default())?,
+        });
     }
     let fits = |info: &CameraInfo| {
         let size = (info.width_px, info.height_px);

@@ -68,7 +68,7 @@ impl Reader {
 }
 
 fn receive(
-    mut subscriber: PackagesSubscriber,
+    subscriber: PackagesSubscriber,
     arrivals: &SyncSender<(u64, StampNs)>,
     clock: &SharedClock,
     stop: &AtomicBool,

@@ -1,7 +1,7 @@
 //! Values that several of the subcommands take from the command line.
 
 use clap::ValueEnum;
-use magpie_daemon::calibration_files::pose::Units;
+use magpie_daemon::calibration_files::pose::{ANGLES, LENGTHS, Units};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum LengthUnit {
@@ -18,19 +18,14 @@ pub(super) enum AngleUnit {
 }
 
 pub(super) fn units(length: LengthUnit, angle: AngleUnit) -> Units {
-    Units {
-        length_m: match length {
-            LengthUnit::M => 1.0,
-            LengthUnit::Mm => 0.001,
-            LengthUnit::Cm => 0.01,
-            LengthUnit::In => 0.0254,
-        },
-        angle_rad: match angle {
-            AngleUnit::Rad => 1.0,
-            AngleUnit::Deg => 1.0_f64.to_radians(),
-        },
-        euler: None,
-    }
+    Units { length_m: named(&LENGTHS, length), angle_rad: named(&ANGLES, angle), euler: None }
+}
+
+/// What the unit of this name is.
+fn named(units: &[(&str, f64)], unit: impl ValueEnum) -> f64 {
+    let value = unit.to_possible_value().expect("no unit is skipped");
+    let found = units.iter().find(|(name, _)| *name == value.get_name());
+    found.expect("every unit stands in the table").1
 }
 
 /// A list of exactly `N` numbers: `1,2,3`.
@@ -47,5 +42,18 @@ pub(super) fn list<T: std::str::FromStr + Copy + Default, const N: usize>(
     match words.next() {
         None => Ok(values),
         Some(_) => Err(format!("{text:?} has more than {N} numbers")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_has_its_length_or_angle() {
+        let metres =
+            LengthUnit::value_variants().iter().map(|unit| units(*unit, AngleUnit::Rad).length_m);
+        assert_eq!(metres.collect::<Vec<_>>(), [1.0, 0.001, 0.01, 0.0254]);
+        assert_eq!(units(LengthUnit::M, AngleUnit::Deg).angle_rad, 1.0_f64.to_radians());
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use magpie_camera::calibrate::{
-    Board, BoardScale, EulerOrder, HandEyePair, HandEyeReport, Setup, Solver, Spread, Suspicion,
-    calibrate_hand_eye, find_mistake, resolve_orientations,
+    BoardScale, EulerOrder, HandEyeError, HandEyeLimits, HandEyeReport, HandEyeVerdict, Setup,
+    Solver, Spread, Suspicion, judge_hand_eye, settle,
 };
 use magpie_camera::read_camera_info;
 use magpie_perception::CameraInfo;
@@ -15,11 +15,10 @@ use serde_json::{Value, json};
 
 use super::arguments::{AngleUnit, LengthUnit, units};
 use super::board_args::BoardArgs;
-use super::pairs::{self, BoardAndLens, Line, Pairs};
-use crate::distribution::Distribution;
+use super::pairs::{self, BoardAndLens, Pairs};
 use crate::present::{output, table};
+use magpie_daemon::calibration_files::HandEyeFile;
 use magpie_daemon::calibration_files::pose::{Units, rows};
-use magpie_daemon::calibration_files::{HandEyeFile, camera_info_id};
 use magpie_daemon::failure::{Failure, Outcome};
 use magpie_network::SystemClock;
 
@@ -98,47 +97,29 @@ pub(super) fn hand_eye(args: &HandEyeArgs) -> Outcome {
     let info = info.map_err(Failure::config)?;
     let pairs = read_pairs(args, info.as_ref())?;
     let info = info.as_ref();
-    let found: Vec<HandEyePair> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
-    let raw: Vec<_> = pairs.lines.iter().map(Line::raw).collect();
-    let report = calibrate_hand_eye(setup, &found, info);
-    // Mixed-up conventions may leave the solvers without any solution, too.
-    let mut suspicion = if found.len() < 3 { None } else { find_mistake(setup, &raw) };
-    if let Some(suspicion) = &mut suspicion {
-        suspicion.square_length_m = args.board.square_length_m();
-        for line in &mut suspicion.bad_lines {
-            *line = pairs.lines[*line - 1].number;
-        }
+    let square_length_m = args.board.square_length_m();
+    let judged = judge_hand_eye(setup, &pairs.lines, info, square_length_m, "line");
+    let verdict = judged.map_err(|error| {
+        let context = match error {
+            HandEyeError::Mistaken { .. } => return Failure::config(error),
+            HandEyeError::Unsolved(_) => format!("calibrate from {}", args.pairs.display()),
+        };
+        Failure::Config(anyhow::Error::new(error).context(context))
+    })?;
+    let report = &verdict.report;
+    if let Some(doubt) = report.motion.doubt() {
+        tracing::warn!("{doubt}");
     }
-    let report = match (report, &suspicion) {
-        (Ok(report), _) => report,
-        (Err(error), Some(suspicion)) if suspicion.explains() => {
-            return Err(Failure::Config(anyhow!("{error}: {suspicion}")));
-        }
-        (Err(error), _) => {
-            let error = anyhow::Error::new(error);
-            return Err(Failure::Config(
-                error.context(format!("calibrate from {}", args.pairs.display())),
-            ));
-        }
-    };
-    if report.axes_cone_deg < AXES_DEG_WANTED {
-        tracing::warn!(
-            "the arm turned about axes that are only {:.0} degrees apart: along them the camera's \
-             position is poorly known; tilt the gripper about another axis at some stops",
-            report.axes_cone_deg
-        );
-    }
-    let outliers = outliers(&report, &pairs.lines);
-    let refusal = refusal(args, &report, suspicion.as_ref(), &outliers);
+    let refusal = verdict.refusal(HandEyeLimits { mm: args.limit_mm, deg: args.limit_deg });
     let saved = refusal.is_none() || args.force;
     if saved {
-        save(args, &report, info)?;
+        save(args, report, info)?;
     }
     if args.json {
-        let document = to_json(&report, &pairs, suspicion.as_ref(), saved, &args.out);
+        let document = to_json(&verdict, &pairs, saved, &args.out);
         output::line(&document.to_string())?;
     } else {
-        print(&report, &pairs)?;
+        print(&verdict, &pairs)?;
     }
     match refusal {
         Some(why) if !saved => {
@@ -176,17 +157,9 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
         }
         (Some(_), Some(info)) => {
             let board = args.board.board_to_scale()?;
-            if board.corners().is_none() {
-                let why = "hand-eye calibration needs a board, not single markers: use --board charuco or \
-                           chessboard";
-                return Err(Failure::Config(anyhow!(why)));
-            }
+            board.check_for_hand_eye().map_err(Failure::config)?;
             let mut pairs = file.read_pictures(Some(&BoardAndLens { board: &board, info }))?;
-            if pairs.lines.iter().any(|line| line.pair.view.is_some()) {
-                let views = pairs.lines.iter().filter_map(|line| line.pair.view.as_ref());
-                board.check_ends_seen(views).map_err(Failure::config)?;
-            }
-            settle(&board, &mut pairs)?;
+            settle(&board, &mut pairs.lines).map_err(Failure::config)?;
             pairs
         }
     };
@@ -196,63 +169,8 @@ fn read_pairs(args: &HandEyeArgs, info: Option<&CameraInfo>) -> Result<Pairs, Fa
     Ok(pairs)
 }
 
-/// Decides which end of the board each picture shows, where one picture alone leaves that open.
-fn settle(board: &Board, pairs: &mut Pairs) -> Outcome {
-    let mut settled: Vec<_> = pairs.lines.iter().map(|line| line.pair.clone()).collect();
-    resolve_orientations(board, &mut settled).map_err(Failure::config)?;
-    for (line, pair) in pairs.lines.iter_mut().zip(settled) {
-        line.pair = pair;
-    }
-    Ok(())
-}
-
-/// Why the result must not be used; `None` where it may.
-fn refusal(
-    args: &HandEyeArgs,
-    report: &HandEyeReport,
-    suspicion: Option<&Suspicion>,
-    outliers: &[usize],
-) -> Option<String> {
-    let (spread, [sigma_mm, sigma_deg]) = (report.leave_one_out, report.uncertainty_mm_deg);
-    let within = |mm: f64, deg: f64| mm <= args.limit_mm && deg <= args.limit_deg;
-    let fits = within(spread.rms_mm, spread.rms_deg);
-    let suspected = suspicion.filter(|suspicion| !fits || !suspicion.mistakes.is_empty());
-    match (fits, suspected) {
-        (true, None) if within(sigma_mm, sigma_deg) => None,
-        (true, None) => Some(format!(
-            "from leaving stops out, the camera is known to ±{sigma_mm:.2} mm and ±{sigma_deg:.2} \
-             degrees only, worse than {} mm or {} degrees: add stops, turn the gripper further, and \
-             about more axes",
-            args.limit_mm, args.limit_deg
-        )),
-        (true, Some(suspicion)) => Some(suspicion.to_string()),
-        (false, suspicion) => {
-            let hint = match suspicion {
-                Some(suspicion) if suspicion.explains() || outliers.is_empty() => {
-                    suspicion.to_string()
-                }
-                _ if outliers.is_empty() => "look at the pairs with the largest errors".to_owned(),
-                _ => format!("far off the others: lines {outliers:?}; measure them again"),
-            };
-            Some(format!(
-                "the board seems to move by {:.2} mm and {:.2} degrees (rms, leave-one-out), more \
-                 than {} mm or {} degrees: {hint}",
-                spread.rms_mm, spread.rms_deg, args.limit_mm, args.limit_deg
-            ))
-        }
-    }
-}
-
 fn save(args: &HandEyeArgs, report: &HandEyeReport, info: Option<&CameraInfo>) -> Outcome {
-    let found = &report.hand_eye;
-    let (camera, board) = (&found.parent_from_camera, &found.parent_from_board);
-    let mut file = HandEyeFile::new(found.setup, camera, board, SystemClock::start().now());
-    file.pairs = report.pair_errors.len();
-    file.leave_one_out_rms_mm = report.leave_one_out.rms_mm;
-    file.leave_one_out_rms_deg = report.leave_one_out.rms_deg;
-    file.uncertainty_mm = Some(report.uncertainty_mm_deg[0]);
-    file.uncertainty_deg = Some(report.uncertainty_mm_deg[1]);
-    file.camera_info_id = info.map(camera_info_id);
+    let file = HandEyeFile::of(report, info, SystemClock::start().now());
     let yaml = serde_saphyr::to_string(&file).context("form the hand-eye calibration")?;
     output::write(&args.out, yaml.as_bytes())
 }
@@ -265,26 +183,11 @@ fn names(setup: Setup) -> (&'static str, &'static str) {
     }
 }
 
-/// Axes that are closer leave the position along them to noise.
-const AXES_DEG_WANTED: f64 = 20.0;
-/// A pair that is this many times worse than the median is worth a look.
-const OUTLIER_FACTOR: f64 = 3.0;
-/// No arm repeats a pose better than this, so a smaller error says nothing about a pair.
-const OUTLIER_MM_MIN: f64 = 0.02;
-const RESOLUTION_MM: f64 = 1e-6;
-
-fn outliers(report: &HandEyeReport, lines: &[Line]) -> Vec<usize> {
-    let errors_mm = report.pair_errors.iter().map(|error| error[0]);
-    let median_mm = Distribution::new(errors_mm, RESOLUTION_MM).median().unwrap_or_default();
-    let limit_mm = (OUTLIER_FACTOR * median_mm).max(OUTLIER_MM_MIN);
-    let far = report.pair_errors.iter().zip(lines).filter(|(error, _)| error[0] > limit_mm);
-    far.map(|(_, line)| line.number).collect()
-}
-
 const UNREFINED: &str = "not refined: the best solver's solution puts the board behind the camera in \
                          some pair; the numbers below are that solution's";
 
-fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
+fn print(verdict: &HandEyeVerdict, pairs: &Pairs) -> Outcome {
+    let report = &verdict.report;
     let mut solvers = table::new(&["solver", "spread mm", "max mm", "spread deg", "max deg"]);
     let mut row = |name: &str, spread: Option<&Spread>| {
         let value = |of: fn(&Spread) -> f64| table::decimal(spread.map(of), 3);
@@ -312,16 +215,11 @@ fn print(report: &HandEyeReport, pairs: &Pairs) -> Outcome {
         errors.add_row(cells.into_iter().chain([table::decimal(Some(*deg), 3)]));
     }
     output::line(&errors.to_string())?;
-    let outliers = outliers(report, &pairs.lines);
-    if !outliers.is_empty() {
-        output::line(&format!("far off the others: lines {outliers:?}; measure them again"))?;
+    if let Some(far_off) = verdict.far_off() {
+        output::line(&far_off)?;
     }
-    if report.turned_deg < 40.0 || report.axes_cone_deg < AXES_DEG_WANTED || report.stops < 12 {
-        output::line(&format!(
-            "better: 12 poses and more ({} now), turned by 40 degrees and more ({:.0} now) about \
-             axes 20 degrees and more apart ({:.0} now)",
-            report.stops, report.turned_deg, report.axes_cone_deg
-        ))?;
+    if let Some(advice) = report.motion.advice() {
+        output::line(&format!("better: {advice}"))?;
     }
     let hand_eye = &report.hand_eye;
     let (camera, board) = names(hand_eye.setup);
@@ -371,13 +269,8 @@ fn describe(name: &str, pose: &Isometry3<f64>) -> String {
     )
 }
 
-fn to_json(
-    report: &HandEyeReport,
-    pairs: &Pairs,
-    suspicion: Option<&Suspicion>,
-    saved: bool,
-    out: &Path,
-) -> Value {
+fn to_json(verdict: &HandEyeVerdict, pairs: &Pairs, saved: bool, out: &Path) -> Value {
+    let HandEyeVerdict { report, suspicion, .. } = verdict;
     let spread = |spread: &Spread| {
         json!({
             "rms_mm": spread.rms_mm, "max_mm": spread.max_mm,
@@ -410,17 +303,17 @@ fn to_json(
         "not_refined": report.refined.is_none().then_some(UNREFINED),
         "solvers": solvers.collect::<Vec<_>>(),
         "pairs": errors.collect::<Vec<_>>(),
-        "stops": report.stops,
-        "outlier_lines": outliers(report, &pairs.lines),
+        "stops": report.motion.stops,
+        "outlier_lines": verdict.outliers,
         "left_out": pairs.left_out,
         "reprojection_rms_px": report.reprojection_rms_px,
         "uncertainty_mm": report.uncertainty_mm_deg[0],
         "uncertainty_deg": report.uncertainty_mm_deg[1],
         "handed_out": report.solver.map_or("refined", Solver::name),
         "board_scale": report.board_scale.map(|it| json!({"scale": it.scale, "std": it.std})),
-        "turned_deg": report.turned_deg,
-        "axes_apart_deg": report.axes_cone_deg,
-        "suspicion": suspicion.map(ToString::to_string),
+        "turned_deg": report.motion.turned_deg,
+        "axes_apart_deg": report.motion.axes_cone_deg,
+        "suspicion": suspicion.as_ref().map(Suspicion::to_string),
         "saved": saved,
         "out": out,
     })

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use magpie_camera::calibrate::{
-    Board, Coverage, IntrinsicsReport, Mismatch, Rejection, View, calibrate_intrinsics, detect,
-    dictionary_in_view, select_views,
+    Board, IntrinsicsReport, LensViews, Mismatch, Offered, Rejection, View, calibrate_selected,
+    detect, select_views, without_board,
 };
 use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
@@ -58,11 +58,7 @@ struct BoardViews {
 
 pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
     let board = args.board.board()?;
-    if board.corners().is_none() {
-        return Err(Failure::Config(anyhow!(
-            "single markers do not calibrate a lens: use a board"
-        )));
-    }
+    board.check_for_lens().map_err(Failure::config)?;
     if let Some(name) = &args.camera_name
         && (name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
     {
@@ -77,16 +73,9 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         warn_of_left_out(&gathered, &rejected);
         return Err(failure);
     }
-    let kept = gathered.views.iter().zip(&rejected).filter(|(_, rejected)| rejected.is_none());
-    let mut kept = kept.map(|(view, _)| view).peekable();
-    if kept.peek().is_some() {
-        board.check_ends_seen(kept).map_err(|error| {
-            warn_of_left_out(&gathered, &rejected);
-            Failure::config(error)
-        })?;
-    }
     let name = name.as_deref().unwrap_or("camera");
-    let report = calibrate_intrinsics(&gathered.views, &mut rejected, name).map_err(|error| {
+    let report = calibrate_selected(&board, &gathered.views, &mut rejected, name);
+    let report = report.map_err(|error| {
         warn_of_left_out(&gathered, &rejected);
         Failure::config(error)
     })?;
@@ -166,18 +155,8 @@ fn warn_of_left_out(gathered: &BoardViews, rejected: &[Option<Rejection>]) {
 
 /// The error that no board was found; it says what is in the picture instead.
 fn no_board(image: &BgrImage, board: &Board, pictures: usize) -> Failure {
-    let hint = match board {
-        Board::Chessboard { .. } => {
-            "; all inner corners must be in view, with a white rim about the squares".into()
-        }
-        _ => match dictionary_in_view(image) {
-            Ok(Some((dictionary, count))) => {
-                format!("; {count} markers of {dictionary} are in view: is that its --dictionary?")
-            }
-            _ => "; no marker of any dictionary is in view".into(),
-        },
-    };
-    Failure::Config(anyhow!("no {board} was found in any of {pictures} pictures{hint}"))
+    let hint = without_board(image, board);
+    Failure::Config(anyhow!("no {board} was found in any of {pictures} pictures; {hint}"))
 }
 
 /// Some pictures may show something else; most of those that were given mean that the board is not
@@ -212,37 +191,30 @@ fn refuse_wrong_board(gathered: &BoardViews, rejected: &[Option<Rejection>]) -> 
 /// Takes a view whenever the board is somewhere new, until enough is covered or time is up.
 fn watch(args: &IntrinsicsArgs, board: &Board) -> Result<BoardViews, Failure> {
     let mut live = LiveCamera::open(args.config.as_deref(), None)?;
-    let mut gathered =
-        BoardViews { device_name: live.device_name.clone(), ..BoardViews::default() };
+    let mut views = LensViews::new(board.clone()).map_err(Failure::config)?;
     let (start, mut last_line) = (live.clock.now(), String::new());
     tracing::info!("show the {board} to the camera; hold it still for a moment at each place");
     while live.clock.now().since_ns(start) < args.duration_s * 1_000_000_000 {
         let Some(frame) = live.next()? else { break };
         let found = detect(&frame.color, board).map_err(Failure::fault)?;
-        let doubt = found.as_ref().and_then(|view| view.mismatch.clone());
-        if let Some(view) = found.filter(|_| doubt.is_none()) {
-            gathered.views.push(view);
-            // The newest is judged against all that were taken.
-            if select_views(&gathered.views).iter().all(Option::is_none) {
-                gathered.names.push(format!("frame {}", frame.sequence));
-            } else {
-                gathered.views.pop();
-            }
-        }
-        let coverage = Coverage::so_far(&gathered.views.iter().collect::<Vec<_>>());
-        let advice = coverage.advice();
-        let line = advice.first().cloned().unwrap_or_else(|| "all is covered".into());
-        let line = doubt.map_or(line, |doubt| doubt.to_string());
-        let line = format!("{} views; {line}", gathered.views.len());
+        let offered = found.map(|view| views.offer(format!("frame {}", frame.sequence), view));
+        let advice = views.coverage().advice();
+        let line = match &offered {
+            Some(Offered::LeftOut(Rejection::Mismatch(doubt))) => doubt.to_string(),
+            _ => advice.first().cloned().unwrap_or_else(|| "all is covered".into()),
+        };
+        let line = format!("{} views; {line}", views.views().len());
         if line != last_line {
             tracing::info!("{line}");
             last_line = line;
         }
-        if gathered.views.len() >= args.views && advice.is_empty() {
+        let is_enough = views.views().len() >= args.views && advice.is_empty();
+        if is_enough || offered == Some(Offered::Full) {
             break;
         }
     }
-    Ok(gathered)
+    let (names, views) = views.into_parts();
+    Ok(BoardViews { names, views, unusable: Vec::new(), device_name: live.device_name.clone() })
 }
 
 fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcome {
@@ -268,8 +240,8 @@ fn print(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Outcom
     let [fx_std, fy_std, cx_std, cy_std] = report.std_px;
     output::line(&views.to_string())?;
     output::line(&format!("corners seen, by ninths of the picture:\n{}", report.coverage.map()))?;
-    for advice in report.coverage.advice() {
-        output::line(&format!("better: {advice}"))?;
+    for doubt in report.doubts() {
+        output::line(&format!("better: {doubt}"))?;
     }
     output::line(&format!(
         "fx {:.2} ±{fx_std:.2} px, fy {:.2} ±{fy_std:.2} px, cx {:.2} ±{cx_std:.2} px, cy {:.2} \
@@ -322,6 +294,6 @@ fn to_json(report: &IntrinsicsReport, gathered: &BoardViews, out: &Path) -> Valu
             "fill_share": report.coverage.fill_share,
             "tilts_deg": report.coverage.tilts_deg,
         },
-        "advice": report.coverage.advice(),
+        "advice": report.doubts(),
     })
 }

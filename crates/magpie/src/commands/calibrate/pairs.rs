@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use magpie_camera::calibrate::{Board, HandEyePair, RawPose, board_pose, detect};
+use magpie_camera::calibrate::{Board, HandEyePair, PAIRS_MAX, RawPose, Stop, detect};
 use magpie_camera::read_sensor_image;
 use magpie_perception::CameraInfo;
 use nalgebra::Isometry3;
@@ -14,21 +14,6 @@ use super::same_lens::check_size;
 use crate::present::progress;
 use magpie_daemon::calibration_files::pose::{self, Units};
 use magpie_daemon::failure::{Failure, one_line};
-
-/// One line of the file, checked.
-pub(super) struct Line {
-    pub(super) number: usize,
-    pub(super) pair: HandEyePair,
-    /// The poses as they were written; `board` is `None` where a picture was given instead.
-    arm: RawPose,
-    board: Option<RawPose>,
-}
-
-impl Line {
-    pub(super) fn raw(&self) -> (RawPose, RawPose) {
-        (self.arm, self.board.unwrap_or_else(|| self.pair.camera_from_board.into()))
-    }
-}
 
 /// The board and the lens that a picture is read with.
 pub(super) struct BoardAndLens<'a> {
@@ -57,14 +42,12 @@ enum BoardSource {
 
 /// The pairs, and the reason for each picture that was left out.
 pub(super) struct Pairs {
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<Stop>,
     pub(super) left_out: Vec<String>,
 }
 
 /// With poses written out, a pair has some hundred bytes.
 const PAIRS_BYTES_MAX: u64 = 10_000_000;
-/// Each pair is left out once, and calibrated without by every solver.
-const PAIRS_MAX: usize = 200;
 
 /// Reads the file; `units` are those of the arm's poses and of the board's.
 pub(super) fn read(path: &Path, units: [Units; 2]) -> Result<PairsFile, Failure> {
@@ -196,7 +179,7 @@ impl PairsFile {
                         camera_from_board: board.pose,
                         view: None,
                     };
-                    pairs.lines.push(Line { number, pair, arm, board: Some(board) });
+                    pairs.lines.push(Stop { number, pair, arm, board: Some(board) });
                 }
                 BoardSource::Image(image, path) => {
                     let board_and_lens =
@@ -204,7 +187,7 @@ impl PairsFile {
                     let seen = board_in_picture(&path, arm.pose, board_and_lens)
                         .map_err(|why| Failure::Config(anyhow!("line {number}: {why}")))?;
                     match seen {
-                        Ok(pair) => pairs.lines.push(Line { number, pair, arm, board: None }),
+                        Ok(pair) => pairs.lines.push(Stop { number, pair, arm, board: None }),
                         Err(why) => pairs.left_out.push(format!("line {number}: {image}: {why}")),
                     }
                 }
@@ -231,23 +214,7 @@ fn board_in_picture(
     let info = board_and_lens.info;
     let size_px = (image.width_px(), image.height_px());
     check_size(&path.display().to_string(), size_px, info).map_err(|failure| failure.message())?;
-    let Some(view) =
-        detect(&image, board_and_lens.board).map_err(|error| describe(error.into()))?
-    else {
-        return Ok(Err("no board found".into()));
-    };
-    if let Some(mismatch) = &view.mismatch {
-        return Ok(Err(mismatch.to_string()));
-    }
-    if view.points.is_empty() {
-        return Ok(Err("the board reaches out of the picture, or is covered".into()));
-    }
-    match board_pose(&view.points, info) {
-        Ok(pose) => Ok(Ok(HandEyePair {
-            base_from_gripper,
-            camera_from_board: pose.camera_from_board,
-            view: Some(view),
-        })),
-        Err(error) => Ok(Err(describe(error.into()))),
-    }
+    let view = detect(&image, board_and_lens.board).map_err(|error| describe(error.into()))?;
+    let pair = HandEyePair::at_stop(base_from_gripper, view, info);
+    Ok(pair.map_err(|error| describe(error.into())))
 }

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use magpie_camera::calibrate::{CLEARED_SHARE_MIN, board_pose, fit_plane, view_of};
 use magpie_camera::{read_camera_info, read_depth_png, read_sensor_image};
-use magpie_perception::{
-    BgrImage, CameraInfo, CameraPlace, DepthImage, Plane, ScaleDoubt, doubt_plane,
-};
+use magpie_perception::{BgrImage, CameraInfo, CameraPlace, DepthImage, Plane, doubt_plane};
 use nalgebra::{Isometry3, Point3, Unit, Vector3};
 use serde_json::json;
 
@@ -50,7 +48,7 @@ pub(super) struct PlaneArgs {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct From {
-    /// 16-bit PNG, aligned with the colour image, of the cleared cell.
+    /// 16-bit PNG, TIFF or PGM, aligned with the colour image, of the cleared cell.
     #[arg(long)]
     depth: Option<PathBuf>,
     /// A picture of the board lying on the plane.
@@ -63,9 +61,6 @@ struct From {
 
 /// A plane that leans further than this in base is no support for loose packages.
 const LEAN_DEG_MAX: f64 = 5.0;
-/// Cameras over cells are nearer to the support as a rule: further away the unit is worth a look,
-/// unless it was said just now.
-const NEAR_M_MAX: f64 = 3.0;
 
 pub(super) fn plane(args: &PlaneArgs) -> Outcome {
     let info = read_camera_info(&args.camera_info, None).map_err(Failure::config)?;
@@ -139,10 +134,7 @@ fn from_depth(
         fit.pixels,
         fit.rms_mm
     );
-    let distance_m = fit.plane.offset_m.abs();
-    let is_far = distance_m > NEAR_M_MAX && args.depth_unit_m.is_none();
-    let far = || is_far.then_some(ScaleDoubt::Plane { distance_m });
-    if let Some(doubt) = doubt_plane(&fit.plane).or_else(far) {
+    if let Some(doubt) = doubt_plane(&fit.plane, args.depth_unit_m.is_some()) {
         tracing::warn!("depth is doubtful: {doubt} see --depth-unit-m and [depth] unit_m");
     }
     Ok((fit.plane, how))

@@ -73,6 +73,13 @@ fn read(path: &Path, naming: Naming<'_>, skip_bad_labels: bool) -> anyhow::Resul
          `magpie eval --empty PICTURES` counts what is found",
         path.display()
     );
+    ensure!(
+        dataset.annotations.iter().any(|annotation| !annotation.iscrowd),
+        "read labels {}: {} pictures, none labelled: all {} annotations are crowds (iscrowd); set it to 0",
+        path.display(),
+        dataset.images.len(),
+        dataset.annotations.len()
+    );
     let images = &dataset.images;
     let says_where =
         document.has_rectangles || images.iter().any(|image| says_all(image).is_some());

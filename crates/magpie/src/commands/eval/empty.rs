@@ -54,7 +54,7 @@ pub(super) fn eval(paths: &[PathBuf], as_json: bool, config: &Config) -> Outcome
     let bar = progress::bar(found.len() as u64, "pictures");
     let mut seen = Vec::new();
     for path in found {
-        let frame = read_frame(&path, None, clock.now())?;
+        let frame = read_frame(&path, clock.now())?;
         // Each picture gets a fresh pipeline: the pictures are no stream.
         let (packages, _) = Pipeline::new(session.spec().clone())
             .process(&frame, &mut session, clock.as_ref(), None, &limits)

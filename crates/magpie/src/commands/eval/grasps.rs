@@ -18,7 +18,7 @@ use super::args::{EvalArgs, Masks};
 use super::grasp_pictures;
 use super::grasp_report::{Report, Sizes, Trial};
 use super::truth::{self, TrueFrame};
-use crate::pictures::read_frame;
+use crate::pictures::read_sensor_frame;
 use crate::present::{output, progress};
 use magpie_daemon::config::Config;
 use magpie_daemon::failure::{Failure, Outcome, ended_by};
@@ -48,8 +48,11 @@ pub(super) fn eval(folder: &Path, args: &EvalArgs, config: &Config) -> Outcome {
     let bar = progress::bar(frames.len() as u64, "frames");
     let mut report = Report::default();
     for frame in &frames {
-        let image =
-            read_frame(&frame.color, Some((&frame.depth, DEPTH_UNIT_M)), StampNs::default())?;
+        let image = read_sensor_frame(
+            &frame.color,
+            Some((&frame.depth, DEPTH_UNIT_M)),
+            StampNs::default(),
+        )?;
         let packages = match &mut detector {
             None => planned(frame, &image, &limits),
             Some(detector) => detector.detect(frame, &image)?,

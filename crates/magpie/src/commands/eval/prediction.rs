@@ -31,7 +31,7 @@ pub(super) fn predict(
     let mut predictions = Vec::new();
     for image in images {
         let path = dataset.picture(image);
-        let frame = read_frame(&path, None, clock.now())?;
+        let frame = read_frame(&path, clock.now())?;
         let size = (frame.color.width_px(), frame.color.height_px());
         if size != (image.width, image.height) {
             let error = anyhow::anyhow!(

@@ -169,7 +169,7 @@ impl Labeller<'_> {
     fn label_pictures(&mut self, paths: &[PathBuf], bar: &ProgressBar) -> Outcome {
         bar.inc_length(paths.len() as u64);
         for path in paths {
-            match read_frame(path, None, self.clock.now()) {
+            match read_frame(path, self.clock.now()) {
                 Ok(frame) => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     self.label_frame(&frame, path.display().to_string(), path.clone(), name)?;

@@ -104,7 +104,6 @@ impl SimulatedCell {
         })
     }
 
-    /// Waits for a picture that is being taken: nothing moves meanwhile.
     pub(super) fn goods(&self) -> MutexGuard<'_, PickingCell> {
         lock(&self.goods)
     }
@@ -137,11 +136,17 @@ impl FrameSource for SimulatedCamera {
             std::thread::sleep(self.interruption);
         }
         self.exposures += 1;
-        let mut goods = lock(&self.goods);
-        let mut frame = goods.expose();
-        // To draw takes longer than an exposure; nothing moved meanwhile.
-        frame.stamp = self.clock.now();
-        frame.stamp_source = StampSource::Exposure;
-        Ok(Some(frame))
+        loop {
+            let sight = lock(&self.goods).sight();
+            let mut frame = sight.expose();
+            // To draw takes longer than an exposure, so it counts as exposed when it is drawn, if it
+            // still shows the cell.
+            let goods = lock(&self.goods);
+            if goods.is_as_in(&sight) {
+                frame.stamp = self.clock.now();
+                frame.stamp_source = StampSource::Exposure;
+                return Ok(Some(frame));
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! 1. Take a fresh result that shows the cell as it is since the arm last moved something.
 //! 2. Choose the first package in pick order that has a grasp.
 //! 3. Move above it.
-//! 4. Look again: the newest result must be fresh, and the package where it was.
+//! 4. Look again: the next result must be fresh, and the package where it was.
 //! 5. Pick, and note what became of it.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use magpie_client::{
 };
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 use magpie_perception::CupSet;
+use magpie_workcell::Picked;
 use nalgebra::Isometry3;
 
 use super::cell::SimulatedCell;
@@ -28,6 +29,8 @@ const EMPTY_RESULTS_MAX: u32 = 3;
 const EMPTY_HEAPS_MAX: u32 = 20;
 /// A package that was not held so often is left to others.
 const FAILURES_MAX: u32 = 2;
+/// The simulation is given up when the arm turned back so often in a row.
+const TURNED_BACK_MAX: u32 = 50;
 /// A grasp that is further from the chosen one than this is another: the package moved.
 const MOVED_M_MAX: f64 = 0.02;
 
@@ -38,6 +41,8 @@ pub(super) struct Controller<'a> {
     /// When the arm last changed the cell: what was exposed before shows it as it was.
     changed: StampNs,
     failures: BTreeMap<u64, u32>,
+    /// How often in a row the arm turned back.
+    turned_back: u32,
     log: Log,
 }
 
@@ -59,7 +64,15 @@ impl Controller<'_> {
         let client = Client::open(options).map_err(not_joined)?;
         let packages = client.packages().map_err(not_joined)?;
         let (changed, log) = (cell.clock.now(), Log::default());
-        Ok(Controller { cell, packages, approach, changed, failures: BTreeMap::new(), log })
+        Ok(Controller {
+            cell,
+            packages,
+            approach,
+            changed,
+            failures: BTreeMap::new(),
+            turned_back: 0,
+            log,
+        })
     }
 
     pub(super) fn leave(self) -> Log {
@@ -85,7 +98,7 @@ impl Controller<'_> {
                 }
             };
             heard = self.cell.clock.now();
-            if self.exposed(&view) <= self.changed {
+            if exposed(&view) <= self.changed {
                 continue;
             }
             match self.choose(&view) {
@@ -134,36 +147,52 @@ impl Controller<'_> {
         Ok(graspable.map(|(track_id, base_from_grasp)| Choice {
             track_id,
             base_from_grasp,
-            exposed: self.exposed(view),
+            exposed: exposed(view),
             received: self.cell.clock.now(),
         }))
     }
 
     fn attempt(&mut self, choice: Choice) -> Outcome {
         std::thread::sleep(self.approach);
-        let looked = self.confirm(&choice);
-        let ended = self.cell.clock.now();
-        let (confirmed, end) = match looked {
+        let (confirmed, end) = match self.confirm(&choice) {
             Err(why) => (None, End::Withdrawn(why)),
-            Ok((view, grasp)) => {
-                let exposed = self.exposed(&view);
-                let valid_until = self.stamp(view.for_display().valid_until_ns);
-                let picked = self.press(&choice, &grasp)?;
-                (Some(Confirmed { exposed, valid_until, contact: ended }), End::Picked(picked))
+            Ok((view, grasp)) => match self.press(&choice, &view, &grasp)? {
+                Err(why) => (None, End::Withdrawn(why)),
+                Ok((confirmed, picked)) => (Some(confirmed), End::Picked(picked)),
+            },
+        };
+        let ended = confirmed.as_ref().map(|confirmed| confirmed.contact);
+        let ended = ended.unwrap_or_else(|| self.cell.clock.now());
+        self.turned_back = match &end {
+            End::Picked(_) => 0,
+            End::Withdrawn(why) => {
+                if !matches!(why, Withdrawn::NotFresh { .. }) {
+                    *self.failures.entry(choice.track_id).or_default() += 1;
+                }
+                self.turned_back + 1
             }
         };
         let Choice { track_id, exposed, received, .. } = choice;
         self.log.add(Attempt { track_id, exposed, received, confirmed, ended, end });
-        Ok(())
+        if self.turned_back < TURNED_BACK_MAX {
+            return Ok(());
+        }
+        Err(Failure::fault(anyhow!(
+            "the arm turned back {TURNED_BACK_MAX} times in a row: results expire before it is there; \
+             shorten --approach-ms, or raise limits.result_valid_ms"
+        )))
     }
 
-    /// The newest result, and the grasp in it that is the chosen one.
+    /// The next result after the choice, and the grasp in it that is the chosen one.
     fn confirm(&mut self, choice: &Choice) -> Result<(PackagesView, wire::Grasp), Withdrawn> {
-        let view = match self.packages.latest() {
+        let view = match self.packages.next(Duration::from_secs(1)) {
             Freshness::Fresh(view) => view,
             Freshness::Stale(why) => return Err(not_fresh(&why)),
             Freshness::Lost { why, .. } => return Err(not_fresh(&why)),
         };
+        if exposed(&view) <= choice.exposed {
+            return Err(not_fresh(&"there is no newer picture"));
+        }
         let packages = view.packages().map_err(|expired| not_fresh(&expired))?;
         let package = packages.iter().find(|package| package.track_id == choice.track_id);
         let package = package.ok_or(Withdrawn::NotSeen)?;
@@ -185,37 +214,42 @@ impl Controller<'_> {
     fn press(
         &mut self,
         choice: &Choice,
+        view: &PackagesView,
         grasp: &wire::Grasp,
-    ) -> Result<magpie_workcell::Picked, Failure> {
+    ) -> Result<Result<(Confirmed, Picked), Withdrawn>, Failure> {
         let base_from_grasp = grasp.pose.and_then(|pose| pose.isometry());
         let base_from_grasp = base_from_grasp.unwrap_or(choice.base_from_grasp);
         let cups = grasp.cups.iter().fold(CupSet::default(), |cups, cup| cups.with(*cup as usize));
         let mut goods = self.cell.goods();
+        // The last question before the cups touch down.
+        if let Err(expired) = view.packages() {
+            return Ok(Err(not_fresh(&expired)));
+        }
+        let contact = self.cell.clock.now();
         let picked = goods.pick(&self.cell.tool, cups, &base_from_grasp).map_err(Failure::fault)?;
+        self.changed = self.cell.clock.now();
         drop(goods);
         match picked {
             // What was below has settled, and may be a package that was given up.
-            magpie_workcell::Picked::Held(_) => self.failures.clear(),
+            Picked::Held(_) => self.failures.clear(),
             _ => *self.failures.entry(choice.track_id).or_default() += 1,
         }
-        self.changed = self.cell.clock.now();
-        Ok(picked)
+        let valid_until = view.at_unix_ns(view.for_display().valid_until_ns);
+        Ok(Ok((Confirmed { exposed: exposed(view), valid_until, contact }, picked)))
     }
 
     fn refill(&mut self) {
-        self.cell.goods().refill();
-        self.failures.clear();
+        let mut goods = self.cell.goods();
+        self.log.refilled(goods.packages_left());
+        goods.refill();
         self.changed = self.cell.clock.now();
-        self.log.refilled();
+        drop(goods);
+        self.failures.clear();
     }
+}
 
-    fn exposed(&self, view: &PackagesView) -> StampNs {
-        self.stamp(view.for_display().stamp_ns)
-    }
-
-    fn stamp(&self, unix_ns: u64) -> StampNs {
-        StampNs::from_unix_ns(unix_ns, self.cell.clock.unix_ahead_ns())
-    }
+fn exposed(view: &PackagesView) -> StampNs {
+    view.at_unix_ns(view.for_display().stamp_ns)
 }
 
 fn not_fresh(why: &impl ToString) -> Withdrawn {

@@ -48,6 +48,8 @@ pub(super) struct Log {
     /// How often the controller had nothing fresh.
     waits: u32,
     heaps: u32,
+    /// Packages that were left when a heap was replaced.
+    given_up: usize,
 }
 
 impl Attempt {
@@ -99,8 +101,10 @@ impl Log {
         self.waits += 1;
     }
 
-    pub(super) fn refilled(&mut self) {
+    /// `left`: packages that nobody picked.
+    pub(super) fn refilled(&mut self, left: usize) {
         self.heaps += 1;
+        self.given_up += left;
     }
 
     /// Attempts in which the cups touched down.
@@ -139,11 +143,12 @@ impl Log {
             ),
         };
         format!(
-            "{table}\n{} picks from {} heaps, {} of them held{age}; {} on a result that had expired; \
-             {} times there was nothing fresh",
+            "{table}\n{} picks from {} heaps, {} of them held{age}; {} packages of emptied heaps were given \
+             up; {} picks on a result that had expired; {} times there was nothing fresh",
             self.picks(),
             self.heaps + 1,
             self.attempts.iter().filter(|attempt| attempt.outcome() == "held").count(),
+            self.given_up,
             self.stale_picks(),
             self.waits,
         )

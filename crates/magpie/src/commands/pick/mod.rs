@@ -80,7 +80,7 @@ pub fn pick(args: &PickArgs) -> Outcome {
     let ended = controller.pick(args.picks, |picks| bar.set_position(picks.into()));
     bar.finish_and_clear();
     let log = controller.leave();
-    cell.stop()?;
+    let stopped = cell.stop();
 
     if let Some(path) = &args.json {
         output::write(path, log.to_json_lines())?;
@@ -89,6 +89,7 @@ pub fn pick(args: &PickArgs) -> Outcome {
         output::write(path, timeline::draw(&log))?;
     }
     output::line(&log.summary())?;
+    stopped?;
     ended?;
     match log.stale_picks() {
         0 => Ok(()),

@@ -14,9 +14,19 @@ use magpie_daemon::failure::Failure;
 /// Two masks that overlap by less are of two packages.
 const SAME_PACKAGE_IOU_MIN: f32 = 0.3;
 
+/// How the frames come that are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pacing {
+    /// With new stamps: their sequences alone say which results are theirs.
+    pub(super) is_restamped: bool,
+    /// Those that come while the pipeline is busy are left out.
+    pub(super) leaves_out: bool,
+}
+
 /// Walks the recorded results beside the replay.
 pub(super) struct Comparison {
     path: PathBuf,
+    pacing: Pacing,
     recorded: MessageReader<wire::Packages>,
     next: Option<RecordedMessage<wire::Packages>>,
     tolerance: Tolerance,
@@ -36,6 +46,7 @@ pub(super) struct Verdict {
     mask_iou_min: Option<f32>,
     position_mm_max: f64,
     uncompared_share_max: f32,
+    leaves_out: bool,
     /// Tracks up to this one began before the recording: a grasp stays where it was unless another
     /// one is better by far, and the replay cannot know where that was.
     track_before: u64,
@@ -55,9 +66,14 @@ impl Verdict {
         }
         // This comes first: what was left out may be why the rest differs.
         if uncompared as f64 > f64::from(self.uncompared_share_max) * all as f64 {
+            let remedy = if self.leaves_out {
+                "replay it without --as-recorded and --publish, or"
+            } else {
+                "the others have no frame or no result in it;"
+            };
             return Some(format!(
                 "only {frames} of {all} frames were compared with those recorded in {file}: \
-                 replay it without --as-recorded, or raise --uncompared-share-max"
+                 {remedy} raise --uncompared-share-max"
             ));
         }
         let differs = self.packages_different > 0;
@@ -94,7 +110,11 @@ impl Verdict {
 
 impl Comparison {
     /// Refuses a recording that there is nothing to compare with.
-    pub(super) fn open(path: &Path, tolerance: Tolerance) -> Result<Comparison, Failure> {
+    pub(super) fn open(
+        path: &Path,
+        tolerance: Tolerance,
+        pacing: Pacing,
+    ) -> Result<Comparison, Failure> {
         let mut recorded = MessageReader::packages(path).map_err(Failure::config)?;
         let next = next_result(path, &mut recorded)?;
         let Some(first) = &next else {
@@ -116,16 +136,18 @@ impl Comparison {
         let tracks = first.packages.iter().map(|package| package.track_id);
         let verdict = Verdict {
             uncompared_share_max: tolerance.uncompared_share_max,
+            leaves_out: pacing.leaves_out,
             track_before: tracks.filter(|_| seen_before).max().unwrap_or(0),
             ..Verdict::default()
         };
         let path = path.to_owned();
-        Ok(Comparison { path, recorded, next, tolerance, verdict })
+        Ok(Comparison { path, pacing, recorded, next, tolerance, verdict })
     }
 
     /// Compares one result with the recorded one of the same frame, and prints what differs.
     pub(super) fn take(&mut self, replayed: &wire::Packages) -> Result<(), anyhow::Error> {
-        let Some(recorded) = self.recorded_of(replayed.sequence)? else {
+        let key = if self.pacing.is_restamped { replayed.sequence } else { replayed.stamp_ns };
+        let Some(recorded) = self.recorded_of(key)? else {
             self.verdict.frames_without_result += 1;
             return Ok(());
         };
@@ -139,11 +161,16 @@ impl Comparison {
         Ok(())
     }
 
-    /// Recorded results come in the order of their frames.
-    fn recorded_of(&mut self, sequence: u64) -> Result<Option<wire::Packages>, anyhow::Error> {
-        while let Some(result) = self.next.take_if(|next| u64::from(next.sequence) <= sequence) {
+    /// Recorded results come in the order of their frames, and have their stamps. Sequences may have
+    /// been lost, or frames between two others, where a tool wrote the file anew.
+    fn recorded_of(&mut self, key: u64) -> Result<Option<wire::Packages>, anyhow::Error> {
+        let is_restamped = self.pacing.is_restamped;
+        let key_of = |recorded: &RecordedMessage<wire::Packages>| {
+            if is_restamped { u64::from(recorded.sequence) } else { recorded.stamp.0 }
+        };
+        while let Some(result) = self.next.take_if(|next| key_of(next) <= key) {
             self.next = next_result(&self.path, &mut self.recorded)?;
-            if u64::from(result.sequence) == sequence {
+            if key_of(&result) == key {
                 return Ok(Some(result.message));
             }
             self.verdict.results_unused += 1;
@@ -507,6 +534,9 @@ mod tests {
         assert_eq!(refused(mostly), "");
         let hardly = Verdict { frames: 1, results_unused: 40, ..Verdict::default() };
         assert!(refused(hardly).contains("only 1 of 41 frames"));
+        let hardly = || Verdict { frames: 1, results_unused: 40, ..Verdict::default() };
+        assert!(!refused(hardly()).contains("--as-recorded"), "it was not used");
+        assert!(refused(Verdict { leaves_out: true, ..hardly() }).contains("--as-recorded"));
     }
 
     #[test]

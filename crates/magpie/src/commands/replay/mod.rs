@@ -35,7 +35,7 @@ use magpie_daemon::{identity, model};
 use magpie_network::SystemClock;
 
 use clock::ReplayClock;
-use compare::Comparison;
+use compare::{Comparison, Pacing};
 use difference::Tolerance;
 use doubts::Doubts;
 use results::ReplayResults;
@@ -95,8 +95,10 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
     };
     let playback = Playback { looped: false, pace };
     let reader = args.topics.open(&args.file, playback, &config.tool).map_err(Failure::config)?;
+    let pacing =
+        Pacing { is_restamped: args.publish, leaves_out: args.publish || args.as_recorded };
     let comparison =
-        args.compare.then(|| Comparison::open(&args.file, args.tolerance)).transpose()?;
+        args.compare.then(|| Comparison::open(&args.file, args.tolerance, pacing)).transpose()?;
     let scene = reader.scene().cloned();
     config.base_frame_id.clone_from(&reader.info().base_frame_id);
     if scene.is_none() {

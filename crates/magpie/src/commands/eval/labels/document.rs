@@ -42,7 +42,9 @@ impl Document {
         let text = magpie_files::read_text(path, LABELS_BYTES_MAX)
             .with_context(|| format!("read labels {told}"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let value: Result<Value, _> = serde_json::from_str(text);
+        // Python writes NaN and Infinity, which are no JSON: they are read as what they say.
+        let value: Result<Value, _> = serde_json::from_str(text)
+            .or_else(|error| serde_json::from_str(&no_numbers_quoted(text)).map_err(|_| error));
         if let Some(format) = foreign::format_of(text, value.as_ref().ok()) {
             bail!(
                 "read labels {told}: it is {format}, which is not read; export the labels as COCO"
@@ -144,6 +146,34 @@ fn add_image(
     places.insert(id, pictures.len());
     pictures.push(picture);
     Ok(())
+}
+
+/// The text with `NaN` and `Infinity` as strings, where they stand for values.
+fn no_numbers_quoted(text: &str) -> String {
+    const NO_NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    let mut quoted = String::with_capacity(text.len() + 64);
+    let (mut rest, mut in_string) = (text, false);
+    while let Some(first) = rest.chars().next() {
+        let found = NO_NUMBERS.iter().find(|word| !in_string && rest.starts_with(**word));
+        let step = match (first, found) {
+            (_, Some(word)) => {
+                quoted.push('"');
+                quoted.push_str(word);
+                quoted.push('"');
+                rest = &rest[word.len()..];
+                continue;
+            }
+            ('\\', _) if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            ('"', _) => {
+                in_string = !in_string;
+                1
+            }
+            (other, _) => other.len_utf8(),
+        };
+        quoted.push_str(&rest[..step]);
+        rest = &rest[step..];
+    }
+    quoted
 }
 
 /// An id as it is compared and told: 1, 1.0 and "1" are one.

@@ -5,6 +5,7 @@
 //! # Conventions
 //! Coordinates are pixels of the picture as viewers show it, a pixel's centre at half-integers.
 
+mod beside;
 mod document;
 mod foreign;
 mod picture;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
+use self::beside::{Contradiction, contradiction};
 pub(super) use self::document::Document;
 use self::document::Picture;
 use self::picture::Finder;
@@ -23,7 +25,7 @@ pub(super) use self::shape::{Outline, Placed};
 
 /// A name that stands for "leave these out".
 const NOTHING: &str = "none";
-/// Outlines beyond these are only counted.
+/// Outlines, and boxes that contradict them, beyond these are only counted.
 const BOXED_NAMED_MAX: usize = 20;
 
 /// What the names in the labels stand for.
@@ -67,9 +69,9 @@ pub(super) fn read(document: &Document, naming: Naming<'_>) -> anyhow::Result<Re
         unknown: names.unknown.clone(),
     };
     let mut finder = Finder::new(path);
-    let (mut seen, mut boxed) = (HashSet::new(), Vec::new());
+    let (mut seen, mut notes) = (HashSet::new(), Notes::default());
     for picture in &document.pictures {
-        match check(picture, path, &mut finder, &names, &mut reading.problems, &mut boxed) {
+        match check(picture, path, &mut finder, &names, &mut reading.problems, &mut notes) {
             Ok(Some(labelled)) if !seen.insert(labelled.path.clone()) => {
                 let (path, picture) = (path.display(), labelled.path.display());
                 reading.problems.push(format!("{path}: {picture} is also labelled in {path}"));
@@ -79,6 +81,7 @@ pub(super) fn read(document: &Document, naming: Naming<'_>) -> anyhow::Result<Re
             Err(Wrong(problem)) => reading.problems.push(problem),
         }
     }
+    let Notes { boxed, doubted } = notes;
     let told = boxed.iter().take(BOXED_NAMED_MAX);
     reading.notes.extend(
         told.map(|place| format!("{place}: its outline encloses nothing; its box stands for it")),
@@ -88,7 +91,21 @@ pub(super) fn read(document: &Document, naming: Naming<'_>) -> anyhow::Result<Re
             .notes
             .push(format!("{more} more outlines enclose nothing; their boxes stand for them"));
     }
+    let more = doubted.len().saturating_sub(BOXED_NAMED_MAX);
+    reading.notes.extend(doubted.into_iter().take(BOXED_NAMED_MAX));
+    if more > 0 {
+        reading.notes.push(format!("{more} more boxes contradict their outlines or pictures"));
+    }
     Ok(reading)
+}
+
+/// What is told of labels that are taken all the same.
+#[derive(Default)]
+struct Notes {
+    /// Where a box stands for an empty outline.
+    boxed: Vec<String>,
+    /// One line each.
+    doubted: Vec<String>,
 }
 
 /// From each name in the labels to a class, or to `None` for what is to be left out.
@@ -145,16 +162,15 @@ pub(super) fn usual(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '-'], "_")
 }
 
-/// Shapes that cannot be read are added to `problems`, those whose box stands for an empty outline
-/// to `boxed`. `None` where one of them means a package that cannot be read: what is found there
-/// would be wrong.
+/// Shapes that cannot be read are added to `problems`, what is doubtful of others to `notes`. `None`
+/// where one of them means a package that cannot be read: what is found there would be wrong.
 fn check(
     picture: &Picture,
     file: &Path,
     finder: &mut Finder,
     names: &Names,
     problems: &mut Vec<String>,
-    boxed: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<Option<Labelled>, Wrong> {
     let path = finder.find(picture)?;
     let (size, turned) = picture::shown_size(&path)?;
@@ -185,7 +201,19 @@ fn check(
                 if shape.shape.as_ref().is_ok_and(|shape| shape.outline.is_some())
                     && !placed.outlined
                 {
-                    boxed.push(shape.place.clone());
+                    notes.boxed.push(shape.place.clone());
+                }
+                let bbox = shape.shape.as_ref().ok().and_then(|shape| shape.edges);
+                match bbox.and_then(|bbox| contradiction(&placed, bbox, size)) {
+                    Some(Contradiction::Kind(told)) => {
+                        problems.push(format!("{}: {told}; export it again", shape.place));
+                        unreadable = true;
+                        continue;
+                    }
+                    Some(Contradiction::Unknown(told)) => {
+                        notes.doubted.push(format!("{}: {told}", shape.place));
+                    }
+                    None => {}
                 }
                 labelled.packages.push((class.clone(), placed));
             }

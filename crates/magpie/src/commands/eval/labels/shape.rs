@@ -54,15 +54,17 @@ const AREA_PX_MIN: f64 = 1.0;
 
 pub(super) fn shape(annotation: &Value) -> Result<Shape, Wrong> {
     let wrong = |what: &str| Err(Wrong(what.to_owned()));
-    let edges = box_beside(annotation.get("bbox"));
+    let bbox = box_beside(annotation.get("bbox"));
+    let edges = bbox.filter(|edges| edges.iter().all(|edge| edge.is_finite()));
     let outline = annotation.get("segmentation").filter(|outline| !is_nothing(outline));
     let outline = outline.filter(|_| !says_rectangle(annotation));
     match outline {
         None => match annotation.get("bbox").filter(|bbox| !is_nothing(bbox)) {
             None => wrong("has neither an outline nor a box; draw it again"),
-            Some(_) if edges.is_none() => {
+            Some(_) if bbox.is_none() => {
                 wrong("its box is not x, y, width and height; draw it again")
             }
+            Some(_) if edges.is_none() => wrong("its box holds NaN or infinity; draw it again"),
             Some(_) => Ok(Shape { outline: None, edges }),
         },
         Some(Value::Object(runs)) => {
@@ -71,7 +73,11 @@ pub(super) fn shape(annotation: &Value) -> Result<Shape, Wrong> {
         }
         Some(Value::Array(pieces)) => {
             let pieces: Option<Vec<Vec<f64>>> = pieces.iter().map(polygon).collect();
+            let is_finite = |piece: &Vec<f64>| piece.iter().all(|value| value.is_finite());
             match pieces {
+                Some(pieces) if !pieces.iter().all(is_finite) => {
+                    wrong("its outline holds NaN or infinity; draw it again")
+                }
                 Some(pieces) => Ok(Shape { outline: Some(Outline::Polygons(pieces)), edges }),
                 None => {
                     wrong("its segmentation is not made of lists of x, y pairs; export it again")
@@ -128,7 +134,7 @@ pub(super) fn box_beside(bbox: Option<&Value>) -> Option<[f64; 4]> {
 /// Runs that do not cover the picture exactly would be read as another mask.
 fn runs_of(size: Option<&Value>, counts: Option<&Value>) -> Result<Mask, Wrong> {
     let unknown = || Wrong("its segmentation has no size or no counts; export it again".to_owned());
-    let side = |value: &Value| value.as_f64().map(|side| side.trunc());
+    let side = |value: &Value| whole_run(value).map(|side| side as f64);
     let sides = size.and_then(Value::as_array).ok_or_else(unknown)?;
     let sides: Option<Vec<f64>> = sides.iter().map(side).collect();
     let Some(&[height, width]) = sides.as_deref() else { return Err(unknown()) };
@@ -151,7 +157,8 @@ fn runs_of(size: Option<&Value>, counts: Option<&Value>) -> Result<Mask, Wrong> 
 
 #[expect(clippy::cast_possible_truncation, reason = "far within the range of i64")]
 fn whole_run(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().filter(|run| run.abs() < 1e15).map(|run| run as i64))
+    let float = || value.as_f64().filter(|run| run.abs() < 1e15).map(|run| run as i64);
+    value.as_i64().or_else(float).or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 #[expect(

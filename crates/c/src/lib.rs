@@ -1,0 +1,681 @@
+//! The client for C: opaque handles, plain structs, results as numbers. `include/magpie.h` is made of
+//! this crate's public items, so what stands here is what a C programmer reads.
+//!
+//! # Conventions
+//!
+//! Nothing here judges whether a result may be acted upon: that is the client's. No panic leaves a
+//! function, and no pointer is used before it is compared with NULL.
+#![allow(unsafe_code, reason = "pointers of C")]
+
+mod call;
+mod copy;
+
+use std::ffi::c_char;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use magpie_client::wire::ReferenceFrame;
+use magpie_client::{
+    Client, ConnectError, Freshness, PackagesSubscriber, PackagesView, ZenohConfig, wire,
+};
+
+pub use call::MagpieResult;
+use call::{Failure, call, free, get, give, read, write};
+use copy::{flat, put_text};
+
+/// What the arm may do.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MagpieState {
+    /// Act upon the view, until it expires.
+    Fresh = 0,
+    /// Wait: the daemon lives, but it has no result that may be acted upon.
+    Stale = 1,
+    /// Stop: the daemon left, is silent, reports a fault, or is not the only one.
+    Lost = 2,
+}
+
+/// What poses are relative to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MagpieReferenceFrame {
+    /// This library does not know it: it is of a newer daemon.
+    Unknown = 0,
+    /// The robot's base: alone here an arm can move by them.
+    Base = 1,
+    /// The camera's optical frame: x right, y down, z forward.
+    Camera = 2,
+    /// The gripper at the stamp, the camera being on the arm.
+    Gripper = 3,
+}
+
+/// One cell, over one connection.
+pub struct MagpieClient {
+    client: Client,
+}
+
+/// Follows the results of a cell.
+pub struct MagpiePackages {
+    subscriber: PackagesSubscriber,
+}
+
+/// One result, while it lives.
+pub struct MagpieView {
+    view: PackagesView,
+}
+
+/// How things stand.
+#[repr(C)]
+pub struct MagpieNews {
+    pub state: MagpieState,
+    /// Where fresh: the result, which is yours to free. NULL otherwise.
+    pub view: *mut MagpieView,
+    /// Where stale or lost: for programs to decide by, for example `expired`, `silent`, `rival`.
+    pub code: [c_char; 32],
+    /// Where stale or lost: one sentence for people.
+    pub why: [c_char; 512],
+}
+
+/// What stands on top of a result. It may be read whatever its age.
+#[repr(C)]
+pub struct MagpieViewInfo {
+    /// The number of the camera's frame.
+    pub sequence: u64,
+    /// When the frame was exposed.
+    pub stamp_ns: u64,
+    /// For how long the result may still be acted upon; 0 once it has expired.
+    pub expires_in_ns: u64,
+    pub package_count: u32,
+    pub image_width_px: u32,
+    pub image_height_px: u32,
+    pub reference_frame: MagpieReferenceFrame,
+    /// The name of the reference frame of all poses.
+    pub frame_id: [c_char; 64],
+    /// Whether the publisher is another one than before: forget all track ids. Told once.
+    pub restarted: bool,
+    /// Whether the daemon runs, but not as configured: its status says why.
+    pub degraded: bool,
+}
+
+/// One package.
+#[repr(C)]
+pub struct MagpiePackage {
+    /// Stays with the package from frame to frame while the daemon runs.
+    pub track_id: u64,
+    /// Its class, for example `box` or `poly_bag`.
+    pub kind: [c_char; 64],
+    /// How sure the model is, 0 to 1.
+    pub score: f32,
+    /// 0 is to be picked first.
+    pub pick_rank: u32,
+    /// The box around it in pixels: x_min, y_min, x_max, y_max, its outer edges.
+    pub bbox_px: [f32; 4],
+    /// How much of its rim another package hides, 0 to 1.
+    pub occluded_share: f32,
+    /// Best first.
+    pub grasp_count: u32,
+    /// Without a grasp: why, for example `no_seal`.
+    pub refusal: [c_char; 32],
+    /// The height of the contact above the support plane; not a number where it is not known.
+    pub height_m: f64,
+    /// Length, width and height; not numbers where they were not measured.
+    pub size_m: [f64; 3],
+}
+
+/// Where and how a suction tool can hold a package.
+#[repr(C)]
+pub struct MagpieGrasp {
+    /// The tool's reference frame in the one that `reference_frame` names. An arm moves by
+    /// magpie_base_from_grasp() or magpie_pose_in_base(), which look at that first.
+    pub reference_from_grasp: [f64; 16],
+    pub reference_frame: MagpieReferenceFrame,
+    /// The contact point in the camera's picture.
+    pub contact_px: [f32; 2],
+    /// 0 to 1.
+    pub quality: f32,
+    /// Which suction cups of the tool to switch on, by index.
+    pub cups: [u32; 32],
+    pub cup_count: u32,
+    /// Standard deviation along the approach, the calibration's error left out; 0 where it is not
+    /// known.
+    pub position_sigma_m: f64,
+}
+
+/// The newest heartbeat of a daemon.
+#[repr(C)]
+pub struct MagpieStatus {
+    /// `starting`, `ok`, `degraded`, `fault` or `unspecified`.
+    pub state: [c_char; 32],
+    pub uptime_ns: u64,
+    /// Why the state is not ok: codes, separated by spaces.
+    pub reason_codes: [c_char; 512],
+    /// The same as sentences for people.
+    pub reasons: [c_char; 1024],
+}
+
+/// A camera's calibration, with the matrices of ROS's camera_info.
+#[repr(C)]
+pub struct MagpieCameraInfo {
+    pub width_px: u32,
+    pub height_px: u32,
+    /// `plumb_bob`, `rational_polynomial` or `equidistant`.
+    pub distortion_model: [c_char; 32],
+    pub d: [f64; 16],
+    pub d_count: u32,
+    /// The camera matrix in pixels, row by row.
+    pub k: [f64; 9],
+    pub frame_id: [c_char; 64],
+}
+
+/// Joins a cell. By its name alone it is found on this machine; `endpoint` names one of another
+/// machine (`tcp/192.168.1.7:17447`), and `zenoh_file` a file of zenoh's with certificates. Both may
+/// be NULL, and one of them has to be. Blocks for some seconds at most. `*client` is yours, to free by
+/// magpie_client_free(); it is NULL unless the result is MAGPIE_RESULT_OK.
+///
+/// # Safety
+/// Texts end with a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_connect(
+    cell: *const c_char,
+    endpoint: *const c_char,
+    zenoh_file: *const c_char,
+    client: *mut *mut MagpieClient,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: the caller hands over texts that end, and a place for the client.
+        let (cell, endpoint, zenoh_file) =
+            unsafe { (read(cell)?, read(endpoint)?, read(zenoh_file)?) };
+        // SAFETY: as above.
+        unsafe { write(client, std::ptr::null_mut())? };
+        let cell = cell.ok_or_else(|| Failure::invalid("cell is NULL"))?;
+        let joined = match (endpoint, zenoh_file) {
+            (None, None) => Client::connect(cell),
+            (Some(endpoint), None) => {
+                Client::connect_by(cell, ZenohConfig::Connect(vec![endpoint.into()]))
+            }
+            (None, Some(path)) => Client::connect_by(cell, ZenohConfig::File(PathBuf::from(path))),
+            (Some(_), Some(_)) => {
+                return Err(Failure::invalid("name an endpoint or a zenoh_file, not both"));
+            }
+        };
+        let joined = joined.map_err(|error| match &error {
+            ConnectError::Name(name) => Failure::invalid(&name.to_string()),
+            other => Failure::of(MagpieResult::NotConnected, other),
+        })?;
+        // SAFETY: as above.
+        unsafe { give(client, MagpieClient { client: joined }) }
+    })
+}
+
+/// Leaves the cell, once what was made of the client is freed, too. NULL is ignored.
+///
+/// # Safety
+/// The client is freed once, while no other call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_client_free(client: *mut MagpieClient) {
+    // SAFETY: as the caller promises.
+    unsafe { free(client) };
+}
+
+/// Follows the results. `*packages` is yours, to free by magpie_packages_free(), also after the client
+/// was freed. Waits until the publisher is known: half a second
+/// on a client that was just made.
+///
+/// # Safety
+/// The client is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_packages(
+    client: *const MagpieClient,
+    packages: *mut *mut MagpiePackages,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let client = unsafe {
+            write(packages, std::ptr::null_mut())?;
+            get(client, "client")?
+        };
+        let subscriber = client.client.packages();
+        let subscriber =
+            subscriber.map_err(|error| Failure::of(MagpieResult::NotConnected, &error))?;
+        // SAFETY: as above.
+        unsafe { give(packages, MagpiePackages { subscriber }) }
+    })
+}
+
+/// NULL is ignored.
+///
+/// # Safety
+/// The packages are freed once, while no other call uses them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_packages_free(packages: *mut MagpiePackages) {
+    // SAFETY: as the caller promises.
+    unsafe { free(packages) };
+}
+
+/// Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
+/// stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
+/// them gets each result.
+///
+/// # Safety
+/// The packages are not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_next(
+    packages: *const MagpiePackages,
+    timeout_ms: u32,
+    news: *mut MagpieNews,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let packages = unsafe { get(packages, "packages")? };
+        if news.is_null() {
+            return Err(Failure::invalid("news is NULL"));
+        }
+        let freshness = packages.subscriber.next(Duration::from_millis(timeout_ms.into()));
+        let mut told = MagpieNews {
+            state: MagpieState::Fresh,
+            view: std::ptr::null_mut(),
+            code: [0; 32],
+            why: [0; 512],
+        };
+        match freshness {
+            Freshness::Fresh(view) => told.view = Box::into_raw(Box::new(MagpieView { view })),
+            Freshness::Stale(why) => {
+                told.state = MagpieState::Stale;
+                put_text(&mut told.code, why.code());
+                put_text(&mut told.why, &why.to_string());
+            }
+            Freshness::Lost { why, .. } => {
+                told.state = MagpieState::Lost;
+                put_text(&mut told.code, why.code());
+                put_text(&mut told.why, &why.to_string());
+            }
+        }
+        // SAFETY: it was compared with NULL.
+        unsafe { write(news, told) }
+    })
+}
+
+/// Asks for the first result whose exposure begins after this question, and waits for it; the daemon
+/// waits ten seconds at most. `*view` is yours, to free by magpie_view_free(), and NULL unless the
+/// result is MAGPIE_RESULT_OK.
+///
+/// # Safety
+/// The client is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_capture(
+    client: *const MagpieClient,
+    timeout_ms: u32,
+    view: *mut *mut MagpieView,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let client = unsafe {
+            write(view, std::ptr::null_mut())?;
+            get(client, "client")?
+        };
+        let captured = client.client.capture(Duration::from_millis(timeout_ms.into()));
+        let captured = captured.map_err(|error| Failure::of(MagpieResult::NotAnswered, &error))?;
+        // SAFETY: as above.
+        unsafe { give(view, MagpieView { view: captured }) }
+    })
+}
+
+/// Asks for the camera's calibration.
+///
+/// # Safety
+/// The client is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_camera_info(
+    client: *const MagpieClient,
+    timeout_ms: u32,
+    info: *mut MagpieCameraInfo,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let client = unsafe { get(client, "client")? };
+        let told = client.client.camera_info(Duration::from_millis(timeout_ms.into()));
+        let told = told.map_err(|error| Failure::of(MagpieResult::NotAnswered, &error))?;
+        let mut copy = MagpieCameraInfo {
+            width_px: told.width,
+            height_px: told.height,
+            distortion_model: [0; 32],
+            d: [0.0; 16],
+            d_count: 0,
+            k: [0.0; 9],
+            frame_id: [0; 64],
+        };
+        put_text(&mut copy.distortion_model, &told.distortion_model);
+        put_text(&mut copy.frame_id, &told.frame_id);
+        copy.d_count = copy::values(&mut copy.d, &told.d);
+        copy::values(&mut copy.k, &told.k);
+        // SAFETY: as the caller promises.
+        unsafe { write(info, copy) }
+    })
+}
+
+/// The newest heartbeat. MAGPIE_RESULT_NOT_ANSWERED if nobody speaks for the cell.
+///
+/// # Safety
+/// The client is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_status(
+    client: *const MagpieClient,
+    status: *mut MagpieStatus,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let client = unsafe { get(client, "client")? };
+        let told = client.client.status();
+        let told = told.map_err(|lost| Failure::of(MagpieResult::NotAnswered, &lost))?;
+        let mut copy = MagpieStatus {
+            state: [0; 32],
+            uptime_ns: told.uptime_ns,
+            reason_codes: [0; 512],
+            reasons: [0; 1024],
+        };
+        let reasons = told.coded_reasons();
+        let joined = |part: fn(&wire::ReasonMessage) -> &str, by: &str| {
+            reasons.iter().map(part).collect::<Vec<_>>().join(by)
+        };
+        put_text(&mut copy.state, &copy::plain(told.state().as_str_name(), "STATE_"));
+        put_text(&mut copy.reason_codes, &joined(|reason| &reason.code, " "));
+        put_text(&mut copy.reasons, &joined(|reason| &reason.text, "; "));
+        // SAFETY: as the caller promises.
+        unsafe { write(status, copy) }
+    })
+}
+
+/// NULL is ignored.
+///
+/// # Safety
+/// The view is freed once, while no other call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_view_free(view: *mut MagpieView) {
+    // SAFETY: as the caller promises.
+    unsafe { free(view) };
+}
+
+/// What stands on top of a result, whatever its age.
+///
+/// # Safety
+/// The view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_view_info(
+    view: *const MagpieView,
+    info: *mut MagpieViewInfo,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let view = &unsafe { get(view, "view")? }.view;
+        let message = view.for_display();
+        let mut copy = MagpieViewInfo {
+            sequence: message.sequence,
+            stamp_ns: message.stamp_ns,
+            expires_in_ns: u64::try_from(view.expires_in().as_nanos()).unwrap_or(u64::MAX),
+            package_count: copy::count(message.packages.len()),
+            image_width_px: message.image_width_px,
+            image_height_px: message.image_height_px,
+            reference_frame: reference_frame(message),
+            frame_id: [0; 64],
+            restarted: view.restarted(),
+            degraded: !view.degraded().is_empty(),
+        };
+        put_text(&mut copy.frame_id, &message.frame_id);
+        // SAFETY: as the caller promises.
+        unsafe { write(info, copy) }
+    })
+}
+
+/// The first grasp of the first package in pick order that has one. MAGPIE_RESULT_NONE if nothing can
+/// be held, MAGPIE_RESULT_EXPIRED once the time of the result is over.
+///
+/// # Safety
+/// The view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_best_grasp(
+    view: *const MagpieView,
+    package_index: *mut u32,
+    grasp_index: *mut u32,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let packages = unsafe { get(view, "view")? }.view.packages()?;
+        let best = packages.iter().position(|package| !package.grasps.is_empty());
+        let best = best.ok_or_else(|| Failure::none("no package can be held"))?;
+        // SAFETY: as the caller promises.
+        unsafe {
+            write(package_index, copy::count(best))?;
+            write(grasp_index, 0)
+        }
+    })
+}
+
+/// One package, in pick order. MAGPIE_RESULT_EXPIRED once the time of the result is over.
+///
+/// # Safety
+/// The view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_package(
+    view: *const MagpieView,
+    package_index: u32,
+    package: *mut MagpiePackage,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let found = package_of(unsafe { get(view, "view")? }, package_index)?;
+        let bbox = found.bbox.unwrap_or_default();
+        let size = found.size.as_ref();
+        let size = size.map(|size| [size.length_m, size.width_m, size.height_m]);
+        let mut copy = MagpiePackage {
+            track_id: found.track_id,
+            kind: [0; 64],
+            score: found.score,
+            pick_rank: found.pick_rank,
+            bbox_px: [bbox.x_min_px, bbox.y_min_px, bbox.x_max_px, bbox.y_max_px],
+            occluded_share: found.occluded_share,
+            grasp_count: copy::count(found.grasps.len()),
+            refusal: [0; 32],
+            height_m: found.height_m.unwrap_or(f64::NAN),
+            size_m: size.unwrap_or([f64::NAN; 3]),
+        };
+        put_text(&mut copy.kind, &found.r#type);
+        if found.grasps.is_empty() {
+            let refusal = copy::plain(found.refusal().as_str_name(), "GRASP_REFUSAL_");
+            put_text(&mut copy.refusal, &refusal);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { write(package, copy) }
+    })
+}
+
+/// What is visible of a package: one byte for each pixel of the picture, row by row, 1 on the package
+/// and 0 elsewhere. `pixels` is yours, and has `length` bytes: image_width_px * image_height_px.
+/// MAGPIE_RESULT_EXPIRED once the time of the result is over.
+///
+/// # Safety
+/// `pixels` has `length` bytes, and the view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_mask(
+    view: *const MagpieView,
+    package_index: u32,
+    pixels: *mut u8,
+    length: usize,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let package = package_of(unsafe { get(view, "view")? }, package_index)?;
+        let mask = package.mask.as_ref().ok_or_else(|| Failure::broken("no mask"))?;
+        let needed = mask.width_px as usize * mask.height_px as usize;
+        if pixels.is_null() || length != needed {
+            return Err(Failure::invalid(&format!(
+                "pixels is {length} bytes long; the picture has {needed} pixels"
+            )));
+        }
+        // SAFETY: the caller promises so many bytes.
+        let pixels = unsafe { std::slice::from_raw_parts_mut(pixels, length) };
+        mask.write_bitmap(pixels).map_err(|error| Failure::broken(&error.to_string()))
+    })
+}
+
+/// One grasp of a package, best first. MAGPIE_RESULT_EXPIRED once the time of the result is over.
+///
+/// # Safety
+/// The view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_grasp(
+    view: *const MagpieView,
+    package_index: u32,
+    grasp_index: u32,
+    grasp: *mut MagpieGrasp,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let view = unsafe { get(view, "view")? };
+        let found = grasp_of(view, package_index, grasp_index)?;
+        let contact = found.contact_px.unwrap_or_default();
+        let mut copy = MagpieGrasp {
+            reference_from_grasp: matrix(found.pose.as_ref())?,
+            reference_frame: reference_frame(view.view.for_display()),
+            contact_px: [contact.x_px, contact.y_px],
+            quality: found.quality,
+            cups: [0; 32],
+            cup_count: 0,
+            position_sigma_m: found.position_sigma_m,
+        };
+        copy.cup_count = copy::values(&mut copy.cups, &found.cups);
+        // SAFETY: as the caller promises.
+        unsafe { write(grasp, copy) }
+    })
+}
+
+/// Where the tool holds the package, in the robot's base. MAGPIE_RESULT_WRONG_FRAME if the poses of
+/// this cell are not in base, MAGPIE_RESULT_EXPIRED once the time of the result is over.
+///
+/// # Safety
+/// `base_from_grasp` has 16 numbers, and the view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_base_from_grasp(
+    view: *const MagpieView,
+    package_index: u32,
+    grasp_index: u32,
+    base_from_grasp: *mut f64,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let view = unsafe { get(view, "view")? };
+        let found = grasp_of(view, package_index, grasp_index)?;
+        check_frame(view, ReferenceFrame::Base)?;
+        let pose = matrix(found.pose.as_ref())?;
+        // SAFETY: as the caller promises.
+        unsafe { write(base_from_grasp.cast::<[f64; 16]>(), pose) }
+    })
+}
+
+/// The same of a camera on the arm. Takes where the gripper was in base at the stamp.
+/// MAGPIE_RESULT_WRONG_FRAME if the poses of this cell are not in the gripper,
+/// MAGPIE_RESULT_INVALID if base_from_gripper is no pose, MAGPIE_RESULT_EXPIRED once the time of the
+/// result is over.
+///
+/// # Safety
+/// Both poses have 16 numbers, and the view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_pose_in_base(
+    view: *const MagpieView,
+    package_index: u32,
+    grasp_index: u32,
+    base_from_gripper: *const f64,
+    base_from_grasp: *mut f64,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (view, given) = unsafe {
+            let given = get(base_from_gripper.cast::<[f64; 16]>(), "base_from_gripper")?;
+            (get(view, "view")?, given)
+        };
+        let rows: [[f64; 4]; 4] =
+            std::array::from_fn(|row| std::array::from_fn(|column| given[4 * row + column]));
+        let given = wire::Pose::from_matrix(&rows);
+        let given = given.map_err(|error| Failure::invalid(&error.to_string()))?;
+        let given = given.isometry().ok_or_else(|| Failure::broken("a pose is not whole"))?;
+        let found = grasp_of(view, package_index, grasp_index)?;
+        check_frame(view, ReferenceFrame::Gripper)?;
+        let pose = matrix(view.view.pose_in_base(found, &given)?.as_ref())?;
+        // SAFETY: as the caller promises.
+        unsafe { write(base_from_grasp.cast::<[f64; 16]>(), pose) }
+    })
+}
+
+/// Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
+/// along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
+/// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+/// right before each motion.
+///
+/// # Safety
+/// `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_pose_at(
+    view: *const MagpieView,
+    package_index: u32,
+    grasp_index: u32,
+    stamp_ns: u64,
+    reference_from_grasp: *mut f64,
+    position_sigma_m: *mut f64,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let view = unsafe { get(view, "view")? };
+        let found = grasp_of(view, package_index, grasp_index)?;
+        let later = view.view.pose_at(found, view.view.at_unix_ns(stamp_ns))?;
+        let later = later.ok_or_else(|| Failure::none("how the packages move is not known"))?;
+        let pose = matrix(Some(&later.pose))?;
+        // SAFETY: as the caller promises.
+        unsafe {
+            write(reference_from_grasp.cast::<[f64; 16]>(), pose)?;
+            write(position_sigma_m, later.position_sigma_m)
+        }
+    })
+}
+
+/// Why the last call of this thread did not end with MAGPIE_RESULT_OK. Never NULL. The text belongs to
+/// the library, and holds until the next call of this thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn magpie_last_error() -> *const c_char {
+    call::last_error()
+}
+
+fn package_of(view: &MagpieView, index: u32) -> Result<&wire::Package, Failure> {
+    let packages = view.view.packages()?;
+    let missing = || Failure::invalid(&format!("package {index} of {}", packages.len()));
+    packages.get(index as usize).ok_or_else(missing)
+}
+
+fn grasp_of(view: &MagpieView, package: u32, index: u32) -> Result<&wire::Grasp, Failure> {
+    let grasps = &package_of(view, package)?.grasps;
+    let missing = || Failure::invalid(&format!("grasp {index} of {}", grasps.len()));
+    grasps.get(index as usize).ok_or_else(missing)
+}
+
+fn matrix(pose: Option<&wire::Pose>) -> Result<[f64; 16], Failure> {
+    let rows = pose.and_then(wire::Pose::matrix);
+    Ok(flat(&rows.ok_or_else(|| Failure::broken("a pose is not whole"))?))
+}
+
+fn reference_frame(message: &wire::Packages) -> MagpieReferenceFrame {
+    match message.reference_frame() {
+        ReferenceFrame::Unspecified => MagpieReferenceFrame::Unknown,
+        ReferenceFrame::Base => MagpieReferenceFrame::Base,
+        ReferenceFrame::Camera => MagpieReferenceFrame::Camera,
+        ReferenceFrame::Gripper => MagpieReferenceFrame::Gripper,
+    }
+}
+
+fn check_frame(view: &MagpieView, wanted: ReferenceFrame) -> Result<(), Failure> {
+    let message = view.view.for_display();
+    if message.reference_frame() == wanted {
+        return Ok(());
+    }
+    let name = |frame: ReferenceFrame| copy::plain(frame.as_str_name(), "REFERENCE_FRAME_");
+    let (found, wanted) = (name(message.reference_frame()), name(wanted));
+    let text = format!("the pose is in {found} ({:?}), not in {wanted}", message.frame_id);
+    Err(Failure::new(MagpieResult::WrongFrame, &text))
+}
