@@ -143,7 +143,7 @@ def recordings(pictures, labels, pattern):
         raise UserError(
             f"contribute {labels}: all {len(found)} pictures are of one recording ({found[0] or 'one folder' if found else 'none'}), "
             "and whole recordings are held back to judge by; say by --recording PATTERN what in a picture's path "
-            "tells recordings apart, as in --recording '2026-[0-9-]+'"
+            "tells recordings apart, as in --recording '2026-[0-9]{2}-[0-9]{2}'"
         )
     return found
 
@@ -226,7 +226,8 @@ def unpack(path, keys, out):
             members = iter(tar)
             manifest = read_signed(path, tar, members, keys)
             write_members(path, tar, members, manifest["files"], partial)
-    except (tarfile.TarError, EOFError) as error:
+    # What stands in a tar's own headers may be anything: chains without end, numbers that are none.
+    except (tarfile.TarError, EOFError, RecursionError, ValueError) as error:
         raise UserError(f"read bundle {path}: it is cut, or no bundle ({error}); copy it again") from error
     except OSError as error:
         if error.filename is not None and Path(error.filename) == path:
@@ -279,7 +280,7 @@ def read_manifest(path, text):
         version, files = manifest["format_version"], manifest["files"]
         if not isinstance(version, int) or not all(isinstance(d, str) for d in files.values()):
             raise ValueError("its files have no hashes")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"read bundle {path}: its manifest is none ({error}); make it by contribute") from error
     if version != VERSION:
         raise UserError(f"read bundle {path}: it has format {version}, and this program reads {VERSION}; update the program")

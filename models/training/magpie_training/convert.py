@@ -65,8 +65,8 @@ def check_out(source, out, to):
         raise UserError(f"--out {out}: {to} needs a folder, since its pictures belong to it; name a new one")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: it is there already; name a new or empty folder")
-    elif source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--out {out}: it lies within {source}, whose labels would be read from it; use a folder beside it")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--out {out}: it lies within {source}, whose labels would be read from it; write beside it")
 
 
 def fitting(pictures, to, without_crowds):

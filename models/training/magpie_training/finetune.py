@@ -185,8 +185,8 @@ def prepare_labels(options, classes):
     listed = ", ".join(f"{count} {name}" for name, count in types.most_common())
     print(f"1/5 labels: {reading.kind}, {listed}")
     print(f"    {len(learned)} pictures to learn from, {len(held_out)} held out ({rule})", flush=True)
-    if len(held_out) < 20:
-        print(f"    {len(held_out)} held-out pictures are few: a difference of a few points may be chance")
+    if len(held_out) < difference.PICTURES_MIN:
+        print(f"    {len(held_out)} held-out pictures are few: from {difference.PICTURES_MIN} on they can decide")
     return cell
 
 
@@ -212,7 +212,9 @@ def prepare_base(options, classes, program):
                 "--base-set needs --base-check: labelled pictures that neither it nor the base "
                 "model learned from"
             )
-        replay, check = list(options.base_set), options.base_check
+        replay, check = list(options.base_set), Path(options.base_check)
+        if check.is_dir():
+            raise UserError(f"--base-check {check}: a folder; name the COCO file in it, or make one by convert --to coco")
     elif program is None:
         raise UserError(
             "no base set: give --base-set and --base-check, or build the program, which simulates "

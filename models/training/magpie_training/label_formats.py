@@ -21,8 +21,9 @@ from . import UserError
 from .data import is_crowd
 
 CIRCLE_CORNERS = 36
-# What Label Studio puts before the name of an uploaded file.
-UPLOADED = re.compile("[0-9a-f]{8}-")
+# What Label Studio puts before the name of an uploaded file. Eight digits alone may be a date:
+# 20261002-0001.png is not 0001.png.
+UPLOADED = re.compile(r"(?!\d{8}-)[0-9a-f]{8}-")
 
 
 @dataclass

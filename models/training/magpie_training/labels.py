@@ -64,7 +64,7 @@ class Reading:
 def read_labels(path, mapping=None, keep_empty=False, classes=CLASSES, without=None, images=None):
     """All labelled pictures under a folder, or of one label file.
 
-    Pictures are also sought in the folder `images`, and in `without` none.
+    Pictures are sought in the folder `images` first, and in `without` none.
     """
     path, images = Path(path), None if images is None else Path(images)
     if images is not None and not images.is_dir():
@@ -218,7 +218,7 @@ def composed(name):
 
 
 class Folders:
-    """Where pictures are sought: below the labels, in the folder `images`, and beside `annotations`."""
+    """Where pictures are sought: in the folder that was named for them, below the labels, beside `annotations`."""
 
     def __init__(self, root, images, without):
         self.root, self.images = root, images
@@ -226,7 +226,7 @@ class Folders:
         above = root.parent if root.name.lower() == "annotations" else None
         self.tables = [
             functools.cache(functools.partial(files_by_name, folder, without))
-            for folder in (root, images, above)
+            for folder in (images, root, above)
             if folder is not None
         ]
 
@@ -255,8 +255,8 @@ def find_picture(picture, folders):
     name = Path(name)
     beside = picture.origin.parent
     leaves = picture.within and (name.is_absolute() or ".." in name.parts)
-    sought = (beside, beside.parent / "images", folders.root, folders.root / "images", beside.parent / "JPEGImages")
-    for folder in () if leaves else (*sought, folders.images):
+    above = (beside.parent / "images", beside.parent / "JPEGImages")
+    for folder in () if leaves else (folders.images, beside, *above, folders.root, folders.root / "images"):
         if folder is not None and (folder / name).is_file():
             return (folder / name).resolve()
     found, same = folders.named(composed(name.name))
@@ -379,8 +379,9 @@ def divide(pictures, share):
 def write_coco(pictures, out, classes=CLASSES, names=None):
     """Paths are absolute, since the pictures stay where they are; or `names`, relative to the file."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(coco_document(pictures, classes, names)))
-    return out
+    partial = out.with_name(out.name + ".part")
+    partial.write_text(json.dumps(coco_document(pictures, classes, names)))
+    return partial.replace(out)
 
 
 def coco_document(pictures, classes=CLASSES, names=None):

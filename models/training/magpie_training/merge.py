@@ -18,21 +18,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import UserError, audit, judge
+from . import UserError, audit, difference, judge
 from .bundle import LABELS, read_public_keys, unpack
 from .data import decode_mask, read_image
 from .evaluate import detect_all
 from .finetune import Options, cached_scores, finetune, read_base, sha256, write_json
+from .label_formats import read_json
+from .label_kinds import kind_of
 from .labels import coco_document, read_labels
 
 # Licences under which a base may be given to anybody; others are named by --licence.
 LICENCES = ("CC0-1.0", "CC-BY-4.0", "CDLA-Permissive-2.0", "Apache-2.0", "MIT")
 HELD_BACK_SHARE = 0.2
-LOST_POINTS_MAX = 1.0
 JUDGED_BY = ("mask AP", "mask AP, types ignored")
-# Hashes of `HASH_SIDE` squared bits that differ in fewer show one scene; thumbnails confirm it.
+# Hashes of `HASH_SIDE` squared bits that differ in fewer may show one scene; thumbnails confirm it by the
+# cell that differs most: one package that was moved changes few of them, and the mean says nothing.
 HASH_SIDE, HASH_BITS_MAX = 16, 24
-THUMBNAIL_SIDE, THUMBNAIL_DIFFERENCE_MAX = 32, 8.0
+THUMBNAIL_SIDE, THUMBNAIL_DIFFERENCE_MAX = 32, 20.0
 DRAWN_MAX = 8
 
 
@@ -76,12 +78,12 @@ def merge(plan):
     keys = read_public_keys(plan.trust)
     program = judge.find_program(dict(plan.teaching).get("magpie"))
     base = read_base(plan.base)
-    settle(plan, base)
+    settle(plan, base, keys)
     report = {"refused": {}, "quarantined": {}, "left_out": {}, "bundles": {}}
     print(f"bundles: {len(plan.bundles)} to check", flush=True)
     bundles = open_all(plan, keys, report)
+    quarantine(plan, bundles, report)  # first: a copy in a bad bundle says nothing against a good one
     drop_copies(bundles, report)
-    quarantine(plan, bundles, report)
     held_back = divide_all(bundles, report)
     write_merged(plan, bundles, report)
     write_json(out / "report.json", report)
@@ -101,16 +103,22 @@ def merge(plan):
         return None
     model = out / "taught" / (f"{plan.name}.onnx" if accepted else f"{plan.name}.rejected.onnx")
     after = {name: umpire.scores(model, path) for name, path in parts.items()}
-    reasons = json.loads((out / "taught/verdict.json").read_text())["reasons"] + gate(before, after)
-    return hand_over(plan, bundles, model, before, after, reasons, umpire)
+    compared = {name: difference.compare_both(plan.base, model, path, base.score_min) for name, path in parts.items()}
+    reasons = json.loads((out / "taught/verdict.json").read_text())["reasons"] + gate(before, after, compared)
+    return hand_over(plan, bundles, model, before, after, compared, reasons, umpire)
 
 
-def settle(plan, base):
-    """A folder belongs to one set of bundles and options, so that going on means going on with the same."""
+def settle(plan, base, keys):
+    """A folder belongs to one set of bundles and options, so that going on means going on with the same.
+
+    What is accepted may change until it is taught; `finetune` holds its folder to one set of labels.
+    """
     settings = {
+        # What was unpacked is not verified again: it holds as long as the same keys are trusted.
+        "trust": sorted(hashlib.sha256(key.to_base64()).hexdigest() for key in keys.values()),
         "bundles": sorted(sha256(path) for path in plan.bundles if path.is_file()),
         "base": base.sha256, "name": plan.name,
-        "licences": list(plan.licences), "accept": list(plan.accept), "teaching": dict(plan.teaching),
+        "licences": list(plan.licences), "teaching": dict(plan.teaching),
     }
     settings = json.loads(json.dumps(settings, default=str))
     path = plan.out / "settings.json"
@@ -121,9 +129,7 @@ def settle(plan, base):
         write_json(path, settings)
     known = json.loads(path.read_text())
     other = next((k for k in settings if settings[k] != known.get(k)), None)
-    if other == "accept" and set(known["accept"]) <= set(settings["accept"]) and not (plan.out / "taught").exists():
-        write_json(path, settings)  # somebody looked at what was put aside
-    elif other:
+    if other:
         raise UserError(f"go on in {plan.out}: it was begun with other {other}; use another --out")
 
 
@@ -170,12 +176,10 @@ def read_unpacked(folder):
 
 def read_pictures(name, folder):
     """All that a bundle labels; one label that cannot be read puts the whole bundle aside."""
+    document = read_named(folder)
     reading = read_labels(folder / LABELS, keep_empty=True)
     if reading.problems:
         raise UserError(f"{len(reading.problems)} of its labels are wrong, the first is {reading.problems[0]}")
-    if reading.kind != "coco":
-        raise UserError(f"its {LABELS} is {reading.kind}, and not COCO")
-    document = json.loads((folder / LABELS).read_text())
     groups = {(folder / i["file_name"]).resolve(): str(i.get("group", "")) for i in document["images"]}
     kept = []
     for picture in reading.pictures:
@@ -185,6 +189,25 @@ def read_pictures(name, folder):
     if len({k.group for k in kept}) < 2:
         raise UserError("all its pictures are of one recording, so none can be held back; contribute several")
     return kept
+
+
+def read_named(folder):
+    """A bundle's labels, which name nothing but the bundle's own pictures: others are not even looked for."""
+    try:
+        kind = kind_of(folder / LABELS)
+    except RecursionError:
+        kind = "nested without end"
+    if kind != "coco":
+        raise UserError(f"its {LABELS} is {kind or 'of no known kind'}, and not COCO")
+    document, files = read_json(folder / LABELS), read_unpacked(folder)["files"]
+    try:
+        names = [image["file_name"] for image in document["images"]]
+        strange = [n for n in names if not isinstance(n, str) or n == LABELS or n not in files]
+    except (TypeError, KeyError) as error:
+        raise UserError(f"its {LABELS} has an image without a file_name") from error
+    if strange:
+        raise UserError(f"its {LABELS} names {strange[0]!r}, which is none of the bundle's pictures")
+    return document
 
 
 def picture_hash(image):
@@ -207,35 +230,38 @@ def same_scene(one, others):
         return []
     different = (np.array([o.hash for o in others]) != one.hash).sum(1)
     near = np.flatnonzero(different <= HASH_BITS_MAX)
-    return [i for i in near if np.abs(others[i].thumbnail - one.thumbnail).mean() <= THUMBNAIL_DIFFERENCE_MAX]
+    return [i for i in near if np.abs(others[i].thumbnail - one.thumbnail).max() <= THUMBNAIL_DIFFERENCE_MAX]
 
 
 def drop_copies(bundles, report):
-    """A picture that is in two bundles counts once, for the earlier one; if their labels differ, for none."""
-    earlier = []
+    """A picture that is in several bundles counts once, for the earliest; if their labels differ, for none."""
+    counted, dead = [], []  # `dead`: about which bundles do not agree
     for bundle in bundles:
-        doubled, disputed = [], []
+        new = []
         for kept in bundle.pictures:
-            twins = [earlier[i] for i in same_scene(kept, earlier)]
-            if not twins:
-                continue
-            disagree = [t for t in twins if not agree(kept.picture, t.picture)]
-            (disputed if disagree else doubled).append(kept)
-            for twin in disagree:
-                disputed.append(twin)
-            first = (disagree or twins)[0]
-            why = "shows what {} of {} shows" + (", and their labels differ" if disagree else "")
-            leave_out(report, kept, why.format(first.picture.path.name, first.bundle))
-            for twin in disagree:
-                leave_out(report, twin, why.format(kept.picture.path.name, kept.bundle))
-        gone = {id(k) for k in (*doubled, *disputed)}
-        bundle.pictures = [k for k in bundle.pictures if id(k) not in gone]
-        for other in bundles:
-            other.pictures = [k for k in other.pictures if id(k) not in gone]
-        earlier = [k for k in earlier if id(k) not in gone] + bundle.pictures
-    for bundle in [b for b in bundles if not b.pictures]:
-        set_aside(report, bundle.name, ["all its pictures are in other bundles, too"], "nothing has to be done")
-        bundles.remove(bundle)
+            disputed = [dead[i] for i in same_scene(kept, dead)]
+            twins = [counted[i] for i in same_scene(kept, counted)]
+            differing = [t for t in twins if not agree(kept.picture, t.picture)]
+            shown = "shows what {} of {} shows".format
+            if disputed or differing:
+                first = (disputed or differing)[0]
+                why = shown(first.picture.path.name, first.bundle) + ", and their labels differ"
+                leave_out(report, kept, why)
+                for twin in twins:
+                    leave_out(report, twin, shown(kept.picture.path.name, kept.bundle) + ", and their labels differ")
+                counted = [k for k in counted if not any(k is t for t in twins)]
+                dead += [kept, *twins]
+            elif twins:
+                leave_out(report, kept, shown(twins[0].picture.path.name, twins[0].bundle))
+            else:
+                new.append(kept)
+        counted += new  # copies within a bundle are no others' word
+    left = {id(k) for k in counted}
+    for bundle in list(bundles):
+        bundle.pictures = [k for k in bundle.pictures if id(k) in left]
+        if not bundle.pictures:
+            set_aside(report, bundle.name, ["none of its pictures is left"], "report.json says under left_out why")
+            bundles.remove(bundle)
 
 
 def leave_out(report, kept, why):
@@ -266,6 +292,10 @@ def box_iou(one, other):
 
 def quarantine(plan, bundles, report):
     """Puts aside what disagrees with the base model and with everybody else."""
+    for name in plan.accept:
+        if not any(b.name == name for b in bundles):
+            why = report["quarantined"].get(name, {"why": [f"no such bundle; there are {', '.join(b.name for b in bundles)}"]})
+            raise UserError(f"--accept {name}: {why['why'][0]}")
     print(f"audit: {sum(len(b.pictures) for b in bundles)} pictures against {plan.base.name}", flush=True)
     documents = {b.name: document_of(b.pictures) for b in bundles}
     results = {b.name: findings(plan, b) for b in bundles}
@@ -273,12 +303,13 @@ def quarantine(plan, bundles, report):
     doubted = audit.doubts(evidence)
     for bundle in list(bundles):
         found = evidence[bundle.name]
+        others = sum(len(some) for name, some in evidence.items() if name != bundle.name and name not in doubted)
         report["bundles"][bundle.name] = {
             "contributor": bundle.manifest["contributor"], "licence": bundle.manifest["licence"],
             "signed_by": bundle.manifest["signed_by"], "labelled_by": bundle.manifest["labelled_by"],
             "sure_findings": len(found), "agree": round(audit.places(found).value, 3),
             "same_type": round(audit.types(found).value, 3),
-            "checked": len(found) >= audit.FINDINGS_MIN, "doubts": doubted.get(bundle.name, []),
+            "checked": min(len(found), others) >= audit.FINDINGS_MIN, "doubts": doubted.get(bundle.name, []),
         }
         pictures = list(bundle.pictures)
         if bundle.name in plan.accept:
@@ -297,9 +328,6 @@ def quarantine(plan, bundles, report):
             bundle.pictures = [k for k in bundle.pictures if k not in pictures]
         if pictures:
             put_aside(plan.out / "quarantine" / bundle.name, pictures, results[bundle.name])
-    unknown = sorted(set(plan.accept) - {b.name for b in bundles})
-    if unknown:
-        raise UserError(f"--accept {unknown[0]}: no such bundle; there are {', '.join(b.name for b in bundles)}")
 
 
 def document_of(pictures):
@@ -311,19 +339,28 @@ def document_of(pictures):
 
 
 def findings(plan, bundle):
-    """What the base model is sure of, computed once; a function of the document, whose ids it takes."""
-    path = plan.out / "findings" / f"{bundle.folder.name}.json"
+    """What the base model is sure of, computed once; a function of the document, whose ids it takes.
+
+    They are kept by names relative to the bundle's folder, so that `--out` may be moved.
+    """
+    path, folder = plan.out / "findings" / f"{bundle.folder.name}.json", bundle.folder.resolve()
+
+    def inner(image):
+        return Path(image["file_name"]).relative_to(folder).as_posix()
+
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        whole, results = detect_all(plan.base, bundle.folder / LABELS)
-        names = {i["id"]: str((bundle.folder / i["file_name"]).resolve()) for i in whole["images"]}
+        read = folder / "read.json"  # as it was checked, not as somebody wrote it
+        write_json(read, document_of(bundle.pictures))
+        whole, results = detect_all(plan.base, read)
+        names = {i["id"]: inner(i) for i in whole["images"]}
         sure = [{**r, "image_id": names[r["image_id"]]} for r in results if r["score"] >= audit.CONFIDENT]
         write_json(path, sure)
-    by_path = json.loads(path.read_text())
+    by_name = json.loads(path.read_text())
 
     def of(document):
-        ids = {i["file_name"]: i["id"] for i in document["images"]}
-        return [{**r, "image_id": ids[r["image_id"]]} for r in by_path if r["image_id"] in ids]
+        ids = {inner(i): i["id"] for i in document["images"]}
+        return [{**r, "image_id": ids[r["image_id"]]} for r in by_name if r["image_id"] in ids]
 
     return of
 
@@ -358,8 +395,9 @@ def divide_all(bundles, report):
         packages = Counter()
         for kept in bundle.pictures:
             packages[groups[kept.group]] += len(kept.picture.packages)
-        order = sorted(counts, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
-        # One at least must be left to learn from, and what is held back must show packages.
+        half = len(bundle.pictures) / 2
+        order = sorted(counts, key=lambda g: (counts[g] > half, hashlib.sha256(g.encode()).hexdigest()))
+        # The last one is always learned from, and what is held back must show packages.
         chosen, share = set(), HELD_BACK_SHARE * len(bundle.pictures)
         for group in order:
             enough = sum(counts[g] for g in chosen) >= share and any(packages[g] for g in chosen)
@@ -419,8 +457,12 @@ def told(report):
         first, why = next(iter(pictures.items()))
         yield f"left out: {len(pictures)} pictures of {name}; {first} {why}"
     for name, entry in report["bundles"].items():
-        if not entry["checked"] and name not in report["quarantined"]:
-            yield f"not checked: {name}: the base model is sure of {entry['sure_findings']} packages there, too few to compare; look at it"
+        if entry["checked"] or name in report["quarantined"]:
+            continue
+        why = "no other bundle has as much to compare it with"
+        if entry["sure_findings"] < audit.FINDINGS_MIN:
+            why = f"the base model is sure of {entry['sure_findings']} packages there, too few to compare"
+        yield f"not checked: {name}: {why}; look at it"
 
 
 def teaching(plan, bundles):
@@ -433,35 +475,43 @@ def teaching(plan, bundles):
     )
 
 
-def gate(before, after):
-    """Why there is no new base; empty if there is one."""
+def gate(before, after, compared):
+    """Why there is no new base; empty if there is one. A contributor lost where chance does not explain it."""
     reasons, changes = [], []
-    for name in before:
-        for score in JUDGED_BY:
-            was, now = before[name][score], after[name][score]
-            if was is None:
-                continue
-            if now is None or not was - now <= LOST_POINTS_MAX:
-                reasons.append(
-                    f"{name} lost: {score} fell from {was:.1f} to {now or 0:.1f}, more than {LOST_POINTS_MAX:g} point"
-                )
-        was, now = (scores[name][JUDGED_BY[0]] for scores in (before, after))
+    for name, both in compared.items():
+        if None in both:
+            reasons.append(f"{name} cannot be judged: no held-back picture shows a package; drop its bundle")
+            continue
+        reasons += [f"{name} lost: {difference.interval(one)}" for one in both if difference.lost(one)]
+        score = judged_by(both)
+        was, now = before[name][score], after[name][score]
         if was is not None and now is not None:
             changes.append(now - was)
     mean = float(np.mean(changes)) if changes else 0.0
     if not mean > 0:
-        reasons.append(f"nothing was gained: the mean of {JUDGED_BY[0]} over {len(changes)} contributors changed by {mean:+.1f}")
+        reasons.append(f"nothing was gained: the mean of AP over {len(changes)} contributors changed by {mean:+.1f}")
     return reasons
 
 
-def hand_over(plan, bundles, model, before, after, reasons, umpire):
+def judged_by(both):
+    """Where nothing is outlined, boxes count."""
+    return JUDGED_BY[0] if both[0].kind == "mask" else "box AP"
+
+
+def undecided(compared):
+    return [name for name, both in compared.items() if None not in both and len(both[0].pictures) < difference.PICTURES_MIN]
+
+
+def hand_over(plan, bundles, model, before, after, compared, reasons, umpire):
     """The base under its name with its card, or marked as rejected; whether it is accepted."""
     out = plan.out
     new = out / f"{plan.name}.onnx" if not reasons else out / f"{plan.name}.rejected.onnx"
     for old in (f"{plan.name}.onnx", f"{plan.name}.rejected.onnx", f"{plan.name}.md", f"{plan.name}.rejected.md"):
         (out / old).unlink(missing_ok=True)
-    shutil.copyfile(model, new)
-    rows = table(bundles, before, after)
+    partial = out / "base.part"
+    shutil.copyfile(model, partial)
+    partial.replace(new)
+    rows = table(bundles, before, after, compared)
     new.with_suffix(".md").write_text(card(plan, bundles, new, rows, reasons, umpire))
     verdict = {"accepted": not reasons, "reasons": reasons, "before": before, "after": after, "judge": umpire.name()}
     write_json(out / "verdict.json", verdict)
@@ -469,22 +519,27 @@ def hand_over(plan, bundles, model, before, after, reasons, umpire):
     for reason in reasons:
         print(f"refused: {reason}")
     if not reasons:
-        print(f"accepted: no contributor lost more than {LOST_POINTS_MAX:g} point, and the mean gained")
+        print("accepted: no contributor lost beyond chance, and the mean gained")
+    for name in undecided(compared):
+        print(f"not decided: {name}: fewer than {difference.PICTURES_MIN} pictures are held back, and no loss is told from chance")
     print(f"{new}\n{new.with_suffix('.md')}")
     return not reasons
 
 
-def table(bundles, before, after):
-    lines = ["| held back by | pictures | " + " | ".join(f"{s}, before | after" for s in JUDGED_BY) + " |"]
-    lines.append("|---" * (2 + 2 * len(JUDGED_BY)) + "|")
+def table(bundles, before, after, compared):
+    scores = (*JUDGED_BY, "box AP")
+    lines = ["| held back by | pictures | " + " | ".join(f"{s}, before | after" for s in scores) + " | change, 95 % |"]
+    lines.append("|---" * (3 + 2 * len(scores)) + "|")
 
     def cell(value):
         return "" if value is None else f"{value:.1f}"
 
     for bundle in bundles:
         held = sum(k.part == "held_back" for k in bundle.pictures)
-        scores = [cell(part[bundle.name][s]) for s in JUDGED_BY for part in (before, after)]
-        lines.append(f"| {bundle.name} | {held} | {' | '.join(scores)} |")
+        cells = [cell(part[bundle.name][s]) for s in scores for part in (before, after)]
+        change = compared[bundle.name][0]
+        bounds = "" if change is None else f"{change.kind} AP {change.low:+.1f} to {change.high:+.1f}"
+        lines.append(f"| {bundle.name} | {held} | {' | '.join(cells)} | {bounds} |")
     return lines
 
 
@@ -517,7 +572,9 @@ How it was taught, and what it kept of the base set, stands in `taught/{plan.nam
 ## What each contributor's held-back part says
 
 In points of 100, by {umpire.name()}.
-A base is refused if a contributor loses more than {LOST_POINTS_MAX:g} point, or if the mean does not gain.
+The last column bounds the change with types, by pictures drawn anew (paired bootstrap).
+A base is refused if a contributor's interval lies below 0, with types or without, or if the mean does not gain.
+With fewer than {difference.PICTURES_MIN} held-back pictures nothing is decided.
 
 {chr(10).join(rows)}
 """

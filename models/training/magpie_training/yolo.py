@@ -49,11 +49,12 @@ def has_labels(folder):
 
 
 def read_yolo(path, images=None):
-    """All pictures of the folder of a `data.yaml`, or of a folder; `images`: where pictures are instead."""
+    """All pictures of the folder of a `data.yaml`, or of a folder; `images`: where pictures are sought first."""
     folder = path if path.is_dir() else path.parent
     names = class_names(path)
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     below = [p for p in files if p.suffix.lower() in PICTURES]
+    named_for = by_stem(images)
     shown = {}  # the pictures of each label file
     for picture in below:
         shown.setdefault(label_file(picture, folder), []).append(picture)
@@ -62,11 +63,12 @@ def read_yolo(path, images=None):
         if not label.is_file():
             pictures += [Picture(str(p), None, p, path=p, labelled=False) for p in found]
         else:
-            pictures.append(read_one(label, found, names))
+            there = elsewhere(label, named_for)
+            pictures.append(read_one(label, there if len(there) == 1 else found, names))
     for label in files:
         if label.suffix.lower() == ".txt" and label not in shown and label.name not in NAME_LISTS:
             if "labels" in label.relative_to(folder).parts[:-1] or is_labels(label):
-                pictures.append(read_one(label, elsewhere(label, images), names))
+                pictures.append(read_one(label, elsewhere(label, named_for), names))
     return pictures
 
 
@@ -82,12 +84,17 @@ def label_file(picture, folder):
     return there if there.is_file() or not beside.is_file() else beside
 
 
-def elsewhere(label, images):
-    if images is None:
-        return []
-    below = sorted(p for p in images.rglob("*") if p.suffix.lower() in PICTURES)
-    bare = UPLOADED.sub("", label.stem, count=1)
-    return [p for p in below if p.stem == label.stem] or [p for p in below if p.stem == bare]
+def by_stem(images):
+    """The pictures below a folder, by name without ending."""
+    table = {}
+    for path in sorted(images.rglob("*")) if images else ():
+        if path.suffix.lower() in PICTURES and path.is_file():
+            table.setdefault(path.stem, []).append(path)
+    return table
+
+
+def elsewhere(label, named_for):
+    return named_for.get(label.stem) or named_for.get(UPLOADED.sub("", label.stem, count=1), [])
 
 
 def read_one(label, found, names):
@@ -164,7 +171,8 @@ def class_names(path):
         for listed in (folder / name for name in NAME_LISTS):
             if listed.is_file():
                 lines = listed.read_text("utf-8-sig").splitlines()
-                return dict(enumerate(line.strip() for line in lines if line.strip()))
+                # The number of a class is that of its line, whatever stands in others.
+                return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
     return None
 
 
@@ -181,6 +189,10 @@ def names_of_data(path):
         raise UserError(f"read labels {path}: it has no names of classes; write names: [box, poly_bag]")
     if document.get("nc", len(names)) != len(names):
         raise UserError(f"read labels {path}: nc is {document['nc']}, and names has {len(names)}; correct one of them")
+    if "kpt_shape" in document:
+        raise UserError(
+            f"read labels {path}: it has key points (kpt_shape), which would be taken for outlines; export outlines or boxes"
+        )
     refuse_elsewhere(path, document)
     return {number: str(name) for number, name in names.items()}
 

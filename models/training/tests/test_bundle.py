@@ -115,6 +115,33 @@ def test_a_bundle_that_was_cut_is_refused(made, key, tmp_path, share):
         unpack(made, read_public_keys([key.parent]), tmp_path / "out")
 
 
+def pax(header):
+    """A member whose whole content is a PAX header for the next one."""
+    member = tarfile.TarInfo("pax")
+    member.type, member.size = tarfile.XHDTYPE, len(header)
+    return member.tobuf() + header + bytes(-len(header) % 512)
+
+
+@pytest.mark.parametrize("start", [pax(b"9 path=a\n") * 3000, pax(b"20 GNU.sparse.map=x\n")])
+def test_headers_of_a_tar_that_nobody_writes_are_refused(made, key, tmp_path, start):
+    made.write_bytes(start + made.read_bytes())
+    with pytest.raises(UserError, match="it is cut, or no bundle"):
+        unpack(made, read_public_keys([key.parent]), tmp_path / "out")
+
+
+def test_the_pattern_that_is_advised_takes_a_day_and_not_a_counter(labels, key, tmp_path):
+    for number, path in enumerate(sorted(labels.rglob("*.json"))):
+        document = json.loads(path.read_text())
+        name = f"2026-10-0{1 + number // 2}-000{number}{path.with_name(document['imagePath']).suffix}"
+        path.with_name(document["imagePath"]).rename(path.with_name(name))
+        path.write_text(json.dumps({**document, "imagePath": name}))
+    pictures = read_labels(labels).pictures
+    with pytest.raises(UserError, match="one recording") as error:
+        bundle.recordings(pictures, labels, "day")
+    advised = str(error.value).split("as in --recording ")[1].strip("'")
+    assert len(set(bundle.recordings(pictures, labels, advised))) == 2
+
+
 def signed_anew(made, key, change):
     """By somebody who is trusted, but whose tool writes something else."""
     def sign(members):

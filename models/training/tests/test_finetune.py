@@ -259,7 +259,9 @@ def test_forgetting_cannot_be_checked_on_rectangles(options, dataset):
         finetune.finetune(dataclasses.replace(options, base_check=check))
 
 
-def test_forgetting_cannot_be_checked_on_nothing(options):
+def test_forgetting_cannot_be_checked_on_nothing(options, tmp_path):
+    with pytest.raises(UserError, match=f"--base-check {tmp_path}: a folder; name the COCO file"):
+        finetune.finetune(dataclasses.replace(options, base_check=tmp_path))
     with pytest.raises(UserError, match="--base-set needs --base-check"):
         finetune.finetune(dataclasses.replace(options, base_check=None))
     with pytest.raises(UserError, match="no base set: give --base-set and --base-check, or build"):

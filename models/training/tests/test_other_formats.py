@@ -174,6 +174,62 @@ def test_pictures_may_lie_in_a_folder_of_their_own(tmp_path):
         read_labels(tmp_path / "set", images=tmp_path / "nowhere")
 
 
+def test_a_date_before_a_name_is_no_upload(tmp_path):
+    """20261002-0001.png is missing, and 0001.png another picture."""
+    picture(tmp_path / "shots/0001.png")
+    write(tmp_path / "voc/a.xml", voc(name="20261002-0001.png"))
+    write(tmp_path / "yolo/labels/20261002-0001.txt", BOX_LINE)
+    write(tmp_path / "tasks/p.json", json.dumps([task(POLYGON, image="/data/upload/7/20261002-0001.png")]))
+    for folder, mapping in (("voc", {}), ("yolo", {"class 0": "box"}), ("tasks", {})):
+        assert "missing" in read_problem(tmp_path / folder, mapping, tmp_path / "shots"), folder
+    picture(tmp_path / "shots/20261002-0001.png")
+    for folder, mapping in (("voc", {}), ("yolo", {"class 0": "box"}), ("tasks", {})):
+        (one,) = read_labels(tmp_path / folder, mapping, images=tmp_path / "shots").pictures
+        assert one.path.name == "20261002-0001.png"
+
+
+def test_pictures_are_sought_first_in_the_folder_that_is_named_for_them(tmp_path):
+    picture(tmp_path / "shots/a.png", shade=90)
+    picture(tmp_path / "yolo/images/a.png")
+    write(tmp_path / "yolo/labels/a.txt", BOX_LINE)
+    for name, text in (("voc/a.xml", voc()), ("tasks/p.json", json.dumps([task(POLYGON)]))):
+        write(tmp_path / name, text)
+        picture((tmp_path / name).with_name("a.png"))
+    for folder, mapping in (("voc", {}), ("yolo", {"class 0": "box"}), ("tasks", {})):
+        (one,) = read_labels(tmp_path / folder, mapping, images=tmp_path / "shots").pictures
+        assert one.path == (tmp_path / "shots/a.png").resolve(), folder
+        (one,) = read_labels(tmp_path / folder, mapping).pictures
+        assert one.path.is_relative_to((tmp_path / folder).resolve())
+
+
+def test_the_folder_of_pictures_is_walked_once_for_all_labels(tmp_path, monkeypatch):
+    for number in range(5):
+        picture(tmp_path / f"shots/{number}.png")
+        write(tmp_path / f"yolo/labels/{number}.txt", BOX_LINE)
+    walks, walk = [], type(tmp_path).rglob
+    monkeypatch.setattr(type(tmp_path), "rglob", lambda path, *a, **k: walks.append(path) or walk(path, *a, **k))
+    assert len(read_labels(tmp_path / "yolo", {"class 0": "box"}, images=tmp_path / "shots").pictures) == 5
+    assert walks.count(tmp_path / "shots") == 1
+
+
+def test_the_number_of_a_class_is_that_of_its_line(tmp_path):
+    write(tmp_path / "classes.txt", "\nitem\n\nbox\n")
+    picture(tmp_path / "a.png")
+    write(tmp_path / "a.txt", BOX_LINE.replace("0 ", "3 ", 1))
+    (one,) = read_labels(tmp_path).pictures
+    assert one.packages[0][0] == "box"
+    write(tmp_path / "a.txt", BOX_LINE.replace("0 ", "2 ", 1))
+    assert "class 2 is not among the 2 names" in read_problem(tmp_path)
+
+
+def test_key_points_are_not_taken_for_outlines(tmp_path):
+    yolo_by_roboflow(tmp_path, "0 0.3 0.3 0.4 0.3 0.1 0.1 0.5 0.1\n")
+    write(tmp_path / "data.yaml", DATA + "kpt_shape: [2, 2]\n")
+    for named in (tmp_path, tmp_path / "data.yaml"):
+        with pytest.raises(UserError, match=r"it has key points \(kpt_shape\).*export outlines or boxes"):
+            read_labels(named)
+
+
 def test_pictures_of_coco_lie_beside_the_folder_of_annotations(tmp_path):
     yolo_by_roboflow(tmp_path / "yolo")
     document = coco_document(read_labels(tmp_path / "yolo").pictures, names=["a.png"])
@@ -183,10 +239,10 @@ def test_pictures_of_coco_lie_beside_the_folder_of_annotations(tmp_path):
         assert read_labels(tmp_path / labels).pictures[0].path.parent.name == "val2017"
 
 
-def read_problem(folder, mapping=None):
+def read_problem(folder, mapping=None, images=None):
     """The only problem, or why nothing is read."""
     try:
-        (problem,) = read_labels(folder, mapping).problems
+        (problem,) = read_labels(folder, mapping, images=images).problems
     except UserError as error:
         return str(error)
     return problem
@@ -409,6 +465,16 @@ def test_nothing_is_written_over_and_wrong_labels_stop_it(tmp_path, capsys):
     for wrong, expected in ((out, "it is there already"), (source / "x", "it lies within"), (tmp_path / "x.xml", "voc needs a folder")):
         with pytest.raises(UserError, match=expected):
             convert.convert(source, wrong, "voc", skip_bad_labels=True)
+
+
+def test_a_file_of_coco_is_whole_or_not_there_and_not_among_what_is_read(tmp_path, monkeypatch):
+    yolo_by_roboflow(tmp_path / "set")
+    with pytest.raises(UserError, match="it lies within"):
+        convert.convert(tmp_path / "set", tmp_path / "set/labels.json", "coco")
+    monkeypatch.setattr(type(tmp_path), "replace", lambda *_: pytest.fail("stopped"))
+    with pytest.raises(pytest.fail.Exception, match="stopped"):
+        convert.convert(tmp_path / "set", tmp_path / "labels.json", "coco")
+    assert not (tmp_path / "labels.json").exists()
 
 
 def test_crowds_have_no_counterpart_and_are_told(tmp_path):
