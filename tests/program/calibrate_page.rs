@@ -271,8 +271,8 @@ fn who_has_no_token_or_describes_no_board_changes_nothing_and_the_loop_goes_on()
     let (camera, address) = (Camera::new(), free_page());
     let daemon = Daemon::start("strict", &camera.config(&address));
     wait_until_ready(&address);
-    let mut subscriber = daemon.subscriber("strict");
-    let first = fresh(&mut subscriber);
+    let subscriber = daemon.subscriber("strict");
+    let first = fresh(&subscriber);
     let start = |board: Value| json!({"order": "start", "what": {"kind": "lens"}, "board": board});
     let body = start(board()).to_string();
     let post = |headers: &[&str], body: &str| {
@@ -322,9 +322,9 @@ fn who_has_no_token_or_describes_no_board_changes_nothing_and_the_loop_goes_on()
     );
     done(&address, &json!({"order": "discard", "collection": 1}));
 
-    let mut last = newer(&mut subscriber, &first);
+    let mut last = newer(&subscriber, &first);
     for _ in 0..5 {
-        last = newer(&mut subscriber, &last);
+        last = newer(&subscriber, &last);
     }
     let (first, last) = (first.counters.unwrap(), last.counters.unwrap());
     assert_eq!(last.results_published - first.results_published, last.frames - first.frames);

@@ -243,7 +243,7 @@ fn a_source_that_ends_ends_the_run_without_an_error() {
 #[test]
 fn a_second_daemon_of_the_same_cell_or_endpoint_ends_and_says_why() {
     let daemon = Daemon::start("twice", "");
-    fresh(&mut daemon.subscriber("twice"));
+    fresh(&daemon.subscriber("twice"));
     let mut second = Daemon::start_on(&daemon.endpoint, "other", "");
     let outcome = second.thread.take().unwrap().join().unwrap();
     let Err(Failure::Fault(error)) = outcome else { panic!("{outcome:?}") };
