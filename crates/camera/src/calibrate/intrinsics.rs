@@ -6,7 +6,7 @@ use opencv::core::{Mat, Point2f, Point3f, Size, TermCriteria, TermCriteria_Type,
 use opencv::prelude::*;
 
 use super::board::View;
-use super::consistency::{LensDoubt, doubt};
+use super::consistency::{LensDoubt, NamedDoubt, doubt};
 use super::coverage::{Coverage, guess};
 use super::errors::CalibrateError;
 use super::hand_eye::jackknife::deviation;
@@ -120,7 +120,28 @@ pub fn calibrate_intrinsics(
     })
 }
 
+/// Limits of pixels are for pictures as wide as this, and more on wider ones.
+const USUAL_WIDTH_PX: f64 = 1280.0;
+
 impl IntrinsicsReport {
+    /// Views that were held out may be off by so much, in a picture of 1280 px or less.
+    pub const LIMIT_PX: f64 = 1.0;
+
+    /// Why the lens must not be used; `None` where it may. `names`: of the views, in their order.
+    pub fn refusal(&self, limit_px: f64, names: &[String]) -> Option<String> {
+        if let Some(doubt) = &self.doubt {
+            return Some(NamedDoubt { doubt, names }.to_string());
+        }
+        let limit_px = limit_px * (f64::from(self.info.width_px) / USUAL_WIDTH_PX).max(1.0);
+        (self.held_out_rms_px > limit_px).then(|| {
+            format!(
+                "views that were held out are off by {:.2} px (rms), more than {limit_px:.2}: is the \
+                 board flat, were the pictures sharp, and is it no fisheye lens?",
+                self.held_out_rms_px
+            )
+        })
+    }
+
     /// What would make the lens better known, most important first; empty where it is good.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();

@@ -36,7 +36,7 @@ mod sharpness;
 
 pub use board::{Board, BoardPoint, View};
 pub use collect::{LENS_VIEWS_MAX, LensViews, Offered, calibrate_selected};
-pub use consistency::{LensDoubt, NamedDoubt};
+pub use consistency::LensDoubt;
 pub use coverage::Coverage;
 pub use detect::{detect, view_of, without_board};
 pub use dictionary::Dictionary;

@@ -190,7 +190,7 @@ impl Collection {
         let found = match &self.kind {
             Kind::Lens(views) => views
                 .calibrate(camera_name)
-                .map(|report| Found::Lens(Box::new(report)))
+                .map(|report| Found::Lens(Box::new(report), views.names().to_vec()))
                 .map_err(|error| one_line(&error.into())),
             Kind::HandEye(stops) => stops.compute(),
         };

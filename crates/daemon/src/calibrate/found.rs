@@ -7,7 +7,8 @@ use nalgebra::Isometry3;
 use serde_json::{Value, json};
 
 pub(super) enum Found {
-    Lens(Box<IntrinsicsReport>),
+    /// With the names of its views.
+    Lens(Box<IntrinsicsReport>, Vec<String>),
     HandEye(Box<HandEyeVerdict>),
 }
 
@@ -15,7 +16,7 @@ impl Found {
     /// Why it must not be saved; `None` where it may.
     pub(super) fn refusal(&self) -> Option<String> {
         match self {
-            Found::Lens(_) => None,
+            Found::Lens(report, names) => report.refusal(IntrinsicsReport::LIMIT_PX, names),
             Found::HandEye(verdict) => verdict.refusal(HandEyeLimits::default()),
         }
     }
@@ -23,7 +24,7 @@ impl Found {
     /// What would make it better.
     fn doubts(&self) -> Vec<String> {
         match self {
-            Found::Lens(report) => report.doubts(),
+            Found::Lens(report, _) => report.doubts(),
             Found::HandEye(verdict) => {
                 let motion = &verdict.report.motion;
                 let advice = || motion.advice().map(|advice| format!("take {advice}"));
@@ -46,7 +47,7 @@ impl Found {
             "words": words,
             "doubts": doubts,
             "facts": match self {
-                Found::Lens(report) => lens_facts(report),
+                Found::Lens(report, _) => lens_facts(report),
                 Found::HandEye(verdict) => hand_eye_facts(verdict),
             },
         })
@@ -54,7 +55,7 @@ impl Found {
 
     fn praise(&self) -> &'static str {
         match self {
-            Found::Lens(_) => "The lens is well known.",
+            Found::Lens(..) => "The lens is well known.",
             Found::HandEye(_) => {
                 "The camera's place is well known. Before the arm moves by it, touch a point with the \
                  tool: magpie calibrate verify."
@@ -65,7 +66,7 @@ impl Found {
     /// What is known of each view or stop, in their order.
     pub(super) fn of_each(&self) -> Vec<String> {
         match self {
-            Found::Lens(report) => {
+            Found::Lens(report, _) => {
                 let line = |view: &Result<f64, Rejection>| match view {
                     Ok(rms_px) => format!("{rms_px:.2} px"),
                     Err(why) => format!("left out: {why}"),

@@ -183,7 +183,7 @@ impl Session {
             return Err(format!("{name} is not written: {why}"));
         }
         let (text, mut lines) = match (found, &collection.kind) {
-            (Found::Lens(report), _) => {
+            (Found::Lens(report, _), _) => {
                 let yaml =
                     format_camera_info(&report.info).map_err(|error| one_line(&error.into()))?;
                 (yaml, vec![format!("camera_info = {:?}", named.display().to_string())])

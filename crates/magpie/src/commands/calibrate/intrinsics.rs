@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use magpie_camera::calibrate::{
-    Board, IntrinsicsReport, LensViews, Mismatch, NamedDoubt, Offered, Rejection, View,
-    calibrate_selected, detect, select_views, without_board,
+    Board, IntrinsicsReport, LensViews, Mismatch, Offered, Rejection, View, calibrate_selected,
+    detect, select_views, without_board,
 };
 use magpie_camera::{format_camera_info, read_sensor_image};
 use magpie_perception::BgrImage;
@@ -43,7 +43,7 @@ pub(super) struct IntrinsicsArgs {
     camera_name: Option<String>,
     /// A lens that is further off on views that were held out (rms) is not saved. It is scaled up
     /// with pictures wider than 1280 px.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = IntrinsicsReport::LIMIT_PX)]
     limit_px: f64,
     /// Save whatever speaks against the lens.
     #[arg(long)]
@@ -52,9 +52,6 @@ pub(super) struct IntrinsicsArgs {
     #[arg(long)]
     json: bool,
 }
-
-/// Limits of pixels are for pictures as wide as this, and more on wider ones.
-const USUAL_WIDTH_PX: f64 = 1280.0;
 
 /// Views with the names that the report calls them by.
 #[derive(Default)]
@@ -89,7 +86,7 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         warn_of_left_out(&gathered, &rejected);
         Failure::config(error)
     })?;
-    let refusal = refusal(args, &report, &gathered);
+    let refusal = report.refusal(args.limit_px, &gathered.names);
     let saved = refusal.is_none() || args.force;
     if saved {
         let yaml = format_camera_info(&report.info).context("form the camera_info")?;
@@ -114,25 +111,6 @@ pub(super) fn intrinsics(args: &IntrinsicsArgs) -> Outcome {
         }
         None => output::line_unless(args.json, &format!("written to {path}")),
     }
-}
-
-/// Why the lens must not be used; `None` where it may.
-fn refusal(
-    args: &IntrinsicsArgs,
-    report: &IntrinsicsReport,
-    gathered: &BoardViews,
-) -> Option<String> {
-    if let Some(doubt) = &report.doubt {
-        return Some(NamedDoubt { doubt, names: &gathered.names }.to_string());
-    }
-    let limit_px = args.limit_px * (f64::from(report.info.width_px) / USUAL_WIDTH_PX).max(1.0);
-    (report.held_out_rms_px > limit_px).then(|| {
-        format!(
-            "views that were held out are off by {:.2} px (rms), more than {limit_px:.2} (--limit-px): \
-             is the board flat, were the pictures sharp, and is it no fisheye lens?",
-            report.held_out_rms_px
-        )
-    })
 }
 
 fn read_all(images: &[PathBuf], board: &Board) -> Result<BoardViews, Failure> {
