@@ -106,7 +106,9 @@ impl Client {
     /// If the network cannot be joined like that.
     pub fn open(options: ClientOptions) -> Result<Client, NetworkError> {
         let session = SharedSession::open(&options.zenoh)?;
-        let (heartbeat, ears) = SharedInbox::listen(&session, &options, nothing_heard(&options))?;
+        let (heartbeat, ears) =
+            SharedInbox::listen(session.get(), &options, nothing_heard(&options))?;
+        session.tell(&heartbeat);
         Ok(Client { _ears: ears, heartbeat, captured: Mutex::default(), options, session })
     }
 

@@ -7,12 +7,11 @@ use magpie_network::NetworkError;
 use magpie_perception::{SharedClock, StampNs};
 use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_status, lost};
 use magpie_wire::{self as wire, Freshness, LostReason, Refusal};
-use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
+use zenoh::{Session, Wait};
 
 use crate::ClientOptions;
-use crate::session::SharedSession;
 
 /// What happened on the way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -55,14 +54,12 @@ impl SharedInbox {
     /// `heard` so far. The callbacks run on zenoh's receiving thread: they keep the newest and
     /// return.
     pub(crate) fn listen(
-        session: &SharedSession,
+        session: &Session,
         options: &ClientOptions,
         heard: Heard,
     ) -> Result<(Arc<SharedInbox>, Ears), NetworkError> {
         let inbox = Mutex::new(Inbox::new(heard, options.trust()));
         let shared = Arc::new(SharedInbox { inbox, arrived: Condvar::new() });
-        session.tell(&shared);
-        let session = session.get();
 
         let (clock, inbox) = (options.clock.clone(), shared.clone());
         let on_alive = move |sample: Sample| {

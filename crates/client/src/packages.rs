@@ -32,7 +32,8 @@ impl PackagesSubscriber {
         options: &ClientOptions,
         heard: Heard,
     ) -> Result<PackagesSubscriber, NetworkError> {
-        let (inbox, mut ears) = SharedInbox::listen(session, options, heard)?;
+        let (inbox, mut ears) = SharedInbox::listen(session.get(), options, heard)?;
+        session.tell(&inbox);
         ears.push(receive_packages(session.get(), options, &inbox)?);
         Ok(PackagesSubscriber {
             _ears: ears,
