@@ -31,7 +31,7 @@ impl Peer {
         Peer::start(python().arg(script).arg(format!("tcp/{address}")))
     }
 
-    /// Another program that publishes in the cell's namespace.
+    /// Another program that publishes on one of the cell's topics.
     fn rival(address: &str) -> Peer {
         let script = format!(
             "import sys, zenoh\n\

@@ -30,6 +30,8 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 pub(crate) struct Live {
     shared: Arc<Shared>,
     starting: JoinHandle<()>,
+    /// `None` once it is known to have ended.
+    thread: Option<std::thread::JoinHandle<()>>,
     status_sent_s: u64,
 }
 
@@ -95,7 +97,7 @@ impl Live {
         let starting = runtime.spawn(serve(config, cell, info, Arc::clone(&shared)));
         let (sender, receiver) = sync_channel(1);
         let (showing, cell, instance_id) = (Arc::clone(&shared), origin.cell, origin.instance_id);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("magpie-foxglove".into())
             .spawn(move || show_all(&receiver, &showing, &cell, &instance_id))?;
         let tap = LiveTap {
@@ -105,7 +107,7 @@ impl Live {
             status,
             identities: origin.identities,
         };
-        Ok((Live { shared, starting, status_sent_s: 0 }, tap))
+        Ok((Live { shared, starting, thread: Some(thread), status_sent_s: 0 }, tap))
     }
 
     /// Why nobody can view the cell, although the configuration asks for it.
@@ -116,6 +118,12 @@ impl Live {
 
     /// Looks whether somebody views the cell, and shows them its status once a second.
     pub(crate) fn supervise(&mut self, status: &wire::Status) {
+        let ended = self.thread.take_if(|thread| thread.is_finished());
+        if ended.is_some_and(|thread| thread.join().is_err()) {
+            let why = "the thread that shows frames panicked: see the log, and restart the daemon"
+                .to_owned();
+            *self.shared.why_not() = Some(why);
+        }
         // The thread that shows frames has it for some milliseconds; there is another time.
         let Ok(views) = self.shared.views.try_lock() else { return };
         let viewers = views.as_ref().map_or(0, LiveViews::viewers);
@@ -228,5 +236,40 @@ impl<P: Publisher> Publisher for LivePublisher<P> {
             tap.offer(frame, report);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason_after(work: fn()) -> Option<Reason> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let thread = std::thread::spawn(work);
+        while !thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let shared = Arc::new(Shared {
+            views: Mutex::default(),
+            why_not: Mutex::default(),
+            is_watched: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
+        });
+        let starting = runtime.spawn(async {});
+        let mut live = Live { shared, starting, thread: Some(thread), status_sent_s: 0 };
+        live.supervise(&wire::Status::default());
+        live.reason()
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_told_and_one_that_ended_is_not() {
+        fn panic() {
+            std::panic::resume_unwind(Box::new("made up"));
+        }
+        assert_eq!(reason_after(|| {}), None);
+        let Some(Reason::FoxgloveUnavailable { why }) = reason_after(panic) else {
+            panic!("nothing is told")
+        };
+        assert!(why.contains("panicked"), "{why}");
     }
 }

@@ -20,7 +20,7 @@ use magpie_perception::{
 };
 use magpie_ros2::{CellFrames, Output, ResultToTell, Rival, TellError};
 use magpie_transport::{StatusHandle, StatusSnapshot};
-use magpie_wire::{self as wire, Identities, Reason};
+use magpie_wire::{self as wire, GRIPPER_FRAME_ID, Identities, Reason};
 
 use crate::config::Ros2Config;
 use crate::failure::one_line;
@@ -30,8 +30,6 @@ use crate::scheduling::give_way;
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// For those who neither were there before nor ask.
 const PLACE_PERIOD: Duration = Duration::from_secs(5);
-/// As in results.
-const GRIPPER_FRAME_ID: &str = "gripper";
 
 /// The thread, and why nobody in ROS hears the cell.
 pub(crate) struct Ros2 {
@@ -63,14 +61,18 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hand_over(&self, fill: impl FnOnce(&mut Slots)) {
-        fill(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        fill(&mut self.slots());
         self.filled.notify_one();
     }
 
     /// Waits for at most so long; both are empty then.
     fn take(&self, patience: Duration) -> Slots {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots();
         let is_empty =
             |slots: &mut Slots| slots.result.is_none() && slots.status.is_none() && !slots.is_over;
         let waited = self.filled.wait_timeout_while(slots, patience, is_empty);
@@ -154,6 +156,12 @@ impl Ros2 {
 
     /// Why nobody in ROS hears the cell, or who speaks there beside it.
     pub(crate) fn reason(&self) -> Option<Reason> {
+        // Unless it panics, it ends when this is dropped.
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            let why =
+                "the thread that speaks to ROS 2 panicked: see the log, and restart the daemon";
+            return Some(Reason::Ros2Unavailable { why: why.into() });
+        }
         self.shared.trouble().clone()
     }
 
@@ -229,7 +237,8 @@ impl Speaker {
             let router = &self.config.node.router;
             self.leave(format!("the ROS 2 router at {router} is gone, and is looked for"));
         }
-        if self.output.is_none() {
+        // Whoever ends the run may be waiting, since it found us joined a moment ago.
+        if self.output.is_none() && !self.shared.slots().is_over {
             self.join();
         }
         if let Some(output) = &self.output {
@@ -278,9 +287,7 @@ impl Speaker {
 
     fn tell_result(&mut self, told: Told) {
         let StatusSnapshot { state, reasons, .. } = self.status.current();
-        let stops = |reason: &Reason| wire::ReasonMessage::from(reason).stops_results();
-        // Readers on Magpie's own side refuse it then; those in ROS cannot.
-        if reasons.iter().any(stops) {
+        if !may_be_told(&reasons) {
             return;
         }
         let Told { color, report, identities, handed_over } = told;
@@ -304,6 +311,11 @@ impl Speaker {
         let result = ResultToTell { message: &message, jpeg };
         self.tell(|output| output.tell_result(result, || unix_now_ns(&clock)));
     }
+}
+
+/// Whether ROS may hear a result: Magpie's own readers refuse it by the state, and those in ROS cannot.
+fn may_be_told(reasons: &[Reason]) -> bool {
+    !reasons.iter().any(|reason| wire::ReasonMessage::from(reason).stops_results())
 }
 
 fn unix_now_ns(clock: &SharedClock) -> u64 {
@@ -361,5 +373,38 @@ impl<P: Publisher> Publisher for Ros2Publisher<P> {
             tap.offer(frame, report);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_told_unless_nothing_may_be_acted_upon() {
+        let lost = || Reason::CameraLost { why: "unplugged".into() };
+        assert!(may_be_told(&[]));
+        assert!(may_be_told(&[Reason::RecordingBehind]));
+        assert!(!may_be_told(&[lost()]));
+        assert!(!may_be_told(&[Reason::RecordingBehind, lost()]));
+        assert!(!may_be_told(&[Reason::RivalPublisher { instance_id: "2".into() }]));
+        assert!(!may_be_told(&[Reason::Fault { why: "out of memory".into() }]));
+    }
+
+    #[test]
+    fn a_thread_that_panicked_is_told() {
+        fn panic() {
+            std::panic::resume_unwind(Box::new("made up"));
+        }
+        let thread = std::thread::spawn(panic);
+        while !thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let shared = Arc::<Shared>::default();
+        let ros2 = Ros2 { shared, thread: Some(thread), handed_over: Summary::default() };
+        let Some(Reason::Ros2Unavailable { why }) = ros2.reason() else {
+            panic!("nothing is told")
+        };
+        assert!(why.contains("panicked"), "{why}");
     }
 }

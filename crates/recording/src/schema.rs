@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use magpie_perception::{
     CameraInfo, CameraPlace, Cup, Distortion, Intrinsics, Plane, ReferenceFrame, Scene, Tool,
 };
+use magpie_wire::GRIPPER_FRAME_ID;
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::RecordingError;
@@ -27,7 +28,6 @@ pub(crate) const GAPS_RECORD: &str = "magpie.gaps";
 
 /// The base's name in recordings that do not give it one.
 const BASE_FRAME_ID_DEFAULT: &str = "base";
-const GRIPPER_FRAME_ID: &str = "gripper";
 
 const BASE_FRAME_ID: &str = "base_frame_id";
 const BASE_FROM_CAMERA: &str = "base_from_camera_xyz_m_quaternion_xyzw";

@@ -116,7 +116,9 @@ pub(crate) struct PublisherSeen {
 /// `None` for a token of another form.
 pub(crate) fn read_publisher_token(token: &str) -> Option<PublisherSeen> {
     let parts: Vec<&str> = token.split('/').collect();
-    let [_, _, zid, _, _, "MP", _, namespace, node, topic, ..] = parts[..] else { return None };
+    let ["@ros2_lv", _, zid, _, _, "MP", _, namespace, node, topic, ..] = parts[..] else {
+        return None;
+    };
     let namespace = namespace.replace('%', "/");
     Some(PublisherSeen {
         zid: zid.to_owned(),
@@ -199,7 +201,8 @@ mod tests {
         };
         assert_eq!(read_publisher_token(&token), Some(seen));
         assert_eq!(read_publisher_token(&node_token(&node)), None);
-        for odd in ["", "/", "@ros2_lv/0/x/0/1/MP", "a/b/c/d/e/MP/g/h/i"] {
+        let elsewhere = token.replace("@ros2_lv", "@ros2");
+        for odd in ["", "/", "@ros2_lv/0/x/0/1/MP", "a/b/c/d/e/MP/g/h/i", &elsewhere] {
             assert_eq!(read_publisher_token(odd), None, "{odd}");
         }
     }

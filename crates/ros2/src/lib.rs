@@ -20,5 +20,5 @@ mod output;
 pub use cdr::{CdrWriter, Encode, encode};
 pub use graph::Qos;
 pub use names::{DomainId, NameError, Namespace};
-pub use node::{JoinError, Node, NodeOptions, Publisher, Rival, TellError};
+pub use node::{JoinError, Node, NodeOptions, Publisher, Rival, Rivals, TellError};
 pub use output::{CellFrames, Output, ResultToTell};

@@ -6,10 +6,8 @@ use magpie_wire::CellName;
 
 /// ROS 2 allows a domain of DDS no more, since each needs ports of its own.
 const DOMAIN_ID_MAX: u8 = 232;
-/// The longest name of a topic that `rmw` accepts.
-const TOPIC_LENGTH_MAX: usize = 247;
-/// What Magpie appends to a namespace is shorter.
-const NAMESPACE_LENGTH_MAX: usize = TOPIC_LENGTH_MAX - 47;
+/// `rmw` accepts topics of 247 letters, and what Magpie appends to a namespace is short.
+const NAMESPACE_LENGTH_MAX: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

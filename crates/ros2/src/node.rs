@@ -1,6 +1,6 @@
 //! A node on the ROS side of the network: its session with the router, and its publishers.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ use crate::graph::{
 use crate::messages::Message;
 use crate::names::{DomainId, Namespace};
 
-/// So many strangers on our topics are remembered.
+/// So many strangers on our topics are remembered, the newest.
 const RIVALS_MAX: usize = 16;
 /// A longer token is no ROS program's.
 const TOKEN_BYTES_MAX: usize = 2048;
@@ -72,7 +72,7 @@ pub struct TellError {
     source: zenoh::Error,
 }
 
-/// Another program that publishes in our namespace.
+/// Another program that publishes on one of our topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rival {
     pub node: String,
@@ -86,9 +86,9 @@ pub struct Node {
     namespace: Namespace,
     type_hashes: bool,
     publishers: u32,
+    /// What it publishes in its namespace.
+    own_topics: Vec<String>,
     tokens: Vec<LivelinessToken>,
-    rivals: Arc<Rivals>,
-    _listener: Subscriber<()>,
 }
 
 impl Node {
@@ -111,8 +111,6 @@ impl Node {
             namespace: options.namespace.to_string(),
             name: NODE_NAME,
         };
-        let rivals = Arc::new(Rivals::new(&name));
-        let listener = listen(&session, &rivals, publisher_tokens(options.domain_id))?;
         let tokens = vec![declare_token(&session, node_token(&name))?];
         Ok(Node {
             session,
@@ -120,9 +118,8 @@ impl Node {
             namespace: options.namespace.clone(),
             type_hashes: options.type_hashes,
             publishers: 0,
+            own_topics: Vec::new(),
             tokens,
-            rivals,
-            _listener: listener,
         })
     }
 
@@ -137,8 +134,12 @@ impl Node {
     ) -> Result<Publisher<M>, JoinError> {
         self.publishers += 1;
         let of = TypeKey::of::<M>(self.type_hashes);
-        let topic =
-            if topic.starts_with('/') { topic.to_owned() } else { self.namespace.topic(topic) };
+        let topic = if topic.starts_with('/') {
+            topic.to_owned()
+        } else {
+            self.own_topics.push(self.namespace.topic(topic));
+            self.namespace.topic(topic)
+        };
         let key = topic_key(self.name.domain_id, &topic, &of);
         let builder = self
             .session
@@ -163,9 +164,22 @@ impl Node {
         info.routers_zid().wait().next().is_some() || info.peers_zid().wait().next().is_some()
     }
 
-    /// Somebody else who publishes in the node's namespace.
-    pub fn rival(&self) -> Option<Rival> {
-        self.rivals.first()
+    /// Looks from now on for others on the topics that the node publishes in its namespace by now. On
+    /// topics elsewhere others may publish, too.
+    ///
+    /// # Errors
+    /// If the session was closed.
+    pub fn rivals(&self) -> Result<Rivals, JoinError> {
+        let strangers = Arc::new(Strangers::new(self.name.zid.clone(), self.own_topics.clone()));
+        let noted = Arc::clone(&strangers);
+        let note = move |sample: Sample| {
+            noted.note(sample.key_expr().as_str(), sample.kind() == SampleKind::Put);
+        };
+        let key = publisher_tokens(self.name.domain_id);
+        let listener =
+            self.session.liveliness().declare_subscriber(&key).history(true).callback(note).wait();
+        let listener = listener.map_err(|source| JoinError::Declare { key, source })?;
+        Ok(Rivals { strangers, _listener: listener })
     }
 }
 
@@ -254,90 +268,118 @@ impl Latch {
     }
 }
 
-/// Publishers of others in our namespace, by their tokens.
-struct Rivals {
-    own_zid: String,
-    /// Our topics begin like this.
-    prefix: String,
-    seen: Mutex<BTreeMap<String, Rival>>,
+/// Who else publishes on a node's topics.
+pub struct Rivals {
+    strangers: Arc<Strangers>,
+    _listener: Subscriber<()>,
 }
 
 impl Rivals {
-    fn new(name: &NodeName) -> Rivals {
-        Rivals {
-            own_zid: name.zid.clone(),
-            prefix: format!("{}/", name.namespace),
-            seen: Mutex::default(),
-        }
+    /// The one of those that are there that came first.
+    pub fn first(&self) -> Option<Rival> {
+        self.strangers.first()
+    }
+}
+
+/// Publishers of others on our topics.
+struct Strangers {
+    own_zid: String,
+    own_topics: Vec<String>,
+    /// With their tokens, in the order of coming.
+    seen: Mutex<VecDeque<(String, Rival)>>,
+}
+
+impl Strangers {
+    fn new(own_zid: String, own_topics: Vec<String>) -> Strangers {
+        Strangers { own_zid, own_topics, seen: Mutex::default() }
     }
 
     fn first(&self) -> Option<Rival> {
-        self.seen().values().next().cloned()
+        self.seen().front().map(|(_, rival)| rival.clone())
     }
 
     fn note(&self, token: &str, is_there: bool) {
         let mut seen = self.seen();
-        if !is_there {
-            seen.remove(token);
+        seen.retain(|(known, _)| known != token);
+        if !is_there || token.len() > TOKEN_BYTES_MAX {
             return;
         }
         let Some(PublisherSeen { zid, node, topic }) = read_publisher_token(token) else { return };
-        let is_no_matter = zid == self.own_zid || !topic.starts_with(&self.prefix);
-        if is_no_matter || token.len() > TOKEN_BYTES_MAX || seen.len() >= RIVALS_MAX {
+        if zid == self.own_zid || !self.own_topics.contains(&topic) {
             return;
         }
+        if seen.len() >= RIVALS_MAX {
+            seen.pop_front();
+        }
         let shown = |name: &str| printable(name).chars().take(SHOWN_CHARS_MAX).collect::<String>();
-        seen.insert(token.to_owned(), Rival { node: shown(&node), topic: shown(&topic) });
+        seen.push_back((token.to_owned(), Rival { node: shown(&node), topic: shown(&topic) }));
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Rival>> {
+    fn seen(&self) -> MutexGuard<'_, VecDeque<(String, Rival)>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn listen(
-    session: &Session,
-    rivals: &Arc<Rivals>,
-    key: String,
-) -> Result<Subscriber<()>, JoinError> {
-    let rivals = Arc::clone(rivals);
-    let note = move |sample: Sample| {
-        rivals.note(sample.key_expr().as_str(), sample.kind() == SampleKind::Put);
-    };
-    let listener = session.liveliness().declare_subscriber(&key).history(true).callback(note);
-    listener.wait().map_err(|source| JoinError::Declare { key, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn strangers() -> Strangers {
+        let own_topics = ["/magpie/dock/grasps", "/magpie/dock/camera/image/compressed"];
+        Strangers::new("a1".into(), own_topics.map(str::to_owned).into())
+    }
+
+    fn token(zid: &str, node: &str, topic: &str) -> String {
+        format!("@ros2_lv/0/{zid}/0/1/MP/%/%/{node}/{topic}/T/H/Q")
+    }
+
     #[test]
-    fn strangers_in_our_namespace_are_told_until_they_go_and_their_names_are_fit_to_be_shown() {
-        let rivals = Rivals::new(&NodeName {
-            domain_id: DomainId::default(),
-            zid: "a1".into(),
-            namespace: "/magpie/dock".into(),
-            name: NODE_NAME,
-        });
-        let token = |zid: &str, node: &str, topic: &str| {
-            format!("@ros2_lv/0/{zid}/0/1/MP/%/%/{node}/{topic}/T/H/Q")
-        };
-        rivals.note(&token("a1", "magpie", "%magpie%dock%grasps"), true);
-        rivals.note(&token("b2", "other", "%magpie%dock_2%grasps"), true);
-        rivals.note(&token("b2", &"n".repeat(9000), "%magpie%dock%grasps"), true);
-        rivals.note("@ros2_lv/0", true);
-        assert_eq!(rivals.first(), None);
+    fn strangers_on_our_topics_are_told_until_they_go_and_their_names_are_fit_to_be_shown() {
+        let strangers = strangers();
+        strangers.note(&token("a1", "magpie", "%magpie%dock%grasps"), true);
+        strangers.note(&token("b2", &"n".repeat(9000), "%magpie%dock%grasps"), true);
+        strangers.note("@ros2_lv/0", true);
+        assert_eq!(strangers.first(), None);
         let stranger = token("b2", &format!("\u{1b}[2J{}", "n".repeat(200)), "%magpie%dock%grasps");
-        rivals.note(&stranger, true);
-        let Rival { node, topic } = rivals.first().unwrap();
+        strangers.note(&stranger, true);
+        let Rival { node, topic } = strangers.first().unwrap();
         assert!(node.starts_with("/\\u001b[2J") && node.len() <= 100, "{node}");
         assert_eq!(topic, "/magpie/dock/grasps");
-        rivals.note(&stranger, false);
-        assert_eq!(rivals.first(), None);
-        for number in 0..1000 {
-            rivals.note(&token("b2", &format!("n{number}"), "%magpie%dock%grasps"), true);
+        strangers.note(&stranger, false);
+        assert_eq!(strangers.first(), None);
+    }
+
+    #[test]
+    fn others_may_publish_beside_our_topics() {
+        let strangers = strangers();
+        for topic in [
+            "%magpie%dock_2%grasps",
+            "%magpie%dock%camera%image",
+            "%magpie%dock%grasps%best",
+            "%magpie%dock",
+            "%grasps",
+        ] {
+            strangers.note(&token("b2", "driver", topic), true);
+            assert_eq!(strangers.first(), None, "{topic}");
         }
-        assert_eq!(rivals.seen().len(), RIVALS_MAX);
+        strangers.note(&token("b2", "driver", "%magpie%dock%camera%image%compressed"), true);
+        assert_eq!(strangers.first().unwrap().topic, "/magpie/dock/camera/image/compressed");
+    }
+
+    #[test]
+    fn of_too_many_strangers_the_newest_are_remembered() {
+        let strangers = strangers();
+        let numbered = |number: usize| token("b2", &format!("n{number}"), "%magpie%dock%grasps");
+        for number in 0..1000 {
+            strangers.note(&numbered(number), true);
+            // What is told again is no other.
+            strangers.note(&numbered(number), true);
+        }
+        assert_eq!(strangers.seen().len(), RIVALS_MAX);
+        assert_eq!(strangers.first().unwrap().node, format!("/n{}", 1000 - RIVALS_MAX));
+        for number in 0..999 {
+            strangers.note(&numbered(number), false);
+        }
+        assert_eq!(strangers.first().unwrap().node, "/n999");
     }
 }

@@ -9,9 +9,9 @@ use crate::convert::{
 use crate::graph::Qos;
 use crate::messages::{
     CameraInfo, CompressedImage, Detection2DArray, Detection3DArray, DiagnosticArray, Image,
-    PoseArray, TFMessage,
+    Message, PoseArray, TFMessage,
 };
-use crate::node::{JoinError, Node, NodeOptions, Publisher, Rival, TellError};
+use crate::node::{JoinError, Node, NodeOptions, Publisher, Rival, Rivals, TellError};
 
 /// What is constant about the cell.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ pub struct Output {
     camera_info: Publisher<CameraInfo>,
     tf_static: Publisher<TFMessage>,
     diagnostics: Publisher<DiagnosticArray>,
+    rivals: Rivals,
     /// The last: publishers go before it.
     node: Node,
 }
@@ -61,6 +62,7 @@ impl Output {
             camera_info: node.publisher("camera/camera_info", Qos::Results)?,
             tf_static: node.publisher("/tf_static", Qos::Latched)?,
             diagnostics: node.publisher("/diagnostics", Qos::Reports)?,
+            rivals: node.rivals()?,
             node,
         })
     }
@@ -70,9 +72,9 @@ impl Output {
         self.node.is_connected()
     }
 
-    /// Another program that publishes in the cell's namespace.
+    /// Another program that publishes on one of the cell's topics.
     pub fn rival(&self) -> Option<Rival> {
-        self.node.rival()
+        self.rivals.first()
     }
 
     /// Whether somebody wants pictures.
@@ -80,7 +82,8 @@ impl Output {
         self.picture.is_wanted()
     }
 
-    /// Publishes a result as long as it may be acted upon, by the clock that is handed in.
+    /// Publishes what somebody has subscribed to of a result, as long as it may be acted upon by the clock
+    /// that is handed in.
     ///
     /// # Errors
     /// If the session was closed.
@@ -90,35 +93,18 @@ impl Output {
         now_unix_ns: impl Fn() -> u64,
     ) -> Result<(), TellError> {
         let ResultToTell { message, jpeg } = result;
-        // Looked at before each message: making one takes time.
         let valid_now = || Some(now_unix_ns()).filter(|now| *now <= message.valid_until_ns);
-        let cell = &self.cell;
-        let camera = &cell.camera_frame_id;
-        if let Some(now) = valid_now() {
-            self.grasps.publish(&grasps(message), now)?;
-            self.detections_2d.publish(&detections_2d(message, camera), now)?;
+        let CellFrames { scene, camera_frame_id: camera, .. } = &self.cell;
+        tell(&mut self.grasps, || grasps(message), &valid_now)?;
+        tell(&mut self.detections_2d, || detections_2d(message, camera), &valid_now)?;
+        tell(&mut self.detections_3d, || detections_3d(message, scene.as_ref()), &valid_now)?;
+        if let Some(scene) = scene {
+            tell(&mut self.camera_info, || camera_info(scene, message.stamp_ns), &valid_now)?;
         }
-        let in_space = detections_3d(message, cell.scene.as_ref());
-        if let Some(now) = valid_now() {
-            self.detections_3d.publish(&in_space, now)?;
+        if let Some(jpeg) = jpeg {
+            tell(&mut self.picture, || picture(jpeg, message.stamp_ns, camera), &valid_now)?;
         }
-        if let Some(scene) = &cell.scene
-            && let Some(now) = valid_now()
-        {
-            self.camera_info.publish(&camera_info(scene, message.stamp_ns), now)?;
-        }
-        if let Some(jpeg) = jpeg
-            && let Some(now) = valid_now()
-        {
-            self.picture.publish(&picture(jpeg, message.stamp_ns, camera), now)?;
-        }
-        if self.labels.is_wanted() {
-            let labels = labels(message, camera);
-            if let Some(now) = valid_now() {
-                self.labels.publish(&labels, now)?;
-            }
-        }
-        Ok(())
+        tell(&mut self.labels, || labels(message, camera), &valid_now)
     }
 
     /// # Errors
@@ -137,4 +123,18 @@ impl Output {
             scene.as_ref().and_then(|scene| tf_static(scene, reference_frame_id, now_unix_ns));
         place.map_or(Ok(()), |place| self.tf_static.publish(&place, now_unix_ns))
     }
+}
+
+/// Makes a message if somebody has subscribed. Whether it is still valid is looked at when it is made,
+/// which takes time.
+fn tell<M: Message>(
+    publisher: &mut Publisher<M>,
+    make: impl FnOnce() -> M,
+    valid_now: impl Fn() -> Option<u64>,
+) -> Result<(), TellError> {
+    if !publisher.is_wanted() {
+        return Ok(());
+    }
+    let message = make();
+    valid_now().map_or(Ok(()), |now| publisher.publish(&message, now))
 }

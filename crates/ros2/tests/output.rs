@@ -20,16 +20,17 @@ fn endpoint(number: u8) -> String {
 
 /// The other side of the network, which hears every topic.
 struct Side {
-    _session: Session,
+    session: Session,
     heard: Subscriber<FifoChannelHandler<Sample>>,
     output: Output,
 }
 
 impl Side {
-    fn new(number: u8) -> Side {
+    /// Hears these keys.
+    fn new(number: u8, keys: &str) -> Side {
         let router = endpoint(number);
         let session = open(&ZenohConfig::Listen(vec![router.clone()])).unwrap();
-        let heard = session.declare_subscriber("0/**").wait().unwrap();
+        let heard = session.declare_subscriber(keys).wait().unwrap();
         let options = NodeOptions {
             router,
             domain_id: DomainId::default(),
@@ -42,19 +43,24 @@ impl Side {
             reference_frame_id: "base".into(),
         };
         let output = Output::join(&options, cell).unwrap();
+        Side { session, heard, output }
+    }
+
+    /// Hears everything.
+    fn with_all(number: u8) -> Side {
+        let side = Side::new(number, "0/**");
         // Who has subscribed is told to a new publisher a moment later.
         for _ in 0..100 {
-            if output.wants_pictures() {
+            if side.output.wants_pictures() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Side { _session: session, heard, output }
+        side
     }
 
-    /// Tells a result that is valid until 10, and an empty status to mark the end. How many messages
-    /// came on each topic.
-    fn tell(&mut self, now_unix_ns: impl Fn() -> u64) -> BTreeMap<String, usize> {
+    /// Tells a result that is valid until 10.
+    fn tell_result(&mut self, now_unix_ns: impl Fn() -> u64) {
         let message = wire::Packages {
             valid_until_ns: 10,
             image_width_px: 4,
@@ -63,6 +69,11 @@ impl Side {
         };
         let result = ResultToTell { message: &message, jpeg: Some(vec![1]) };
         self.output.tell_result(result, now_unix_ns).unwrap();
+    }
+
+    /// Tells a result, and an empty status to mark the end. How many messages came on each topic.
+    fn tell(&mut self, now_unix_ns: impl Fn() -> u64) -> BTreeMap<String, usize> {
+        self.tell_result(now_unix_ns);
         self.output.tell_status(&wire::Status::default()).unwrap();
         let mut counts = BTreeMap::new();
         loop {
@@ -81,7 +92,7 @@ impl Side {
 
 #[test]
 fn a_frame_that_shows_nothing_is_told_and_one_that_is_stale_is_not() {
-    let mut side = Side::new(1);
+    let mut side = Side::with_all(1);
     let all = ["camera", "detections_2d", "detections_3d", "grasps", "labels"];
     let told = side.tell(|| 10);
     assert_eq!(told, all.map(|topic| (topic.to_owned(), 1)).into());
@@ -90,14 +101,54 @@ fn a_frame_that_shows_nothing_is_told_and_one_that_is_stale_is_not() {
 
 #[test]
 fn a_result_that_goes_stale_while_it_is_told_is_told_no_further() {
-    let mut side = Side::new(2);
+    let mut side = Side::with_all(2);
     // Each look at the clock comes a nanosecond later: the second is too late.
     let now = std::cell::Cell::new(9);
     let told = side.tell(|| {
         now.set(now.get() + 1);
         now.get()
     });
-    assert_eq!(told, BTreeMap::from([("detections_2d".into(), 1), ("grasps".into(), 1)]));
+    assert_eq!(told, BTreeMap::from([("grasps".into(), 1)]));
+}
+
+#[test]
+fn what_nobody_has_subscribed_to_is_not_made() {
+    let mut side = Side::new(4, "0/magpie/dock/grasps/**");
+    // The clock is looked at when a message was made.
+    let looks = std::cell::Cell::new(0);
+    for _ in 0..100 {
+        side.tell_result(|| {
+            looks.set(looks.get() + 1);
+            0
+        });
+        if looks.get() > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(looks.get(), 1);
+    let sample = side.heard.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+    assert!(sample.key_expr().as_str().starts_with("0/magpie/dock/grasps/"));
+}
+
+#[test]
+fn another_publisher_is_a_rival_on_our_topics_alone() {
+    let side = Side::new(5, "0/none");
+    let declare = |topic: &str| {
+        let token = format!("@ros2_lv/0/b2/0/1/MP/%/%/driver/%magpie%dock%{topic}/T/H/Q");
+        side.session.liveliness().declare_token(token).wait().unwrap()
+    };
+    let _beside = declare("camera%image");
+    let _on_ours = declare("camera%image%compressed");
+    let mut rival = None;
+    for _ in 0..400 {
+        rival = side.output.rival();
+        if rival.is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(rival.unwrap().topic, "/magpie/dock/camera/image/compressed");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! Type hashes against those that ROS 2 has, as hiroz and rosbags know them.
+//! Type hashes against those that ROS 2 has, as hiroz and rosbags know them. rosbags has no vision_msgs:
+//! `Detection3DArray`'s is known from another client alone, and `Detection2DArray`'s from nowhere but our
+//! own definition.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 #[allow(dead_code, reason = "shared with build.rs")]

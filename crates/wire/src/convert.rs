@@ -13,6 +13,9 @@ use crate::proto::{
     StampSource, State, Vector3, Velocity,
 };
 
+/// The reference frame of what an arm with a camera moves, in messages and recordings.
+pub const GRIPPER_FRAME_ID: &str = "gripper";
+
 /// What every message says about where it comes from. Constant while one model is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
@@ -66,7 +69,7 @@ pub fn rewritten(
     let found = &report.packages;
     let frame_id = match found.reference_frame {
         domain::ReferenceFrame::Base => &identities.base_frame_id,
-        domain::ReferenceFrame::Gripper => "gripper",
+        domain::ReferenceFrame::Gripper => GRIPPER_FRAME_ID,
         domain::ReferenceFrame::Camera => &identities.camera_frame_id,
     };
     let model = old.model.unwrap_or_default();

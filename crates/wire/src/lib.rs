@@ -22,7 +22,9 @@ mod proto;
 mod read;
 mod reason;
 
-pub use convert::{Envelope, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold};
+pub use convert::{
+    Envelope, GRIPPER_FRAME_ID, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold,
+};
 pub use freshness::{
     BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
     StaleReason,

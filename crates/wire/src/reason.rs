@@ -141,12 +141,14 @@ pub const REMEDIES: &[(&str, &str)] = &[
     (
         FOXGLOVE_UNAVAILABLE,
         "Stop what has the address, or choose another one in `[foxglove] listen`; the daemon tries \
-         again by itself, and the loop goes on.",
+         again by itself, and the loop goes on. If the text says that a thread panicked, restart the \
+         daemon.",
     ),
     (
         ROS2_UNAVAILABLE,
         "Start the router on the ROS side (`ros2 run rmw_zenoh_cpp rmw_zenohd`), or name the right one \
-         in `[ros2] router`; the daemon tries again by itself, and the loop goes on.",
+         in `[ros2] router`; the daemon tries again by itself, and the loop goes on. If the text says \
+         that a thread panicked, restart the daemon.",
     ),
     (
         ROS2_RIVAL,
