@@ -36,6 +36,14 @@ def test_the_example_runs(demo):
     assert any(line.startswith("hold it at [[") for line in lines), ended.stdout
 
 
+def overlap(one, other):
+    """The intersection over union of two boxes."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    area = lambda low, high: np.prod(np.clip(np.subtract(high, low), 0, None))
+    both = area(low, high)
+    return both / (area(one[:2], one[2:]) + area(other[:2], other[2:]) - both)
+
+
 def test_poses_and_masks_are_arrays_that_agree_with_the_message(demo):
     with magpie_client.connect(demo) as client:
         view = until(client.packages(), is_fresh)
@@ -48,7 +56,7 @@ def test_poses_and_masks_are_arrays_that_agree_with_the_message(demo):
             assert package.mask.shape == (view.image_height_px, view.image_width_px)
             rows, columns = np.nonzero(package.mask)
             box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            assert np.abs(np.subtract(box, package.bbox)).max() <= 10.0, "the model finds both"
+            assert overlap(box, package.bbox) > 0.5, "the model finds both"
             assert package.mask.sum() > 0 and package.mask.flags.c_contiguous
             assert package.type == wire["type"] and package.track_id == int(wire["track_id"])
             for grasp in package.grasps:
