@@ -118,9 +118,9 @@ fn own_focal_length(view: &View, info: &CameraInfo) -> Option<(f64, f64)> {
 }
 
 /// With the views by their names.
-pub struct NamedDoubt<'a> {
-    pub doubt: &'a LensDoubt,
-    pub names: &'a [String],
+pub(crate) struct NamedDoubt<'a> {
+    pub(crate) doubt: &'a LensDoubt,
+    pub(crate) names: &'a [String],
 }
 
 impl fmt::Display for NamedDoubt<'_> {

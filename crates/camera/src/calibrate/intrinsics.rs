@@ -10,7 +10,7 @@ use super::consistency::{LensDoubt, NamedDoubt, doubt};
 use super::coverage::{Coverage, guess};
 use super::errors::CalibrateError;
 use super::hand_eye::jackknife::deviation;
-use super::matrices::{CvResult, objects, pixels};
+use super::matrices::{CvResult, camera_matrix, objects, pixels};
 use super::pose::{board_pose, reprojection_rms_px};
 use super::select::Rejection;
 
@@ -92,7 +92,8 @@ pub fn calibrate_intrinsics(
     }
     let held_out = if uses_k3 { with_k3 } else { plain };
     let rms_px = [solution.rms_px, held_out.rms_px];
-    let doubt = doubt(&picked, &used, &solution.info, rms_px, || fisheye_rms_px(&picked));
+    let doubt =
+        doubt(&picked, &used, &solution.info, rms_px, || fisheye_rms_px(&picked, &solution.info));
     let mut std_px = solution.std_px;
     for (std_px, without) in std_px.iter_mut().zip(held_out.std_px) {
         *std_px = std_px.max(without);
@@ -235,12 +236,14 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
 }
 
 /// How well a fisheye model fits; `None` where it finds nothing.
-fn fisheye_rms_px(views: &[&View]) -> Option<f64> {
+fn fisheye_rms_px(views: &[&View], start: &CameraInfo) -> Option<f64> {
     let object_points: Vector<Vector<Point3f>> = views.iter().map(|v| objects(&v.points)).collect();
     let image_points: Vector<Vector<Point2f>> = views.iter().map(|v| pixels(&v.points)).collect();
     let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
     let size = Size::new(side(views[0].width_px), side(views[0].height_px));
-    let (mut camera, mut lens) = (Mat::default(), Mat::default());
+    // Without a start it fails on many sets of pictures.
+    let mut camera = camera_matrix(start).ok()?;
+    let mut lens = Mat::from_slice(&[0.0_f64; 4]).ok()?.try_clone().ok()?;
     let (mut rotations, mut translations) = (Mat::default(), Mat::default());
     let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
     let rms_px = calib3d::calibrate(
@@ -251,7 +254,9 @@ fn fisheye_rms_px(views: &[&View]) -> Option<f64> {
         &mut lens,
         &mut rotations,
         &mut translations,
-        calib3d::Fisheye_CALIB_RECOMPUTE_EXTRINSIC | calib3d::Fisheye_CALIB_FIX_SKEW,
+        calib3d::Fisheye_CALIB_RECOMPUTE_EXTRINSIC
+            | calib3d::Fisheye_CALIB_FIX_SKEW
+            | calib3d::Fisheye_CALIB_USE_INTRINSIC_GUESS,
         TermCriteria::new(kind, 100, f64::EPSILON).ok()?,
     );
     rms_px.ok().filter(|rms_px| rms_px.is_finite())

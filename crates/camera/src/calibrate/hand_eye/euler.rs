@@ -15,6 +15,9 @@ const BETTER_BY: f64 = 3.0;
 /// Orders that fit nearly as well as the best: swapping the axes in a ring changes no angle.
 const TIE: f64 = 1.2;
 
+/// Rotations that differ by less are the same.
+const SAME_RAD: f64 = 1e-6;
+
 /// What three angles may have been.
 pub(crate) struct Reading {
     /// `None` for a rotation vector where Euler angles were said.
@@ -25,18 +28,19 @@ pub(crate) struct Reading {
 }
 
 /// Lists the readings under which `poses` turn as `others` do; empty where they do so as rotation
-/// vectors, or in the order that was said, or never.
+/// vectors, or never. Where an order was said, others that fit as well are listed too.
 pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
     let angles: Option<Vec<Vector3<f64>>> =
         poses.iter().map(|raw| raw.rotation_vector.or(raw.euler)).collect();
     let Some(angles) = angles else { return Vec::new() };
     let given: Vec<_> = poses.iter().map(|raw| raw.pose.rotation).collect();
     let given_deg = mismatch_deg(&given, others);
-    if given_deg < FIT_DEG_MAX {
+    let is_euler = poses.iter().any(|raw| raw.euler.is_some());
+    // The reverse of an order turns by the same angles, about other axes.
+    if given_deg < FIT_DEG_MAX && !is_euler {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let is_euler = poses.iter().any(|raw| raw.euler.is_some());
     let orders = EulerOrder::all().map(Some).chain(is_euler.then_some(None));
     for order in orders {
         for degrees in [false, true] {
@@ -46,11 +50,17 @@ pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
                 None => UnitQuaternion::from_scaled_axis(angles * unit),
             };
             let turns: Vec<_> = angles.iter().map(rotation).collect();
+            let is_as_said =
+                given.iter().zip(&turns).all(|(given, turn)| given.angle_to(turn) < SAME_RAD);
+            if is_as_said {
+                continue;
+            }
             found.push((mismatch_deg(&turns, others), order, degrees, turns));
         }
     }
     let least = found.iter().map(|(off, ..)| *off).fold(f64::MAX, f64::min);
-    if least > FIT_DEG_MAX || BETTER_BY * least > given_deg {
+    let is_better = is_euler || BETTER_BY * least <= given_deg;
+    if least > FIT_DEG_MAX || !is_better {
         return Vec::new();
     }
     let good = found.into_iter().filter(|(off, ..)| *off <= TIE * least + 1e-3);
