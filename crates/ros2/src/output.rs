@@ -95,14 +95,14 @@ impl Output {
         let ResultToTell { message, jpeg } = result;
         let valid_now = || Some(now_unix_ns()).filter(|now| *now <= message.valid_until_ns);
         let CellFrames { scene, camera_frame_id: camera, .. } = &self.cell;
-        tell(&mut self.grasps, || grasps(message), &valid_now)?;
-        tell(&mut self.detections_2d, || detections_2d(message, camera), &valid_now)?;
-        tell(&mut self.detections_3d, || detections_3d(message, scene.as_ref()), &valid_now)?;
+        tell(&mut self.grasps, || grasps(message), valid_now)?;
+        tell(&mut self.detections_2d, || detections_2d(message, camera), valid_now)?;
+        tell(&mut self.detections_3d, || detections_3d(message, scene.as_ref()), valid_now)?;
         if let Some(scene) = scene {
-            tell(&mut self.camera_info, || camera_info(scene, message.stamp_ns), &valid_now)?;
+            tell(&mut self.camera_info, || camera_info(scene, message.stamp_ns), valid_now)?;
         }
         if let Some(jpeg) = jpeg {
-            tell(&mut self.picture, || picture(jpeg, message.stamp_ns, camera), &valid_now)?;
+            tell(&mut self.picture, || picture(jpeg, message.stamp_ns, camera), valid_now)?;
         }
         tell(&mut self.labels, || labels(message, camera), &valid_now)
     }
