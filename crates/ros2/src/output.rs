@@ -104,7 +104,7 @@ impl Output {
         if let Some(jpeg) = jpeg {
             tell(&mut self.picture, || picture(jpeg, message.stamp_ns, camera), valid_now)?;
         }
-        tell(&mut self.labels, || labels(message, camera), &valid_now)
+        tell(&mut self.labels, || labels(message, camera), valid_now)
     }
 
     /// # Errors
