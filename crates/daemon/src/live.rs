@@ -245,7 +245,8 @@ mod tests {
 
     fn reason_after(work: fn()) -> Option<Reason> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let thread = std::thread::spawn(work);
+        let thread =
+            std::thread::Builder::new().name("magpie-foxglove".into()).spawn(work).unwrap();
         while !thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }

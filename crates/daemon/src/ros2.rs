@@ -396,7 +396,7 @@ mod tests {
         fn panic() {
             std::panic::resume_unwind(Box::new("made up"));
         }
-        let thread = std::thread::spawn(panic);
+        let thread = std::thread::Builder::new().name("magpie-ros2".into()).spawn(panic).unwrap();
         while !thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
