@@ -75,6 +75,7 @@ static void whole(magpie::Client &client) {
   const std::vector<std::uint8_t> mask = {0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0};
   REQUIRE(view.mask(0) == mask);
   auto grasp = view.best_grasp();
+  grasp = view.best_grasp();
   REQUIRE(grasp && grasp->package_index == 0);
   auto pose = grasp->base_from_grasp();
   const magpie::Matrix expected = {1, 0, 0, 0.4, 0, -1, 0, -0.1, 0, 0, -1, 0.12, 0, 0, 0, 1};
@@ -172,14 +173,16 @@ static void arguments(const char *endpoint) {
   REQUIRE(magpie_connect(nullptr, nullptr, nullptr, &client) == MAGPIE_RESULT_INVALID && !client);
   REQUIRE(magpie_connect("a/b", nullptr, nullptr, &client) == MAGPIE_RESULT_INVALID);
   REQUIRE(std::strstr(magpie_last_error(), "cell name"));
-  REQUIRE(magpie_connect("\xff", nullptr, nullptr, &client) == MAGPIE_RESULT_INVALID);
+  client = reinterpret_cast<MagpieClient *>(1);
+  REQUIRE(magpie_connect("\xff", nullptr, nullptr, &client) == MAGPIE_RESULT_INVALID && !client);
   REQUIRE(magpie_connect("dock", endpoint, "x", &client) == MAGPIE_RESULT_INVALID);
   REQUIRE(magpie_connect("dock", "tcp/127.0.0.1:1", nullptr, &client) == MAGPIE_RESULT_NOT_CONNECTED);
   REQUIRE(std::strstr(magpie_last_error(), "listening there"));
   REQUIRE(magpie_connect("dock", endpoint, nullptr, nullptr) == MAGPIE_RESULT_INVALID);
   REQUIRE(magpie_packages(nullptr, nullptr) == MAGPIE_RESULT_INVALID);
-  MagpieNews news;
+  MagpieNews news{};
   REQUIRE(magpie_next(nullptr, 0, &news) == MAGPIE_RESULT_INVALID);
+  REQUIRE(news.state == MAGPIE_STATE_LOST && !news.view);
   REQUIRE(magpie_view_info(nullptr, nullptr) == MAGPIE_RESULT_INVALID);
   REQUIRE(magpie_mask(nullptr, 0, nullptr, 0) == MAGPIE_RESULT_INVALID);
   magpie_client_free(nullptr);
@@ -218,11 +221,20 @@ int main(int count, char **values) try {
     arguments(values[2]);
   } else {
     auto client = magpie::Client::at("dock", values[2]);
-    if (what == "whole") whole(client);
-    if (what == "expired") expired(client);
-    if (what == "frames") frames(client);
-    if (what == "threads") threads(client);
-    if (what == "never") never(client, count > 3 ? values[3] : "");
+    if (what == "whole") {
+      whole(client);
+    } else if (what == "expired") {
+      expired(client);
+    } else if (what == "frames") {
+      frames(client);
+    } else if (what == "threads") {
+      threads(client);
+    } else if (what == "never" && count > 3) {
+      never(client, values[3]);
+    } else {
+      std::cout << "no check " << what << "\n";
+      return 1;
+    }
   }
   std::cout << "ok\n";
 } catch (const std::exception &error) {

@@ -53,11 +53,15 @@ def test_a_client_that_is_dropped_in_a_callback_of_the_network_leaves_its_packag
 
 def test_an_iterator_that_is_dropped_in_its_own_loop_does_no_harm(publisher):
     with magpie_client.connect("dock", endpoint=publisher.endpoint) as client:
-        for packages in [client.packages(timeout_s=0.01) for _ in range(10)]:
+        for _ in range(10):
+            packages = client.packages(timeout_s=0.01)
+            assert iter(packages) is packages
             for state in packages:
+                # The loop holds the last reference, and drops it at its end.
                 del packages
                 assert not isinstance(state, Fresh)
                 break
+        assert client.status().state == "ok"
 
 
 def test_two_threads_share_a_client_and_an_iterator(client, publisher):

@@ -190,8 +190,8 @@ MagpieResult magpie_connect(const char *cell,
 void magpie_client_free(MagpieClient *client);
 
 // Follows the results. `*packages` is yours, to free by magpie_packages_free(), also after the client
-// was freed. Waits until the publisher is known: half a second
-// on a client that was just made.
+// was freed. Waits until the publisher is known: half a second on a client that was just made, a
+// second where there is none.
 //
 // # Safety
 // The client is not freed meanwhile.
@@ -206,7 +206,7 @@ void magpie_packages_free(MagpiePackages *packages);
 
 // Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
 // stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
-// them gets each result.
+// them gets each result. Unless the result is MAGPIE_RESULT_OK, `news` says lost, with a NULL view.
 //
 // # Safety
 // The packages are not freed meanwhile.
@@ -307,8 +307,9 @@ MagpieResult magpie_pose_in_base(const MagpieView *view,
                                  double *base_from_grasp);
 
 // Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
-// along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
-// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+// along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
+// MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
+// move, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
 // right before each motion.
 //
 // # Safety
@@ -320,7 +321,7 @@ MagpieResult magpie_pose_at(const MagpieView *view,
                             double *reference_from_grasp,
                             double *position_sigma_m);
 
-// Why the last call of this thread did not end with MAGPIE_RESULT_OK. Never NULL. The text belongs to
+// Why the last call of this thread that did not end with MAGPIE_RESULT_OK did not. Never NULL. The text belongs to
 // the library, and holds until the next call of this thread.
 const char *magpie_last_error(void);
 

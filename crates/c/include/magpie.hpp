@@ -105,8 +105,8 @@ class Grasp {
     return pose;
   }
 
-  /// Where it will be, in the reference frame of the result, and how sure that is in metres along
-  /// each axis; nothing while nobody knows how the packages move.
+  /// Where it will be, in the reference frame of the result (look at info().reference_frame first),
+  /// and how sure that is in metres along each axis; nothing while nobody knows how the packages move.
   std::optional<std::pair<Matrix, double>> pose_at(std::uint64_t stamp_ns) const {
     std::pair<Matrix, double> later;
     auto result = magpie_pose_at(view_.get(), package_index, index, stamp_ns, later.first.data(),
@@ -122,8 +122,8 @@ class Grasp {
     return grasp;
   }
 
-  const std::uint32_t package_index;
-  const std::uint32_t index;
+  std::uint32_t package_index;
+  std::uint32_t index;
 
  private:
   detail::View view_;

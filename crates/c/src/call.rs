@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use magpie_client::Expired;
+use magpie_client::{Expired, wire};
 
 /// How a call ended.
 #[repr(C)]
@@ -57,13 +57,7 @@ impl Failure {
 
     /// An error and its causes, on one line.
     pub(crate) fn of(result: MagpieResult, error: &dyn std::error::Error) -> Failure {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        Failure { result, text }
+        Failure { result, text: wire::chain(error) }
     }
 }
 
@@ -100,7 +94,7 @@ pub(crate) fn last_error() -> *const c_char {
 
 /// # Safety
 /// It is NULL, or points to what this library made and nobody freed.
-pub(crate) unsafe fn get<'a, T>(pointer: *const T, name: &str) -> Result<&'a T, Failure> {
+pub(crate) unsafe fn get<'a, T: Sync>(pointer: *const T, name: &str) -> Result<&'a T, Failure> {
     // SAFETY: as the caller promises.
     unsafe { pointer.as_ref() }.ok_or_else(|| Failure::invalid(&format!("{name} is NULL")))
 }
@@ -120,19 +114,24 @@ pub(crate) unsafe fn write<T>(place: *mut T, value: T) -> Result<(), Failure> {
 ///
 /// # Safety
 /// It is NULL, or points to a place for a handle.
-pub(crate) unsafe fn give<T>(place: *mut *mut T, value: T) -> Result<(), Failure> {
+pub(crate) unsafe fn give<T: Send + Sync>(place: *mut *mut T, value: T) -> Result<(), Failure> {
     if place.is_null() {
         return Err(Failure::invalid("the place for the handle is NULL"));
     }
     // SAFETY: as the caller promises.
-    unsafe { write(place, Box::into_raw(Box::new(value))) }
+    unsafe { write(place, handle(value)) }
+}
+
+/// What C holds may be used by several threads at once.
+pub(crate) fn handle<T: Send + Sync>(value: T) -> *mut T {
+    Box::into_raw(Box::new(value))
 }
 
 /// Takes a value back from C.
 ///
 /// # Safety
 /// It is NULL, or was given and not yet freed.
-pub(crate) unsafe fn free<T>(handle: *mut T) {
+pub(crate) unsafe fn free<T: Send>(handle: *mut T) {
     if handle.is_null() {
         return;
     }

@@ -29,8 +29,3 @@ pub(crate) fn count(length: usize) -> u32 {
 pub(crate) fn flat(rows: &[[f64; 4]; 4]) -> [f64; 16] {
     std::array::from_fn(|at| rows[at / 4][at % 4])
 }
-
-/// What an enumeration of a message says, without the name of the enumeration.
-pub(crate) fn plain(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
-}

@@ -20,7 +20,7 @@ use magpie_client::{
 };
 
 pub use call::MagpieResult;
-use call::{Failure, call, free, get, give, read, write};
+use call::{Failure, call, free, get, give, handle, read, write};
 use copy::{flat, put_text};
 
 /// What the arm may do.
@@ -183,10 +183,10 @@ pub unsafe extern "C" fn magpie_connect(
 ) -> MagpieResult {
     call(|| {
         // SAFETY: the caller hands over texts that end, and a place for the client.
-        let (cell, endpoint, zenoh_file) =
-            unsafe { (read(cell)?, read(endpoint)?, read(zenoh_file)?) };
-        // SAFETY: as above.
-        unsafe { write(client, std::ptr::null_mut())? };
+        let (cell, endpoint, zenoh_file) = unsafe {
+            write(client, std::ptr::null_mut())?;
+            (read(cell)?, read(endpoint)?, read(zenoh_file)?)
+        };
         let cell = cell.ok_or_else(|| Failure::invalid("cell is NULL"))?;
         let joined = match (endpoint, zenoh_file) {
             (None, None) => Client::connect(cell),
@@ -218,8 +218,8 @@ pub unsafe extern "C" fn magpie_client_free(client: *mut MagpieClient) {
 }
 
 /// Follows the results. `*packages` is yours, to free by magpie_packages_free(), also after the client
-/// was freed. Waits until the publisher is known: half a second
-/// on a client that was just made.
+/// was freed. Waits until the publisher is known: half a second on a client that was just made, a
+/// second where there is none.
 ///
 /// # Safety
 /// The client is not freed meanwhile.
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn magpie_packages_free(packages: *mut MagpiePackages) {
 
 /// Waits for a result that was not handed out before, at most for `timeout_ms`, then says how things
 /// stand. `news->view` is yours, to free by magpie_view_free(). Threads wait side by side, and one of
-/// them gets each result.
+/// them gets each result. Unless the result is MAGPIE_RESULT_OK, `news` says lost, with a NULL view.
 ///
 /// # Safety
 /// The packages are not freed meanwhile.
@@ -265,32 +265,35 @@ pub unsafe extern "C" fn magpie_next(
     news: *mut MagpieNews,
 ) -> MagpieResult {
     call(|| {
-        // SAFETY: as the caller promises.
-        let packages = unsafe { get(packages, "packages")? };
-        if news.is_null() {
-            return Err(Failure::invalid("news is NULL"));
-        }
-        let freshness = packages.subscriber.next(Duration::from_millis(timeout_ms.into()));
-        let mut told = MagpieNews {
-            state: MagpieState::Fresh,
+        let nothing = || MagpieNews {
+            state: MagpieState::Lost,
             view: std::ptr::null_mut(),
             code: [0; 32],
             why: [0; 512],
         };
+        // SAFETY: as the caller promises.
+        let packages = unsafe {
+            write(news, nothing())?;
+            get(packages, "packages")?
+        };
+        let freshness = packages.subscriber.next(Duration::from_millis(timeout_ms.into()));
+        let mut told = nothing();
         match freshness {
-            Freshness::Fresh(view) => told.view = Box::into_raw(Box::new(MagpieView { view })),
+            Freshness::Fresh(view) => {
+                told.state = MagpieState::Fresh;
+                told.view = handle(MagpieView { view });
+            }
             Freshness::Stale(why) => {
                 told.state = MagpieState::Stale;
                 put_text(&mut told.code, why.code());
                 put_text(&mut told.why, &why.to_string());
             }
             Freshness::Lost { why, .. } => {
-                told.state = MagpieState::Lost;
                 put_text(&mut told.code, why.code());
                 put_text(&mut told.why, &why.to_string());
             }
         }
-        // SAFETY: it was compared with NULL.
+        // SAFETY: as the caller promises.
         unsafe { write(news, told) }
     })
 }
@@ -377,7 +380,7 @@ pub unsafe extern "C" fn magpie_status(
         let joined = |part: fn(&wire::ReasonMessage) -> &str, by: &str| {
             reasons.iter().map(part).collect::<Vec<_>>().join(by)
         };
-        put_text(&mut copy.state, &copy::plain(told.state().as_str_name(), "STATE_"));
+        put_text(&mut copy.state, &wire::plain(told.state().as_str_name(), "STATE_"));
         put_text(&mut copy.reason_codes, &joined(|reason| &reason.code, " "));
         put_text(&mut copy.reasons, &joined(|reason| &reason.text, "; "));
         // SAFETY: as the caller promises.
@@ -480,7 +483,7 @@ pub unsafe extern "C" fn magpie_package(
         };
         put_text(&mut copy.kind, &found.r#type);
         if found.grasps.is_empty() {
-            let refusal = copy::plain(found.refusal().as_str_name(), "GRASP_REFUSAL_");
+            let refusal = wire::plain(found.refusal().as_str_name(), "GRASP_REFUSAL_");
             put_text(&mut copy.refusal, &refusal);
         }
         // SAFETY: as the caller promises.
@@ -606,8 +609,9 @@ pub unsafe extern "C" fn magpie_pose_in_base(
 }
 
 /// Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
-/// along each axis. MAGPIE_RESULT_NONE while nobody knows how the packages move,
-/// MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+/// along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
+/// MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
+/// move, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
 /// right before each motion.
 ///
 /// # Safety
@@ -636,7 +640,7 @@ pub unsafe extern "C" fn magpie_pose_at(
     })
 }
 
-/// Why the last call of this thread did not end with MAGPIE_RESULT_OK. Never NULL. The text belongs to
+/// Why the last call of this thread that did not end with MAGPIE_RESULT_OK did not. Never NULL. The text belongs to
 /// the library, and holds until the next call of this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn magpie_last_error() -> *const c_char {
@@ -674,7 +678,7 @@ fn check_frame(view: &MagpieView, wanted: ReferenceFrame) -> Result<(), Failure>
     if message.reference_frame() == wanted {
         return Ok(());
     }
-    let name = |frame: ReferenceFrame| copy::plain(frame.as_str_name(), "REFERENCE_FRAME_");
+    let name = |frame: ReferenceFrame| wire::plain(frame.as_str_name(), "REFERENCE_FRAME_");
     let (found, wanted) = (name(message.reference_frame()), name(wanted));
     let text = format!("the pose is in {found} ({:?}), not in {wanted}", message.frame_id);
     Err(Failure::new(MagpieResult::WrongFrame, &text))

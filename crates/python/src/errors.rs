@@ -1,7 +1,6 @@
 //! Errors of Rust as exceptions of Python, which `magpie_client/_errors.py` defines.
 
-use std::error::Error;
-
+use magpie_client::wire;
 use pyo3::PyErr;
 use pyo3::exceptions::PyValueError;
 
@@ -14,33 +13,24 @@ mod raised {
     pyo3::import_exception!(magpie_client._errors, WrongFrame);
 }
 
-/// An error and its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 pub(crate) fn not_connected(error: &magpie_client::ConnectError) -> PyErr {
     match error {
         magpie_client::ConnectError::Name(name) => PyValueError::new_err(name.to_string()),
         // A transparent error is its cause.
-        other => raised::ConnectError::new_err(chain(other)),
+        other => raised::ConnectError::new_err(wire::chain(other)),
     }
 }
 
 pub(crate) fn not_joined(error: &magpie_client::NetworkError) -> PyErr {
-    raised::ConnectError::new_err(chain(error))
+    raised::ConnectError::new_err(wire::chain(error))
 }
 
 pub(crate) fn not_answered(error: &magpie_client::QueryError) -> PyErr {
     match error {
-        magpie_client::QueryError::Unanswered { .. } => raised::Unanswered::new_err(chain(error)),
-        other => raised::QueryError::new_err(chain(other)),
+        magpie_client::QueryError::Unanswered { .. } => {
+            raised::Unanswered::new_err(wire::chain(error))
+        }
+        other => raised::QueryError::new_err(wire::chain(other)),
     }
 }
 

@@ -85,11 +85,6 @@ pub(crate) fn reasons(coded: &[wire::ReasonMessage]) -> Vec<Reason> {
     coded.iter().map(reason).collect()
 }
 
-/// What an enumeration of a message says, without the name of the enumeration.
-pub(crate) fn plain(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
-}
-
 /// An object of Python from JSON.
 pub(crate) fn from_json<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("json")?.call_method1("loads", (json,))
@@ -119,7 +114,7 @@ impl Status {
     /// it.
     #[getter]
     fn state(&self) -> String {
-        plain(self.status.state().as_str_name(), "STATE_")
+        wire::plain(self.status.state().as_str_name(), "STATE_")
     }
 
     /// Why the state is not ok. Decide by the codes, never by the texts.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{floats, mask, pose};
 use crate::errors::{broken, expired, wrong_frame};
-use crate::states::{Reason, from_json, plain, reasons};
+use crate::states::{Reason, from_json, reasons};
 
 /// A result that may be acted upon until it expires.
 #[pyclass(frozen, module = "magpie_client")]
@@ -74,7 +74,7 @@ impl Fresh {
     #[getter]
     fn reference_frame(&self) -> String {
         let found = self.view.for_display().reference_frame();
-        plain(found.as_str_name(), "REFERENCE_FRAME_")
+        wire::plain(found.as_str_name(), "REFERENCE_FRAME_")
     }
 
     /// The width of the camera's picture, in pixels.
@@ -192,7 +192,7 @@ impl Package {
     #[getter]
     fn refusal(&self) -> PyResult<Option<String>> {
         let package = self.get()?;
-        let refusal = || plain(package.refusal().as_str_name(), "GRASP_REFUSAL_");
+        let refusal = || wire::plain(package.refusal().as_str_name(), "GRASP_REFUSAL_");
         Ok(package.grasps.is_empty().then(refusal))
     }
 
@@ -275,7 +275,8 @@ impl Placed {
         if self.reference == wanted {
             return self.array(py);
         }
-        let name = |reference: ReferenceFrame| plain(reference.as_str_name(), "REFERENCE_FRAME_");
+        let name =
+            |reference: ReferenceFrame| wire::plain(reference.as_str_name(), "REFERENCE_FRAME_");
         let remedy = match self.reference {
             ReferenceFrame::Base => "use base_from_grasp",
             ReferenceFrame::Camera => {
@@ -383,7 +384,7 @@ impl Grasp {
     /// `"depth"`, or `"support_plane"` where the height of the package is not known.
     #[getter]
     fn pose_source(&self) -> PyResult<String> {
-        Ok(plain(self.get()?.pose_source().as_str_name(), "POSE_SOURCE_"))
+        Ok(wire::plain(self.get()?.pose_source().as_str_name(), "POSE_SOURCE_"))
     }
 
     /// Standard deviation of the contact along the approach in metres, the calibration's error left

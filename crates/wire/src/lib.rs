@@ -34,5 +34,5 @@ pub use keys::{CellName, CellNameError};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
-pub use read::NotAPose;
+pub use read::{NotAPose, chain, plain};
 pub use reason::{REMEDIES, Reason, remedy};
