@@ -60,7 +60,7 @@ fn bbox_3d(package: &wire::Package, scene: Option<&Scene>) -> Option<BoundingBox
     let wire::Vector3 { x, y, z } = package.position_m?;
     let measured = scene
         .zip(package.size)
-        .and_then(|(scene, size)| Some((reference_from_package(package, size, scene)?, size)));
+        .and_then(|(scene, size)| Some((reference_from_package(package, scene)?, size)));
     let (rotation, size) = match measured {
         Some((rotation, size)) => {
             (rotation, Vector3 { x: size.length_m, y: size.width_m, z: size.height_m })

@@ -3,7 +3,7 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use magpie_perception::{Mask, Plane, Scene, outlines};
+use magpie_perception::{Mask, Scene, outlines};
 use magpie_wire as wire;
 use nalgebra::{Matrix3, Point2, Rotation3, Unit, UnitQuaternion, Vector2, Vector3};
 
@@ -13,14 +13,12 @@ const OUTLINE_DEVIATION_PX_MAX: f64 = 1.0;
 /// nothing tells.
 pub(super) fn reference_from_package(
     package: &wire::Package,
-    size: wire::SizeM,
     scene: &Scene,
 ) -> Option<UnitQuaternion<f64>> {
     let support = scene.support_plane_in_camera.as_ref()?;
     let mask = Mask::try_from(package.mask.as_ref()?).ok()?;
-    // What is seen of a package is its top, for the most part.
-    let top = Plane { normal: support.normal, offset_m: support.offset_m + size.height_m };
-    let axes = axes_in(&top.normal);
+    // On a plane above, such as the package's top, the outline is larger and turned alike.
+    let axes = axes_in(&support.normal);
     let on_plane: Vec<Point2<f64>> = outlines(&mask, OUTLINE_DEVIATION_PX_MAX)
         .iter()
         .filter(|outline| !outline.is_hole)
@@ -28,14 +26,14 @@ pub(super) fn reference_from_package(
         .filter_map(|&[x, y]| {
             // The points are corners of pixels, and the centres of pixels are at whole numbers.
             let ray = scene.camera_info.ray(f64::from(x) - 0.5, f64::from(y) - 0.5);
-            let point = top.intersect_ray(&ray)?;
+            let point = support.intersect_ray(&ray)?;
             Some(Point2::new(axes[0].dot(&point.coords), axes[1].dot(&point.coords)))
         })
         .collect();
     let along_length_rad = longer_side_rad(&hull(on_plane))?;
     let (sin, cos) = along_length_rad.sin_cos();
     let x_axis = cos * axes[0] + sin * axes[1];
-    let z_axis = top.normal.into_inner();
+    let z_axis = support.normal.into_inner();
     let camera_from_package = Rotation3::from_matrix_unchecked(Matrix3::from_columns(&[
         x_axis,
         z_axis.cross(&x_axis),
@@ -104,7 +102,7 @@ fn chain<'a>(points: impl Iterator<Item = &'a Point2<f64>>) -> Vec<Point2<f64>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use magpie_perception::{CameraInfo, CameraPlace, Distortion, Intrinsics, Tool};
+    use magpie_perception::{CameraInfo, CameraPlace, Distortion, Intrinsics, Plane, Tool};
     use nalgebra::{Isometry3, Translation3};
 
     const SIZE_PX: u32 = 400;
@@ -143,9 +141,8 @@ mod tests {
     }
 
     fn check(yaw_deg: f64, length_px: f64, width_px: f64) {
-        let size = wire::SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 };
         let package = package(yaw_deg.to_radians(), length_px, width_px);
-        let rotation = reference_from_package(&package, size, &scene()).unwrap();
+        let rotation = reference_from_package(&package, &scene()).unwrap();
         let (x_axis, z_axis) = (rotation * Vector3::x(), rotation * Vector3::z());
         assert!((z_axis - Vector3::z()).norm() < 1e-9, "{z_axis}");
         let found_deg = x_axis.y.atan2(x_axis.x).to_degrees();
@@ -164,11 +161,10 @@ mod tests {
 
     #[test]
     fn without_a_mask_or_a_plane_nothing_tells() {
-        let size = wire::SizeM { length_m: 0.3, width_m: 0.2, height_m: 0.1 };
         let empty = package(0.0, 0.0, 0.0);
-        assert_eq!(reference_from_package(&empty, size, &scene()), None);
-        assert_eq!(reference_from_package(&wire::Package::default(), size, &scene()), None);
+        assert_eq!(reference_from_package(&empty, &scene()), None);
+        assert_eq!(reference_from_package(&wire::Package::default(), &scene()), None);
         let scene = Scene { support_plane_in_camera: None, ..scene() };
-        assert_eq!(reference_from_package(&package(0.0, 200.0, 120.0), size, &scene), None);
+        assert_eq!(reference_from_package(&package(0.0, 200.0, 120.0), &scene), None);
     }
 }
