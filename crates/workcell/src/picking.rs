@@ -212,9 +212,7 @@ mod tests {
         let picked = cell.pick(&tool, CupSet::of(0), &base_from_tool).unwrap();
         assert!(matches!(picked, Picked::Held(PackageType::Box)), "{picked:?}");
         assert!(cell.packages_left() < before);
-        while cell.packages_left() > 0 {
-            cell.packages.pop();
-        }
+        cell.packages.clear();
         cell.refill();
         assert!(cell.packages_left() > 0);
     }

@@ -98,6 +98,9 @@ impl Controller<'_> {
                 }
             };
             heard = self.cell.clock.now();
+            if view.restarted() {
+                self.failures.clear();
+            }
             if exposed(&view) <= self.changed {
                 continue;
             }
@@ -138,6 +141,10 @@ impl Controller<'_> {
     }
 
     fn choose(&self, view: &PackagesView) -> Result<Option<Choice>, Expired> {
+        // By poses in another reference frame no arm can move.
+        if view.for_display().reference_frame() != wire::ReferenceFrame::Base {
+            return Ok(None);
+        }
         let may = |package: &&wire::Package| {
             self.failures.get(&package.track_id).is_none_or(|failures| *failures < FAILURES_MAX)
         };
@@ -190,6 +197,11 @@ impl Controller<'_> {
             Freshness::Stale(why) => return Err(not_fresh(&why)),
             Freshness::Lost { why, .. } => return Err(not_fresh(&why)),
         };
+        if view.restarted() {
+            // Its tracks are others.
+            self.failures.clear();
+            return Err(Withdrawn::NotSeen);
+        }
         if exposed(&view) <= choice.exposed {
             return Err(not_fresh(&"there is no newer picture"));
         }
@@ -221,11 +233,11 @@ impl Controller<'_> {
         let base_from_grasp = base_from_grasp.unwrap_or(choice.base_from_grasp);
         let cups = grasp.cups.iter().fold(CupSet::default(), |cups, cup| cups.with(*cup as usize));
         let mut goods = self.cell.goods();
+        let contact = self.cell.clock.now();
         // The last question before the cups touch down.
         if let Err(expired) = view.packages() {
             return Ok(Err(not_fresh(&expired)));
         }
-        let contact = self.cell.clock.now();
         let picked = goods.pick(&self.cell.tool, cups, &base_from_grasp).map_err(Failure::fault)?;
         self.changed = self.cell.clock.now();
         drop(goods);
