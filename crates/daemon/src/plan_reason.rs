@@ -23,14 +23,13 @@ impl PlanReason {
 /// What a frame gives reason to say of depth, sizes and the tool.
 pub fn reason(packages: &Packages) -> Option<Reason> {
     let depth = packages.depth_problem.map(|problem| Reason::DepthNotUsed { problem });
-    let doubt = doubt_packages(packages);
-    let doubtful = || doubt.map(|doubt| Reason::ScaleDoubtful { doubt });
-    let packages = &packages.packages;
+    let doubtful = || doubt_packages(packages).map(|doubt| Reason::ScaleDoubtful { doubt });
+    let found = &packages.packages;
     let too_large = Some(GraspRefusal::ToolTooLarge);
-    let is_none_held = !packages.is_empty() && packages.iter().all(|p| p.refusal() == too_large);
+    let is_none_held = !found.is_empty() && found.iter().all(|p| p.refusal() == too_large);
     depth
         .or_else(doubtful)
-        .or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: packages.len() }))
+        .or_else(|| is_none_held.then_some(Reason::ToolTooLarge { packages: found.len() }))
 }
 
 #[cfg(test)]

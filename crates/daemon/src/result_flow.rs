@@ -47,6 +47,8 @@ pub(crate) struct ResultFlow {
     since_frame_ns: Option<u64>,
     /// The distances between the last results, in nanoseconds.
     gaps_ns: VecDeque<u64>,
+    /// The limit, while it is passed.
+    passed_limit_ns: Option<u64>,
 }
 
 /// How many results could be acted upon when they were published.
@@ -68,27 +70,32 @@ impl ResultFlow {
         if look.is_camera_lost {
             // That is told by itself. How long it lasted says nothing of how often results come.
             (self.since_result_ns, self.since_frame_ns) = (None, None);
+            self.passed_limit_ns = None;
             return None;
         }
         if std::mem::replace(&mut self.usable, usable(counters)) != usable(counters) {
             if let Some(gap_ns) = self.since_result_ns.or(self.since_frame_ns) {
                 self.gaps_ns.truncate(GAPS_KEPT - 1);
-                self.gaps_ns.push_front(gap_ns);
+                // What was told as a fault stretches the limit by no more than itself.
+                self.gaps_ns.push_front(gap_ns.min(self.passed_limit_ns.unwrap_or(u64::MAX)));
             }
             (self.since_result_ns, self.since_frame_ns) = (Some(0), None);
+            self.passed_limit_ns = None;
             return None;
         }
         let finished = counters.frames_stale + counters.results_published;
         if has_arrived || counters.frames > finished {
             self.since_frame_ns.get_or_insert(0);
         }
-        let is_due = self.gaps_ns.len() >= GAPS_KNOWN;
+        // A source that tells its frames is silent by itself.
+        let is_due = look.source_progress == 0 && self.gaps_ns.len() >= GAPS_KNOWN;
         let since_due_ns = self.since_result_ns.filter(|_| is_due).or(self.since_frame_ns)?;
         let is_first = finished + counters.frames_corrupt == 0;
         let longest_ns = self.gaps_ns.iter().max().copied().unwrap_or_default();
         let limit_ns = SILENCE_NS_MAX.max(GAPS_MISSED * longest_ns);
         let limit_ns = if is_first { FIRST_NS_MAX } else { limit_ns };
-        (since_due_ns > limit_ns).then_some(Duration::from_nanos(limit_ns))
+        self.passed_limit_ns = (since_due_ns > limit_ns).then_some(limit_ns);
+        self.passed_limit_ns.map(Duration::from_nanos)
     }
 }
 
@@ -212,14 +219,42 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_that_is_triggered_in_bursts_is_silent_between_them() {
+        let burst = |at_ms: u64| {
+            let frames = at_ms.min(1_000) / 50;
+            let counters =
+                CountersSnapshot { frames, results_published: frames, ..Default::default() };
+            (counters, frames)
+        };
+        assert_eq!(stops_ms(11_000, burst), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_loop_that_hangs_again_after_one_result_is_told_again() {
+        // Twenty seconds of nothing, one result, and so on.
+        let counters = |at_ms: u64| {
+            let results_published = at_ms.min(2_000) / 50 + at_ms.saturating_sub(2_000) / 20_000;
+            CountersSnapshot {
+                frames: results_published + 1,
+                results_published,
+                ..Default::default()
+            }
+        };
+        let stopped = stops_ms(60_000, |at_ms| (counters(at_ms), at_ms / 50 + 1));
+        for hang_ms in [2_000, 22_000] {
+            let told = stopped.iter().find(|at_ms| (hang_ms..hang_ms + 20_000).contains(*at_ms));
+            assert!(*told.unwrap() < hang_ms + 4_000, "{hang_ms}: {told:?}");
+        }
+    }
+
+    #[test]
     fn a_process_that_was_stopped_is_given_time_to_work() {
         let mut flow = ResultFlow::default();
         let looks_ms = (0..5_000).step_by(100).chain((35_000..36_000).step_by(100));
         for at_ms in looks_ms {
             let counters = every(50, 10, 4_900)(at_ms);
             let at = StampNs(at_ms * 1_000_000);
-            let source_progress = at_ms / 50;
-            let look = Look { at, counters: &counters, source_progress, is_camera_lost: false };
+            let look = Look { at, counters: &counters, source_progress: 0, is_camera_lost: false };
             let stopped = flow.stopped(look);
             assert_eq!(stopped.is_some(), at_ms >= 35_600, "at {at_ms} ms");
         }
