@@ -93,8 +93,14 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         return Ok(());
     };
     let instance = instance(config, &transport);
-    // They were good a moment ago, when the network was joined.
-    let certificates = config.zenoh.check().map_or_else(|_| Vec::new(), |known| known.certificates);
+    let certificates = config.zenoh.check().map_or_else(
+        |error| {
+            let why = one_line(&error.into());
+            tracing::warn!("nobody watches when certificates expire: {why}");
+            Vec::new()
+        },
+        |known| known.certificates,
+    );
     let limits = config.limits(session.spec().score_min);
     let origin = origin(config, source.scene.as_ref(), &session, &limits, &transport);
     let fallback_reason = session.fallback_reason().map(str::to_owned);

@@ -145,7 +145,6 @@ pub fn open(
     }
 }
 
-/// Plays at the recorded pace and stamps frames anew, as the camera itself would.
 /// Opens a recording, and tells what was chosen where others made it.
 pub fn open_recording(
     path: &Path,
@@ -164,6 +163,7 @@ pub fn open_recording(
     Ok(reader)
 }
 
+/// Plays at the recorded pace and stamps frames anew, as the camera itself would.
 fn as_a_camera(clock: &SharedClock, looped: bool) -> Playback {
     Playback { looped, pace: Pace::AsRecorded { clock: Arc::clone(clock), restamp: true } }
 }

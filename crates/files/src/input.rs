@@ -71,7 +71,12 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         _ => None,
     };
     if let Some(unit) = unit {
-        let units = bytes[2..].as_chunks::<2>().0.iter().map(|pair| unit(*pair));
+        let (pairs, rest) = bytes[2..].as_chunks::<2>();
+        if !rest.is_empty() {
+            let why = "it is no text: it ends within a letter of UTF-16; save it as UTF-8";
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        let units = pairs.iter().map(|pair| unit(*pair));
         return char::decode_utf16(units).collect::<Result<String, _>>().map_err(|error| {
             let why = format!("it is no text: {error}; save it as UTF-8");
             io::Error::new(ErrorKind::InvalidData, why)
@@ -143,6 +148,9 @@ mod tests {
         std::fs::write(&path, b"\xfe\xff\0a\xd8\x00\0b").unwrap();
         let why = read_text(&path, 10).unwrap_err().to_string();
         assert!(why.contains("save it as UTF-8"), "{why}");
+        std::fs::write(&path, b"\xff\xfea\0b").unwrap();
+        let why = read_text(&path, 10).unwrap_err().to_string();
+        assert!(why.contains("within a letter"), "{why}");
     }
 
     #[test]

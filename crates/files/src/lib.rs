@@ -4,9 +4,8 @@
 //! says. A named pipe or a device would be waited for, or read, for ever.
 //!
 //! [`write`] and [`OutputFile`] never go through a symbolic link and never replace a file that this
-//! process has read; [`write_new`] replaces none at all. A file appears whole under its name, or not at all, unless the machine
-//! loses power. [`check_output`] says so
-//! before the work is done.
+//! process has read; [`write_new`] replaces none at all. A file appears whole under its name, or not at
+//! all, unless the machine loses power. [`check_output`] says so before the work is done.
 //!
 //! [`is_whole_jpeg`] tells whether a picture is still the one that was saved, which a decoder does not.
 //!

@@ -34,6 +34,9 @@ pub fn write_new(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let why = "there is one of this name, which is left as it is; choose another name";
         io::Error::new(ErrorKind::AlreadyExists, why)
     };
+    if path.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it names no file; name one"));
+    }
     if fs::symlink_metadata(path).is_ok() {
         return Err(taken());
     }
@@ -47,8 +50,8 @@ pub fn write_new(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     }
 }
 
-/// Does the same, and whoever the mode says may read it, whatever the umask. The mode is set before the
-/// file has its name: behind a name anybody may put a link who may write into its folder.
+/// Does what [`write`] does, and whoever the mode says may read it, whatever the umask. The mode is set
+/// before the file has its name: behind a name anybody may put a link who may write into its folder.
 pub fn write_with_mode(path: &Path, bytes: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
     let mut file = OutputFile::create_with_mode(path, mode)?;
     file.write_all(bytes.as_ref())?;
@@ -278,6 +281,7 @@ mod tests {
         }
         assert_eq!(fs::read(&old).unwrap(), b"mine");
         assert_eq!(names(folder.path()), ["link", "new", "old"], "no part is left");
+        assert_eq!(write_new(Path::new(""), "x").unwrap_err().kind(), ErrorKind::InvalidInput);
         let why = write_new(&folder.path().join("gone/a"), "x").unwrap_err().to_string();
         assert!(why.contains("make it first"), "{why}");
     }

@@ -29,7 +29,8 @@ use crate::{metrics, recordings};
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// What programs ask, for whom some places are spared.
 const FOR_PROGRAMS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-/// After each wrong token, for everybody who gives one: nobody guesses a second in a second.
+/// One wrong token at a time is answered so late; others are sent away at once. What keeps guessers out
+/// is the token's length.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Orders have some hundred bytes, the longest of them a pose.

@@ -36,6 +36,7 @@ pub(super) enum Kind {
 }
 
 /// What is known of the stops of an arm.
+#[derive(Clone)]
 pub(super) struct Stops {
     pub(super) board: Board,
     pub(super) setup: Setup,
@@ -138,7 +139,10 @@ impl Collection {
             return Err(format!("no {} is found: no stop was taken; {hint}", stops.board));
         }
         self.seen.view.clone_from(&view);
-        let line = stops.take(written, view)?;
+        // A stop that is refused changes nothing.
+        let mut with_it = stops.clone();
+        let line = with_it.take(written, view)?;
+        *stops = with_it;
         self.found = None;
         self.saved = None;
         self.seen.line.clone_from(&line);
@@ -184,8 +188,9 @@ impl Collection {
         self.saved = None;
         self.found = None;
         if let (Kind::HandEye(stops), Some(reading)) = (&mut self.kind, reading) {
+            let setup = setup(&reading.setup)?;
             stops.read_anew(&reading.units)?;
-            stops.setup = setup(&reading.setup)?;
+            stops.setup = setup;
         }
         let found = match &self.kind {
             Kind::Lens(views) => views

@@ -77,12 +77,11 @@ impl CalibrationDesk {
         let orders = sender.clone();
         page.set_calibrate(move |order| {
             let (answer, answered) = oneshot::channel();
-            if let Err(refused) = orders.try_send(Work::Order(order, answer)) {
-                let (TrySendError::Full(work) | TrySendError::Disconnected(work)) = refused;
-                if let Work::Order(_, answer) = work {
-                    let why = "the calibration is busy with other orders; try again in a moment";
-                    let _ = answer.send(Err(why.into()));
-                }
+            // Of a thread that has ended nobody answers, which the page says.
+            let sent = orders.try_send(Work::Order(order, answer));
+            if let Err(TrySendError::Full(Work::Order(_, answer))) = sent {
+                let why = "the calibration is busy with other orders; try again in a moment";
+                let _ = answer.send(Err(why.into()));
             }
             answered
         });
