@@ -76,7 +76,8 @@ fn value_length(rest: &str, secret: &str) -> Option<usize> {
         is_end
     };
     let length = value.find(ends).unwrap_or(value.len());
-    (length > 0 && !value.starts_with(['{', '['])).then_some(before + length)
+    // In brackets may be a type, or the secret itself.
+    (before + length > 0 && !rest.starts_with(['{', '['])).then_some(before + length)
 }
 
 /// Where a quote that is not escaped stands.
@@ -162,6 +163,8 @@ mod tests {
     #[test]
     fn secrets_of_configurations_and_logs_are_left_out() {
         for (text, expected) in [
+            ("password=(hunter2) ! y", "password=*** ! y"),
+            ("user-pw=(string)[a ! x", "user-pw=*** ! x"),
             ("token = \"a b\"\nnext = 1", "token = ***\nnext = 1"),
             ("TOKEN='x'", "TOKEN=***"),
             (r#"{"password": "x", "user": "u"}"#, r#"{"password": ***, "user": "u"}"#),
