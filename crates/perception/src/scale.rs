@@ -24,8 +24,8 @@ const BELOW_BASE_M_MAX: f64 = 1.0;
 const FLAT_M: f64 = 0.002;
 /// A single envelope may be thinner; that many packages are not.
 const FLAT_PACKAGES_MIN: usize = 3;
-/// Of fewer packages: what is measured is hardly ever as flat.
-const EXACTLY_FLAT_M: f64 = 0.0002;
+/// Of fewer packages: depth has steps of a millimetre, so only depth without any relief is as flat.
+const EXACTLY_FLAT_M: f64 = 0.00001;
 /// The longest side of a usual package.
 const USUAL_M: f64 = 0.25;
 /// How units of depth in use differ: 1 mm, 0.25 mm (RealSense L515), 0.2 mm (TUM), 0.1 mm, 0.001 mm.

@@ -175,6 +175,7 @@ pub(crate) fn choose(
             depth: depth.map(|depth| depth.topic.clone()),
             by_stamp: true,
             is_numbered: false,
+            is_depth_asked: options.depth_topic.is_some(),
         },
         scene,
         base_frame_id,

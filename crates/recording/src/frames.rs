@@ -130,12 +130,14 @@ pub(crate) struct Selection {
     pub(crate) by_stamp: bool,
     /// Whether sequences are those of frames. Others count messages, or nothing.
     pub(crate) is_numbered: bool,
+    /// Depth that somebody asked for is not passed over.
+    pub(crate) is_depth_asked: bool,
 }
 
 impl Selection {
     pub(crate) fn ours() -> Selection {
         let (color, depth) = (COLOR_TOPIC.to_owned(), Some(DEPTH_TOPIC.to_owned()));
-        Selection { color, depth, by_stamp: false, is_numbered: true }
+        Selection { color, depth, by_stamp: false, is_numbered: true, is_depth_asked: false }
     }
 }
 
@@ -296,7 +298,7 @@ impl StoredFrames {
     /// Begins again without depth, if none of it belongs to any picture.
     fn gives_up_depth(&mut self) -> bool {
         let is_apart = self.is_first_pass && self.selection.by_stamp && !self.has_pairs;
-        if !is_apart || self.losses.depth_apart_ns.is_none() {
+        if !is_apart || self.selection.is_depth_asked || self.losses.depth_apart_ns.is_none() {
             return false;
         }
         self.selection.depth = None;
