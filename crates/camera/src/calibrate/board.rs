@@ -227,3 +227,17 @@ impl View {
         (count > 0).then(|| sum / count as f64)
     }
 }
+#[cfg(test)]
+impl View {
+    /// A view in a picture of 640x480 px.
+    pub(crate) fn of(points: Vec<BoardPoint>) -> View {
+        View {
+            width_px: 640,
+            height_px: 480,
+            points,
+            edge_width_px: None,
+            mismatch: None,
+            ends_seen: true,
+        }
+    }
+}

@@ -10,6 +10,7 @@ use magpie_perception::{CameraInfo, Intrinsics};
 use nalgebra::{DVector, Isometry3, Vector3};
 
 use super::board::View;
+use super::coverage::wider_by;
 use super::least_squares::{minimise, std_of_last};
 use super::pose::board_pose;
 
@@ -48,9 +49,9 @@ pub(crate) fn doubt(
     fisheye_rms_px: impl FnOnce() -> Option<f64>,
 ) -> Option<LensDoubt> {
     let focal = focal_lengths(views, used, info);
-    let held_out =
-        held_out_rms_px > HELD_OUT_RMS_PX_MIN && held_out_rms_px > HELD_OUT_WORSE_BY * rms_px;
-    if focal.is_none() && !held_out && rms_px < HELD_OUT_RMS_PX_MIN {
+    let minded_px = HELD_OUT_RMS_PX_MIN * wider_by(info.width_px);
+    let held_out = held_out_rms_px > minded_px && held_out_rms_px > HELD_OUT_WORSE_BY * rms_px;
+    if focal.is_none() && !held_out && rms_px < minded_px {
         return None;
     }
     // Residuals do not tell a wrong model from a lens that changed; a better model does.
@@ -208,14 +209,7 @@ mod tests {
                     + nalgebra::Vector2::new(noise(), noise());
                 BoardPoint { id: id.into(), in_board, px }
             });
-            View {
-                width_px: 640,
-                height_px: 480,
-                points: points.collect(),
-                edge_width_px: None,
-                mismatch: None,
-                ends_seen: true,
-            }
+            View::of(points.collect())
         };
         (0..count).map(view).collect()
     }

@@ -145,3 +145,10 @@ impl Coverage {
         }
     }
 }
+/// Limits of pixels are for pictures as wide as this, and more on wider ones.
+const USUAL_WIDTH_PX: f64 = 1280.0;
+
+/// By how much limits of pixels are larger in a picture of this width.
+pub(crate) fn wider_by(width_px: u32) -> f64 {
+    (f64::from(width_px) / USUAL_WIDTH_PX).max(1.0)
+}

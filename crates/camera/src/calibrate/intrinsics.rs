@@ -7,7 +7,7 @@ use opencv::prelude::*;
 
 use super::board::View;
 use super::consistency::{LensDoubt, NamedDoubt, doubt};
-use super::coverage::{Coverage, guess};
+use super::coverage::{Coverage, guess, wider_by};
 use super::errors::CalibrateError;
 use super::hand_eye::jackknife::deviation;
 use super::matrices::{CvResult, camera_matrix, objects, pixels};
@@ -121,9 +121,6 @@ pub fn calibrate_intrinsics(
     })
 }
 
-/// Limits of pixels are for pictures as wide as this, and more on wider ones.
-const USUAL_WIDTH_PX: f64 = 1280.0;
-
 impl IntrinsicsReport {
     /// Views that were held out may be off by so much, in a picture of 1280 px or less.
     pub const LIMIT_PX: f64 = 1.0;
@@ -133,7 +130,7 @@ impl IntrinsicsReport {
         if let Some(doubt) = &self.doubt {
             return Some(NamedDoubt { doubt, names }.to_string());
         }
-        let limit_px = limit_px * (f64::from(self.info.width_px) / USUAL_WIDTH_PX).max(1.0);
+        let limit_px = limit_px * wider_by(self.info.width_px);
         (self.held_out_rms_px > limit_px).then(|| {
             format!(
                 "views that were held out are off by {:.2} px (rms), more than {limit_px:.2}: is the \
@@ -146,7 +143,7 @@ impl IntrinsicsReport {
     /// What would make the lens better known, most important first; empty where it is good.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
-        if self.held_out_rms_px > HELD_OUT_PX_WANTED {
+        if self.held_out_rms_px > HELD_OUT_PX_WANTED * wider_by(self.info.width_px) {
             doubts.push(format!(
                 "corners are off by {:.2} px where the lens never saw them: is the board flat, its \
                  description right, the focus fixed and the light bright enough for a short exposure?",
@@ -167,7 +164,7 @@ fn check_views(views: &[View], used: &[usize]) -> Result<(), CalibrateError> {
         return Err(CalibrateError::TooFewViews { views: used.len(), needed: VIEWS_MIN });
     }
     let picked = pick(views, used);
-    let coverage = Coverage::of(&picked, &guess(picked[0].width_px, picked[0].height_px));
+    let coverage = Coverage::so_far(&picked);
     if coverage.normals_deg < NORMALS_DEG_MIN {
         let advice = format!(
             "the board has the same tilt in all of them, within {:.1} degrees; tilt it by 30 \
@@ -193,15 +190,34 @@ fn check_determined(solution: &Solution, coverage: &Coverage) -> Result<(), Cali
     Err(CalibrateError::Degenerate { fx_std_percent: 100.0 * fx_std_share, advice })
 }
 
+/// What OpenCV's calibrations take.
+struct Corners {
+    object_points: Vector<Vector<Point3f>>,
+    image_points: Vector<Vector<Point2f>>,
+    size: Size,
+}
+
+impl Corners {
+    fn of(views: &[&View]) -> Corners {
+        let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
+        Corners {
+            object_points: views.iter().map(|view| objects(&view.points)).collect(),
+            image_points: views.iter().map(|view| pixels(&view.points)).collect(),
+            size: Size::new(side(views[0].width_px), side(views[0].height_px)),
+        }
+    }
+}
+
+fn until_it_settles() -> CvResult<TermCriteria> {
+    let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
+    TermCriteria::new(kind, 100, f64::EPSILON)
+}
+
 fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
-    let object_points: Vector<Vector<Point3f>> = views.iter().map(|v| objects(&v.points)).collect();
-    let image_points: Vector<Vector<Point2f>> = views.iter().map(|v| pixels(&v.points)).collect();
-    let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
-    let size = Size::new(side(views[0].width_px), side(views[0].height_px));
+    let Corners { object_points, image_points, size } = Corners::of(views);
     let (mut camera, mut lens) = (Mat::default(), Mat::default());
     let (mut rotations, mut translations) = (Mat::default(), Mat::default());
     let (mut std, mut poses_std, mut per_view) = (Mat::default(), Mat::default(), Mat::default());
-    let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
     let rms_px = calib3d::calibrate_camera_extended(
         &object_points,
         &image_points,
@@ -214,7 +230,7 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
         &mut poses_std,
         &mut per_view,
         if with_k3 { 0 } else { calib3d::CALIB_FIX_K3 },
-        TermCriteria::new(kind, 100, f64::EPSILON)?,
+        until_it_settles()?,
     )?;
     let k = camera.data_typed::<f64>()?;
     let mut d = [0.0; 5];
@@ -237,15 +253,11 @@ fn solve(views: &[&View], with_k3: bool) -> CvResult<Solution> {
 
 /// How well a fisheye model fits; `None` where it finds nothing.
 fn fisheye_rms_px(views: &[&View], start: &CameraInfo) -> Option<f64> {
-    let object_points: Vector<Vector<Point3f>> = views.iter().map(|v| objects(&v.points)).collect();
-    let image_points: Vector<Vector<Point2f>> = views.iter().map(|v| pixels(&v.points)).collect();
-    let side = |px: u32| i32::try_from(px).expect("an image in memory has sides below 2^31 px");
-    let size = Size::new(side(views[0].width_px), side(views[0].height_px));
+    let Corners { object_points, image_points, size } = Corners::of(views);
     // Without a start it fails on many sets of pictures.
     let mut camera = camera_matrix(start).ok()?;
     let mut lens = Mat::from_slice(&[0.0_f64; 4]).ok()?.try_clone().ok()?;
     let (mut rotations, mut translations) = (Mat::default(), Mat::default());
-    let kind = TermCriteria_Type::COUNT as i32 + TermCriteria_Type::EPS as i32;
     let rms_px = calib3d::calibrate(
         &object_points,
         &image_points,
@@ -257,7 +269,7 @@ fn fisheye_rms_px(views: &[&View], start: &CameraInfo) -> Option<f64> {
         calib3d::Fisheye_CALIB_RECOMPUTE_EXTRINSIC
             | calib3d::Fisheye_CALIB_FIX_SKEW
             | calib3d::Fisheye_CALIB_USE_INTRINSIC_GUESS,
-        TermCriteria::new(kind, 100, f64::EPSILON).ok()?,
+        until_it_settles().ok()?,
     );
     rms_px.ok().filter(|rms_px| rms_px.is_finite())
 }
@@ -325,14 +337,7 @@ mod tests {
                     let px = truth.project(&(pose * in_board)).unwrap();
                     BoardPoint { id: id.into(), in_board, px }
                 });
-                View {
-                    width_px: 640,
-                    height_px: 480,
-                    points: points.collect(),
-                    edge_width_px: None,
-                    mismatch: None,
-                    ends_seen: true,
-                }
+                View::of(points.collect())
             })
             .collect();
         let found = solve(&views.iter().collect::<Vec<_>>(), false).unwrap();

@@ -27,8 +27,9 @@ pub(crate) struct Reading {
     pub(crate) poses: Vec<RawPose>,
 }
 
-/// Lists the readings under which `poses` turn as `others` do; empty where they do so as rotation
-/// vectors, or never. Where an order was said, others that fit as well are listed too.
+/// Lists the readings, other than what was said, under which `poses` turn as `others` do. Rotation
+/// vectors that do so are not questioned; an order of Euler angles is, for its reverse turns by the
+/// same angles about other axes.
 pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
     let angles: Option<Vec<Vector3<f64>>> =
         poses.iter().map(|raw| raw.rotation_vector.or(raw.euler)).collect();
@@ -36,7 +37,6 @@ pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
     let given: Vec<_> = poses.iter().map(|raw| raw.pose.rotation).collect();
     let given_deg = mismatch_deg(&given, others);
     let is_euler = poses.iter().any(|raw| raw.euler.is_some());
-    // The reverse of an order turns by the same angles, about other axes.
     if given_deg < FIT_DEG_MAX && !is_euler {
         return Vec::new();
     }
@@ -60,7 +60,7 @@ pub(crate) fn readings(poses: &[RawPose], others: &[RawPose]) -> Vec<Reading> {
     }
     let least = found.iter().map(|(off, ..)| *off).fold(f64::MAX, f64::min);
     let is_better = is_euler || BETTER_BY * least <= given_deg;
-    if least > FIT_DEG_MAX || !is_better {
+    if least > FIT_DEG_MAX || !is_better || least > TIE * given_deg + 1e-3 {
         return Vec::new();
     }
     let good = found.into_iter().filter(|(off, ..)| *off <= TIE * least + 1e-3);
