@@ -16,15 +16,6 @@ WIDTH, HEIGHT = 80, 60
 ABOUT = About("Chair of Robotics", "dock-7", "parcel hub", "a camera above", "hand", "CC-BY-4.0", "the hub agreed, 2026-10-02")
 
 
-@pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys")
-    pair = minisign.KeyPair.generate()
-    (folder / "ours.key").write_bytes(bytes(pair.secret_key) + b"\n")
-    (folder / "ours.pub").write_bytes(bytes(pair.public_key) + b"\n")
-    return folder / "ours.key"
-
-
 @pytest.fixture
 def labels(tmp_path):
     """Four pictures of two days, each with a box."""

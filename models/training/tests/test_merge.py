@@ -23,15 +23,6 @@ def square(x, y):
     return [[x, y], [x + SIDE, y], [x + SIDE, y + SIDE], [x, y + SIDE]]
 
 
-@pytest.fixture(scope="module")
-def key(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys")
-    pair = minisign.KeyPair.generate()
-    (folder / "ours.key").write_bytes(bytes(pair.secret_key) + b"\n")
-    (folder / "ours.pub").write_bytes(bytes(pair.public_key) + b"\n")
-    return folder / "ours.key"
-
-
 def scene(seed):
     """Coarse noise: no two seeds look alike."""
     coarse = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
