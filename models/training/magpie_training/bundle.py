@@ -115,10 +115,10 @@ def write_tar(path, manifest, secret, files):
 
 def check_about(about):
     for name, value in asdict(about).items():
-        if not value.strip() or "\n" in value or len(value) > 300:
+        if not value.strip() or not value.isprintable() or len(value) > 300:
             raise UserError(f"--{name.replace('_', '-')}: say it in one line of up to 300 letters")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", about.project):
-        raise UserError(f"--project {about.project}: letters, digits, dots and dashes only")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", about.project):
+        raise UserError(f"--project {about.project}: up to 64 letters, digits, dots and dashes only")
     if about.labelled_by not in LABELLED_BY:
         raise UserError(f"--labelled-by {about.labelled_by}: one of {', '.join(LABELLED_BY)}")
 
@@ -233,7 +233,7 @@ def unpack(path, keys, out):
         if error.filename is not None and Path(error.filename) == path:
             raise UserError(f"read bundle {path}: {error.strerror}") from error
         raise
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return manifest
@@ -293,7 +293,8 @@ def read_manifest(path, text):
 
 def check_manifest(path, manifest):
     try:
-        check_about(About(**{name: str(manifest.get(name, "")) for name in About.__dataclass_fields__}))
+        said = {name: manifest.get(name) for name in About.__dataclass_fields__}
+        check_about(About(**{name: text if isinstance(text, str) else "" for name, text in said.items()}))
     except UserError as error:
         option = str(error).split(":")[0].lstrip("-").split()[0]
         raise UserError(f"read bundle {path}: it says nothing of its {option}; make it anew with --{option}") from error

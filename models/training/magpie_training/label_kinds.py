@@ -30,7 +30,7 @@ def kind_of(path):
         return "yolo" if yolo.is_data(path) else None
     try:
         document = read_json(path)
-    except ValueError:
+    except (ValueError, RecursionError):
         return DAMAGED if suffix == ".json" else None
     first = document[0] if isinstance(document, list) and document else None
     if isinstance(first, dict):

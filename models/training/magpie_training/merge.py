@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from . import UserError, audit, difference, judge
+from .box_beside import iou
 from .bundle import LABELS, read_public_keys, unpack
 from .data import decode_mask, read_image
 from .evaluate import detect_all
@@ -102,7 +103,7 @@ def merge(plan):
     if accepted is None:
         return None
     model = out / "taught" / (f"{plan.name}.onnx" if accepted else f"{plan.name}.rejected.onnx")
-    after = {name: umpire.scores(model, path) for name, path in parts.items()}
+    after = {name: cached_scores(out, umpire, model, path)["scores"] for name, path in parts.items()}
     compared = {name: difference.compare_both(plan.base, model, path, base.score_min) for name, path in parts.items()}
     reasons = json.loads((out / "taught/verdict.json").read_text())["reasons"] + gate(before, after, compared)
     return hand_over(plan, bundles, model, before, after, compared, reasons, umpire)
@@ -193,10 +194,7 @@ def read_pictures(name, folder):
 
 def read_named(folder):
     """A bundle's labels, which name nothing but the bundle's own pictures: others are not even looked for."""
-    try:
-        kind = kind_of(folder / LABELS)
-    except RecursionError:
-        kind = "nested without end"
+    kind = kind_of(folder / LABELS)
     if kind != "coco":
         raise UserError(f"its {LABELS} is {kind or 'of no known kind'}, and not COCO")
     document, files = read_json(folder / LABELS), read_unpacked(folder)["files"]
@@ -272,22 +270,14 @@ def agree(one, other):
     """Whether two sets of labels say the same: each package has its counterpart of the same type."""
     if len(one.packages) != len(other.packages):
         return False
-    shares = [
-        [(p[0], np.divide(p[2], (q.width, q.height) * 2)) for p in q.packages] for q in (one, other)
-    ]
-    free = list(shares[1])
-    for name, box in shares[0]:
-        best = max(free, key=lambda f: box_iou(box, f[1]))
-        if best[0] != name or box_iou(box, best[1]) < 0.5:
+    sides = [[(p[0], np.divide(p[2], (q.width, q.height) * 2)) for p in q.packages] for q in (one, other)]
+    free = sides[1]
+    for name, box in sides[0]:
+        best = max((f for f in free if f[0] == name), key=lambda f: iou(box, f[1]), default=None)
+        if best is None or iou(box, best[1]) < 0.5:
             return False
         free = [f for f in free if f is not best]
     return True
-
-
-def box_iou(one, other):
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    inner = np.prod(np.clip(high - low, 0, None))
-    return inner / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - inner + 1e-9)
 
 
 def quarantine(plan, bundles, report):
@@ -296,6 +286,9 @@ def quarantine(plan, bundles, report):
         if not any(b.name == name for b in bundles):
             why = report["quarantined"].get(name, {"why": [f"no such bundle; there are {', '.join(b.name for b in bundles)}"]})
             raise UserError(f"--accept {name}: {why['why'][0]}")
+    # What an earlier call put there may have been accepted since, or the other way round.
+    for stale in ("quarantine", "merged"):
+        shutil.rmtree(plan.out / stale, ignore_errors=True)
     print(f"audit: {sum(len(b.pictures) for b in bundles)} pictures against {plan.base.name}", flush=True)
     documents = {b.name: document_of(b.pictures) for b in bundles}
     results = {b.name: findings(plan, b) for b in bundles}

@@ -1,5 +1,5 @@
 """Simulated projects that contribute: some honest, one with shifted masks, one with swapped types, and
-bundles that are unsigned, cut, doubled or changed. What `merge` makes of them is told."""
+bundles that are unsigned, cut, doubled or of a stranger. What `merge` makes of them is told."""
 
 import json
 import shutil

@@ -29,7 +29,7 @@ def is_data(path):
         return False
     try:
         document = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return path.stem == "data"
     return isinstance(document, dict) and "names" in document and any(key in document for key in ("nc", *SPLITS))
 

@@ -10,9 +10,16 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
+from magpie_training.merge_proof import make_key
 from magpie_training.recipe import Recipe, Source
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory):
+    """A secret key; its public half lies beside it."""
+    return make_key(tmp_path_factory.mktemp("keys") / "ours")
 
 
 @pytest.fixture

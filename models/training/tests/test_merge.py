@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import types
 from pathlib import Path
 
 import cv2
@@ -212,7 +213,7 @@ def test_labels_name_no_files_but_those_of_their_bundle(tmp_path, key, monkeypat
 def test_labels_that_nest_without_end_are_told(tmp_path, key):
     folder = unpacked(project(tmp_path, key, "north", range(9)), key, tmp_path)
     (folder / "labels.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="nested without end, and not COCO"):
+    with pytest.raises(UserError, match="its labels.json is damaged, and not COCO"):
         merge.read_pictures("north", folder)
 
 
@@ -460,3 +461,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, key):
         merge.merge(plan(tmp_path, key, [tmp_path / "b.tar"]))
     with pytest.raises(UserError, match="read key .*nobody.pub"):
         merge.merge(dataclasses.replace(plan(tmp_path, key, []), trust=(tmp_path / "nobody.pub",)))
+
+
+def test_two_types_in_one_place_agree_in_any_order():
+    def picture(*packages):
+        return types.SimpleNamespace(width=100, height=80, packages=packages)
+
+    box = np.array([10.0, 10.0, 50.0, 60.0])
+    bag, item = ("poly_bag", None, box), ("item", None, box)
+    assert merge.agree(picture(bag, item), picture(item, bag))
+    assert not merge.agree(picture(bag, item), picture(bag, bag))
+    assert not merge.agree(picture(bag), picture(("poly_bag", None, box + 60)))
