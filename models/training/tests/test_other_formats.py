@@ -425,11 +425,12 @@ def test_what_is_converted_says_the_same(tmp_path, to):
         assert "1 masks become outlines: holes are filled" in told and "1 packages in several pieces" in told
     again = tmp_path / "again"
     convert.convert(out, again, to)
-    assert texts(again) == texts(out), "what a format holds is exact"
+    if to != "label-studio":  # which holds per cent, and these are rounded
+        assert texts(out) and texts(again) == texts(out), "what a format holds is exact"
 
 
 def texts(folder):
-    return {p.name: p.read_text().replace(str(folder), "") for p in folder.rglob("*") if p.suffix in (".txt", ".xml", ".yaml")}
+    return {p.name: p.read_text().replace(str(folder), "") for p in folder.rglob("*") if p.suffix in (".txt", ".xml", ".yaml", ".json")}
 
 
 def test_a_file_of_coco_leaves_pictures_where_they_are_and_is_read_for_training(tmp_path, capsys):
