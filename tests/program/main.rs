@@ -22,6 +22,7 @@ mod cells;
 mod commands;
 mod export;
 mod foxglove;
+mod learn;
 mod models;
 mod outside;
 mod page;

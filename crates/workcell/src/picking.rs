@@ -16,7 +16,7 @@ use crate::random::{Rng, Stream};
 use crate::recipe::Recipe;
 use crate::scene::Scene;
 use crate::sensor::Sensor;
-use crate::simulate::{Exposure, PreparedScene, Simulator, render};
+use crate::simulate::{Exposure, PreparedScene, SimulatedFrame, Simulator, render};
 use crate::support::{Support, SupportKind};
 use crate::truth::isometry;
 use crate::view::View;
@@ -54,6 +54,11 @@ pub struct Sight {
 impl Sight {
     /// What the camera sees. The frame is to be stamped by the caller.
     pub fn expose(&self) -> Frame {
+        self.expose_with_truth().frame
+    }
+
+    /// [`expose`](Self::expose), and what is true of it.
+    pub fn expose_with_truth(&self) -> SimulatedFrame {
         // The lamps stand still as long as the heap is the same.
         let mut rng = Rng::new(self.seed, Stream::View, self.heap);
         let lighting = Lighting::random(&mut rng, &self.prepared.scene, &self.prepared.soup);
@@ -66,7 +71,7 @@ impl Sight {
             sequence: self.exposure,
             stamp: StampNs(0),
         };
-        render(&self.recipe, &self.prepared, &exposure).frame
+        render(&self.recipe, &self.prepared, &exposure)
     }
 }
 

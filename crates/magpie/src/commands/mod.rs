@@ -9,6 +9,7 @@ pub mod detect;
 pub mod doctor;
 pub mod eval;
 pub mod export;
+pub mod learn;
 pub mod manual;
 pub mod model;
 pub mod pick;

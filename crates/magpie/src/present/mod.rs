@@ -3,5 +3,6 @@
 pub mod json;
 pub mod output;
 pub mod overlay;
+pub mod plot;
 pub mod progress;
 pub mod table;
