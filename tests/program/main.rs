@@ -23,6 +23,7 @@ mod commands;
 mod export;
 mod foxglove;
 mod models;
+mod outcomes;
 mod outside;
 mod page;
 mod record;
