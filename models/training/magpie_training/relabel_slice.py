@@ -4,6 +4,7 @@ Ray carries this module to its nodes as it is, so a node needs the program, Ray 
 `s3fs`; nothing else of this project. It keeps no state between slices.
 """
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -32,6 +33,10 @@ KILLED_MAX = 3
 PER_PICTURE = 1000  # ids of annotations that each picture has for itself
 AT_ONCE = 32  # objects that are in memory on their way to this node's disk
 YOUNG_S = 60
+GREY_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVRYw+3MMREAAAgE"
+    "oNfkRjeEmwcBqMlNRyAQCAQCgUAgEAgEAsHzYAFAdAEAmH6OfgAAAABJRU5ErkJggg=="
+)
 
 
 @dataclass(frozen=True)
@@ -398,7 +403,7 @@ def detect(job, model, folder, numbers):
 def probe(job, model):
     """What the program says of a grey picture of 64x64: that it runs here, and by which model."""
     with staging() as folder:
-        (folder / "0").write_bytes(b"P5 64 64 255\n" + bytes([128]) * 64 * 64)
+        (folder / "0").write_bytes(GREY_PNG)
         found, _, ended = detect(job, model, folder, [0])
     if ended.code != 0 or not found:
         raise UserError(f"run {job.program} detect: {ended.said or 'it ended with ' + cause(ended.code)}")

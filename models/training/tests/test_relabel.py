@@ -55,7 +55,7 @@ for name in words[words.index("relabel.toml") + 1:]:
     # One package of 2x3 pixels in a picture of 4x5.
     package = {{"type": "sack" if text == b"sack" else "box", "score": 0.123456, "bbox_px": [1.0, 1.0, 3.0, 4.0],
                "mask": {{"size": [5, 4], "counts": {counts!r}}}}}
-    packages = [] if text.startswith(b"P5") else [package]
+    packages = [] if text.startswith(b"\\x89PNG") else [package]
     print(json.dumps({{"image": {{"path": name, "width_px": 4, "height_px": 5}}, "packages": packages,
                       "model": {{"name": "x", "sha256": sha256}}, "inference_ms": time.time()}}), flush=True)
 sys.exit(1 if failed else 0)
