@@ -6,7 +6,10 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,13 @@ import magpie_client
 from magpie_client import Lost
 
 CELLS = ("dock-7", "dock-8")
+# As zenohd does with its --config.
+ROUTER = """import sys, zenoh
+with zenoh.open(zenoh.Config.from_file(sys.argv[1])):
+    print("listens", flush=True)
+    sys.stdin.read()
+"""
+COUNTED_S = 10
 
 
 class Link:
@@ -115,7 +125,9 @@ class Site:
         self.viewer = self.file("north", "viewer")
         self.links = {cell: Link(address, 17448, 17447) for cell, address in self.addresses.items()}
         edit(router, (":17447", ":17448"))
-        self.router = zenoh.open(zenoh.Config.from_file(str(router)))
+        command = [sys.executable, "-c", ROUTER, str(router)]
+        self.router = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.router.stdout.readline() == "listens\n"
         self.daemons = {cell: self.start(cell) for cell in CELLS}
 
     def file(self, name, who):
@@ -138,7 +150,7 @@ class Site:
         for daemon in self.daemons.values():
             daemon.terminate()
             daemon.wait(60)
-        self.router.close()
+        self.router.communicate(timeout=60)
         for link in self.links.values():
             link.close()
 
@@ -222,3 +234,34 @@ def test_a_reader_of_one_cell_is_no_reader_of_the_site(site):
             until(of_viewer, lambda state: is_fresh(state) and state.sequence > seen)
             of_stranger.wait(0.05)
             assert isinstance(of_stranger.latest(), Lost), of_stranger.latest()
+
+
+def processor_s(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_what_a_cell_costs_the_router_is_counted(site):
+    """`-s` prints the figures of docs/fleet.md; a cell's message is as large as what it sees."""
+    count, size = Counter(), Counter()
+
+    def counted(sample):
+        key = str(sample.key_expr).rpartition("/")[2]
+        count[key] += 1
+        size[key] += len(sample.payload.to_bytes())
+
+    with zenoh.open(zenoh.Config.from_file(str(site.viewer))) as reader:
+        subscribers = [reader.declare_subscriber(f"magpie/{cell}/{key}", counted) for cell in CELLS for key in ("packages", "status")]
+        while len(count) < 2:
+            time.sleep(0.05)
+        count.clear()
+        size.clear()
+        before = processor_s(site.router)
+        time.sleep(COUNTED_S)
+        spent, messages = processor_s(site.router) - before, count.total()
+        for subscriber in subscribers:
+            subscriber.undeclare()
+    assert count["packages"] and count["status"] and size["packages"] > count["packages"]
+    for key in count:
+        print(f"{key}: {count[key] / len(CELLS) / COUNTED_S:.1f} a second and cell, {size[key] / count[key]:.0f} bytes each")
+    print(f"router: {1e3 * spent / messages:.2f} ms of a core for each message to one reader")
