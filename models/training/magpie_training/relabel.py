@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -24,13 +25,12 @@ import magpie_training
 
 from . import UserError
 from .judge import find_program
-from .relabel_slice import Job, hash_file, model_on_node, on_node, one_line, open_store, probe, shard_name
+from .relabel_slice import AGAIN, Job, hash_file, model_on_node, on_node, one_line, open_store, probe, shard_name
 
 # Tasks of Ray's: the driver keeps an entry for each, so a large run puts several slices into one.
 TASKS_MAX = 4000
 CONNECT_S = 5
 LOOK_S = 5
-AGAIN = "then the same command again"
 
 
 def relabel(source, out, *, ray=None, alone=False, model=None, score_min=None, magpie=None, slice_pictures=500, threads=1):
@@ -132,7 +132,7 @@ def collect(rows, slices, pictures, slice_pictures):
             bar.update(min(slice_pictures, pictures - row["number"] * slice_pictures))
     missing = sorted(set(range(slices)) - set(done))
     if missing:
-        raise UserError(f"relabel: slice {missing[0]} came back from no node; give the same command again")
+        raise UserError(f"relabel: slice {missing[0]} came back from no node; {AGAIN}")
     return [done[number] for number in range(slices)]
 
 
@@ -163,8 +163,26 @@ def conclude(job, settings, pictures, rows):
 
 
 def in_this_process(job, model, work):
-    for number, names, known in work:
-        yield on_node(job, model, number, names, known)
+    with stopping():
+        for number, names, known in work:
+            yield on_node(job, lambda: model, number, names, known)
+
+
+@contextlib.contextmanager
+def stopping():
+    """SIGTERM stops a run as Ctrl-C does; Ray's own handler would abort it."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def on_ray(job, model, work, address):
@@ -177,6 +195,9 @@ def on_ray(job, model, work, address):
 
     join(ray, address)
     try:
+        cores = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if 0 < cores < job.threads:
+            raise UserError(f"relabel on Ray: no node has {job.threads} cores for one program, at most {cores:.0f}; give fewer --threads")
         # Nodes need nothing of this project.
         cloudpickle.register_pickle_by_value(magpie_training)
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -187,13 +208,15 @@ def on_ray(job, model, work, address):
         def task(row):
             import ray
 
-            here = model_on_node(sha256, lambda: ray.get(kept)) if kept else None
-            return on_node(job, here, row["number"], json.loads(row["names"]), row["known"])
+            def find_model():
+                return model_on_node(sha256, lambda: ray.get(kept)) if kept else None
+
+            return on_node(job, find_model, row["number"], json.loads(row["names"]), row["known"])
 
         # Names may hold what Arrow's strings cannot.
         items = [{"number": number, "names": json.dumps(names), "known": known} for number, names, known in work]
         tasks = ray.data.from_items(items, override_num_blocks=min(len(items), TASKS_MAX))
-        with watching(ray):
+        with stopping(), watching(ray):
             # What a dead node had in hand is done again: Ray Data's tasks are tried until they end.
             yield from tasks.map(task, num_cpus=job.threads).iter_rows()
     except ray.exceptions.RayError as error:

@@ -30,9 +30,11 @@ UNREAD = re.compile(r'^ERROR read the image "(\d+)": (.*)$')
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 PANIC, MISCONFIGURED = 101, 78
 KILLED_MAX = 3
+AGAIN = "give the same command again"
 PER_PICTURE = 1000  # ids of annotations that each picture has for itself
 AT_ONCE = 32  # objects that are in memory on their way to this node's disk
 YOUNG_S = 60
+LIBRARIES = ("botocore", "aiobotocore", "aiohttp")
 GREY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVRYw+3MMREAAAgE"
     "oNfkRjeEmwcBqMlNRyAQCAQCgUAgEAgEAsHzYAFAdAEAmH6OfgAAAABJRU5ErkJggg=="
@@ -87,6 +89,12 @@ class Folder:
 
     def write(self, name, data):
         """Whole or not there."""
+        try:
+            self.write_once(name, data)
+        except FileNotFoundError:
+            self.write_once(name, data)  # another run came to its end, and tidied
+
+    def write_once(self, name, data):
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
@@ -169,14 +177,14 @@ class Bucket:
             keys = [f"{self.root}/{name}" for name in names[start : start + AT_ONCE]]
             with self.told():
                 contents = self.store.cat(keys, on_error="return")
-                for number, key in enumerate(keys, start):
-                    found = contents[key]
-                    if isinstance(found, FileNotFoundError):
-                        gone[number] = "it is no longer there"
-                    elif isinstance(found, Exception):
+                for found in contents.values():
+                    if isinstance(found, Exception) and not isinstance(found, FileNotFoundError):
                         raise found
-                    else:
-                        (into / str(number)).write_bytes(found)
+            for number, key in enumerate(keys, start):
+                if isinstance(contents[key], FileNotFoundError):
+                    gone[number] = "it is no longer there"
+                else:
+                    (into / str(number)).write_bytes(contents[key])
         return gone
 
     @contextlib.contextmanager
@@ -185,12 +193,9 @@ class Bucket:
             yield
         except FileNotFoundError:
             raise
-        except OSError as error:
-            if error.errno is not None and error.filename:
-                raise  # this node's own disk
-            raise UserError(f"use {self.url}: {one_line(error)}; see AWS_ENDPOINT_URL and the credentials of this node") from error
-        except Exception as error:  # botocore has no base of its own for all of them
-            if type(error).__module__.partition(".")[0] not in ("botocore", "aiobotocore", "aiohttp"):
+        except Exception as error:
+            # botocore's errors have no base of their own.
+            if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LIBRARIES:
                 raise
             raise UserError(f"use {self.url}: {one_line(error)}; see AWS_ENDPOINT_URL and the credentials of this node") from error
 
@@ -217,11 +222,11 @@ def shard_name(number):
     return f"labels/{number:08}.json"
 
 
-def on_node(job, model, number, names, known):
+def on_node(job, find_model, number, names, known):
     """A row about the slice; what went wrong stands in it, for the run to tell and to stop."""
     before = processor_s()
     try:
-        row = relabel_slice(job, model, number, names, known)
+        row = relabel_slice(job, find_model(), number, names, known)
     except (UserError, OSError) as error:
         row = {"error": one_line(error), "errno": getattr(error, "errno", None) or 0}
     return {
@@ -312,6 +317,8 @@ def scratch():
     """A folder of this user's on this node; what killed processes left in it is removed."""
     folder = Path(tempfile.gettempdir()) / f"magpie-relabel-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise UserError(f"use {folder}: it belongs to somebody else; remove it, or set TMPDIR")
     for old in folder.glob("slice-*"):
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime < YOUNG_S:
@@ -334,7 +341,10 @@ def model_on_node(sha256, fetch):
     """The model as a file on this node; `fetch` brings its bytes."""
     path = scratch() / f"{sha256}.onnx"
     if not path.is_file() or hash_file(path) != sha256:
-        Folder(scratch()).write(path.name, fetch())
+        data = fetch()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise UserError(f"use the model {sha256[:12]}: it was changed while the run began; {AGAIN}")
+        Folder(scratch()).write(path.name, data)
     return str(path)
 
 

@@ -229,7 +229,7 @@ def test_a_program_that_dies_of_everything_blames_no_picture(source, tmp_path, m
     (tmp_path / "out/labels/00000000.json").unlink()
     job = job_of(source, tmp_path / "out")
     monkeypatch.setenv("CRASH", "1")
-    row = on_node(job, None, 0, Folder(source).pictures()[:3], "")
+    row = on_node(job, nothing, 0, Folder(source).pictures()[:3], "")
     assert "SIGABRT" in row["error"] and not (tmp_path / "out/labels/00000000.json").exists()
 
 
@@ -246,12 +246,16 @@ def test_pictures_that_vanish_are_told_and_a_folder_that_is_not_mounted_is_an_er
     names = Folder(source).pictures()
     (source / names[1]).unlink()
     job = job_of(source, tmp_path / "out")
-    row = on_node(job, None, 0, names[:3], "")
+    row = on_node(job, nothing, 0, names[:3], "")
     (entry,) = json.loads(row["unreadable"])
     assert entry["file_name"] == names[1] and entry["reason"] == "it is no longer there" and row["pictures"] == 2
     elsewhere = replace(job, source=str(tmp_path / "unmounted"))
-    row = on_node(elsewhere, None, 1, names[3:6], "")
+    row = on_node(elsewhere, nothing, 1, names[3:6], "")
     assert "mount" in row["error"] and not (tmp_path / "out/labels/00000001.json").exists()
+
+
+def nothing():
+    """No model but the program's own."""
 
 
 def job_of(source, out):
@@ -261,9 +265,9 @@ def job_of(source, out):
 
 def test_a_node_with_another_program_or_none_makes_nothing(source, tmp_path, program):
     job, names = job_of(source, tmp_path / "out"), Folder(source).pictures()
-    row = on_node(replace(job, program_sha256="0" * 64), None, 0, names, "")
+    row = on_node(replace(job, program_sha256="0" * 64), nothing, 0, names, "")
     assert "install the same one on every node" in row["error"]
-    row = on_node(replace(job, program=str(tmp_path / "gone")), None, 0, names, "")
+    row = on_node(replace(job, program=str(tmp_path / "gone")), nothing, 0, names, "")
     assert "install the program on every node" in row["error"]
     assert not (tmp_path / "out").exists()
 
@@ -281,6 +285,8 @@ def test_a_model_reaches_a_node_once_and_whole(tmp_path, monkeypatch):
     assert Path(path).read_bytes() == b"weights" and model_on_node(sha256, fetch) == path and len(asked) == 1
     Path(path).write_bytes(b"wei")
     assert Path(model_on_node(sha256, fetch)).read_bytes() == b"weights"
+    with pytest.raises(UserError, match="changed while the run began"):
+        model_on_node("0" * 64, fetch)
 
 
 def test_what_killed_workers_left_on_a_node_is_removed(tmp_path, monkeypatch):
@@ -308,17 +314,18 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(source, tmp_path):
     assert done.returncode == 1, done.stderr
     assert os.strerror(errno.EFBIG) in done.stderr and "make room, then the same command again" in done.stderr
     assert not list(out.rglob("*.part")) and not (out / "manifest.json").exists()
-    assert subprocess.run(**command(source, out, "--alone"), stdout=subprocess.DEVNULL).returncode == 0
+    alone(source, out, slice_pictures=1)
     assert files(out) == files(whole)
 
 
-def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on(source, tmp_path, monkeypatch, by):
     whole, out = tmp_path / "whole", tmp_path / "out"
     alone(source, whole, slice_pictures=1)
     monkeypatch.setenv("SLOW_S", "0.2")
     run = subprocess.Popen(**command(source, out, "--alone"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     wait_for_shards(out, 3)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(by)
     said = run.communicate()[1]
     assert run.returncode == 130 and "the same command goes on from here" in said
     made = len(list((out / "labels").glob("*.json")))
@@ -415,7 +422,7 @@ def test_an_address_where_no_ray_is_is_told(source, tmp_path):
         deaf.shutdown()
 
 
-def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch):
+def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch, capsys):
     needs_ray()
     from ray.cluster_utils import Cluster
 
@@ -444,21 +451,25 @@ def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch):
         killer.start()
         assert relabel(source, out, ray=cluster.address, model=model, slice_pictures=2)
         killer.join()
+        with pytest.raises(UserError, match="no node has 999 cores for one program, at most 1"):
+            relabel(source, tmp_path / "many", ray=cluster.address, threads=999)
+        killed = fill(tmp_path / "killed", {"a.jpg": b"kill"})
+        assert main(["relabel", str(killed), "--out", str(tmp_path / "none"), "--ray", cluster.address]) == 1
     finally:
         cluster.shutdown()
     assert ended and ended[0] < 12, "it was killed after all was done"
+    said = capsys.readouterr()
+    assert "killed 3 times (SIGKILL)" in said.err and "give the same command again" in said.err
     assert files(out) == files(whole)
     images = [image["file_name"] for shard in shards(out) for image in shard["images"]]
     assert images == sorted(set(contents) - {"05.jpg", "17.jpg"})
 
 
-def test_without_an_address_this_machine_is_the_cluster_and_an_error_of_a_node_is_told(source, tmp_path):
+def test_without_an_address_this_machine_is_the_cluster(source, tmp_path):
     needs_ray()
     alone(source, tmp_path / "whole")
     assert relabel(source, tmp_path / "out", slice_pictures=3)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
-    fill(source, {"a.jpg": b"kill"})
-    assert main(["relabel", str(source), "--out", str(tmp_path / "out2"), "--slice", "3"]) == 1
 
 
 # The program itself
