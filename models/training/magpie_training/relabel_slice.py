@@ -34,6 +34,7 @@ AGAIN = "give the same command again"
 PER_PICTURE = 1000  # ids of annotations that each picture has for itself
 AT_ONCE = 32  # objects that are in memory on their way to this node's disk
 YOUNG_S = 60
+ONE_REQUEST = {"max_concurrency": 1}  # else s3fs asks for the size before it asks for the object
 LIBRARIES = ("botocore", "aiobotocore", "aiohttp")
 GREY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVRYw+3MMREAAAgE"
@@ -157,7 +158,7 @@ class Bucket:
     def read(self, name):
         with self.told():
             try:
-                return self.store.cat_file(f"{self.root}/{name}")
+                return self.store.cat_file(f"{self.root}/{name}", **ONE_REQUEST)
             except FileNotFoundError:
                 return None
 
@@ -176,7 +177,7 @@ class Bucket:
         for start in range(0, len(names), AT_ONCE):
             keys = [f"{self.root}/{name}" for name in names[start : start + AT_ONCE]]
             with self.told():
-                contents = self.store.cat(keys, on_error="return")
+                contents = self.store.cat(keys, on_error="return", **ONE_REQUEST)
                 for found in contents.values():
                     if isinstance(found, Exception) and not isinstance(found, FileNotFoundError):
                         raise found

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import resource
 import signal
@@ -366,12 +367,16 @@ def bucket(monkeypatch):
     store.stop()
 
 
-def test_an_object_store_gives_the_shards_that_folders_give(bucket, source, tmp_path):
+def test_an_object_store_gives_the_shards_that_folders_give(bucket, source, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "werkzeug")
     alone(source, tmp_path / "out")
     for path in source.rglob("*"):
         if path.is_file():
             bucket.pipe_file(f"fleet/pictures/{path.relative_to(source)}", path.read_bytes())
+    caplog.clear()
     assert alone("s3://fleet/pictures", "s3://fleet/labels/out")
+    asked = [r.getMessage().split('"')[1].split()[:2] for r in caplog.records if "/fleet/pictures/z.tif" in r.getMessage()]
+    assert asked == [["GET", "/fleet/pictures/z.tif"]], "requests are paid for"
     ours = {name: data for name, data in files(tmp_path / "out").items() if name.startswith("labels/")}
     theirs = {name: bucket.cat_file(f"fleet/labels/out/{name}") for name in ours}
     assert theirs == ours
