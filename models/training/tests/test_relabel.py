@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-import magpie_training
+import magpie_training.relabel
 from magpie_training import UserError, judge, relabel_slice
 from magpie_training.__main__ import main
 from magpie_training.labels import read_labels
@@ -49,6 +49,12 @@ for name in words[words.index("relabel.toml") + 1:]:
         try:
             os.close(os.open(text[5:], os.O_CREAT | os.O_EXCL))
             os.kill(os.getpid(), signal.SIGKILL)
+        except FileExistsError:
+            pass
+    if text.startswith(b"orphan "):
+        try:
+            os.close(os.open(text[7:], os.O_CREAT | os.O_EXCL))
+            os.kill(os.getppid(), signal.SIGKILL)
         except FileExistsError:
             pass
     if text == b"kill":
@@ -431,11 +437,17 @@ def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch, c
     needs_ray()
     from ray.cluster_utils import Cluster
 
-    contents = {f"{n:02}.jpg": b"box" for n in range(24)} | {"05.jpg": b"bad", "17.jpg": b"crash"}
+    # One worker is killed, too: `orphan` kills who started the program, once.
+    mark = tmp_path / "orphaned"
+    mark.touch()
+    special = {"05.jpg": b"bad", "17.jpg": b"crash", "09.jpg": f"orphan {mark}".encode()}
+    contents = {f"{n:02}.jpg": b"box" for n in range(24)} | special
     source, whole, out = fill(tmp_path / "source", contents), tmp_path / "whole", tmp_path / "out"
     model = tmp_path / "model.onnx"
     model.write_bytes(b"weights")
     relabel(source, whole, alone=True, model=model, slice_pictures=2)
+    mark.unlink()
+    monkeypatch.setattr(magpie_training.relabel, "LOOK_S", 0.5)
     monkeypatch.setenv("SLOW_S", "0.5")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     nodes = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20}
@@ -463,7 +475,9 @@ def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch, c
     finally:
         cluster.shutdown()
     assert ended and ended[0] < 12, "it was killed after all was done"
+    assert mark.exists(), "no worker was killed"
     said = capsys.readouterr()
+    assert "1 nodes left; what they had in hand is done again" in said.out
     assert "killed 3 times (SIGKILL)" in said.err and "give the same command again" in said.err
     assert files(out) == files(whole)
     images = [image["file_name"] for shard in shards(out) for image in shard["images"]]
