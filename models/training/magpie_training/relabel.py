@@ -259,7 +259,7 @@ def speaks_grpc(host, port):
 
 @contextlib.contextmanager
 def watching(ray):
-    """Tells when nodes leave, and when nothing is left to work on."""
+    """Tells when nodes are lost, and when nothing is left to work on."""
     ended = threading.Event()
 
     def look():
@@ -268,7 +268,7 @@ def watching(ray):
             with contextlib.suppress(Exception):  # the run itself tells what is wrong with the cluster
                 now = sum(node["Alive"] for node in ray.nodes())
                 if before is not None and now < before:
-                    print(f"{before - now} nodes left; what they had in hand is done again by the other {now}", flush=True)
+                    print(f"nodes lost: {before - now}; what they had in hand is done again by the other {now}", flush=True)
                 if now != before and not ray.cluster_resources().get("CPU"):
                     print("no node has a processor; waiting for one to join", flush=True)
                 before = now

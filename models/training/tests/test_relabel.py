@@ -421,6 +421,24 @@ def test_without_ray_it_says_what_to_do(source, tmp_path, monkeypatch):
         relabel(source, tmp_path / "out")
 
 
+def test_a_node_needs_nothing_of_this_project(source, tmp_path):
+    needs_ray()
+    from ray import cloudpickle
+
+    names = Folder(source).pictures()[:3]
+    cloudpickle.register_pickle_by_value(magpie_training)
+    try:
+        carried = cloudpickle.dumps((on_node, (job_of(source, tmp_path / "out"), lambda: None, 0, names, "")))
+    finally:
+        cloudpickle.unregister_pickle_by_value(magpie_training)
+    script = (
+        "import sys; sys.modules['magpie_training'] = None; from ray import cloudpickle;"
+        "do, words = cloudpickle.loads(sys.stdin.buffer.read()); row = do(*words); print(row['error'], row['pictures'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=carried, capture_output=True, cwd=tmp_path)
+    assert done.stdout.split() == [b"3"], done.stderr.decode()
+
+
 def test_an_address_where_no_ray_is_is_told(source, tmp_path):
     needs_ray()
     for address, said in (("127.0.0.1:9", "no Ray is there"), ("fleet", "want HOST:PORT"), ("127.0.0.1:99999", "no Ray is there")):
@@ -477,7 +495,7 @@ def test_a_node_that_is_killed_half_way_changes_no_byte(tmp_path, monkeypatch, c
     assert ended and ended[0] < 12, "it was killed after all was done"
     assert mark.exists(), "no worker was killed"
     said = capsys.readouterr()
-    assert "1 nodes left; what they had in hand is done again" in said.out
+    assert "nodes lost: 1; what they had in hand is done again by the other 2" in said.out
     assert "killed 3 times (SIGKILL)" in said.err and "give the same command again" in said.err
     assert files(out) == files(whole)
     images = [image["file_name"] for shard in shards(out) for image in shard["images"]]
