@@ -124,10 +124,9 @@ def collect(rows, slices, pictures, slice_pictures):
     with contextlib.closing(rows), bar:
         for row in rows:
             if row["error"]:
-                where = f"relabel slice {row['number']} on {row['node']}: {row['error']}"
-                if row["errno"]:
-                    raise OSError(row["errno"], where)
-                raise UserError(f"{where}; {AGAIN}")
+                error = UserError(f"relabel slice {row['number']} on {row['node']}: {row['error']}")
+                error.errno = row["errno"]  # a full disk has its own remedy
+                raise error
             done[row["number"]] = row
             bar.update(min(slice_pictures, pictures - row["number"] * slice_pictures))
     missing = sorted(set(range(slices)) - set(done))

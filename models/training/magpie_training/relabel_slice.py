@@ -100,7 +100,7 @@ class Folder:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with naming(path), os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -185,7 +185,8 @@ class Bucket:
                 if isinstance(contents[key], FileNotFoundError):
                     gone[number] = "it is no longer there"
                 else:
-                    (into / str(number)).write_bytes(contents[key])
+                    with naming(into):
+                        (into / str(number)).write_bytes(contents[key])
         return gone
 
     @contextlib.contextmanager
@@ -199,6 +200,17 @@ class Bucket:
             if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in LIBRARIES:
                 raise
             raise UserError(f"use {self.url}: {one_line(error)}; see AWS_ENDPOINT_URL and the credentials of this node") from error
+
+
+@contextlib.contextmanager
+def naming(path):
+    """A disk that fills up while a file is written does not say which file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def open_store(url):
@@ -228,8 +240,10 @@ def on_node(job, find_model, number, names, known):
     before = processor_s()
     try:
         row = relabel_slice(job, find_model(), number, names, known)
-    except (UserError, OSError) as error:
-        row = {"error": one_line(error), "errno": getattr(error, "errno", None) or 0}
+    except UserError as error:
+        row = {"error": one_line(error)}
+    except OSError as error:
+        row = {"error": f"{error.filename or job.out}: {error.strerror or one_line(error)}", "errno": error.errno or 0}
     return {
         "number": number, "node": socket.gethostname(), "processor_s": processor_s() - before,
         "error": "", "errno": 0, "kept": False, "sha256": "", "pictures": 0, "annotations": 0, "unreadable": "[]", **row,
@@ -373,7 +387,7 @@ def detect_all(job, model, folder, numbers):
         if ended.code < 0 and -ended.code not in CRASHES:
             kills += 1
             if kills == KILLED_MAX:
-                raise UserError(f"run {job.program}: it was killed {kills} times ({cause(ended.code)}); is this node short of memory?")
+                raise UserError(f"run {job.program}: it was killed {kills} times ({cause(ended.code)}); is this node short of memory? {AGAIN}")
         elif ended.code < 0 or ended.code == PANIC:
             probe(job, model)  # it may die of every picture
             culprit = todo[0]

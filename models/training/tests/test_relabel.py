@@ -319,7 +319,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(source, tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, largest - 1))  # noqa: E731
     done = subprocess.run(**command(source, out, "--alone"), preexec_fn=limit, capture_output=True)
     assert done.returncode == 1, done.stderr
-    assert os.strerror(errno.EFBIG) in done.stderr and "make room, then the same command again" in done.stderr
+    assert f"{out}/labels/00000011.json: {os.strerror(errno.EFBIG)}; " in done.stderr and "make room, then the same command again" in done.stderr
     assert not list(out.rglob("*.part")) and not (out / "manifest.json").exists()
     alone(source, out, slice_pictures=1)
     assert files(out) == files(whole)
