@@ -24,6 +24,7 @@ mod export;
 mod foxglove;
 mod learn;
 mod models;
+mod outcomes;
 mod outside;
 mod page;
 mod record;

@@ -23,6 +23,7 @@
 //! |---|---|---|
 //! | `/magpie/packages` | `Packages` | the result of each processed frame, as it was published |
 //! | `/magpie/status` | `Status` | what the daemon said about itself |
+//! | `/magpie/outcomes` | `PickOutcome` | what was reported of picks, stamped when it was taken; not served live |
 //!
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.

@@ -24,6 +24,7 @@ use magpie_perception::{Mask, SharedClock, StampNs};
 use nalgebra::Isometry3;
 use prost::Message;
 
+use crate::outcome::Pick;
 use crate::printable::printable;
 use crate::proto as wire;
 
@@ -514,6 +515,20 @@ impl PackagesView {
         Ok(&self.unexpired()?.packages)
     }
 
+    /// Names a pick by this result, for the report of what became of it; whatever the result's age.
+    /// `None` if package and grasp are not of this result.
+    pub fn pick(&self, package: &wire::Package, grasp: &wire::Grasp) -> Option<Pick> {
+        let packages = &self.message.packages;
+        let at = packages.iter().position(|known| known.track_id == package.track_id)?;
+        let grasp = packages[at].grasps.iter().position(|known| known == grasp)?;
+        self.pick_at(at, grasp)
+    }
+
+    /// The same by the place of the package in pick order, and of the grasp in the package.
+    pub fn pick_at(&self, package_index: usize, grasp_index: usize) -> Option<Pick> {
+        Pick::of(&self.message, package_index, grasp_index)
+    }
+
     /// The message as it came, whatever its age: for display and logs, never for motion.
     pub fn for_display(&self) -> &wire::Packages {
         &self.message
@@ -790,6 +805,27 @@ mod tests {
             };
             assert_eq!(view.expires_at(), StampNs(day(1200 * MS)), "counted on the steady clock");
         }
+    }
+
+    #[test]
+    fn a_pick_is_named_by_its_own_result_also_once_it_has_expired() {
+        let hand = Arc::new(HandClock::at_ms(1100));
+        let clock: SharedClock = hand.clone();
+        let mut message = message();
+        message.packages[1].track_id = 7;
+        let heard = Heard { newest: Some(received(message)), ..heard() };
+        let Freshness::Fresh(view) = assess(&heard, TRUST, &clock) else { panic!() };
+        let best = view.best_grasp().unwrap().unwrap();
+        let (package, grasp) = (best.package.clone(), best.grasp.clone());
+        hand.now_ns.store(1201 * MS, Ordering::Relaxed);
+        let pick = view.pick(&package, &grasp).unwrap();
+        assert_eq!((pick.cell(), pick.track_id()), ("dock", 7));
+        assert_eq!(view.pick_at(1, 0), Some(pick));
+        assert_eq!(view.pick_at(0, 0), None, "it has no grasp");
+        let other = wire::Grasp { quality: 0.1, ..grasp.clone() };
+        assert_eq!(view.pick(&package, &other), None);
+        let other = wire::Package { track_id: 9, ..package };
+        assert_eq!(view.pick(&other, &grasp), None);
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Sight {
 pub enum Picked {
     /// The package left with the tool.
     Held(PackageType),
+    /// So many packages left with the tool, each held by cups of its own.
+    Double(usize),
     /// The cups met a package that did not come along.
     Lost(PackageType, Verdict),
     /// The cups met no package.
@@ -145,15 +147,30 @@ impl PickingCell {
         let Some(package_id) = judge.touched(tool, cups, base_from_tool) else {
             return Ok(Picked::Nothing);
         };
-        let package = self.prepared.scene.packages[package_id as usize].judged(package_id);
+        let judged = |id: u32| self.prepared.scene.packages[id as usize].judged(id);
+        let package = judged(package_id);
         let verdict = judge.judge(tool, cups, base_from_tool, &package);
-        if !verdict.is_accepted() {
+        if verdict.is_accepted() {
+            self.take_away(&[package_id]);
+            return Ok(Picked::Held(package.package_type));
+        }
+        let together = judge.held_together(tool, cups, base_from_tool, judged);
+        if together.is_empty() {
             return Ok(Picked::Lost(package.package_type, verdict));
         }
-        self.packages.remove(package_id as usize);
+        self.take_away(&together);
+        Ok(Picked::Double(together.len()))
+    }
+
+    /// The rest settles.
+    fn take_away(&mut self, package_ids: &[u32]) {
+        let mut index = 0;
+        self.packages.retain(|_| {
+            index += 1;
+            !package_ids.contains(&(index - 1))
+        });
         self.packages = arrange::let_fall(&self.support.fixed, std::mem::take(&mut self.packages));
         self.prepared = prepare(&self.support, &self.packages);
-        Ok(Picked::Held(package.package_type))
     }
 
     /// Puts another heap in place of what is left.

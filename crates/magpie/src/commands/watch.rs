@@ -74,7 +74,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
     args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
-    let mut last_status = String::new();
+    let (mut last_status, mut last_picks) = (String::new(), wire::PickCounters::default());
     let mut heard = Instant::now();
     loop {
         let enough = args.count.is_some_and(|count| messages >= count);
@@ -108,6 +108,11 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
                     output::line(&line)?;
                 }
                 last_status = line;
+                let picks = status.picks.unwrap_or_default();
+                if picks != last_picks && !args.json {
+                    output::line(&format!("picks so far: {}", picks.line()))?;
+                }
+                last_picks = picks;
             }
             WatchEvent::Gone => tracing::warn!(cell = args.cell().as_str(), "the daemon left"),
             WatchEvent::Alive => {}
