@@ -234,7 +234,8 @@ impl Desk {
         recorder.see(START_NS, &[LEFT, RIGHT], &[(1, half), (2, RIGHT)]);
         let told = recorder.tell(START_NS, 1, Outcome::Held);
         recorder.see(START_NS + SECOND_NS, &[RIGHT], &[(2, RIGHT)]);
-        recorder.write(&PickOutcome { r#type: "poly_bag".into(), ..told });
+        let done_ns = told.done_ns + 20 * SECOND_NS;
+        recorder.write(&PickOutcome { r#type: "poly_bag".into(), done_ns, ..told });
         recorder.finish();
     }
 }
@@ -541,7 +542,7 @@ fn median(values: &mut [f32]) -> f32 {
 /// `PICKS=150 cargo test -p magpie --test program learned_outlines -- --nocapture` measures more.
 #[test]
 fn learned_outlines_are_those_of_the_simulators_truth() {
-    let picks = std::env::var("PICKS").map_or(16, |picks| picks.parse().unwrap());
+    let picks = std::env::var("PICKS").map_or(10, |picks| picks.parse().unwrap());
     let desk = Desk::new();
     let recordings = [desk.path("depth.mcap"), desk.path("color.mcap")];
     let held = record_a_simulated_shift(recordings.each_ref().map(PathBuf::as_path), 7, picks);

@@ -45,6 +45,8 @@ const DEPTH_SHARE_MIN: f64 = 0.5;
 const SIGMAS: f32 = 5.0;
 /// Millimetres: stored depth has steps of one, and no package is thinner than three.
 const FALL_MM_MIN: f32 = 3.0;
+/// At one metre: depth drifts with the sensor's temperature, but not by more than this.
+const DRIFT_MM_MAX: f32 = 20.0;
 /// Half the sides of the squares whose medians stand for a pixel, and the part of a square that must be
 /// measured.
 const DEPTH_REACH: usize = 2;
@@ -71,8 +73,8 @@ pub(super) fn change(
     }
     let color = color_change(&before.color, &after.color, window, &around);
     let depth = before.depth.as_ref().zip(after.depth.as_ref());
-    let fallen = depth.and_then(|(before, after)| fall(before, after, window, outline, &around));
-    Ok(match fallen {
+    let fallen = depth.map(|(before, after)| fall(before, after, window, outline, &around));
+    Ok(match fallen.transpose()?.flatten() {
         Some(fallen) => by_depth(&fallen, &color, window, outline),
         None => by_color(&color, window, outline),
     })
@@ -106,14 +108,14 @@ fn by_color(color: &[Shade], window: &Window, outline: &Region) -> Change {
 }
 
 /// How far the surface fell at each pixel, in thresholds; `None` where it was not measured in both.
-/// Nothing at all where too little of the outline was.
+/// Nothing at all where too little of the outline was; refused where everything fell alike.
 fn fall(
     before: &DepthImage,
     after: &DepthImage,
     window: &Window,
     outline: &Region,
     around: &[usize],
-) -> Option<Vec<Option<f32>>> {
+) -> Result<Option<Vec<Option<f32>>>, Refusal> {
     let fallen_mm: Vec<Option<f32>> = (0..window.area_px())
         .map(|at| {
             let (x, y) = window.in_picture(at);
@@ -124,7 +126,7 @@ fn fall(
     let fallen_mm = medians(&fallen_mm, window, DEPTH_REACH);
     let measured = outline.pixels().filter(|at| fallen_mm[*at].is_some()).count();
     if (measured as f64) < DEPTH_SHARE_MIN * outline.area_px() as f64 {
-        return None;
+        return Ok(None);
     }
     // The noise of stereo depth grows with the square of the distance.
     let square_m2: Vec<f32> = (0..window.area_px())
@@ -139,14 +141,17 @@ fn fall(
         .filter_map(|&at| Some(fallen_mm[at]? / square_m2[at]).filter(|value| value.is_finite()))
         .collect();
     if per_square.len() < SURROUNDINGS_PX_MIN {
-        return None;
+        return Ok(None);
     }
     let (drift, sigma) = spread(per_square);
+    if drift.abs() > DRIFT_MM_MAX {
+        return Err(Refusal::SceneMoved);
+    }
     let in_thresholds = |at: usize| -> Option<f32> {
         let threshold_mm = (SIGMAS * sigma * square_m2[at]).max(FALL_MM_MIN);
         Some((fallen_mm[at]? - drift * square_m2[at]) / threshold_mm)
     };
-    Some((0..window.area_px()).map(in_thresholds).collect())
+    Ok(Some((0..window.area_px()).map(in_thresholds).collect()))
 }
 
 /// The median of what is measured so near to each pixel: edges stay where they are. `None` where that

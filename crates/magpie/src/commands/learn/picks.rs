@@ -130,10 +130,15 @@ impl Outcomes {
         }
         told.sort_by_key(|(stamp, _)| *stamp);
         let messages = told.len();
-        let named = told
-            .into_iter()
-            .map(|(_, told)| ((told.instance_id.clone(), told.publication, told.track_id), told));
-        let by_name: BTreeMap<Name, wire::PickOutcome> = named.collect();
+        let mut by_name = BTreeMap::<Name, wire::PickOutcome>::new();
+        for (_, mut told) in told {
+            let name = (told.instance_id.clone(), told.publication, told.track_id);
+            // A station that reads the type later does not prolong the pick.
+            if let Some(earlier) = by_name.get(&name) {
+                told.done_ns = told.done_ns.min(earlier.done_ns);
+            }
+            by_name.insert(name, told);
+        }
         Ok(Outcomes { replaced: messages - by_name.len(), by_name })
     }
 }

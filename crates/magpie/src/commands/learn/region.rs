@@ -159,6 +159,21 @@ impl Region {
         self.inverted().grown(reach_px).inverted()
     }
 
+    /// With its bays and gaps of so little width closed.
+    pub(super) fn closed(&self, reach_px: usize) -> Region {
+        // What grows beyond the window shrinks back from there.
+        let (width, height) = (self.width + 2 * reach_px, self.height() + 2 * reach_px);
+        let mut wide = Region { width, inside: vec![false; width * height] };
+        for at in self.pixels() {
+            let (row, column) = (at / self.width, at % self.width);
+            wide.inside[(row + reach_px) * width + column + reach_px] = true;
+        }
+        let closed = wide.grown(reach_px).shrunk(reach_px);
+        let rows = closed.inside.chunks(width).skip(reach_px).take(self.height());
+        let inside = rows.flat_map(|row| &row[reach_px..reach_px + self.width]).copied().collect();
+        Region { width: self.width, inside }
+    }
+
     fn inverted(&self) -> Region {
         Region { width: self.width, inside: self.inside.iter().map(|inside| !inside).collect() }
     }
@@ -253,11 +268,20 @@ mod tests {
 
     #[test]
     fn what_grows_and_shrinks_comes_back_and_the_border_takes_nothing_away() {
-        let square = region(&["......", ".##...", ".##...", "......", "......"]);
-        assert_eq!(square.grown(1), region(&["####..", "####..", "####..", "####..", "......"]));
-        assert_eq!(square.grown(1).shrunk(1), square);
+        let square = region(&[".......", ".......", "..##...", "..##...", ".......", "......."]);
+        let grown = region(&[".......", ".####..", ".####..", ".####..", ".####..", "......."]);
+        assert_eq!(square.grown(1), grown);
+        assert_eq!(grown.shrunk(1), square);
         let whole = region(&["##", "##"]);
         assert_eq!(whole.shrunk(1), whole);
+    }
+
+    #[test]
+    fn gaps_are_closed_but_not_those_to_the_border() {
+        let gap = region(&["......", ".#.#..", ".#.#..", "......"]);
+        assert_eq!(gap.closed(1), region(&["......", ".###..", ".###..", "......"]));
+        let beside = region(&["...", ".#.", "..."]);
+        assert_eq!(beside.closed(2), beside);
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn region_at(gone: &Region, place: (usize, usize), reach_px: usize) -> Result<Re
 /// What was shrunk, at its full size.
 fn restored(core: &Region, gone: &Region, reach_px: usize) -> Region {
     let full = core.grown(reach_px).and(gone);
-    full.grown(reach_px).shrunk(reach_px).filled()
+    full.closed(reach_px).filled()
 }
 
 fn reach_px(outline: &Region) -> usize {
@@ -198,4 +198,5 @@ fn share(part: usize, whole: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests;

@@ -145,15 +145,24 @@ fn what_cannot_be_told_is_refused_by_its_reason() {
     let gone = [Other { outline: neighbour.mask(), is_still_there: false }];
     check_refused(&two, &frame(&[], 2), &gone, Refusal::NeighbourGone);
 
-    let mut lower = frame(&[], 2);
-    let fallen: Vec<u16> =
-        lower.depth.unwrap().data_mm().iter().map(|mm| mm + 40 * u16::from(*mm > 0)).collect();
-    lower.depth = DepthImage::new(WIDTH_PX, HEIGHT_PX, fallen).ok();
-    let drifted = found(&before, &lower, &PACKAGE.mask(), &[]).unwrap();
-    assert!(drifted.mask.iou(&PACKAGE.mask()) > 0.95, "all of it drifted alike");
+    let lower_by = |by_mm: u16| {
+        let mut lower = frame(&[], 2);
+        let depth = lower.depth.unwrap();
+        let fallen = depth.data_mm().iter().map(|mm| mm + by_mm * u16::from(*mm > 0)).collect();
+        lower.depth = DepthImage::new(WIDTH_PX, HEIGHT_PX, fallen).ok();
+        lower
+    };
+    let drifted = found(&before, &lower_by(10), &PACKAGE.mask(), &[]).unwrap();
+    assert!(drifted.mask.iou(&PACKAGE.mask()) > 0.95);
+    check_refused(&before, &lower_by(40), &[], Refusal::SceneMoved);
 
-    let heap = Block { x: [10, 150], y: [10, 110], ..PACKAGE };
-    check_refused(&frame(&[heap], 1), &frame(&[], 2), &[], Refusal::SceneMoved);
+    // Less than half of the surroundings, and all of them.
+    for heap in [
+        Block { x: [30, 115], y: [20, 105], ..PACKAGE },
+        Block { x: [0, WIDTH_PX], y: [0, HEIGHT_PX], ..PACKAGE },
+    ] {
+        check_refused(&frame(&[heap], 1), &frame(&[], 2), &[], Refusal::SceneMoved);
+    }
 
     let small = Block { x: [60, 70], y: [40, 46], ..PACKAGE };
     let part = frame(&[small], 1);
