@@ -116,7 +116,7 @@ impl Pick {
             weight_kg: report.weight_kg,
             r#type: report.package_type.clone(),
             reporter: report.reporter.clone(),
-            done_ns: report.done_ns.unwrap_or(now_ns.max(self.stamp_ns)),
+            done_ns: report.done_ns.unwrap_or_else(|| now_ns.max(self.stamp_ns)),
         };
         check(&message)?;
         check_done(&message, now_ns)?;

@@ -68,9 +68,10 @@ fn draw_on(
                 (ms(attempt, confirmed.exposed), ms(attempt, confirmed.contact));
             chart.draw_series([bar(exposed, contact, 0.1, LAST_LOOK)])?;
         }
+        let outcome = attempt.outcome().replace('_', " ");
         let words = match attempt.why() {
-            why if why.is_empty() => attempt.outcome(),
-            why => format!("{}: {why}", attempt.outcome()),
+            why if why.is_empty() => outcome,
+            why => format!("{outcome}: {why}"),
         };
         let reported = ms(attempt, attempt.reported);
         let told = bar(reported - 0.002 * longest, reported + 0.002 * longest, 0.4, OUTCOME);
