@@ -17,6 +17,7 @@ mod convert;
 pub mod freshness;
 mod json;
 mod keys;
+mod label_image;
 mod printable;
 mod proto;
 mod read;
@@ -31,6 +32,7 @@ pub use freshness::{
 };
 pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
+pub use label_image::paint_labels;
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
