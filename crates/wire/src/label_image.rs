@@ -2,7 +2,7 @@
 
 use magpie_perception::Mask;
 
-use crate::Packages;
+use crate::proto::Packages;
 
 /// Row by row, `bytes_per_px` little-endian bytes a pixel: index in `packages` plus one, 0 is
 /// background. Where masks overlap, the package that is picked first wins. Every mask must be whole.
@@ -25,7 +25,7 @@ pub fn paint_labels(message: &Packages, bytes_per_px: usize, bytes: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Package;
+    use crate::proto::Package;
 
     const WIDTH_PX: u32 = 3;
     const HEIGHT_PX: u32 = 2;

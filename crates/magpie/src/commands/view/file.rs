@@ -13,7 +13,7 @@ use magpie_recording::{
 use magpie_wire::{self as wire, GRIPPER_FRAME_ID};
 use prost::Message;
 
-use super::ViewArgs;
+use super::args::ViewArgs;
 use super::surface::Surface;
 use super::viewer::{Head, Picture, Reference, Shown, Viewer};
 use crate::present::status_line;

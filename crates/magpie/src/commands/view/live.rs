@@ -9,7 +9,7 @@ use magpie_daemon::failure::{Failure, Outcome, not_joined};
 use magpie_daemon::run::asked_to_stop;
 use tokio::time::sleep;
 
-use super::ViewArgs;
+use super::args::ViewArgs;
 use super::viewer::{Head, Picture, Reference, Shown, Viewer};
 use crate::arguments::place;
 use crate::present::status_line;

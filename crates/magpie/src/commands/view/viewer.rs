@@ -14,7 +14,7 @@ use nalgebra::Isometry3;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::ViewArgs;
+use super::args::ViewArgs;
 
 const PROGRAM: &str = include_str!("viewer.py");
 
