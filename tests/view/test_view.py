@@ -189,6 +189,12 @@ def test_pictures_and_the_surface_come_with_each_frame(shown, recorded):
     assert shown.at_exposure("/surface", "Points3D:positions").keys() == stamps
 
 
+def test_it_opens_at_a_frame_and_tells_the_state_of_the_daemon(shown, recorded):
+    told = shown.at_exposure("/status", "TextLog:text")
+    assert told and all("status" in text[0] for text in told.values())
+    assert min(told) >= min(recorded["/camera/color"])
+
+
 def test_a_running_cell_is_shown_without_what_it_does_not_publish(folder, config):
     out = folder / "live.rrd"
     with open(folder / "run.log", "w") as log:

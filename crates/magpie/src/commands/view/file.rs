@@ -69,7 +69,6 @@ impl Recording<'_> {
         let (mut frames, mut without_result, mut refused) = (0, 0, 0);
         let mut next = first;
         while let Some(frame) = next.filter(|_| !viewer.is_left()) {
-            self.tell_status(&frame, viewer)?;
             let result = self.results.at(frame.stamp.0)?;
             let whole = result.as_ref().filter(|result| is_of(result, &frame));
             without_result += u64::from(result.is_none());
@@ -82,6 +81,7 @@ impl Recording<'_> {
                 points: measured.map(|(surface, depth)| surface.points(&frame.color, depth)),
                 result: whole,
             })?;
+            self.tell_status(&frame, viewer)?;
             frames += 1;
             if frames_max == Some(frames) {
                 break;

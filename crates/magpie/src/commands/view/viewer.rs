@@ -59,6 +59,8 @@ pub(super) struct Viewer {
     /// The last line that the program says, once it has ended.
     last_line: oneshot::Receiver<String>,
     is_left: bool,
+    /// When the first frame was exposed: the viewer opens at the earliest moment that it is told of.
+    first_ns: u64,
     out: Option<(PathBuf, JoinHandle<io::Result<OutputFile>>)>,
 }
 
@@ -86,7 +88,7 @@ impl Viewer {
             _ => None,
         };
         let messages = BufWriter::new(stdin.expect("asked for above"));
-        let mut viewer = Viewer { process, messages, last_line, is_left: false, out };
+        let mut viewer = Viewer { process, messages, last_line, is_left: false, first_ns: 0, out };
         viewer.send(&head.to_json(), &[])?;
         Ok(viewer)
     }
@@ -97,6 +99,9 @@ impl Viewer {
     }
 
     pub(super) fn show(&mut self, shown: &Shown) -> Outcome {
+        if self.first_ns == 0 {
+            self.first_ns = shown.stamp_ns;
+        }
         let depth = shown.depth.map(|depth| little_endian(depth.data_mm()));
         let labels = shown.result.map(|result| {
             let pixels = result.image_width_px as usize * result.image_height_px as usize;
@@ -125,13 +130,14 @@ impl Viewer {
         self.send(&message, &given().map(|(_, bytes)| bytes).collect::<Vec<_>>())
     }
 
-    /// A line about the daemon, at the moment it was said.
+    /// A line about the daemon, at the moment it was said, or at the first frame.
     pub(super) fn note(&mut self, stamp_ns: u64, state: wire::State, line: &str) -> Outcome {
         let level = match state {
             wire::State::Degraded => "WARN",
             wire::State::Fault => "ERROR",
             _ => "INFO",
         };
+        let stamp_ns = stamp_ns.max(self.first_ns);
         self.send(&json!({ "stamp_ns": stamp_ns, "status": line, "level": level }), &[])
     }
 
