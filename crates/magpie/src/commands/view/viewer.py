@@ -156,13 +156,15 @@ def layout(head, eye_controls):
     )
     beside = []
     if head["reference"]:
+        # The surface shows what the depth image would, through the lens as it is. Nothing of a camera is
+        # drawn in space where nobody knows its place.
+        flat = (*in_picture[1:], "depth") if head["reference"]["camera"] else ("**",)
         beside.append(
             rrb.Spatial3DView(
                 name=f"In {head['reference']['frame_id']}",
                 origin="/",
-                # The surface shows what the depth image would, through the lens as it is.
                 eye_controls=eye_controls,
-                contents=["+ /**", *(f"- /camera/{name}" for name in (*in_picture[1:], "depth"))],
+                contents=["+ /**", *(f"- /camera/{name}" for name in flat)],
             )
         )
     if head["depth"]:
