@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
     bench, bundle, calibrate, cells, check, detect, doctor, eval, export, learn, manual, model,
-    pick, record, replay, run, simulate, watch,
+    pick, record, replay, run, simulate, view, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
@@ -65,6 +65,8 @@ enum Command {
     Record(record::RecordArgs),
     /// Send a recording through the pipeline, and compare the results with the recorded ones.
     Replay(replay::ReplayArgs),
+    /// Show a recording or a running cell in the viewer Rerun.
+    View(view::ViewArgs),
     /// Let a simulated arm pick from a simulated cell, by the messages a real one gets.
     Pick(pick::PickArgs),
     /// Outline pictures or a recording for annotation tools, the least sure picture first.
@@ -128,6 +130,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Record(args) => record::record(args),
         Command::Pick(args) => pick::pick(args),
         Command::Replay(args) => replay::replay(args),
+        Command::View(args) => view::view(args),
         Command::Export(args) => export::export(args),
         Command::Learn(args) => learn::learn(args),
         Command::Calibrate(args) => calibrate::calibrate(args),

@@ -1,4 +1,5 @@
-//! Writes and reads frames and their results as MCAP files that Foxglove and Rerun open.
+//! Writes and reads frames and their results as MCAP files that Foxglove opens. Rerun knows half of their
+//! messages: `magpie view` shows it the rest.
 //!
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):

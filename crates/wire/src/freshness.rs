@@ -157,7 +157,7 @@ pub fn decode_packages(
 ) -> Result<wire::Packages, Refusal> {
     let message = wire::Packages::decode(bytes)
         .map_err(|error| Refusal::Undecodable { message: "Packages", why: error.to_string() })?;
-    check_message(&message, cell, valid_max)?;
+    check_packages(&message, cell, valid_max)?;
     Ok(message)
 }
 
@@ -179,7 +179,12 @@ fn check_origin(schema_version: u32, found: &str, cell: &str) -> Result<(), Refu
     Ok(())
 }
 
-fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> Result<(), Refusal> {
+/// Refuses a result as [`decode_packages`] does, for one that was decoded elsewhere.
+pub fn check_packages(
+    message: &wire::Packages,
+    cell: &str,
+    valid_max: Duration,
+) -> Result<(), Refusal> {
     check_origin(message.schema_version, &message.cell, cell)?;
     if message.published_ns < message.stamp_ns || message.valid_until_ns < message.stamp_ns {
         return Err(Refusal::Times);
@@ -870,13 +875,13 @@ mod tests {
         let refusal = |change: fn(&mut wire::Packages)| {
             let mut message = message();
             change(&mut message);
-            check_message(&message, "dock", VALID_MAX).unwrap_err()
+            check_packages(&message, "dock", VALID_MAX).unwrap_err()
         };
-        assert_eq!(check_message(&message(), "dock", VALID_MAX), Ok(()));
+        assert_eq!(check_packages(&message(), "dock", VALID_MAX), Ok(()));
         let velocity = |x, sigma_m_s| {
             let linear_m_s = Some(wire::Vector3 { x, y: 0.0, z: 0.0 });
             let velocity = Some(wire::Velocity { linear_m_s, sigma_m_s });
-            check_message(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
+            check_packages(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
         };
         assert_eq!(velocity(0.2, 0.01), Ok(()));
         assert_eq!(velocity(0.2, f64::NAN), Err(Refusal::Velocity));

@@ -18,6 +18,7 @@ mod convert;
 pub mod freshness;
 mod json;
 mod keys;
+mod label_image;
 pub mod outcome;
 mod printable;
 mod proto;
@@ -33,6 +34,7 @@ pub use freshness::{
 };
 pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
+pub use label_image::paint_labels;
 pub use outcome::{OutcomeRefusal, Pick, PickReport};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;

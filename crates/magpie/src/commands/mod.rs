@@ -17,4 +17,5 @@ pub mod record;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod view;
 pub mod watch;
