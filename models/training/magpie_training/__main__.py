@@ -131,6 +131,7 @@ def main(arguments=None):
 
     add_cardinal(commands)
     add_contributions(commands)
+    add_relabel(commands)
 
     saved = commands.add_parser("label-savings", help="what `magpie export` saves, on labelled data")
     saved.add_argument("annotations", help="COCO file with true outlines")
@@ -235,6 +236,20 @@ def add_contributions(commands):
     add_teaching(proof)
 
 
+def add_relabel(commands):
+    bulk = commands.add_parser("relabel", help="label all pictures of a fleet with `magpie detect`, on one machine or on many")
+    bulk.add_argument("source", metavar="SOURCE", help="folder of pictures, or s3://BUCKET/PREFIX")
+    bulk.add_argument("--out", required=True, metavar="FOLDER", help="for the labels, or s3://; the same command goes on in it")
+    where = bulk.add_mutually_exclusive_group()
+    where.add_argument("--ray", metavar="HOST:PORT", help="of a Ray cluster; absent: all cores of this machine")
+    where.add_argument("--alone", action="store_true", help="in this process, slice after slice, without Ray")
+    bulk.add_argument("--model", type=Path, help="absent: the universal model of the program")
+    bulk.add_argument("--score-min", type=share, help="lowest score kept; absent: as the model advises")
+    bulk.add_argument("--magpie", help="the program, at the same path on every node; absent: as in finetune")
+    bulk.add_argument("--slice", type=count, default=500, dest="slice_pictures", metavar="N", help="pictures in one file of labels (default: 500)")
+    bulk.add_argument("--threads", type=count, default=1, help="cores for each running program (default: 1)")
+
+
 def add_teaching(parser):
     """Options of finetune; those that are not given keep its defaults."""
     parser.add_argument("--base-set", action="append", default=argparse.SUPPRESS, metavar="COCO", help="as for finetune")
@@ -272,6 +287,12 @@ def run_merge_proof(**options):
 
     teaching, rest = split_teaching(options)
     return going_on(lambda: prove(teaching=teaching, **rest))
+
+
+def run_relabel(source, out, **options):
+    from .relabel import relabel
+
+    return going_on(lambda: relabel(source, out, **options))
 
 
 def going_on(run):
@@ -459,6 +480,7 @@ COMMANDS = {
     "contribute": run_contribute,
     "merge": run_merge,
     "merge-proof": run_merge_proof,
+    "relabel": run_relabel,
     "label-savings": run_label_savings,
     "labelling-backend": run_labelling_backend,
     "doubtful": run_doubtful,
