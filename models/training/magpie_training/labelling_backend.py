@@ -5,6 +5,7 @@ picture. Without a prompt, `magpie detect` outlines every package; a box or clic
 """
 
 import json
+import secrets
 import tempfile
 import threading
 from collections import OrderedDict
@@ -31,6 +32,8 @@ MODEL_VERSION = "magpie"
 BODY_BYTES_MAX = 16 << 20
 # Pictures whose encoding is remembered, 4 MB each: clicks come one after the other.
 ENCODED_MAX = 8
+# Numbers of packages that were pointed at begin here, those of pre-labels at 1.
+PROMPTED_FROM = 10**12
 # As `magpie export` has it, so that outlines have few points.
 TOLERANCE_SHARE, TOLERANCE_PX_MIN = 0.05, 1.5
 
@@ -122,7 +125,9 @@ class Backend:
         mask = self.sam.outline(encoded, box=box, points=points)
         if not mask.any():
             return prediction([])
-        return prediction(regions(1, label if label in named.labels else "", None, mask, named))
+        # Each answer is added to what is drawn already, so its regions need names of their own.
+        number = PROMPTED_FROM + secrets.randbelow(PROMPTED_FROM)
+        return prediction(regions(number, label if label in named.labels else "", None, mask, named))
 
     def encoding(self, path):
         key = path, path.stat().st_mtime_ns

@@ -154,8 +154,10 @@ def test_a_box_or_clicks_outline_one_package_of_the_chosen_type(running):
     mask, labels = outlined(answer["results"][0])
     assert labels == [["poly_bag"]] and backend.sam.asked[-1][0] == (20, 30, 60, 45)
     assert mask[38, 40] and not mask[20, 40]
+    first = {region["id"] for region in answer["results"][0]["result"]}
     _, answer = ask(address, "/predict", asked([task("0001.png")], [click(50, 50), click(10, 10, 0)]))
     mask, labels = outlined(answer["results"][0])
+    assert first.isdisjoint(region["id"] for region in answer["results"][0]["result"]), "both stay on the picture"
     assert labels == [["item"]] and backend.sam.asked[-1][1] == [(40, 30, True), (8, 6, False)]
     assert mask[30, 40] and backend.sam.encodings == 1, "the picture is remembered from click to click"
 
