@@ -69,7 +69,7 @@ enum Command {
     View(view::ViewArgs),
     /// Let a simulated arm pick from a simulated cell, by the messages a real one gets.
     Pick(pick::PickArgs),
-    /// Outline pictures or a recording for annotation tools, the least sure picture first.
+    /// Outline pictures or a recording for annotation tools, those worth correcting first.
     Export(export::ExportArgs),
     /// Turn what became of picks into labels: what vanished is the package.
     Learn(learn::LearnArgs),
