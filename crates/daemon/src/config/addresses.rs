@@ -10,18 +10,6 @@ use super::{FoxgloveConfig, WebConfig};
 const WEB: &str = "web.listen";
 const FOXGLOVE: &str = "foxglove.listen";
 
-/// Refuses a port that the system would choose: nobody would know where to look.
-pub(super) fn check_port(
-    checker: &Checker<'_>,
-    key: &'static str,
-    address: SocketAddr,
-) -> Result<(), ConfigError> {
-    if address.port() != 0 {
-        return Ok(());
-    }
-    checker.refuse(key, address, "names no port, so nobody would know where to look; choose one")
-}
-
 /// Refuses one address for two parts of a cell.
 pub(super) fn check(
     checker: &Checker<'_>,
