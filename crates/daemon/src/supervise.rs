@@ -25,6 +25,7 @@ use crate::record::Recorder;
 use crate::result_flow::usable;
 use crate::ros2::Ros2;
 use crate::source::SourceWatch;
+use crate::state_log::StateLog;
 use crate::systemd::notify;
 
 /// How often state is judged and the watchdog considered.
@@ -163,7 +164,8 @@ impl Supervised<'_> {
 struct Watchdog {
     ready: bool,
     progress: u64,
-    logged: String,
+    told: String,
+    log: StateLog,
 }
 
 impl Watchdog {
@@ -185,14 +187,16 @@ impl Watchdog {
         }
         let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
         let line = format!("{:?}: {reasons}", status.state);
-        if line != self.logged {
+        if line != self.told {
             notify(&[NotifyState::Status(&printable(&line))]);
+            self.told.clone_from(&line);
+        }
+        if self.log.is_due(status, &line, supervised.clock.now()) {
             if status.reasons.is_empty() {
                 tracing::info!(state = ?status.state, "state");
             } else {
                 tracing::warn!(state = ?status.state, reasons, "state");
             }
-            self.logged = line;
         }
     }
 }

@@ -143,10 +143,11 @@ fn dispatch(command: &Command) -> Outcome {
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
-        // secured cell must not fill the journal.
+        // secured cell, or viewers who leave without a word, must not fill the journal.
         EnvFilter::new(
             "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
-             zenoh::net::runtime::orchestrator=error",
+             zenoh::net::runtime::orchestrator=error,foxglove::websocket::server=off,\
+             foxglove::websocket::connected_client=off",
         )
     });
     let registry = tracing_subscriber::registry().with(filter);
