@@ -1,6 +1,8 @@
 //! `magpie cells`: the cells that are alive, their state, and where they listen.
 
-use magpie_client::{HiddenCell, LiveCell, LocalCells, cells_at, cells_of_this_machine, wire};
+use magpie_client::{
+    HiddenCell, LiveCell, LocalCells, Refusal, cells_at, cells_of_this_machine, wire,
+};
 use magpie_daemon::failure::{Outcome, not_joined};
 use serde_json::{Value, json};
 
@@ -20,8 +22,9 @@ pub struct CellsArgs {
     zenoh: ZenohArgs,
 }
 
-/// Of a daemon that needs a certificate to answer.
+/// Of a daemon that needs a certificate to answer, and of one that may need it.
 const HIDDEN: &str = "needs a certificate: --zenoh FILE";
+const SILENT: &str = "does not answer: it is busy, or needs a certificate (--zenoh FILE)";
 
 pub fn cells(args: &CellsArgs) -> Outcome {
     // zenoh's own threads do the work; this one waits.
@@ -43,8 +46,10 @@ pub fn cells(args: &CellsArgs) -> Outcome {
     for cell in &live {
         table.add_row(row(cell));
     }
-    for HiddenCell { cell, listens } in &hidden {
-        let cells = [cell, "?", &listens.join(", "), "", "", HIDDEN];
+    for found in &hidden {
+        let HiddenCell { cell, listens } = found;
+        let why = if found.asks_for_certificate() { HIDDEN } else { SILENT };
+        let cells = [cell, "?", &listens.join(", "), "", "", why];
         table.add_row(cells.map(table::Cell::new));
     }
     output::line(&table.to_string())
@@ -54,8 +59,11 @@ fn row(found: &LiveCell) -> [table::Cell; 6] {
     let text = |text: &str| table::Cell::new(text);
     let name = text(found.cell.as_str());
     let Some(status) = &found.status else {
-        let why = "it does not say how it is doing: may this reader read?";
-        return [name, text("?"), text(&found.endpoint), text(""), text(""), text(why)];
+        let why = found.refused.as_ref().map_or_else(
+            || "it does not say how it is doing: may this reader read?".to_owned(),
+            |refusal| format!("its heartbeat was refused: {refusal}"),
+        );
+        return [name, text("?"), text(&found.endpoint), text(""), text(""), text(&why)];
     };
     let model = status.model.as_ref().map_or("", |model| &model.name);
     let reasons = status.reasons.join("; ");
@@ -85,6 +93,9 @@ fn listens(found: &LiveCell, status: &wire::Status) -> Vec<String> {
 
 fn live_json(found: &LiveCell) -> Value {
     let mut value = json!({ "cell": found.cell.as_str(), "state": null, "listens": [] });
+    if let Some(Refusal::SchemaVersion { found }) = found.refused {
+        value["schema_version"] = found.into();
+    }
     if let Some(status) = &found.status {
         value["state"] = state(status).into();
         value["listens"] = listens(found, status).into();
@@ -99,5 +110,6 @@ fn live_json(found: &LiveCell) -> Value {
 }
 
 fn hidden_json(hidden: &HiddenCell) -> Value {
-    json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": "certificate" })
+    let needs = hidden.asks_for_certificate().then_some("certificate");
+    json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": needs })
 }
