@@ -112,7 +112,9 @@ impl Supervised<'_> {
         if let Some(page) = self.page {
             page.page.set_status(message.clone());
         }
+        let outcomes = self.transport.fetch_outcomes();
         let Some(recorder) = &mut self.recorder else { return };
+        recorder.take_outcomes(outcomes);
         recorder.take_status(message);
         if recorder.is_run_over() {
             self.watch.stop();

@@ -14,6 +14,7 @@ use zenoh::{Session, Wait};
 use crate::encoding;
 use crate::latencies::Latencies;
 use crate::latest::Latest;
+use crate::outcomes::Outcomes;
 
 /// What the parts of a publisher share.
 pub(crate) struct Shared {
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
     pub(crate) results: Latest<Arc<wire::Packages>>,
+    pub(crate) outcomes: Arc<Outcomes>,
     results_superseded: AtomicU64,
     /// Since when a result waits to be sent; 0 while none does.
     unsent_since_ns: AtomicU64,
@@ -43,6 +45,7 @@ impl Shared {
         counters: Arc<Counters>,
         clock: SharedClock,
     ) -> Shared {
+        let outcomes = Arc::new(Outcomes::new(&cell, &instance_id, &clock));
         Shared {
             cell,
             instance_id,
@@ -52,6 +55,7 @@ impl Shared {
             started: clock.now(),
             clock,
             results: Latest::new(),
+            outcomes,
             results_superseded: AtomicU64::new(0),
             unsent_since_ns: AtomicU64::new(0),
             latencies: Mutex::new(Latencies::new()),

@@ -1,6 +1,5 @@
 //! `magpie watch`: shows what a cell publishes.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::arguments::{ZenohArgs, endpoint, place, seconds};
 use crate::present::overlay::{Drawn, draw};
-use crate::present::{output, table};
+use crate::present::{output, status_line, table};
+use crate::recent::RecentResults;
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 
 #[derive(Debug, clap::Args)]
@@ -41,9 +41,6 @@ pub struct WatchArgs {
     #[arg(long, value_parser = seconds, default_value_t = 10.0)]
     silence_s_max: f64,
 }
-
-/// Messages kept until the picture of one of them arrives.
-const KEPT_MAX: usize = 64;
 
 pub fn watch(args: &WatchArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -76,7 +73,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
     args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
-    let mut last_status = String::new();
+    let (mut last_status, mut last_picks) = (String::new(), wire::PickCounters::default());
     let mut heard = Instant::now();
     loop {
         let enough = args.count.is_some_and(|count| messages >= count);
@@ -96,7 +93,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
                     show(&message, messages == 1, args.json)?;
                 }
                 if let Some(picture) = &mut picture {
-                    picture.keep(*message);
+                    picture.results.keep(*message);
                 }
             }
             WatchEvent::Image { header, jpeg } => {
@@ -110,6 +107,11 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
                     output::line(&line)?;
                 }
                 last_status = line;
+                let picks = status.picks.unwrap_or_default();
+                if picks != last_picks && !args.json {
+                    output::line(&format!("picks so far: {}", picks.line()))?;
+                }
+                last_picks = picks;
             }
             WatchEvent::Gone => tracing::warn!(cell = args.cell().as_str(), "the daemon left"),
             WatchEvent::Alive => {}
@@ -201,42 +203,22 @@ fn pose_source(grasp: &wire::Grasp) -> &'static str {
     }
 }
 
-fn status_line(status: &wire::Status) -> String {
-    let reasons = status.reasons.join("; ");
-    let separator = if reasons.is_empty() { "" } else { ": " };
-    format!(
-        "status {}{separator}{}",
-        status.state().as_str_name().trim_start_matches("STATE_"),
-        printable(&reasons)
-    )
-}
-
 /// Waits for a picture and the message of the same frame.
 struct Picture<'a> {
     path: &'a Path,
-    kept: VecDeque<wire::Packages>,
+    results: RecentResults,
     written: bool,
 }
 
 impl Picture<'_> {
     fn new(path: &Path) -> Picture<'_> {
-        Picture { path, kept: VecDeque::new(), written: false }
-    }
-
-    fn keep(&mut self, message: wire::Packages) {
-        if self.kept.len() == KEPT_MAX {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(message);
+        Picture { path, results: RecentResults::default(), written: false }
     }
 
     /// `even_empty`: also of a frame without packages, which show more.
     fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8], even_empty: bool) -> Outcome {
-        let same = |message: &&wire::Packages| {
-            message.sequence == header.sequence && message.instance_id == header.instance_id
-        };
         let shows_any = |message: &&wire::Packages| even_empty || !message.packages.is_empty();
-        let Some(message) = self.kept.iter().find(same).filter(shows_any) else {
+        let Some(message) = self.results.of(header).filter(shows_any) else {
             return Ok(());
         };
         if self.written {

@@ -79,7 +79,20 @@ function showStatus(told) {
     : "not watched");
   const counters = status.counters;
   setText("totals", `${duration(Number(status.uptime_ns) / 1e9)}: ${counters.frames} frames, dropped ${counters.frames_stale} stale, ${counters.frames_superseded} superseded, ${counters.frames_corrupt} corrupt; ${counters.results_expired} results expired, ${counters.deadline_misses} late`);
+  setText("picks", picksLine(status.picks));
   showCharts(Number(status.uptime_ns) / 1e9);
+}
+
+// What arms reported; counts are strings, as all 64-bit numbers in JSON.
+function picksLine(picks) {
+  if (!picks) return "–";
+  const counts = [
+    ["held", picks.held], ["dropped", picks.dropped], ["double", picks.doubles], ["missed", picks.missed],
+    ["not tried", picks.not_tried], ["amended", picks.amended],
+  ].filter(([, count]) => Number(count) > 0).map(([name, count]) => `${count} ${name}`);
+  const refused = picks.refused.map(({ reason, count }) => `${count} ${reason}`);
+  const line = counts.join(", ") || "none reported";
+  return refused.length > 0 ? `${line}; reports refused: ${refused.join(", ")}` : line;
 }
 
 function duration(s) {
