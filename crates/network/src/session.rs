@@ -8,7 +8,7 @@ use zenoh::{Config, Session, Wait};
 use crate::error::cause;
 use crate::settings::endpoints;
 use crate::{Certificate, Exposure, NetworkError, SystemClock};
-use crate::{credentials, subjects};
+use crate::{credentials, fork, subjects};
 
 /// Where the first daemon of a machine listens unless its configuration says otherwise.
 pub const LOOPBACK_ENDPOINT: &str = "tcp/127.0.0.1:17447";
@@ -179,6 +179,7 @@ pub(crate) fn insert_endpoints(
 
 /// Opens a session for a subscriber.
 pub fn open(zenoh: &ZenohConfig) -> Result<Session, NetworkError> {
+    fork::join()?;
     let config = zenoh.load()?;
     zenoh::open(config.clone()).wait().map_err(|source| {
         if is_address_in_use(&source) {
