@@ -15,8 +15,8 @@ use magpie_wire::freshness::Trust;
 /// # fn options() -> Result<ClientOptions, magpie_client::CellNameError> {
 /// let zenoh = ZenohConfig::File("/etc/magpie/tls/dock-7-arm.json5".into());
 /// Ok(ClientOptions {
-///     // This cell's `[limits] result_valid_ms` is 8000.
-///     result_valid_max: Duration::from_secs(8),
+///     // This cell's `[limits] result_valid_ms` is 500, and nothing that lives longer is its own.
+///     result_valid_max: Duration::from_millis(500),
 ///     ..ClientOptions::new(CellName::new("dock-7")?, zenoh, SystemClock::start())
 /// })
 /// # }
@@ -31,8 +31,8 @@ pub struct ClientOptions {
     pub heartbeat_silence_max: Duration,
     /// A publisher whose clock is further ahead is not believed.
     pub clock_ahead_max: Duration,
-    /// A result that claims to be valid for longer after its exposure is refused. Raise it for a
-    /// daemon whose `limits.result_valid_ms` is larger.
+    /// A result that claims to be valid for longer after its exposure is refused. No daemon takes a
+    /// `limits.result_valid_ms` beyond the five seconds that this is.
     pub result_valid_max: Duration,
 }
 

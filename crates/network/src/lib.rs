@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod exposure;
 mod instance;
+mod links;
 mod local;
 mod publish;
 mod session;
@@ -17,6 +18,7 @@ pub use credentials::Certificate;
 pub use error::NetworkError;
 pub use exposure::Exposure;
 pub use instance::{Instance, Note, notes};
+pub use links::is_connected;
 pub use local::{alive, open_to_ask, places};
 pub use publish::{Joined, open_as_publisher, try_as_publisher};
 pub use session::{

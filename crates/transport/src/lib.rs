@@ -22,6 +22,7 @@ mod latencies;
 mod latest;
 mod publisher;
 mod rivals;
+mod sent;
 mod shared;
 mod status;
 

@@ -14,6 +14,7 @@ use zenoh::{Session, Wait};
 use crate::encoding;
 use crate::latencies::Latencies;
 use crate::latest::Latest;
+use crate::sent::Sent;
 
 /// What the parts of a publisher share.
 pub(crate) struct Shared {
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
     pub(crate) results: Latest<Arc<wire::Packages>>,
+    /// Results and heartbeats.
+    pub(crate) sent: Sent,
     results_superseded: AtomicU64,
     /// Since when a result waits to be sent; 0 while none does.
     unsent_since_ns: AtomicU64,
@@ -52,6 +55,7 @@ impl Shared {
             started: clock.now(),
             clock,
             results: Latest::new(),
+            sent: Sent::new(),
             results_superseded: AtomicU64::new(0),
             unsent_since_ns: AtomicU64::new(0),
             latencies: Mutex::new(Latencies::new()),

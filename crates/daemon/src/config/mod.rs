@@ -354,6 +354,12 @@ mod tests {
             &["detection.iou_max = 1.5", "between 0 and 1"],
         );
         check_refused("[limits]\nresult_valid_ms = 0", &["limits.result_valid_ms = 0"]);
+        // The readers' default: `ClientOptions::result_valid_max`.
+        assert!(parse("[limits]\nresult_valid_ms = 5000").is_ok());
+        check_refused(
+            "[limits]\nresult_valid_ms = 5001",
+            &["limits.result_valid_ms = 5001", "longer than the 5000 ms"],
+        );
         check_refused("[model]\nproviders = [\"gpu\"]", &["gpu", "tensorrt, cuda"]);
         check_refused("cell = \"a/b\"", &["cell"]);
         let cup = "position_m = [0.0, 0.0, 0.0], radius_m = 20.0, compliance_m = 0.004";
