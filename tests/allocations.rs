@@ -14,6 +14,7 @@ use magpie_perception::{
     Intrinsics, Letterbox, Limits, ModelSpec, OutputLayout, Outputs, Pipeline, Plane, Provider,
     Scene, StampNs, StampSource, Tool,
 };
+use magpie_wire::outcome::PublishedLately;
 use magpie_wire::{self as wire, Identities};
 use nalgebra::Vector3;
 
@@ -270,6 +271,7 @@ fn counts(count: usize, layout: OutputLayout, scene: Option<&Scene>) -> Vec<usiz
     let mut frames: Vec<Frame> = (0..2 * WAY_FRAMES).map(|at| frame(at, scene)).collect();
     let mut pipeline = Pipeline::new(spec(layout));
     let (mut message, mut spare) = (wire::Packages::default(), wire::Spare::default());
+    let mut published = PublishedLately::new("1".into());
     let mut counts = Vec::with_capacity(count);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let mut work = |sequence: usize| {
@@ -292,6 +294,7 @@ fn counts(count: usize, layout: OutputLayout, scene: Option<&Scene>) -> Vec<usiz
         };
         let old = std::mem::take(&mut message);
         message = wire::rewritten(old, &mut spare, &report, &identities, &envelope);
+        published.remember(&message);
         pipeline.recycle(report.packages);
         let allocated = ALLOCATIONS.load(Ordering::Relaxed);
         let found = &message.packages;

@@ -7,7 +7,7 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["packages", "status", "camera_info", "image_header"]
+    let files = ["packages", "status", "camera_info", "image_header", "outcomes"]
         .map(|name| format!("proto/magpie/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("magpie_v1.binpb");

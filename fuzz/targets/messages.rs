@@ -1,4 +1,5 @@
-//! Any bytes as a result and as a heartbeat: what is accepted can be acted upon and shown.
+//! Any bytes as a result, a heartbeat and a report of a pick: what is accepted can be acted upon, counted
+//! and shown.
 #![no_main]
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use magpie_perception::{Clock, SharedClock, StampNs};
 use magpie_wire::freshness::{Heard, Heartbeat, Received, Trust, assess, decode_packages, decode_status};
+use magpie_wire::outcome::{PublishedLately, decode_outcome};
 use magpie_wire::{Freshness, to_json};
 
 /// Half a second after the exposure of the seeds.
@@ -19,6 +21,11 @@ impl Clock for Still {
 }
 
 fuzz_target!(|bytes: &[u8]| {
+    if let Ok(report) = decode_outcome(bytes, "dock") {
+        assert!(report.weight_kg.is_none_or(f64::is_finite));
+        // Nothing was published, so nothing can be reported.
+        assert!(PublishedLately::new(report.instance_id.clone()).take(&report, u64::MAX).is_err());
+    }
     let clock: SharedClock = Arc::new(Still);
     let trust = Trust {
         heartbeat_silence_max: Duration::from_millis(500),

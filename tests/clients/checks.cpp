@@ -115,6 +115,24 @@ static void frames(magpie::Client &client) {
   REQUIRE(throws<magpie::Error>([&] { grasp.pose_in_base(base_from_gripper); }));
 }
 
+static void reported(magpie::Client &client) {
+  auto packages = client.packages();
+  auto view = fresh(packages);
+  auto grasp = *view.best_grasp();
+  while (view.info().expires_in_ns > 0) std::this_thread::sleep_for(milliseconds(10));
+  client.report_outcome(grasp, MAGPIE_OUTCOME_DROPPED);
+  magpie::Report report;
+  report.weight_kg = 0.41;
+  report.kind = "box";
+  report.reporter = "checks";
+  client.report_outcome(grasp, MAGPIE_OUTCOME_HELD, report);
+  report.weight_kg = -1;
+  REQUIRE(throws<magpie::Error>([&] { client.report_outcome(grasp, MAGPIE_OUTCOME_HELD, report); }));
+  REQUIRE(std::strstr(magpie_last_error(), "weight_kg is -1"));
+  auto none = view.grasp(0, 5);
+  REQUIRE(throws<magpie::Error>([&] { client.report_outcome(none, MAGPIE_OUTCOME_HELD); }));
+}
+
 static void threads(magpie::Client &client) {
   auto packages = client.packages();
   std::atomic<int> found{0};
@@ -185,6 +203,8 @@ static void arguments(const char *endpoint) {
   REQUIRE(news.state == MAGPIE_STATE_LOST && !news.view);
   REQUIRE(magpie_view_info(nullptr, nullptr) == MAGPIE_RESULT_INVALID);
   REQUIRE(magpie_mask(nullptr, 0, nullptr, 0) == MAGPIE_RESULT_INVALID);
+  MagpieReport report = magpie_report(9);
+  REQUIRE(magpie_report_outcome(nullptr, nullptr, 0, 0, &report) == MAGPIE_RESULT_INVALID);
   magpie_client_free(nullptr);
   magpie_packages_free(nullptr);
   magpie_view_free(nullptr);
@@ -227,6 +247,8 @@ int main(int count, char **values) try {
       expired(client);
     } else if (what == "frames") {
       frames(client);
+    } else if (what == "reported") {
+      reported(client);
     } else if (what == "threads") {
       threads(client);
     } else if (what == "never" && count > 3) {

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import BUILT, ROOT, SCRATCH
+from magpie.v1 import outcomes_pb2
+from test_python_outcomes import hear, next_report
 
 C = ROOT / "crates/c"
 HARD = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
@@ -94,6 +96,21 @@ def test_what_must_not_be_acted_upon(checks, publisher, code, changes):
     )
     publish_until_it_ends(publisher, process, changes)
     assert (process.returncode, process.stdout.read()) == (0, "ok\n")
+
+
+def test_a_report_names_the_result_that_was_acted_upon(checks, publisher):
+    heard = hear(publisher)
+    process = subprocess.Popen(
+        [checks, "reported", publisher.endpoint], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    publish_until_it_ends(publisher, process, {"valid_ns": 10**9})
+    assert (process.returncode, process.stdout.read()) == (0, "ok\n")
+    first, last = next_report(heard), next_report(heard)
+    assert (first.instance_id, first.track_id, first.outcome) == ("true", 7, outcomes_pb2.OUTCOME_DROPPED)
+    assert not first.HasField("weight_kg") and not first.type
+    assert (last.publication, last.stamp_ns) == (first.publication, first.stamp_ns)
+    assert (last.outcome, last.weight_kg) == (outcomes_pb2.OUTCOME_HELD, 0.41)
+    assert (last.type, last.reporter) == ("box", "checks") and not last.HasField("vacuum_pa")
 
 
 def test_the_library_is_one_of_its_own():

@@ -921,6 +921,17 @@ fn a_simulated_arm_picks_by_fresh_results_alone_and_turns_back_where_the_camera_
         assert!(ns("exposed_ns") < ns("contact_ns") && ns("contact_ns") <= ns("valid_until_ns"));
     }
     assert!(attempts.iter().any(|attempt| attempt["outcome"] == "held"), "{told}");
+    for attempt in &attempts {
+        let is_picked = attempt["confirmed"].is_object();
+        assert_eq!(attempt["outcome"] == "not_tried", !is_picked, "{attempt}");
+        let ns = |key: &str| attempt[key].as_u64().unwrap();
+        assert!(ns("ended_ns") <= ns("reported_ns"), "{attempt}");
+    }
+    let count = |outcome: &str| attempts.iter().filter(|one| one["outcome"] == outcome).count();
+    let counts = ["held", "dropped", "double", "missed"];
+    let counts = counts.map(|outcome| format!("{} {outcome}", count(outcome)));
+    let told_line = format!("which counted: {}, ", counts.join(", "));
+    assert!(told.contains(&told_line), "{told_line:?} is not in {told}");
     assert!(std::fs::read_to_string(&timeline).unwrap().contains("held"));
     let real = magpie(&["pick"]);
     assert_eq!(real.status.code(), Some(2), "{}", text(&real.stderr));

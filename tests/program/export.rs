@@ -117,14 +117,14 @@ fn the_tools_own_libraries_see_every_package_that_was_found_and_nothing_else() {
 }
 
 #[test]
-fn the_least_sure_picture_comes_first_everywhere() {
+fn the_least_sure_picture_comes_first_and_the_order_is_the_same_everywhere() {
     let cell = Cell::new();
     let labels = cell.path("labels");
     succeed(&["export", &cell.arg("pictures"), "--out", labels.to_str().unwrap()]);
     let rows = order(&labels);
     let unsure: Vec<f64> = rows.iter().map(|row| row[2].parse().unwrap()).collect();
     assert_eq!(unsure.len(), 4);
-    assert!(unsure.is_sorted_by(|a, b| a >= b) && unsure[0] > unsure[3], "{unsure:?}");
+    assert!(unsure[1..].iter().all(|later| *later < unsure[0]), "{unsure:?}");
     let images: Vec<&String> = rows.iter().map(|row| &row[0]).collect();
     assert_eq!(names(&labels.join("images")).iter().collect::<Vec<_>>(), images);
     let read = |name: &str| -> Value {
@@ -145,6 +145,40 @@ fn the_least_sure_picture_comes_first_everywhere() {
     let printed = text(&succeed(&two).stdout);
     assert!(printed.starts_with("2 pictures (of 4)"), "{printed}");
     assert_eq!(names(&few.join("images")), names(&labels.join("images"))[..2]);
+}
+
+#[test]
+fn a_near_duplicate_is_named_and_written_only_if_asked_for() {
+    let cell = Cell::new();
+    fs::copy(cell.path("pictures/000002.png"), cell.path("pictures/again.png")).unwrap();
+    let labels = cell.path("labels");
+    let (pictures, out) = (cell.arg("pictures"), labels.to_str().unwrap());
+    let printed = text(&succeed(&["export", &pictures, "--out", out]).stdout);
+    assert!(printed.contains("1 near-duplicate left out, see"), "{printed}");
+    assert_eq!(order(&labels).len(), 4);
+    let told = fs::read_to_string(labels.join("near_duplicates.csv")).unwrap();
+    let again = cell.arg("pictures/again.png");
+    assert_eq!(told, format!("picture,same_as\n{again},{}\n", cell.arg("pictures/000002.png")));
+
+    let all = cell.path("all");
+    let asked = ["export", &pictures, "--near-duplicates", "--out", all.to_str().unwrap()];
+    let printed = text(&succeed(&asked).stdout);
+    assert!(!printed.contains("near-duplicate"), "{printed}");
+    assert_eq!(order(&all).len(), 5);
+    assert!(!all.join("near_duplicates.csv").exists());
+}
+
+#[test]
+fn without_mobile_sam_a_refinement_says_how_to_install_it_before_anything_is_written() {
+    let cell = Cell::new();
+    let (refine, labels) = (format!("--refine={}", cell.arg("nowhere")), cell.arg("labels"));
+    let output = magpie(&["export", &cell.arg("pictures"), "--out", &labels, &refine]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    for part in ["nowhere/encoder.onnx", "scripts/install --refine"] {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+    assert!(!cell.path("labels").exists());
 }
 
 #[test]

@@ -61,6 +61,20 @@ typedef enum {
   MAGPIE_REFERENCE_FRAME_GRIPPER = 3,
 } MagpieReferenceFrame;
 
+// What became of a pick.
+typedef enum {
+  // It was lifted, carried and let go where it belongs.
+  MAGPIE_OUTCOME_HELD = 1,
+  // It was lifted, and fell on the way.
+  MAGPIE_OUTCOME_DROPPED = 2,
+  // More than this one package came up.
+  MAGPIE_OUTCOME_DOUBLE = 3,
+  // The tool went there, and nothing came up.
+  MAGPIE_OUTCOME_MISSED = 4,
+  // It was chosen, but the tool did not go there.
+  MAGPIE_OUTCOME_NOT_TRIED = 5,
+} MagpieOutcome;
+
 // One cell, over one connection.
 typedef struct MagpieClient MagpieClient;
 
@@ -166,6 +180,23 @@ typedef struct {
   // known.
   double position_sigma_m;
 } MagpieGrasp;
+
+// What is said of a pick.
+typedef struct {
+  // A value of MagpieOutcome.
+  uint32_t outcome;
+  // When it was over; 0: now.
+  uint64_t done_ns;
+  // How far the pressure in the cups fell below the air's, in pascals; not a number where it was
+  // not measured.
+  double vacuum_pa;
+  // What hung on the tool, in kilograms; not a number where it was not weighed.
+  double weight_kg;
+  // What a later station read it to be, in the words of the model's types; NULL: not read.
+  const char *kind;
+  // Who reports, for people; may be NULL.
+  const char *reporter;
+} MagpieReport;
 
 #ifdef __cplusplus
 extern "C" {
@@ -320,6 +351,23 @@ MagpieResult magpie_pose_at(const MagpieView *view,
                             uint64_t stamp_ns,
                             double *reference_from_grasp,
                             double *position_sigma_m);
+
+// A report that says nothing but the outcome: for the fields that you know to be written over.
+MagpieReport magpie_report(uint32_t outcome);
+
+// Tells the cell what became of a grasp of this view, whatever the view's age: keep it until you know.
+// The daemon counts and records it; nothing that it does with pictures changes. A later report about
+// the same package of the same view replaces an earlier one as a whole. Returns once the report is
+// handed over to the network; nobody answers. MAGPIE_RESULT_INVALID if the daemon would refuse it,
+// MAGPIE_RESULT_NOT_CONNECTED if the network does not take it.
+//
+// # Safety
+// Texts end with a zero, and client and view are not freed meanwhile.
+MagpieResult magpie_report_outcome(const MagpieClient *client,
+                                   const MagpieView *view,
+                                   uint32_t package_index,
+                                   uint32_t grasp_index,
+                                   const MagpieReport *report);
 
 // Why the last call of this thread that did not end with MAGPIE_RESULT_OK did not. Never NULL. The text belongs to
 // the library, and holds until the next call of this thread.

@@ -5,7 +5,10 @@
 //   for (;;) {
 //     auto news = packages.next(std::chrono::milliseconds(200));
 //     if (auto *fresh = std::get_if<magpie::Fresh>(&news)) {
-//       if (auto grasp = fresh->best_grasp()) move_to(grasp->base_from_grasp());
+//       if (auto grasp = fresh->best_grasp()) {
+//         move_to(grasp->base_from_grasp());
+//         client.report_outcome(*grasp, MAGPIE_OUTCOME_HELD);
+//       }
 //     } else if (auto *stale = std::get_if<magpie::Stale>(&news)) {
 //       wait(stale->why);
 //     } else {
@@ -84,6 +87,20 @@ inline View owned(MagpieView *view) { return View(view, magpie_view_free); }
 
 }  // namespace detail
 
+/// What may be known of a pick beside its outcome.
+struct Report {
+  /// When it was over, in nanoseconds since 1970; 0: now.
+  std::uint64_t done_ns = 0;
+  /// How far the pressure in the cups fell below the air's, in pascals.
+  std::optional<double> vacuum_pa;
+  /// What hung on the tool, in kilograms.
+  std::optional<double> weight_kg;
+  /// What a later station read it to be, in the words of the model's types; empty: not read.
+  std::string kind;
+  /// Who reports, for people.
+  std::string reporter;
+};
+
 /// Where and how a suction tool can hold a package. Poses look at the clock: they throw Expired.
 class Grasp {
  public:
@@ -126,6 +143,7 @@ class Grasp {
   std::uint32_t index;
 
  private:
+  friend class Client;
   detail::View view_;
 };
 
@@ -242,6 +260,21 @@ class Client {
     MagpieCameraInfo info;
     detail::check(magpie_camera_info(client_.get(), detail::milliseconds(timeout), &info));
     return info;
+  }
+
+  /// Tells the cell what became of a grasp, also long after its result has expired: keep it until you
+  /// know. A later report about the same package of the same result replaces an earlier one. Returns
+  /// once the network has the report; nobody answers. Throws Error, with MAGPIE_RESULT_INVALID for what
+  /// the daemon would refuse.
+  void report_outcome(const Grasp &grasp, MagpieOutcome outcome, const Report &report = {}) const {
+    MagpieReport told = magpie_report(outcome);
+    told.done_ns = report.done_ns;
+    if (report.vacuum_pa) told.vacuum_pa = *report.vacuum_pa;
+    if (report.weight_kg) told.weight_kg = *report.weight_kg;
+    told.kind = report.kind.c_str();
+    told.reporter = report.reporter.c_str();
+    detail::check(magpie_report_outcome(client_.get(), grasp.view_.get(), grasp.package_index,
+                                        grasp.index, &told));
   }
 
   MagpieStatus status() const {

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use magpie_client::wire::ReferenceFrame;
 use magpie_client::{
-    Client, ConnectError, Freshness, PackagesSubscriber, PackagesView, ZenohConfig, wire,
+    Client, ConnectError, Freshness, PackagesSubscriber, PackagesView, PickReport, ReportError,
+    ZenohConfig, wire,
 };
 
 pub use call::MagpieResult;
@@ -47,6 +48,22 @@ pub enum MagpieReferenceFrame {
     Camera = 2,
     /// The gripper at the stamp, the camera being on the arm.
     Gripper = 3,
+}
+
+/// What became of a pick.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MagpieOutcome {
+    /// It was lifted, carried and let go where it belongs.
+    Held = 1,
+    /// It was lifted, and fell on the way.
+    Dropped = 2,
+    /// More than this one package came up.
+    Double = 3,
+    /// The tool went there, and nothing came up.
+    Missed = 4,
+    /// It was chosen, but the tool did not go there.
+    NotTried = 5,
 }
 
 /// One cell, over one connection.
@@ -165,6 +182,24 @@ pub struct MagpieCameraInfo {
     /// The camera matrix in pixels, row by row.
     pub k: [f64; 9],
     pub frame_id: [c_char; 64],
+}
+
+/// What is said of a pick.
+#[repr(C)]
+pub struct MagpieReport {
+    /// A value of MagpieOutcome.
+    pub outcome: u32,
+    /// When it was over; 0: now.
+    pub done_ns: u64,
+    /// How far the pressure in the cups fell below the air's, in pascals; not a number where it was
+    /// not measured.
+    pub vacuum_pa: f64,
+    /// What hung on the tool, in kilograms; not a number where it was not weighed.
+    pub weight_kg: f64,
+    /// What a later station read it to be, in the words of the model's types; NULL: not read.
+    pub kind: *const c_char,
+    /// Who reports, for people; may be NULL.
+    pub reporter: *const c_char,
 }
 
 /// Joins a cell. By its name alone it is found on this machine; `endpoint` names one of another
@@ -637,6 +672,73 @@ pub unsafe extern "C" fn magpie_pose_at(
             write(reference_from_grasp.cast::<[f64; 16]>(), pose)?;
             write(position_sigma_m, later.position_sigma_m)
         }
+    })
+}
+
+/// A report that says nothing but the outcome: for the fields that you know to be written over.
+#[unsafe(no_mangle)]
+pub extern "C" fn magpie_report(outcome: u32) -> MagpieReport {
+    MagpieReport {
+        outcome,
+        done_ns: 0,
+        vacuum_pa: f64::NAN,
+        weight_kg: f64::NAN,
+        kind: std::ptr::null(),
+        reporter: std::ptr::null(),
+    }
+}
+
+/// Tells the cell what became of a grasp of this view, whatever the view's age: keep it until you know.
+/// The daemon counts and records it; nothing that it does with pictures changes. A later report about
+/// the same package of the same view replaces an earlier one as a whole. Returns once the report is
+/// handed over to the network; nobody answers. MAGPIE_RESULT_INVALID if the daemon would refuse it,
+/// MAGPIE_RESULT_NOT_CONNECTED if the network does not take it.
+///
+/// # Safety
+/// Texts end with a zero, and client and view are not freed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn magpie_report_outcome(
+    client: *const MagpieClient,
+    view: *const MagpieView,
+    package_index: u32,
+    grasp_index: u32,
+    report: *const MagpieReport,
+) -> MagpieResult {
+    call(|| {
+        // SAFETY: as the caller promises.
+        let (client, view, report) =
+            unsafe { (get(client, "client")?, get(view, "view")?, report.as_ref()) };
+        let report = report.ok_or_else(|| Failure::invalid("report is NULL"))?;
+        // SAFETY: as the caller promises.
+        let (kind, reporter) = unsafe { (read(report.kind)?, read(report.reporter)?) };
+        let pick = view.view.pick_at(package_index as usize, grasp_index as usize);
+        let pick = pick.ok_or_else(|| {
+            Failure::invalid(&format!(
+                "the view has no package {package_index} with a grasp {grasp_index}"
+            ))
+        })?;
+        let outcome = i32::try_from(report.outcome).ok();
+        let outcome = outcome.and_then(|outcome| wire::Outcome::try_from(outcome).ok());
+        let outcome = outcome.ok_or_else(|| {
+            Failure::invalid(&format!("outcome {} is no value of MagpieOutcome", report.outcome))
+        })?;
+        let known = |value: f64| (!value.is_nan()).then_some(value);
+        let told = PickReport {
+            outcome,
+            done_ns: (report.done_ns != 0).then_some(report.done_ns),
+            vacuum_pa: known(report.vacuum_pa),
+            weight_kg: known(report.weight_kg),
+            package_type: kind.unwrap_or_default().to_owned(),
+            reporter: reporter.unwrap_or_default().to_owned(),
+        };
+        client.client.report_outcome(&pick, &told).map_err(|error| match &error {
+            ReportError::Refused(_) | ReportError::OtherCell { .. } => {
+                Failure::of(MagpieResult::Invalid, &error)
+            }
+            ReportError::Closed | ReportError::Send { .. } => {
+                Failure::of(MagpieResult::NotConnected, &error)
+            }
+        })
     })
 }
 

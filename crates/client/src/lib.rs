@@ -4,7 +4,8 @@
 //! [`Client::connect`] is the way in. The client hands out a [`PackagesSubscriber`], which keeps the
 //! newest result and says whether it is [`Fresh`](Freshness::Fresh), [`Stale`](Freshness::Stale) or
 //! [`Lost`](Freshness::Lost). It asks for one picture taken from now on ([`Client::capture`]) and
-//! for the camera's calibration, and tells the daemon's state.
+//! for the camera's calibration, and tells the daemon's state. What became of a pick goes back to
+//! the cell by [`Client::report_outcome`].
 //!
 //! [`Watcher`] yields everything that a cell says, for people who look, and
 //! [`cells_of_this_machine`] lists what is alive here.
@@ -19,6 +20,7 @@ mod inbox;
 mod options;
 mod packages;
 mod queries;
+mod report;
 mod session;
 mod watch;
 
@@ -32,9 +34,10 @@ pub use magpie_perception::{SharedClock, StampNs};
 pub use magpie_wire as wire;
 pub use magpie_wire::{
     BestGrasp, CellName, CellNameError, Expired, ExpiredWhy, Freshness, LostReason, NotAPose,
-    PackagesView, PoseAt, Refusal, StaleReason,
+    OutcomeRefusal, PackagesView, Pick, PickReport, PoseAt, Refusal, StaleReason,
 };
 pub use options::ClientOptions;
 pub use packages::PackagesSubscriber;
 pub use queries::QueryError;
+pub use report::ReportError;
 pub use watch::{WatchEvent, WatchOptions, Watcher};

@@ -28,5 +28,6 @@ pub mod run;
 pub mod scheduling;
 pub mod signature;
 pub mod source;
+mod state_log;
 mod supervise;
 mod systemd;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  capture -> pipeline (perception::run) -> publisher
-//!                |                             tokio: heartbeat, queries
+//!                |                             tokio: heartbeat, queries, reports of picks
 //!             counters  -----------------> supervise: status, watchdog, signals
 //! ```
 
@@ -199,6 +199,9 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
     let outcome = runtime.block_on(supervised.until_end(ended, shutdown));
     if let Some(control) = control {
         control.abort();
+    }
+    if let Some(recorder) = &mut recorder {
+        recorder.take_outcomes(transport.fetch_outcomes());
     }
     drop(transport);
     // The fault that ended the loop matters more than what it did to the recording.

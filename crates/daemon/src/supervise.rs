@@ -27,6 +27,7 @@ use crate::record::Recorder;
 use crate::result_flow::usable;
 use crate::ros2::Ros2;
 use crate::source::SourceWatch;
+use crate::state_log::StateLog;
 use crate::systemd::notify;
 
 /// How often state is judged and the watchdog considered.
@@ -116,7 +117,9 @@ impl Supervised<'_> {
         if let Some(page) = self.page {
             page.page.set_status(message.clone());
         }
+        let outcomes = self.transport.fetch_outcomes();
         let Some(recorder) = &mut self.recorder else { return };
+        recorder.take_outcomes(outcomes);
         recorder.take_status(message);
         if recorder.is_run_over() {
             self.watch.stop();
@@ -167,7 +170,8 @@ impl Supervised<'_> {
 struct Watchdog {
     ready: bool,
     progress: u64,
-    logged: String,
+    told: String,
+    log: StateLog,
 }
 
 impl Watchdog {
@@ -189,14 +193,16 @@ impl Watchdog {
         }
         let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
         let line = format!("{:?}: {reasons}", status.state);
-        if line != self.logged {
+        if line != self.told {
             notify(&[NotifyState::Status(&printable(&line))]);
+            self.told.clone_from(&line);
+        }
+        if self.log.is_due(status, &line, supervised.clock.now()) {
             if status.reasons.is_empty() {
                 tracing::info!(state = ?status.state, "state");
             } else {
                 tracing::warn!(state = ?status.state, reasons, "state");
             }
-            self.logged = line;
         }
     }
 }

@@ -227,6 +227,16 @@ fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTemp
     Ok(part)
 }
 
+/// Why nothing can be written into a folder, or into the one in which it would be made.
+pub fn unwritable(folder: &Path) -> Option<String> {
+    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    let trial = existing.join(format!(".magpie-trial-{}", std::process::id()));
+    let written = write(&trial, "magpie looks whether it may write here");
+    // What could not be written need not be removed.
+    let _ = fs::remove_file(trial);
+    written.err().map(|error| format!("{} cannot be written: {error}", existing.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

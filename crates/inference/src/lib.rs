@@ -8,6 +8,7 @@
 //!
 //! [`ModelFile`] holds a file that has passed every check which needs no ONNX Runtime;
 //! [`OnnxSession`] has run on the provider that it names, and its outputs were numbers.
+//! [`MobileSam`] is another network, for labels alone: no frame of a cell passes it.
 //!
 //! # Conventions
 //!
@@ -18,6 +19,7 @@ mod external;
 mod floats;
 mod library;
 mod literal;
+mod mobile_sam;
 mod model_file;
 mod onnx;
 mod placement;
@@ -29,6 +31,7 @@ mod time_limit;
 
 pub use library::{LibraryError, load_runtime};
 pub use literal::LiteralError;
+pub use mobile_sam::{MobileSam, MobileSamError};
 pub use model_file::{MODEL_BYTES_MAX, ModelFile};
 pub use placement::{Placement, ProfileError};
 pub use refusal::{ModelError, Refusal};

@@ -8,5 +8,6 @@ pub mod doctor;
 mod inspection;
 pub mod pictures;
 pub mod present;
+mod recent;
 mod simulated;
 pub mod topics;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use magpie::commands::{
-    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, manual, model, pick,
-    record, replay, run, simulate, watch,
+    bench, bundle, calibrate, cells, check, detect, doctor, eval, export, learn, manual, model,
+    pick, record, replay, run, simulate, view, watch,
 };
 use magpie_daemon::failure::Outcome;
 use magpie_daemon::process_limits::{check_descriptors, outlive_file_size_limit};
@@ -65,10 +65,14 @@ enum Command {
     Record(record::RecordArgs),
     /// Send a recording through the pipeline, and compare the results with the recorded ones.
     Replay(replay::ReplayArgs),
+    /// Show a recording or a running cell in the viewer Rerun.
+    View(view::ViewArgs),
     /// Let a simulated arm pick from a simulated cell, by the messages a real one gets.
     Pick(pick::PickArgs),
-    /// Outline pictures or a recording for annotation tools, the least sure picture first.
+    /// Outline pictures or a recording for annotation tools, those worth correcting first.
     Export(export::ExportArgs),
+    /// Turn what became of picks into labels: what vanished is the package.
+    Learn(learn::LearnArgs),
     /// Calibrate the camera with a printed board: its lens, where it hangs, and whether that holds.
     Calibrate(calibrate::CalibrateArgs),
     /// Make frames of a simulated cell, with the truth.
@@ -143,7 +147,9 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Record(args) => record::record(args),
         Command::Pick(args) => pick::pick(args),
         Command::Replay(args) => replay::replay(args),
+        Command::View(args) => view::view(args),
         Command::Export(args) => export::export(args),
+        Command::Learn(args) => learn::learn(args),
         Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Manual(args) => manual::manual(args, Arguments::command()),
@@ -154,10 +160,11 @@ fn dispatch(command: &Command) -> Outcome {
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
-        // secured cell must not fill the journal.
+        // secured cell, or viewers who leave without a word, must not fill the journal.
         EnvFilter::new(
             "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
-             zenoh::net::runtime::orchestrator=error",
+             zenoh::net::runtime::orchestrator=error,foxglove::websocket::server=off,\
+             foxglove::websocket::connected_client=off",
         )
     });
     let registry = tracing_subscriber::registry().with(filter);

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use magpie_client::{CellName, ClientOptions, SystemClock, ZenohConfig, find_cell};
+use magpie_client::{
+    CellName, ClientOptions, PickReport, SystemClock, ZenohConfig, find_cell, wire,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::errors::{closed, not_answered, not_connected, not_joined};
+use crate::errors::{closed, not_answered, not_connected, not_joined, not_reported};
 use crate::held::{Held, join};
 use crate::packages::Packages;
 use crate::states::{CameraInfo, Lost, Status};
-use crate::view::Fresh;
+use crate::view::{Fresh, Grasp};
 use crate::waiting::{interruptible, seconds};
 
 /// One cell, over one connection. All threads may use it at once.
@@ -115,6 +117,58 @@ impl Client {
             Ok(status) => Ok(Bound::new(py, Status::new(status))?.into_any()),
             Err(lost) => Ok(Bound::new(py, Lost::new(&lost.why))?.into_any()),
         }
+    }
+
+    /// Tells the cell what became of a grasp that was acted upon: `"held"`, `"dropped"`, `"double"` (more
+    /// came up than this package), `"missed"` (nothing came up) or `"not_tried"`. The grasp may have
+    /// expired long ago. A later report about the same package of the same result replaces an earlier
+    /// one as a whole.
+    ///
+    /// `vacuum_pa` is how far the pressure in the cups fell below the air's, in pascals, and `weight_kg`
+    /// what hung on the tool, in kilograms; `None` where nobody measured. `type` is what a later station
+    /// read the package to be, in the words of the model's types; `None` where nobody read it. `done_ns`
+    /// is when it was over, as `time.time_ns()`; `None`: now. `reporter` says for people who reports.
+    ///
+    /// The daemon counts and records it; nothing that it does with pictures changes. Returns once the
+    /// report is handed over to the network; nobody answers. What was taken stands in
+    /// `status().as_dict()["picks"]`.
+    ///
+    /// Raises `ValueError` for what the daemon would refuse, and `QueryError` if the client was closed or
+    /// the network does not take it.
+    #[pyo3(signature = (
+        grasp, outcome, *, vacuum_pa = None, weight_kg = None, r#type = None, done_ns = None,
+        reporter = ""
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "named ones in Python")]
+    fn report_outcome(
+        &self,
+        py: Python<'_>,
+        grasp: &Grasp,
+        outcome: &str,
+        vacuum_pa: Option<f64>,
+        weight_kg: Option<f64>,
+        r#type: Option<String>,
+        done_ns: Option<u64>,
+        reporter: &str,
+    ) -> PyResult<()> {
+        let named = wire::Outcome::from_str_name(&format!("OUTCOME_{}", outcome.to_uppercase()));
+        let named = named.filter(|named| *named != wire::Outcome::Unspecified);
+        let named = named.ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "outcome is {outcome:?}; name \"held\", \"dropped\", \"double\", \"missed\" or \"not_tried\""
+            ))
+        })?;
+        let report = PickReport {
+            done_ns,
+            vacuum_pa,
+            weight_kg,
+            package_type: r#type.unwrap_or_default(),
+            reporter: reporter.to_owned(),
+            ..PickReport::new(named)
+        };
+        let (client, pick) = (Arc::clone(self.client.get()?), grasp.pick()?);
+        let sent = interruptible(py, move || client.report_outcome(&pick, &report))?;
+        sent.map_err(|error| not_reported(&error))
     }
 
     /// Leaves the network. Whoever iterates over its packages comes to an end; questions raise.

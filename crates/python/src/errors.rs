@@ -34,6 +34,15 @@ pub(crate) fn not_answered(error: &magpie_client::QueryError) -> PyErr {
     }
 }
 
+pub(crate) fn not_reported(error: &magpie_client::ReportError) -> PyErr {
+    use magpie_client::ReportError::{Closed, OtherCell, Refused, Send};
+    match error {
+        Refused(_) | OtherCell { .. } => PyValueError::new_err(wire::chain(error)),
+        Closed => closed(),
+        Send { .. } => raised::QueryError::new_err(wire::chain(error)),
+    }
+}
+
 pub(crate) fn closed() -> PyErr {
     raised::QueryError::new_err("the client was closed; connect again")
 }

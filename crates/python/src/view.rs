@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use magpie_client::wire::ReferenceFrame;
-use magpie_client::{PackagesView, wire};
+use magpie_client::{PackagesView, Pick, wire};
 use pyo3::prelude::*;
 
 use crate::arrays::{floats, mask, pose};
@@ -244,6 +244,12 @@ impl Grasp {
     fn pose(&self) -> PyResult<Placed> {
         let pose = self.get()?.pose.ok_or_else(|| broken("a grasp has no pose"))?;
         Ok(self.placed(pose))
+    }
+
+    /// Whatever the result's age.
+    pub(crate) fn pick(&self) -> PyResult<Pick> {
+        let pick = self.view.pick_at(self.package, self.index);
+        pick.ok_or_else(|| broken("a grasp is not of its own result"))
     }
 
     fn placed(&self, pose: wire::Pose) -> Placed {

@@ -31,7 +31,7 @@ pub enum ColorCoding {
 /// How depth images are stored. Both are lossless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DepthCoding {
-    /// `16UC1`, which Foxglove and Rerun colour by depth. The chunk's compression makes it smaller.
+    /// `16UC1`, which Foxglove colours by depth. The chunk's compression makes it smaller.
     #[default]
     Raw,
     /// 16-bit grey PNG, for tools that do not know `16UC1`. It is about as large, and viewers that

@@ -1,4 +1,5 @@
-//! Writes and reads frames and their results as MCAP files that Foxglove and Rerun open.
+//! Writes and reads frames and their results as MCAP files that Foxglove opens. Rerun knows half of their
+//! messages: `magpie view` shows it the rest.
 //!
 //! [`FrameWriter`] appends whole frames in chunks: a process killed at any moment loses at most
 //! the chunk it was filling. [`FrameReader`] is a [`FrameSource`](magpie_perception::FrameSource):
@@ -23,6 +24,7 @@
 //! |---|---|---|
 //! | `/magpie/packages` | `Packages` | the result of each processed frame, as it was published |
 //! | `/magpie/status` | `Status` | what the daemon said about itself |
+//! | `/magpie/outcomes` | `PickOutcome` | what was reported of picks, stamped when it was taken; not served live |
 //!
 //! The stamp of a frame is the `log_time`, `publish_time` and `timestamp` of its messages; the low
 //! 32 bits of its sequence are their MCAP sequence.

@@ -158,6 +158,20 @@ impl FrameReader {
         }
     }
 
+    /// The next frame whose recorded stamp is wanted, whatever the pace; those before it are not
+    /// decoded. `Ok(None)` at the end.
+    pub fn next_wanted(
+        &mut self,
+        is_wanted: impl Fn(StampNs) -> bool,
+    ) -> Result<Option<Frame>, RecordingError> {
+        while let Some(frame) = self.take_next()? {
+            if is_wanted(frame.stored.stamp) {
+                return self.decode(frame, self.timeline.first_stamp()).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     fn next(&mut self) -> Result<Option<Frame>, RecordingError> {
         if self.stop.wait(Duration::ZERO) {
             return Ok(None);

@@ -17,7 +17,7 @@ use mcap::{Attachment, Compression, McapError};
 use prost::Message;
 
 use crate::coding::{ColorCoding, DepthCoding, ImageMessage, encode_color, encode_depth};
-use crate::results::{PACKAGES_CHANNEL, STATUS_CHANNEL, WireChannel};
+use crate::results::{OUTCOMES_CHANNEL, PACKAGES_CHANNEL, STATUS_CHANNEL, WireChannel};
 use crate::schema::{
     ANNOTATIONS_TOPIC, CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, Fields, GAPS_RECORD,
     GRASPS_TOPIC, LOG_TOPIC, RecordingInfo, SCENE_TOPIC, TF_TOPIC, gaps_fields,
@@ -180,7 +180,26 @@ impl FrameWriter {
         stamp: StampNs,
         status: &wire::Status,
     ) -> Result<(), RecordingError> {
-        let written = self.write_wire(&STATUS_CHANNEL, 0, stamp, status);
+        self.write_beside(&STATUS_CHANNEL, stamp, status)
+    }
+
+    /// Adds what was reported of a pick, whose result was some frames ago.
+    pub fn write_outcome(
+        &mut self,
+        stamp: StampNs,
+        outcome: &wire::PickOutcome,
+    ) -> Result<(), RecordingError> {
+        self.write_beside(&OUTCOMES_CHANNEL, stamp, outcome)
+    }
+
+    /// Adds what belongs to no frame.
+    fn write_beside(
+        &mut self,
+        channel: &WireChannel,
+        stamp: StampNs,
+        message: &impl Message,
+    ) -> Result<(), RecordingError> {
+        let written = self.write_wire(channel, 0, stamp, message);
         written.map_err(|source| write_error(&self.path, source.into()))?;
         self.chunk.stamp_first.get_or_insert(stamp);
         if self.is_chunk_full(stamp) { self.flush() } else { Ok(()) }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use magpie_network::NetworkError;
-use magpie_perception::{BgrImage, BoxError, Mask, StampNs};
+use magpie_perception::{BgrImage, BoxError, StampNs};
 use magpie_wire as wire;
 use prost::Message;
 use zenoh::bytes::ZBytes;
@@ -222,7 +222,9 @@ fn publish_label_image(
     // As many as one byte tells apart, with 255 left to readers that mark pixels of their own.
     let bytes_per_px = if message.packages.len() > 254 { 2 } else { 1 };
     let pixels = message.image_width_px as usize * message.image_height_px as usize;
-    let payload = pool.fill(pixels * bytes_per_px, |bytes| paint(message, bytes_per_px, bytes))?;
+    let payload = pool.fill(pixels * bytes_per_px, |bytes| {
+        wire::paint_labels(message, bytes_per_px, bytes);
+    })?;
     let encoding = if bytes_per_px == 2 { "mono16" } else { "mono8" };
     publisher.put(payload).attachment(header(message, encoding)).wait()
 }
@@ -247,24 +249,6 @@ fn header(message: &wire::Packages, encoding: &str) -> Vec<u8> {
     header.encode_to_vec()
 }
 
-/// Row by row, `bytes_per_px` little-endian bytes a pixel: index in `packages` plus one, 0 is
-/// background. Where masks overlap, the package that is picked first wins.
-fn paint(message: &wire::Packages, bytes_per_px: usize, bytes: &mut [u8]) {
-    bytes.fill(0);
-    let width = message.image_width_px as usize;
-    for (index, package) in message.packages.iter().enumerate().rev() {
-        let mask = package.mask.as_ref().expect("to_wire sets it");
-        let mask = Mask::try_from(mask).expect("made from a mask by to_wire");
-        let label = u16::try_from(index + 1).unwrap_or(u16::MAX).to_le_bytes();
-        for (x, y_start, length) in mask.columns() {
-            for y in y_start..y_start + length {
-                let at = (y as usize * width + x as usize) * bytes_per_px;
-                bytes[at..at + bytes_per_px].copy_from_slice(&label[..bytes_per_px]);
-            }
-        }
-    }
-}
-
 /// Shared memory for label images, made when the first one is wanted.
 #[derive(Default)]
 struct LabelPool {
@@ -284,39 +268,5 @@ impl LabelPool {
             provider.alloc(length).with_policy::<Defragment<GarbageCollect>>().wait()?;
         paint(&mut memory);
         Ok(memory.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use magpie_perception as domain;
-
-    const WIDTH_PX: u32 = 3;
-    const HEIGHT_PX: u32 = 2;
-
-    fn message(masks: &[[&str; 2]]) -> wire::Packages {
-        let package = |rows: &[&str; 2]| {
-            let bitmap: Vec<u8> = rows.concat().bytes().map(|b| u8::from(b == b'#')).collect();
-            let mask = domain::Mask::from_bitmap(WIDTH_PX, HEIGHT_PX, &bitmap);
-            wire::Package { mask: Some((&mask).into()), ..Default::default() }
-        };
-        wire::Packages {
-            image_width_px: WIDTH_PX,
-            image_height_px: HEIGHT_PX,
-            packages: masks.iter().map(package).collect(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn pixels_hold_the_index_plus_one_and_the_first_in_pick_order_is_on_top() {
-        let message = message(&[["##.", "..."], [".##", "..#"]]);
-        let mut bytes = [9; 6];
-        paint(&message, 1, &mut bytes);
-        assert_eq!(bytes, [1, 1, 2, 0, 0, 2]);
-        let mut bytes = [9; 12];
-        paint(&message, 2, &mut bytes);
-        assert_eq!(bytes, [1, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0]);
     }
 }

@@ -7,7 +7,7 @@
 //! frame thread -> ZenohPublisher::publish -> Latest (one result) -> thread magpie-publish -> zenoh
 //!                                        |-> Latest (one result) -> thread magpie-labels  -> zenoh
 //!                                        +-> Latest (one frame)  -> thread magpie-image   -> zenoh, onlooker
-//! tokio: status heartbeat, capture and camera_info queries
+//! tokio: status heartbeat, capture and camera_info queries, reports of picks
 //! ```
 //!
 //! Handing over never waits: a result that the network has not taken yet is replaced by the newer
@@ -20,6 +20,7 @@ mod encoding;
 mod images;
 mod latencies;
 mod latest;
+mod outcomes;
 mod publisher;
 mod rivals;
 mod sent;
@@ -28,5 +29,6 @@ mod status;
 
 pub use capture::CaptureLimits;
 pub use images::{JpegEncoder, Onlooker, ShowPicture};
+pub use outcomes::ReportedOutcome;
 pub use publisher::{Transport, TransportOptions, ZenohPublisher};
 pub use status::{DriftStatus, StatusHandle, StatusSnapshot};

@@ -21,7 +21,8 @@ use crate::images::{Images, Shown};
 use crate::rivals::Rivals;
 use crate::shared::{Shared, declare, spawn};
 use crate::{
-    CaptureLimits, JpegEncoder, Onlooker, StatusHandle, capture, encoding, images, status,
+    CaptureLimits, JpegEncoder, Onlooker, ReportedOutcome, StatusHandle, capture, encoding, images,
+    outcomes, status,
 };
 
 /// What a publisher needs to know.
@@ -42,7 +43,8 @@ pub struct TransportOptions {
     pub capture: CaptureLimits,
 }
 
-/// The daemon's place on the network: session, heartbeat, queries. Dropping it leaves the network.
+/// The daemon's place on the network: session, heartbeat, queries, reports of picks. Dropping it leaves
+/// the network.
 pub struct Transport {
     session: Session,
     shared: Arc<Shared>,
@@ -51,6 +53,7 @@ pub struct Transport {
     status: StatusHandle,
     rivals: Arc<Rivals>,
     heartbeat: tokio::task::JoinHandle<()>,
+    outcomes: tokio::task::JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
     _alive: LivelinessToken,
 }
@@ -59,7 +62,7 @@ impl Transport {
     /// Joins the network as the only publisher of the cell.
     ///
     /// Blocks for up to some seconds. `runtime` must be a multi-thread runtime; it carries the
-    /// heartbeat and the queries.
+    /// heartbeat, the queries and what is reported of picks.
     pub fn open(
         options: TransportOptions,
         runtime: &Handle,
@@ -90,6 +93,7 @@ impl Transport {
         capture::answer_captures(&session, &shared, options.capture, captures, runtime)?;
         capture::answer_camera_info(&session, &shared, options.camera_info.as_ref())?;
 
+        let outcomes = outcomes::hear(&session, &shared.outcomes, runtime)?;
         let rivals = Rivals::listen(&session, &shared)?;
         let status = StatusHandle::new();
         let beats = declare(&session, &shared.cell, "status", Priority::InteractiveHigh)?;
@@ -115,6 +119,7 @@ impl Transport {
             status,
             rivals,
             heartbeat,
+            outcomes,
             threads,
             _alive: alive,
         };
@@ -138,6 +143,11 @@ impl Transport {
     /// What the heartbeat says at this moment.
     pub fn status_message(&self) -> wire::Status {
         status::to_wire(&self.shared, self.status.current())
+    }
+
+    /// The reports of picks that were taken since the last call: of more than 256 the newest.
+    pub fn fetch_outcomes(&self) -> Vec<ReportedOutcome> {
+        self.shared.outcomes.fetch()
     }
 
     /// New whenever a daemon starts; every message carries it.
@@ -189,6 +199,7 @@ impl Drop for Transport {
             let _ = thread.join();
         }
         self.heartbeat.abort();
+        self.outcomes.abort();
         self.say_goodbye();
         close(&self.session);
     }
@@ -264,6 +275,7 @@ impl Publisher for ZenohPublisher {
             wire::withhold(message, spare);
         }
         let message = self.messages[at].clone();
+        shared.outcomes.remember(&message);
         shared.note_latency(report.latencies.total_ns);
         shared.put_result(message.clone());
         let stamp = report.packages.stamp;

@@ -14,6 +14,7 @@ use zenoh::{Session, Wait};
 use crate::encoding;
 use crate::latencies::Latencies;
 use crate::latest::Latest;
+use crate::outcomes::Outcomes;
 use crate::sent::Sent;
 
 /// What the parts of a publisher share.
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) results: Latest<Arc<wire::Packages>>,
     /// Results and heartbeats.
     pub(crate) sent: Sent,
+    pub(crate) outcomes: Arc<Outcomes>,
     results_superseded: AtomicU64,
     /// Since when a result waits to be sent; 0 while none does.
     unsent_since_ns: AtomicU64,
@@ -46,6 +48,7 @@ impl Shared {
         counters: Arc<Counters>,
         clock: SharedClock,
     ) -> Shared {
+        let outcomes = Arc::new(Outcomes::new(&cell, &instance_id, &clock));
         Shared {
             cell,
             instance_id,
@@ -56,6 +59,7 @@ impl Shared {
             clock,
             results: Latest::new(),
             sent: Sent::new(),
+            outcomes,
             results_superseded: AtomicU64::new(0),
             unsent_since_ns: AtomicU64::new(0),
             latencies: Mutex::new(Latencies::new()),

@@ -146,6 +146,7 @@ pub(crate) fn to_wire(shared: &Shared, snapshot: StatusSnapshot) -> wire::Status
         drift: snapshot.drift.map(|drift| drift.to_wire(unix_ahead_ns)),
         clock_steps: snapshot.clock_steps,
         listens: shared.listens.clone(),
+        picks: Some(shared.outcomes.counters()),
     }
 }
 

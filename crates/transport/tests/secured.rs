@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use magpie_client::{Client, ClientOptions, Freshness, LostReason, PackagesSubscriber, QueryError};
+use magpie_client::wire::Outcome;
+use magpie_client::{
+    Client, ClientOptions, Freshness, LostReason, PackagesSubscriber, PickReport, QueryError,
+};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_transport::TransportOptions;
 use support::site::{Site, address};
@@ -188,6 +191,42 @@ fn nobody_but_the_daemon_publishes() {
         assert_eq!(forged(&mut cell, &forger, &arm), 0, "forged by the {who}");
     }
     assert_eq!(camera_info(site.zenoh("arm")).unwrap(), "test");
+}
+
+#[test]
+fn the_arm_reports_picks_and_nobody_else_does() {
+    let (runtime, site) = (runtime(), Site::new(&address()));
+    site.add("deck");
+    let mut cell = Cell::open(daemon(&site), &runtime).unwrap();
+    let arm = Client::open(as_reader(site.zenoh("arm"))).unwrap();
+    let packages = arm.packages().unwrap();
+    let mut view = None;
+    cell.publish_until(|| {
+        if let Freshness::Fresh(fresh) = packages.latest() {
+            view = Some(fresh);
+        }
+        view.is_some()
+    });
+    let (view, held) = (view.unwrap(), PickReport::new(Outcome::Held));
+    let picks = [0, 1, 2].map(|package| view.pick_at(package, 0).unwrap());
+    let viewer = Client::open(as_reader(site.zenoh("viewer"))).unwrap();
+    let zenoh = ZenohConfig::File(site.path("deck", "arm"));
+    let other = Client::open(as_reader(zenoh)).unwrap();
+    for who in [&viewer, &other] {
+        who.report_outcome(&picks[0], &held).unwrap();
+        // It is sent all the same, and gets as far as the rules allow.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    arm.report_outcome(&picks[1], &held).unwrap();
+    let counted = || cell.transport.status_message().picks.unwrap();
+    let arrived = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        counted().reports() > 0
+    });
+    assert!(arrived, "the arm's report did not come");
+    let tracks: Vec<_> =
+        cell.transport.fetch_outcomes().iter().map(|told| told.message.track_id).collect();
+    assert_eq!((tracks, counted().reports()), (vec![picks[1].track_id()], 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Takes connections in: so many at once, and none for longer than something moves on it. A few places
-//! are spared for programs that ask how the cell is.
+//! Takes connections in: so many at once, and none for longer than something moves on it, which is an
+//! answer that is taken, or the beginning of a question. A few places are spared for programs that ask
+//! how the cell is.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -94,6 +95,8 @@ pub(crate) struct Guest {
     seat: Seat,
     quiet_max: Duration,
     quiet: Pin<Box<Sleep>>,
+    /// Something was read since something was written.
+    is_asking: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -103,18 +106,23 @@ impl Guest {
             Seat::Any => QUIET_TIME_MAX,
             Seat::Spare => QUIET_TIME_SPARE,
         };
-        Guest { stream, seat, quiet_max, quiet: Box::pin(sleep(quiet_max)), _place: place }
+        let quiet = Box::pin(sleep(quiet_max));
+        Guest { stream, seat, quiet_max, quiet, is_asking: false, _place: place }
     }
 
-    /// Passes on what happened; something that did not happen must not last.
+    /// Passes on what happened; something that did not happen must not last. `is_progress`: that it
+    /// happened buys more time.
     fn judge<T>(
         &mut self,
         moved: Poll<io::Result<T>>,
+        is_progress: bool,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            let until = Instant::now() + self.quiet_max;
-            self.quiet.as_mut().reset(until);
+            if is_progress {
+                let until = Instant::now() + self.quiet_max;
+                self.quiet.as_mut().reset(until);
+            }
             return moved;
         }
         ready!(self.quiet.as_mut().poll(context));
@@ -129,7 +137,9 @@ impl AsyncRead for Guest {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let moved = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.judge(moved, context)
+        // A question that trickles in is none: only its beginning counts.
+        let begins = moved.is_ready() && !std::mem::replace(&mut self.is_asking, true);
+        self.judge(moved, begins, context)
     }
 }
 
@@ -140,7 +150,8 @@ impl AsyncWrite for Guest {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(moved, context)
+        self.is_asking &= moved.is_pending();
+        self.judge(moved, true, context)
     }
 
     fn poll_write_vectored(
@@ -149,7 +160,8 @@ impl AsyncWrite for Guest {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(moved, context)
+        self.is_asking &= moved.is_pending();
+        self.judge(moved, true, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -162,5 +174,59 @@ impl AsyncWrite for Guest {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A connection that may be quiet for a moment, and its other end.
+    async fn guest(quiet_max: Duration) -> (Guest, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let mut guest = Guest::new(stream, place, Seat::Any);
+        guest.quiet_max = quiet_max;
+        guest.quiet.as_mut().reset(Instant::now() + quiet_max);
+        (guest, other)
+    }
+
+    #[tokio::test]
+    async fn a_question_that_trickles_in_does_not_hold_a_place() {
+        let (mut guest, mut other) = guest(Duration::from_millis(200)).await;
+        let trickle = async {
+            while other.write_all(b"X-a: b\r\n").await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let read = async {
+            // It would take half a minute to send so many.
+            for _ in 0..1500 {
+                if let Err(error) = guest.read_u64().await {
+                    return error.kind();
+                }
+            }
+            panic!("it was heard to the end");
+        };
+        tokio::select! {
+            kind = read => assert_eq!(kind, ErrorKind::TimedOut),
+            () = trickle => panic!("the other end was closed first"),
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_that_are_answered_go_on() {
+        let (mut guest, mut other) = guest(Duration::from_millis(500)).await;
+        for _ in 0..20 {
+            other.write_all(b"question").await.unwrap();
+            guest.read_u64().await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+            guest.write_all(b"answer..").await.unwrap();
+            other.read_u64().await.unwrap();
+        }
     }
 }

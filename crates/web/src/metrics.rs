@@ -59,6 +59,7 @@ impl Collector for Scrape {
         told.info("build_info", "The program", [("version", self.version)])?;
         self.encode_state(&mut told, status)?;
         self.encode_frames(&mut told, status)?;
+        self.encode_picks(&mut told, status)?;
         // Until the daemon has said what runs, nobody is told that it is nothing.
         if self.status.is_some() {
             self.encode_identities(&mut told, status)?;
@@ -106,6 +107,21 @@ impl Scrape {
         told.gauges("packages", "Packages in the newest result", None, [([], packages)])?;
         let help = "Packages in the newest result that can be held";
         told.gauges("packages_with_grasp", help, None, [([], held)])
+    }
+
+    fn encode_picks(&self, told: &mut Told<'_>, status: &wire::Status) -> Result<(), Error> {
+        let picks = status.picks.clone().unwrap_or_default();
+        let outcomes = picks.by_outcome().map(|(name, count)| ([("outcome", name)], count));
+        let help = "Picks by the outcome that was reported first";
+        told.counters("pick_outcomes", help, outcomes)?;
+        let help = "Later reports about a pick that was reported before";
+        told.counters("pick_outcomes_amended", help, [([], picks.amended)])?;
+        let count = |code: &str| {
+            let known = picks.refused.iter().find(|refused| refused.reason == code);
+            known.map_or(0, |refused| refused.count)
+        };
+        let refused = wire::OutcomeRefusal::CODES.map(|code| ([("reason", code)], count(code)));
+        told.counters("pick_outcomes_refused", "Reports of picks that were not taken", refused)
     }
 
     fn encode_identities(&self, told: &mut Told<'_>, status: &wire::Status) -> Result<(), Error> {
@@ -258,6 +274,13 @@ mod tests {
             providers_asked: vec!["cuda".into(), "cpu".into()],
             drift: Some(wire::Drift { displacement_mm: 1.5, ..Default::default() }),
             uptime_ns: 2_500_000_000,
+            picks: Some(wire::PickCounters {
+                held: 12,
+                doubles: 1,
+                amended: 3,
+                refused: vec![wire::RefusedReports { reason: "instance".into(), count: 2 }],
+                ..Default::default()
+            }),
             ..Default::default()
         };
         check(
@@ -274,6 +297,13 @@ mod tests {
                 "magpie_provider_info{cell=\"dock-7\",got=\"cpu\",asked=\"cuda,cpu\"} 1",
                 "magpie_camera_displacement_meters{cell=\"dock-7\"} 0.0015",
                 "magpie_packages_with_grasp{cell=\"dock-7\"} 2",
+                "# TYPE magpie_pick_outcomes counter",
+                "magpie_pick_outcomes_total{cell=\"dock-7\",outcome=\"held\"} 12",
+                "magpie_pick_outcomes_total{cell=\"dock-7\",outcome=\"double\"} 1",
+                "magpie_pick_outcomes_total{cell=\"dock-7\",outcome=\"not_tried\"} 0",
+                "magpie_pick_outcomes_amended_total{cell=\"dock-7\"} 3",
+                "magpie_pick_outcomes_refused_total{cell=\"dock-7\",reason=\"instance\"} 2",
+                "magpie_pick_outcomes_refused_total{cell=\"dock-7\",reason=\"too_many\"} 0",
                 "magpie_page_requests_refused_total{cell=\"dock-7\",reason=\"token\"} 4",
                 "# EOF",
             ],

@@ -24,6 +24,7 @@ use magpie_perception::{Mask, SharedClock, StampNs};
 use nalgebra::Isometry3;
 use prost::Message;
 
+use crate::outcome::Pick;
 use crate::printable::printable;
 use crate::proto as wire;
 
@@ -156,7 +157,7 @@ pub fn decode_packages(
 ) -> Result<wire::Packages, Refusal> {
     let message = wire::Packages::decode(bytes)
         .map_err(|error| Refusal::Undecodable { message: "Packages", why: error.to_string() })?;
-    check_message(&message, cell, valid_max)?;
+    check_packages(&message, cell, valid_max)?;
     Ok(message)
 }
 
@@ -178,7 +179,12 @@ fn check_origin(schema_version: u32, found: &str, cell: &str) -> Result<(), Refu
     Ok(())
 }
 
-fn check_message(message: &wire::Packages, cell: &str, valid_max: Duration) -> Result<(), Refusal> {
+/// Refuses a result as [`decode_packages`] does, for one that was decoded elsewhere.
+pub fn check_packages(
+    message: &wire::Packages,
+    cell: &str,
+    valid_max: Duration,
+) -> Result<(), Refusal> {
     check_origin(message.schema_version, &message.cell, cell)?;
     if message.published_ns < message.stamp_ns || message.valid_until_ns < message.stamp_ns {
         return Err(Refusal::Times);
@@ -514,6 +520,20 @@ impl PackagesView {
         Ok(&self.unexpired()?.packages)
     }
 
+    /// Names a pick by this result, for the report of what became of it; whatever the result's age.
+    /// `None` if package and grasp are not of this result.
+    pub fn pick(&self, package: &wire::Package, grasp: &wire::Grasp) -> Option<Pick> {
+        let packages = &self.message.packages;
+        let at = packages.iter().position(|known| known.track_id == package.track_id)?;
+        let grasp = packages[at].grasps.iter().position(|known| known == grasp)?;
+        self.pick_at(at, grasp)
+    }
+
+    /// The same by the place of the package in pick order, and of the grasp in the package.
+    pub fn pick_at(&self, package_index: usize, grasp_index: usize) -> Option<Pick> {
+        Pick::of(&self.message, package_index, grasp_index)
+    }
+
     /// The message as it came, whatever its age: for display and logs, never for motion.
     pub fn for_display(&self) -> &wire::Packages {
         &self.message
@@ -793,6 +813,27 @@ mod tests {
     }
 
     #[test]
+    fn a_pick_is_named_by_its_own_result_also_once_it_has_expired() {
+        let hand = Arc::new(HandClock::at_ms(1100));
+        let clock: SharedClock = hand.clone();
+        let mut message = message();
+        message.packages[1].track_id = 7;
+        let heard = Heard { newest: Some(received(message)), ..heard() };
+        let Freshness::Fresh(view) = assess(&heard, TRUST, &clock) else { panic!() };
+        let best = view.best_grasp().unwrap().unwrap();
+        let (package, grasp) = (best.package.clone(), best.grasp.clone());
+        hand.now_ns.store(1201 * MS, Ordering::Relaxed);
+        let pick = view.pick(&package, &grasp).unwrap();
+        assert_eq!((pick.cell(), pick.track_id()), ("dock", 7));
+        assert_eq!(view.pick_at(1, 0), Some(pick));
+        assert_eq!(view.pick_at(0, 0), None, "it has no grasp");
+        let other = wire::Grasp { quality: 0.1, ..grasp.clone() };
+        assert_eq!(view.pick(&package, &other), None);
+        let other = wire::Package { track_id: 9, ..package };
+        assert_eq!(view.pick(&other, &grasp), None);
+    }
+
+    #[test]
     fn a_pose_goes_with_the_belt_and_grows_less_sure() {
         let mut moving = message();
         moving.packages[1].grasps[0].position_sigma_m = 0.003;
@@ -834,13 +875,13 @@ mod tests {
         let refusal = |change: fn(&mut wire::Packages)| {
             let mut message = message();
             change(&mut message);
-            check_message(&message, "dock", VALID_MAX).unwrap_err()
+            check_packages(&message, "dock", VALID_MAX).unwrap_err()
         };
-        assert_eq!(check_message(&message(), "dock", VALID_MAX), Ok(()));
+        assert_eq!(check_packages(&message(), "dock", VALID_MAX), Ok(()));
         let velocity = |x, sigma_m_s| {
             let linear_m_s = Some(wire::Vector3 { x, y: 0.0, z: 0.0 });
             let velocity = Some(wire::Velocity { linear_m_s, sigma_m_s });
-            check_message(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
+            check_packages(&wire::Packages { velocity, ..message() }, "dock", VALID_MAX)
         };
         assert_eq!(velocity(0.2, 0.01), Ok(()));
         assert_eq!(velocity(0.2, f64::NAN), Err(Refusal::Velocity));

@@ -12,11 +12,14 @@
 //! | `capture` | query: the first result whose exposure began after the query arrived |
 //! | `camera_info` | query: the camera's calibration |
 //! | `alive` | liveliness token |
+//! | `outcomes` | [`PickOutcome`], from those who pick to the publisher |
 
 mod convert;
 pub mod freshness;
 mod json;
 mod keys;
+mod label_image;
+pub mod outcome;
 mod printable;
 mod proto;
 mod read;
@@ -31,6 +34,8 @@ pub use freshness::{
 };
 pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
+pub use label_image::paint_labels;
+pub use outcome::{OutcomeRefusal, Pick, PickReport};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;

@@ -8,6 +8,8 @@
 //! # Conventions
 //! Everything in the base frame, gravity along its negative z.
 
+use std::collections::BTreeMap;
+
 use magpie_perception::{CupSet, PackageType, Tool};
 use nalgebra::{Isometry3, Matrix3, Point3, Vector3};
 use rapier3d::geometry::{TriMesh, TriMeshFlags};
@@ -139,6 +141,30 @@ impl Judge {
         let base_from_cup = base_from_tool * nalgebra::Translation3::from(cup.position_m);
         let approach = base_from_cup * Vector3::z();
         self.first_hit(base_from_cup * Point3::origin(), &approach)?.1
+    }
+
+    /// The packages that come up together, each held by cups of its own: two or more, or none.
+    pub fn held_together(
+        &self,
+        tool: &Tool,
+        cups: CupSet,
+        base_from_tool: &Isometry3<f64>,
+        package: impl Fn(u32) -> TruePackage,
+    ) -> Vec<u32> {
+        let mut cups_of = BTreeMap::<u32, CupSet>::new();
+        for index in cups.indices() {
+            // A cup in the air takes the vacuum from the others.
+            let Some(package_id) = self.touched(tool, CupSet::of(index), base_from_tool) else {
+                return Vec::new();
+            };
+            let own = cups_of.entry(package_id).or_default();
+            *own = own.with(index);
+        }
+        let holds = |(package_id, own): (&u32, &CupSet)| {
+            self.judge(tool, *own, base_from_tool, &package(*package_id)).is_accepted()
+        };
+        let all_hold = cups_of.len() > 1 && cups_of.iter().all(holds);
+        if all_hold { cups_of.into_keys().collect() } else { Vec::new() }
     }
 
     /// How far the tool's origin is above the first thing on its approach; negative inside it.
@@ -373,6 +399,34 @@ mod tests {
         let beside = scene(Some((0.201, 0.0, 0.2)));
         assert!(check(&beside, 0.075, 0.1, 0.0).hits);
         assert!(!check(&beside, 0.0, 0.1, 0.0).hits);
+    }
+
+    #[test]
+    fn two_cups_that_seal_on_two_packages_take_both() {
+        let cup = |x_m| magpie_perception::Cup {
+            position_m: [x_m, 0.0, 0.0],
+            ..Tool::single_cup(0.02).cups[0]
+        };
+        let tool = Tool { cups: vec![cup(-0.1), cup(0.1)], ..Tool::single_cup(0.02) };
+        let down = UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+        let pose = Isometry3::from_parts(Vector3::new(0.1, 0.0, 0.1).into(), down);
+        let whole = |package_id| TruePackage {
+            package_id,
+            base_from_package: Isometry3::translation(
+                if package_id == 1 { 0.0 } else { 0.21 },
+                0.0,
+                0.05,
+            ),
+            ..package()
+        };
+        let held = |judge: &Judge, cups| judge.held_together(&tool, cups, &pose, whole);
+        let both = CupSet::of(0).with(1);
+        let beside = scene(Some((0.21, 0.0, 0.1)));
+        assert_eq!(held(&beside, both), [1, 2]);
+        assert!(!beside.judge(&tool, both, &pose, &whole(1)).is_accepted());
+        assert_eq!(held(&beside, CupSet::of(0)), [0; 0], "that is one");
+        assert_eq!(held(&scene(None), both), [0; 0], "the other cup is in the air");
+        assert_eq!(held(&scene(Some((0.21, 0.0, 0.08))), both), [0; 0], "it is too low");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::random::{Rng, Stream};
 use crate::recipe::Recipe;
 use crate::scene::Scene;
 use crate::sensor::Sensor;
-use crate::simulate::{Exposure, PreparedScene, Simulator, render};
+use crate::simulate::{Exposure, PreparedScene, SimulatedFrame, Simulator, render};
 use crate::support::{Support, SupportKind};
 use crate::truth::isometry;
 use crate::view::View;
@@ -54,6 +54,11 @@ pub struct Sight {
 impl Sight {
     /// What the camera sees. The frame is to be stamped by the caller.
     pub fn expose(&self) -> Frame {
+        self.expose_with_truth().frame
+    }
+
+    /// [`expose`](Self::expose), and what is true of it.
+    pub fn expose_with_truth(&self) -> SimulatedFrame {
         // The lamps stand still as long as the heap is the same.
         let mut rng = Rng::new(self.seed, Stream::View, self.heap);
         let lighting = Lighting::random(&mut rng, &self.prepared.scene, &self.prepared.soup);
@@ -66,7 +71,7 @@ impl Sight {
             sequence: self.exposure,
             stamp: StampNs(0),
         };
-        render(&self.recipe, &self.prepared, &exposure).frame
+        render(&self.recipe, &self.prepared, &exposure)
     }
 }
 
@@ -75,6 +80,8 @@ impl Sight {
 pub enum Picked {
     /// The package left with the tool.
     Held(PackageType),
+    /// So many packages left with the tool, each held by cups of its own.
+    Double(usize),
     /// The cups met a package that did not come along.
     Lost(PackageType, Verdict),
     /// The cups met no package.
@@ -140,15 +147,30 @@ impl PickingCell {
         let Some(package_id) = judge.touched(tool, cups, base_from_tool) else {
             return Ok(Picked::Nothing);
         };
-        let package = self.prepared.scene.packages[package_id as usize].judged(package_id);
+        let judged = |id: u32| self.prepared.scene.packages[id as usize].judged(id);
+        let package = judged(package_id);
         let verdict = judge.judge(tool, cups, base_from_tool, &package);
-        if !verdict.is_accepted() {
+        if verdict.is_accepted() {
+            self.take_away(&[package_id]);
+            return Ok(Picked::Held(package.package_type));
+        }
+        let together = judge.held_together(tool, cups, base_from_tool, judged);
+        if together.is_empty() {
             return Ok(Picked::Lost(package.package_type, verdict));
         }
-        self.packages.remove(package_id as usize);
+        self.take_away(&together);
+        Ok(Picked::Double(together.len()))
+    }
+
+    /// The rest settles.
+    fn take_away(&mut self, package_ids: &[u32]) {
+        let mut index = 0;
+        self.packages.retain(|_| {
+            index += 1;
+            !package_ids.contains(&(index - 1))
+        });
         self.packages = arrange::let_fall(&self.support.fixed, std::mem::take(&mut self.packages));
         self.prepared = prepare(&self.support, &self.packages);
-        Ok(Picked::Held(package.package_type))
     }
 
     /// Puts another heap in place of what is left.

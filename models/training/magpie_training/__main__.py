@@ -13,6 +13,8 @@ from .finetune_options import UNIVERSAL, add_options, blend, count, name, pair, 
 # three times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Where `scripts/install --refine` puts it.
+MOBILE_SAM = Path(__file__).parents[3] / ".cache" / "mobile_sam"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -137,6 +139,10 @@ def main(arguments=None):
     saved.add_argument("--limit", type=int, default=0, help="only the first N images")
     saved.add_argument("--magpie", help="the program that exports; absent: as in finetune")
     saved.add_argument("--model", type=Path, default=UNIVERSAL)
+    saved.add_argument("--refine", type=Path, nargs="?", const=MOBILE_SAM, metavar="FOLDER",
+                       help="as for `magpie export`; absent: not refined")
+
+    add_labelling(commands)
 
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
@@ -168,6 +174,26 @@ def add_cardinal(commands):
         ("test", "of the production cell, to judge by"),
     ):
         cardinal.add_argument(f"--{name}", type=Path, metavar="COCO", help=f"photographs {what}; all three or none")
+
+
+def add_labelling(commands):
+    backend = commands.add_parser("labelling-backend", help="answers Label Studio: pre-labels, boxes and clicks")
+    backend.add_argument("--images", type=Path, metavar="FOLDER", help="where the tasks' pictures lie")
+    backend.add_argument("--port", type=int, default=9090, help="on 127.0.0.1 (default: %(default)s)")
+    backend.add_argument("--model", type=Path, default=UNIVERSAL)
+    backend.add_argument("--mobile-sam", type=Path, default=MOBILE_SAM, metavar="FOLDER",
+                         help="what `scripts/install --refine` fetched (default: %(default)s)")
+    backend.add_argument("--magpie", help="the program that finds packages; absent: as in finetune")
+    backend.add_argument("--print-config", action="store_true", help="only print the labelling configuration to paste")
+
+    doubt = commands.add_parser("doubtful", help="labels that are likely wrong, with pictures")
+    doubt.add_argument("labels", type=Path, help="a folder or file of labels, as finetune reads them")
+    doubt.add_argument("--out", required=True, type=Path, help="a new folder for the list and the sheets")
+    doubt.add_argument("--model", type=Path, default=UNIVERSAL)
+    doubt.add_argument("--map", action="append", type=pair, default=[], metavar="NAME=TYPE", dest="mapping",
+                       help="as for finetune")
+    doubt.add_argument("--images", type=Path, metavar="FOLDER", help="where the pictures are, if not beside the labels")
+    doubt.add_argument("--count-max", type=count, default=100, help="doubts drawn on sheets (default: %(default)s)")
 
 
 def add_contributions(commands):
@@ -376,6 +402,28 @@ def run_label_savings(annotations, model, **options):
     return 0
 
 
+def run_labelling_backend(images, magpie, print_config, **options):
+    from .judge import find_program
+    from .labelling_backend import label_config, serve
+
+    if print_config:
+        print(label_config(), end="")
+        return 0
+    if images is None:
+        raise UserError("no pictures; say --images FOLDER, such as prelabelled/images")
+    program = find_program(magpie)
+    if program is None:
+        raise UserError("run magpie: build it (cargo build --release -p magpie) or say --magpie PATH")
+    return serve(program, images=images, **options)
+
+
+def run_doubtful(labels, model, out, mapping, **options):
+    from .doubtful import doubtful
+
+    print("\n".join(doubtful(labels, model, out, mapping=dict(mapping), **options)))
+    return 0
+
+
 def run_train(recipe, out, resume, init):
     from .recipe import read_recipe
     from .train import train
@@ -436,6 +484,8 @@ COMMANDS = {
     "merge-proof": run_merge_proof,
     "relabel": run_relabel,
     "label-savings": run_label_savings,
+    "labelling-backend": run_labelling_backend,
+    "doubtful": run_doubtful,
     "export": run_export,
     "evaluate": run_evaluate,
     "compare": run_compare,

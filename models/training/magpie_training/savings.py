@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from . import CLASSES, UserError
-from .data import decode_mask, load_coco
+from .data import decode_mask, load_coco, read_document
 from .judge import find_program, run_program
 from .outline import off, polygons
 
 IOU_MIN = 0.5
+COUNTS = ("packages", "drawn", "corrected", "deleted", "retyped", "missed", "matched")
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Found:
         return decode_mask([piece.ravel().tolist() for piece in self.pieces], self.height, self.width)
 
 
-def savings(model, annotations, *, magpie=None, accuracy_px=3.0, limit=0):
-    """Counts over all outlined packages of a dataset.
+def savings(model, annotations, *, magpie=None, accuracy_px=3.0, limit=0, refine=None):
+    """Counts over all outlined packages of a dataset, and by the true type; `refine`: as for `magpie export`.
 
     To draw: the fewest points that stay within `accuracy_px` of the true outline.
     To correct a finding: points farther off than that are moved to where the true outline has
@@ -43,42 +44,70 @@ def savings(model, annotations, *, magpie=None, accuracy_px=3.0, limit=0):
     program = find_program(magpie)
     if program is None:
         raise UserError("run magpie: build it (cargo build --release -p magpie) or say --magpie PATH")
-    records = load_coco(Path(annotations), CLASSES)[: limit or None]
-    totals = dict.fromkeys(("packages", "drawn", "corrected", "deleted", "retyped", "missed", "matched"), 0)
+    annotations = Path(annotations)
+    records = load_coco(annotations, CLASSES)
+    if any("all_polygon" in image for image in read_document(annotations, CLASSES)["images"]):
+        records = load_coco(annotations, CLASSES, complete=False)
+    records = records[: limit or None]
+    totals, by_type = dict.fromkeys(COUNTS, 0), {}
     pictures = []
-    for record, (found, unsure) in zip(records, prelabelled(program, model, records)):
+    for record, (found, unsure) in zip(records, prelabelled(program, model, records, refine)):
         truth = [
             (CLASSES[i.class_id], decode_mask(i.segmentation, record.height, record.width))
             for i in record.instances
             if i.segmentation is not None
         ]
-        counts = compare(truth, found, accuracy_px)
-        if len(truth) < len(record.instances):
-            counts["deleted"] = 0  # a finding may be right where only rectangles are known
-        for name, count in counts.items():
-            totals[name] += count
+        of_types = compare(truth, found, accuracy_px)
+        if len(truth) < len(record.instances) or not record.complete:
+            for counts in of_types.values():
+                counts["deleted"] = 0  # a finding may be right where not all is outlined
+        for name, counts in of_types.items():
+            add(by_type.setdefault(name, dict.fromkeys(COUNTS, 0)), counts)
+        counts = summed(of_types)
+        add(totals, counts)
         pictures.append((unsure, work(counts), counts["drawn"]))
-    with_help = work(totals)
     return {
         "model": str(model),
+        "refined": refine is not None,
         "pictures": len(records),
-        **totals,
-        "points_to_draw": totals["drawn"],
-        "actions_to_correct": with_help,
-        "saved_share": round(1 - with_help / max(1, totals["drawn"]), 3),
+        **told(totals),
+        "types": {name: told(counts) for name, counts in sorted(by_type.items())},
         "accuracy_px": accuracy_px,
         **order_value(pictures),
     }
 
 
-def prelabelled(program, model, records):
+def add(totals, counts):
+    for name, count in counts.items():
+        totals[name] += count
+
+
+def summed(of_types):
+    totals = dict.fromkeys(COUNTS, 0)
+    for counts in of_types.values():
+        add(totals, counts)
+    return totals
+
+
+def told(counts):
+    with_help = work(counts)
+    return {
+        **counts,
+        "points_to_draw": counts["drawn"],
+        "actions_to_correct": with_help,
+        "saved_share": round(1 - with_help / max(1, counts["drawn"]), 3),
+    }
+
+
+def prelabelled(program, model, records, refine=None):
     """For each record, what `magpie export` outlines in it, and how unsure it is of it."""
     with tempfile.TemporaryDirectory() as scratch:
         pictures, out = Path(scratch) / "pictures", Path(scratch) / "labels"
         pictures.mkdir()
         for number, record in enumerate(records):
             (pictures / f"{number}{record.path.suffix}").symlink_to(record.path.resolve())
-        run_program(program, "export", pictures, "--out", out, "--model", model)
+        refined = [f"--refine={Path(refine).resolve()}"] if refine else []
+        run_program(program, "export", pictures, "--out", out, "--model", model, "--near-duplicates", *refined)
         return read_export(out, len(records))
 
 
@@ -102,24 +131,28 @@ def read_export(out, count):
 
 
 def compare(truth, found, accuracy_px):
+    """Counts by type; a wrong finding counts for the type that it says."""
     outlines = [polygons(mask, accuracy_px) for _, mask in truth]
     exact = [polygons(mask, 0.0) for _, mask in truth]
     to_draw = [max(3, sum(len(p) for p in pieces)) for pieces in outlines]
-    counts = {
-        "packages": len(truth), "drawn": sum(to_draw), "corrected": 0,
-        "deleted": 0, "retyped": 0, "missed": 0, "matched": 0,
-    }
+    counts = {name: dict.fromkeys(COUNTS, 0) for name in {name for name, _ in truth} | {f.name for f in found}}
     pairs = match([mask for _, mask in truth], [f.mask for f in found])
-    for t, f in pairs.items():
-        pieces = found[f].pieces
+    for t, (name, _) in enumerate(truth):
+        of_type = counts[name]
+        of_type["packages"] += 1
+        of_type["drawn"] += to_draw[t]
+        if t not in pairs:
+            of_type["missed"] += to_draw[t]
+            continue
+        pieces = found[pairs[t]].pieces
         wrong = off(np.concatenate(pieces), exact[t], accuracy_px) if pieces else 0
         lacking = off(np.concatenate(outlines[t]), pieces, accuracy_px) if outlines[t] else 0
+        of_type["matched"] += 1
         # Nobody corrects what is quicker to delete and draw.
-        counts["corrected"] += min(max(wrong, lacking), 1 + to_draw[t])
-        counts["retyped"] += truth[t][0] != found[f].name
-    counts["matched"] = len(pairs)
-    counts["missed"] = sum(n for t, n in enumerate(to_draw) if t not in pairs)
-    counts["deleted"] = len(found) - len(pairs)
+        of_type["corrected"] += min(max(wrong, lacking), 1 + to_draw[t])
+        of_type["retyped"] += name != found[pairs[t]].name
+    for f in set(range(len(found))) - set(pairs.values()):
+        counts[found[f].name]["deleted"] += 1
     return counts
 
 

@@ -60,7 +60,7 @@ def test_outlines_follow_pixel_edges_within_the_tolerance():
 
 
 def counts(truth, findings):
-    return savings.compare(truth, findings, accuracy_px=2.0)
+    return savings.summed(savings.compare(truth, findings, accuracy_px=2.0))
 
 
 def test_a_perfect_finding_needs_no_work_and_a_missed_package_all_of_it():
@@ -83,6 +83,29 @@ def test_correcting_never_costs_more_than_drawing_anew():
     # One that covers a corner of it only is not worth correcting.
     far = counts([("box", blob(30, 30, 16))], [found("box", blob(44, 44, 16))])
     assert far["deleted"] == 1 and savings.work(far) == far["drawn"] + 1
+
+
+def test_work_is_told_by_the_true_type_and_a_wrong_finding_by_its_own():
+    truth = [("box", blob(20, 30)), ("poly_bag", blob(55, 30))]
+    told = savings.compare(truth, [found("box", blob(20, 30)), found("item", blob(70, 50, 8))], accuracy_px=2.0)
+    assert savings.work(told["box"]) == 0 and told["box"]["matched"] == 1
+    assert savings.work(told["poly_bag"]) == told["poly_bag"]["missed"] == told["poly_bag"]["drawn"]
+    assert told["item"]["deleted"] == 1 and told["item"]["packages"] == 0
+
+
+def test_where_not_all_is_labelled_a_finding_without_a_label_costs_nothing(monkeypatch, dataset):
+    document = json.loads(dataset.read_text())
+    document["annotations"] = [a for a in document["annotations"] if a["mask_source"] == "polygon"]
+    other = np.zeros((96, 128), bool)
+    other[75:95, 5:25] = True
+    findings = [Found("box", polygons(other, 0.5), 96, 128)]
+    monkeypatch.setattr(savings, "find_program", lambda asked: "magpie")
+    monkeypatch.setattr(savings, "prelabelled", lambda program, model, records, refine: [(findings, 0.5)] * len(records))
+    for stated, deleted in (({}, 2), ({"all_polygon": False}, 0), ({"all_polygon": True}, 2)):
+        document["images"] = [{**{k: v for k, v in i.items() if k != "all_polygon"}, **stated} for i in document["images"]]
+        dataset.write_text(json.dumps(document))
+        told = savings.savings("m.onnx", dataset)
+        assert told["deleted"] == told["types"]["box"]["deleted"] == deleted, stated
 
 
 def test_ranks_of_equal_values_are_shared():

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use super::addresses;
 use super::checker::{Checker, ConfigError, shipped};
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +36,7 @@ pub(super) fn check(
     let Ok(address) = listen.parse::<SocketAddr>() else {
         return checker.refuse(KEY, listen, "is no address with a port, such as 127.0.0.1:8765");
     };
+    addresses::check_port(checker, KEY, address)?;
     if !address.ip().is_loopback() {
         let why = "is reached by others, and Foxglove asks nobody who they are; listen on 127.0.0.1, \
                    and reach it through `ssh -L 8765:127.0.0.1:8765`";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use magpie_web::Token;
 use serde::Deserialize;
 
+use super::addresses;
 use super::checker::{Checker, ConfigError, shipped};
 
 /// What systemd names the token by, as in `LoadCredential=web-token:FILE`.
@@ -53,6 +54,7 @@ pub(super) fn check(
         let why = "must be an address and a port, as in 127.0.0.1:8447";
         return checker.refuse("web.listen", listen, why);
     };
+    addresses::check_port(checker, "web.listen", listen)?;
     let token = file.token.map(|path| checker.resolve(&path)).or_else(credential);
     let token = token.map(|path| read_token(checker, &path)).transpose()?;
     Ok(Some(WebConfig { listen, hosts, picture_period, token, calibration_folder }))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pipeline -> RecordingPublisher -> queue of QUEUE_FRAMES_MAX -> thread magpie-record -> file
-//! supervise ------- status ----------^
+//! supervise -- status, outcomes ------^
 //! ```
 //!
 //! Handing over never waits. A frame that finds the queue full is left out and counted, and the
@@ -15,6 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use magpie_perception::{Clock, Frame, FrameReport, StampNs};
 use magpie_recording::{RecordingError, RecordingInfo};
+use magpie_transport::ReportedOutcome;
 use magpie_wire::{self as wire, Identities, Reason};
 
 use crate::failure::one_line;
@@ -46,6 +47,7 @@ pub struct ModelOrigin {
 pub(super) enum Item {
     Frame(Box<FrameItem>),
     Status { status: Box<wire::Status>, sent: StampNs, unix_ahead_ns: i64 },
+    Outcome { reported: Box<ReportedOutcome>, unix_ahead_ns: i64 },
 }
 
 pub(super) struct FrameItem {
@@ -76,6 +78,8 @@ pub(super) struct Shared {
     pub(super) frames_missed: AtomicU64,
     /// Those missed frames whose gap the recording does not have yet.
     pub(super) frames_unnoted: AtomicU64,
+    /// Reports of picks that are in no file.
+    pub(super) outcomes_lost: AtomicU64,
     /// When a frame was last left out.
     pub(super) missed_stamp_ns: AtomicU64,
     pub(super) keep_wanted: AtomicBool,

@@ -1,14 +1,16 @@
 //! A recording in progress: its thread, its reasons in the status, and its end.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use magpie_perception::{SharedClock, StampNs};
 use magpie_recording::{RecordingError, Ring, RingLimits, StoredFile, WriteOptions};
+use magpie_transport::ReportedOutcome;
 use magpie_wire::{self as wire, Reason};
 
 use super::queue::{End, Item, Origin, QUEUE_FRAMES_MAX, Shared, is_recent};
@@ -48,6 +50,8 @@ pub struct Recorder {
     clock: SharedClock,
     /// The last status that went into the recording.
     recorded_status: Option<RecordedStatus>,
+    /// Reports of picks that wait for a place in the queue.
+    outcomes: VecDeque<ReportedOutcome>,
     keep_on_degraded: bool,
     /// The run is for the sake of this recording and ends with it.
     ends_run: bool,
@@ -107,6 +111,7 @@ impl Recorder {
             thread,
             clock: Arc::clone(clock),
             recorded_status: None,
+            outcomes: VecDeque::new(),
             keep_on_degraded,
             ends_run,
         }))
@@ -176,9 +181,38 @@ impl Recorder {
         }
     }
 
+    /// Records what was reported of picks, some of it at the next call: frames need the queue more.
+    pub fn take_outcomes(&mut self, reported: Vec<ReportedOutcome>) {
+        self.outcomes.extend(reported);
+        let too_many = self.outcomes.len().saturating_sub(OUTCOMES_WAITING_MAX);
+        self.outcomes.drain(..too_many);
+        self.shared.outcomes_lost.fetch_add(too_many as u64, Ordering::Relaxed);
+        for _ in 0..OUTCOMES_AT_ONCE_MAX {
+            let has_room = self.shared.queued.load(Ordering::Relaxed) < QUEUE_FRAMES_MAX / 2;
+            let Some(reported) = self.outcomes.pop_front_if(|_| has_room) else { return };
+            match self.shared.send(&self.sender, outcome_item(reported, &self.clock)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Item::Outcome { reported, .. })) => {
+                    return self.outcomes.push_front(*reported);
+                }
+                // The recording has ended, and has said why.
+                Err(_) => {
+                    self.shared.outcomes_lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
     /// Waits until everything is on the disk; to be called when the publisher is gone.
     pub fn finish(self) -> Result<(), Failure> {
-        let Recorder { sender, shared, thread, ends_run, .. } = self;
+        let Recorder { sender, shared, thread, ends_run, outcomes, clock, .. } = self;
+        for reported in outcomes {
+            // Frames do not need the queue any more.
+            shared.queued.fetch_add(1, Ordering::Relaxed);
+            if sender.send(outcome_item(reported, &clock)).is_err() {
+                shared.outcomes_lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         drop(sender);
         if thread.join().is_err() {
             return Err(Failure::Fault(anyhow!("the recording's thread panicked: see above")));
@@ -188,12 +222,23 @@ impl Recorder {
         // Frames after the last one that was asked for are not missing.
         let after = if matches!(end, Some(End::Full)) { count(&shared.frames_unnoted) } else { 0 };
         let left_out = count(&shared.frames_missed).saturating_sub(after);
-        tracing::info!(frames = count(&shared.frames), left_out, "recording ended");
+        let outcomes_lost = count(&shared.outcomes_lost);
+        tracing::info!(frames = count(&shared.frames), left_out, outcomes_lost, "recording ended");
         match end {
             Some(End::Failed(why)) if ends_run => Err(Failure::Fault(anyhow!(why))),
             _ => Ok(()),
         }
     }
+}
+
+/// Reports that wait for a place in the queue: as many as the transport keeps.
+const OUTCOMES_WAITING_MAX: usize = 256;
+/// Reports that go into the queue at once. Supervision calls ten times a second, and an arm makes
+/// fewer.
+const OUTCOMES_AT_ONCE_MAX: usize = 2;
+
+fn outcome_item(reported: ReportedOutcome, clock: &SharedClock) -> Item {
+    Item::Outcome { reported: Box::new(reported), unix_ahead_ns: clock.unix_ahead_ns() }
 }
 
 fn open_ring(
@@ -337,6 +382,33 @@ mod tests {
         let mut reader = MessageReader::statuses(&kept).unwrap();
         let statuses = std::iter::from_fn(|| reader.next_message().unwrap()).count();
         assert_eq!(statuses, 3, "every change is recorded");
+    }
+
+    #[test]
+    fn reports_of_picks_go_in_a_few_at_a_time_and_the_rest_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = start(&format!("[recording]\nfolder = {:?}", folder.path()));
+        let mut tap = recorder.tap();
+        let (frame, report) = frame_and_report(0);
+        tap.offer(&frame, &report, wire::State::Ok);
+        let reported = |track_id| {
+            let message = wire::PickOutcome { track_id, ..Default::default() };
+            ReportedOutcome { message, at: StampNs(frame.stamp.0 + track_id) }
+        };
+        recorder.take_outcomes((1..=300).map(reported).collect());
+        assert_eq!(recorder.outcomes.len(), OUTCOMES_WAITING_MAX - OUTCOMES_AT_ONCE_MAX);
+        assert_eq!(recorder.shared.outcomes_lost.load(Ordering::Relaxed), 44);
+        assert_eq!(recorder.shared.frames_missed.load(Ordering::Relaxed), 0);
+        drop(tap);
+        recorder.finish().unwrap();
+        let [path] = <[PathBuf; 1]>::try_from(recordings(folder.path())).unwrap();
+        let mut reader = MessageReader::outcomes(&path).unwrap();
+        let recorded: Vec<_> = std::iter::from_fn(|| reader.next_message().unwrap()).collect();
+        let tracks: Vec<u64> = recorded.iter().map(|report| report.message.track_id).collect();
+        assert_eq!(tracks, (45..=300).collect::<Vec<u64>>());
+        assert_eq!(recorded[0].stamp.0, frame.stamp.0 + 45);
+        let mut reader = FrameReader::open(&path, Playback::default()).unwrap();
+        assert_eq!(std::iter::from_fn(|| reader.next_frame().unwrap()).count(), 1);
     }
 
     #[test]

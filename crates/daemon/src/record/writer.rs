@@ -104,6 +104,18 @@ impl Writer {
                     status.sent_ns = stamp.0;
                     self.output().writer(stamp)?.write_status(stamp, &status)?;
                 }
+                Item::Outcome { reported, unix_ahead_ns } => {
+                    self.follow(unix_ahead_ns)?;
+                    now = reported.at;
+                    let stamp = self.written(reported.at);
+                    let written = self.output().writer(stamp);
+                    let written =
+                        written.and_then(|writer| writer.write_outcome(stamp, &reported.message));
+                    if written.is_err() {
+                        self.shared.outcomes_lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                    written?;
+                }
             }
             // The item is written first, so that what is kept shows why it is kept.
             self.keep_if_wanted(now)?;
@@ -188,12 +200,19 @@ impl Writer {
     }
 
     fn lose_item(&mut self, item: &Item) {
-        if let Item::Frame(item) = item {
-            self.note_model(item.model.as_deref());
-            self.newest = item.frame.stamp;
-            // Those are counted already.
-            self.missing += item.missed_before;
-            self.lose(1);
+        match item {
+            Item::Frame(item) => {
+                self.note_model(item.model.as_deref());
+                self.newest = item.frame.stamp;
+                // Those are counted already.
+                self.missing += item.missed_before;
+                self.lose(1);
+            }
+            // It comes again.
+            Item::Status { .. } => {}
+            Item::Outcome { .. } => {
+                self.shared.outcomes_lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! `magpie watch`: shows what a cell publishes.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::arguments::{ZenohArgs, endpoint, place, seconds};
 use crate::present::overlay::{Drawn, draw};
-use crate::present::{output, table};
+use crate::present::{output, status_line, table};
+use crate::recent::RecentResults;
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 
 #[derive(Debug, clap::Args)]
@@ -41,9 +41,6 @@ pub struct WatchArgs {
     #[arg(long, value_parser = seconds, default_value_t = 10.0)]
     silence_s_max: f64,
 }
-
-/// Messages kept until the picture of one of them arrives.
-const KEPT_MAX: usize = 64;
 
 pub fn watch(args: &WatchArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,7 +71,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
     args.overlay.as_deref().map_or(Ok(()), output::check)?;
     let mut messages = 0;
     let mut picture = args.overlay.as_deref().map(Picture::new);
-    let mut last_status = String::new();
+    let (mut last_status, mut last_picks) = (String::new(), wire::PickCounters::default());
     let mut heard = Instant::now();
     loop {
         let enough = args.count.is_some_and(|count| messages >= count);
@@ -91,10 +88,10 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             WatchEvent::Packages(message) => {
                 if !enough {
                     messages += 1;
-                    show(&message, messages == 1, args.json)?;
+                    show(&message, messages == 1, args)?;
                 }
                 if let Some(picture) = &mut picture {
-                    picture.keep(*message);
+                    picture.results.keep(*message);
                 }
             }
             WatchEvent::Image { header, jpeg } => {
@@ -105,9 +102,14 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             WatchEvent::Status(status) => {
                 let line = status_line(&status);
                 if line != last_status && !args.json {
-                    output::line(&line)?;
+                    say(args, &line)?;
                 }
                 last_status = line;
+                let picks = status.picks.unwrap_or_default();
+                if picks != last_picks && !args.json {
+                    output::line(&format!("picks so far: {}", picks.line()))?;
+                }
+                last_picks = picks;
             }
             WatchEvent::Gone => tracing::warn!(cell = args.cell().as_str(), "the daemon left"),
             WatchEvent::Alive => {}
@@ -128,12 +130,19 @@ fn silence_of(args: &WatchArgs, place: &str, last_status: &str) -> anyhow::Error
     anyhow!("no results from cell {cell:?} at {place} for {silence_s_max} s: {last_status}")
 }
 
-fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
-    if as_json {
-        return output::line(&wire::to_json(message).to_string());
+/// Whoever waits for a picture gets it, read or not, where the number of results says when to end.
+fn say(args: &WatchArgs, text: &str) -> Outcome {
+    let is_bounded = args.overlay.is_some() && args.count.is_some();
+    if is_bounded { output::line(text) } else { output::line_or_end(text) }
+}
+
+fn show(message: &wire::Packages, first: bool, args: &WatchArgs) -> Outcome {
+    let line = |text: &str| say(args, text);
+    if args.json {
+        return line(&wire::to_json(message).to_string());
     }
     if first {
-        output::line(&format!(
+        line(&format!(
             "cell {}, model {} on {}, poses in {}",
             printable(&message.cell),
             printable(message.model.as_ref().map_or("?", |model| &model.name)),
@@ -142,7 +151,7 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         ))?;
     }
     let latency = message.latencies.unwrap_or_default();
-    output::line(&format!(
+    line(&format!(
         "\nframe {}: {} packages, {:.1} ms from exposure to publisher ({:.1} ms of it the model)",
         message.sequence,
         message.packages.len(),
@@ -151,12 +160,12 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
     ))?;
     if message.published_ns > message.valid_until_ns {
         let late_ms = (message.published_ns - message.valid_until_ns) / 1_000_000;
-        output::line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
+        line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
     }
     if !message.depth_problem.is_empty() {
-        output::line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
+        line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
     }
-    output::line(&packages_table(message))
+    line(&packages_table(message))
 }
 
 fn packages_table(message: &wire::Packages) -> String {
@@ -199,42 +208,22 @@ fn pose_source(grasp: &wire::Grasp) -> &'static str {
     }
 }
 
-fn status_line(status: &wire::Status) -> String {
-    let reasons = status.reasons.join("; ");
-    let separator = if reasons.is_empty() { "" } else { ": " };
-    format!(
-        "status {}{separator}{}",
-        status.state().as_str_name().trim_start_matches("STATE_"),
-        printable(&reasons)
-    )
-}
-
 /// Waits for a picture and the message of the same frame.
 struct Picture<'a> {
     path: &'a Path,
-    kept: VecDeque<wire::Packages>,
+    results: RecentResults,
     written: bool,
 }
 
 impl Picture<'_> {
     fn new(path: &Path) -> Picture<'_> {
-        Picture { path, kept: VecDeque::new(), written: false }
-    }
-
-    fn keep(&mut self, message: wire::Packages) {
-        if self.kept.len() == KEPT_MAX {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(message);
+        Picture { path, results: RecentResults::default(), written: false }
     }
 
     /// `even_empty`: also of a frame without packages, which show more.
     fn write(&mut self, header: &wire::ImageHeader, jpeg: &[u8], even_empty: bool) -> Outcome {
-        let same = |message: &&wire::Packages| {
-            message.sequence == header.sequence && message.instance_id == header.instance_id
-        };
         let shows_any = |message: &&wire::Packages| even_empty || !message.packages.is_empty();
-        let Some(message) = self.kept.iter().find(same).filter(shows_any) else {
+        let Some(message) = self.results.of(header).filter(shows_any) else {
             return Ok(());
         };
         if self.written {

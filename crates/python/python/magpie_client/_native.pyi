@@ -1,12 +1,13 @@
 import os
 from types import TracebackType
-from typing import Any, Optional, Union, final
+from typing import Any, Literal, Optional, Union, final
 
 import numpy as np
 import numpy.typing as npt
 
 _State = Union["Fresh", "Stale", "Lost"]
 _Matrix = npt.NDArray[np.float64]
+_Outcome = Literal["held", "dropped", "double", "missed", "not_tried"]
 
 __all__ = [
     "CameraInfo",
@@ -42,6 +43,17 @@ class Client:
     def capture(self, timeout_s: float = 2.0) -> Fresh: ...
     def camera_info(self, timeout_s: float = 2.0) -> CameraInfo: ...
     def status(self) -> Union[Status, Lost]: ...
+    def report_outcome(
+        self,
+        grasp: Grasp,
+        outcome: _Outcome,
+        *,
+        vacuum_pa: Optional[float] = None,
+        weight_kg: Optional[float] = None,
+        type: Optional[str] = None,
+        done_ns: Optional[int] = None,
+        reporter: str = "",
+    ) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Client: ...
     def __exit__(

@@ -1,18 +1,15 @@
 //! Plots of a scorecard, as SVG files that stand alone.
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::card::{Calibration, CurvePoint};
+use crate::present::plot::{Area, Drawn, share_interval, svg};
 
 const SIZE_PX: (u32, u32) = (620, 640);
 const RELIABILITY_HEIGHT_PX: u32 = 450;
 const BLUE: RGBColor = RGBColor(0, 90, 181);
 const GREY: RGBColor = RGBColor(150, 150, 150);
 const OUT_OF_SERVICE: RGBColor = RGBColor(238, 238, 238);
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// The share of findings that are right over their score, and how many findings there are.
 pub(super) fn reliability(calibration: &Calibration, score_min: f64, name: &str) -> String {
@@ -30,15 +27,6 @@ pub(super) fn reliability(calibration: &Calibration, score_min: f64, name: &str)
 /// Precision over recall as the lowest score falls, and where service stops.
 pub(super) fn precision_recall(calibration: &Calibration, score_min: f64, name: &str) -> String {
     svg((620, 460), |root| draw_curve(root, &calibration.curve, score_min, name))
-}
-
-fn svg(size_px: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
-    let mut svg = String::new();
-    let root = SVGBackend::with_string(&mut svg, size_px).into_drawing_area();
-    let drawn = root.fill(&WHITE).map_err(Into::into).and_then(|()| draw(&root));
-    drawn.and_then(|()| Ok(root.present()?)).expect("a string takes every drawing");
-    drop(root);
-    svg
 }
 
 fn draw_shares(area: &Area<'_>, calibration: &Calibration, score_min: f64, title: &str) -> Drawn {
@@ -61,7 +49,7 @@ fn draw_shares(area: &Area<'_>, calibration: &Calibration, score_min: f64, title
     chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], GREY))?;
     let filled: Vec<_> = calibration.bins.iter().filter(|bin| bin.count > 0).collect();
     for bin in &filled {
-        let (low, high) = interval(bin.avg_accuracy, bin.count);
+        let (low, high) = share_interval(bin.avg_accuracy, bin.count);
         let whisker = [(bin.avg_confidence, low), (bin.avg_confidence, high)];
         chart.draw_series([PathElement::new(whisker, BLUE)])?;
     }
@@ -99,16 +87,6 @@ fn draw_counts(area: &Area<'_>, calibration: &Calibration, score_min: f64) -> Dr
         chart.draw_series([Text::new(bin.count.to_string(), at, ("sans-serif", 12))])?;
     }
     Ok(())
-}
-
-/// Wilson's score interval of a share, 95 %.
-fn interval(share: f64, count: usize) -> (f64, f64) {
-    // This is the 97.5th percentile of the standard normal distribution.
-    const Z: f64 = 1.96;
-    let n = count as f64;
-    let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((center - half).max(0.0), (center + half).min(1.0))
 }
 
 fn draw_curve(area: &Area<'_>, curve: &[CurvePoint], score_min: f64, name: &str) -> Drawn {
@@ -152,16 +130,4 @@ fn thinned(curve: &[CurvePoint]) -> Vec<CurvePoint> {
         }
     }
     kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_of_a_share_is_wilsons() {
-        // The interval of 81 of 263 stands in table I of Newcombe (1998).
-        let (low, high) = interval(81.0 / 263.0, 263);
-        assert!((low - 0.2553).abs() < 1e-4 && (high - 0.3662).abs() < 1e-4, "{low} {high}");
-    }
 }

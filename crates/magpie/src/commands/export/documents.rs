@@ -102,8 +102,7 @@ pub(super) fn labelme(name: &str, picture: &PrelabelledPicture, class_names: &[S
     })
 }
 
-/// Tasks with their predictions; coordinates are percent of the picture. Sorted by the predictions'
-/// score, the tool shows the least sure picture first.
+/// Tasks with their predictions; coordinates are percent of the picture.
 pub(super) fn label_studio(
     named: &[(String, &PrelabelledPicture)],
     image_url: &str,
@@ -193,6 +192,12 @@ pub(super) fn order_csv(named: &[(String, &PrelabelledPicture)]) -> String {
         format!("{},{},{unsure:.3},{count}\n", quoted(name), quoted(&picture.origin))
     });
     std::iter::once("image,picture,unsure,packages\n".to_owned()).chain(lines).collect()
+}
+
+/// Pictures that were left out, and which one shows the same.
+pub(super) fn near_duplicates_csv(pairs: &[(&str, &str)]) -> String {
+    let lines = pairs.iter().map(|(one, other)| format!("{},{}\n", quoted(one), quoted(other)));
+    std::iter::once("picture,same_as\n".to_owned()).chain(lines).collect()
 }
 
 /// A field of a CSV file (RFC 4180).

@@ -6,6 +6,7 @@
 //! | `labelme/` | LabelMe: pictures, and beside each its labels |
 //! | `label_studio.json`, `label_studio.xml` | Label Studio: tasks with predictions, and the labelling configuration |
 //! | `order.csv` | which picture is which, and how unsure the model is of it |
+//! | `near_duplicates.csv` | which pictures were left out, because another one shows the same |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,13 @@ impl LabelFolder {
             link(&picture.path, &target)?;
         }
         link(&target, &self.out.join("labelme").join(name))
+    }
+
+    /// `pairs`: a picture that was left out, and the one that shows the same.
+    pub(super) fn write_near_duplicates(&self, pairs: &[(&str, &str)]) -> Result<PathBuf, Failure> {
+        let path = self.out.join("near_duplicates.csv");
+        output::write(&path, documents::near_duplicates_csv(pairs))?;
+        Ok(path)
     }
 
     fn is_ours(&self, path: &Path) -> bool {

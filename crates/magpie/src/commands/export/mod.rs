@@ -1,25 +1,34 @@
 //! `magpie export`: the model's own outlines of pictures or of a recording, as files that annotation
 //! tools open, so that a person corrects instead of draws.
 //!
-//! The pictures are numbered from the one the model is least sure of, and every tool shows them in
-//! that order.
+//! The pictures are numbered from the one the model is least sure of, each next one unsure and unlike
+//! those before it, and every tool shows them in that order.
 
+mod choose;
+mod corners;
 mod documents;
 mod folder;
+mod likeness;
 mod polygons;
 mod prelabel;
+mod refine;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use magpie_camera::write_png;
-use magpie_inference::OnnxSession;
-use magpie_perception::{Frame, FrameSource, InferenceSession, Limits, Pipeline, Tool};
+use magpie_inference::{MobileSam, OnnxSession};
+use magpie_perception::{
+    Frame, FrameSource, InferenceSession, Instance, Limits, PackageType, Pipeline, Tool,
+};
 use magpie_recording::Playback;
 
+use self::choose::{Choice, choose};
 use self::folder::LabelFolder;
+use self::likeness::{Likeness, Noting};
 use self::prelabel::{Prelabel, PrelabelledPicture};
+use self::refine::Refiner;
 use crate::pictures;
 use crate::pictures::read_frame;
 use crate::present::{output, progress};
@@ -49,9 +58,22 @@ pub struct ExportArgs {
     /// Least time between two frames taken from a recording; 0 takes every frame.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     interval_s: f64,
-    /// Only this many pictures: those that the model is least sure of.
+    /// Only this many pictures: those that the model is unsure of, and that differ.
     #[arg(long, value_parser = crate::arguments::count::<u32>)]
     pictures_max: Option<u32>,
+    /// Also pictures that show what another one shows.
+    #[arg(long)]
+    near_duplicates: bool,
+    /// Refine the outlines by MobileSAM, whose files lie in this folder; `scripts/install --refine`
+    /// puts them into .cache/mobile_sam.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".cache/mobile_sam"
+    )]
+    refine: Option<PathBuf>,
     /// How far edges of polygons may stray from the mask, as a share of the root of its area.
     #[arg(long, default_value_t = polygons::TOLERANCE_SHARE, value_parser = share)]
     tolerance: f64,
@@ -74,11 +96,14 @@ pub fn export(args: &ExportArgs) -> Outcome {
     let sources: Vec<Source> =
         args.sources.iter().map(|path| Source::find(path)).collect::<Result<_, _>>()?;
     let mut session = model::load(&model, &config.session)?;
+    let load = |folder: &PathBuf| MobileSam::load(folder, config.session.threads);
+    let sam = args.refine.as_ref().map(load).transpose().map_err(Failure::config)?;
     let folder = LabelFolder::create(&args.out)?;
     let mut labeller = Labeller {
         limits: config.limits(model.spec().score_min),
         session: &mut session,
         clock: SystemClock::start(),
+        refiner: sam.map(Refiner::new),
         tolerance_share: args.tolerance,
         done: Vec::new(),
         unreadable: 0,
@@ -87,7 +112,7 @@ pub fn export(args: &ExportArgs) -> Outcome {
     };
     labeller.label(&sources, &folder, args.interval_s)?;
 
-    let Labeller { mut done, unreadable, .. } = labeller;
+    let Labeller { mut done, unreadable, refiner, .. } = labeller;
     if done.is_empty() {
         return Err(Failure::Fault(anyhow::anyhow!(
             "label pictures: none of them could be read; see the errors above"
@@ -95,10 +120,49 @@ pub fn export(args: &ExportArgs) -> Outcome {
     }
     done.sort_by(|a, b| b.unsure.total_cmp(&a.unsure).then_with(|| a.origin.cmp(&b.origin)));
     let seen = done.len();
-    let kept = args.pictures_max.map_or(seen, |max| seen.min(max as usize));
-    let left_over = done.split_off(kept);
+    let pictures_max = args.pictures_max.map_or(seen, |max| max as usize);
+    let compared: Vec<(f64, &Likeness)> = done.iter().map(|p| (p.unsure, &p.likeness)).collect();
+    let choice = choose(&compared, pictures_max, args.near_duplicates);
+    let doubled = tell_near_duplicates(&folder, &done, &choice)?;
+    let (done, left_over) = divided(done, &choice.taken);
     folder.write(&done, &left_over, model.spec(), &args.image_url)?;
-    report(args, &done, seen, unreadable)
+    let notes: Vec<String> = doubled.into_iter().chain(refiner.map(|r| told(&r))).collect();
+    report(args, &done, seen, unreadable, &notes)
+}
+
+/// What the report says of them, if there are any; a file names them.
+fn tell_near_duplicates(
+    folder: &LabelFolder,
+    done: &[PrelabelledPicture],
+    choice: &Choice,
+) -> Result<Option<String>, Failure> {
+    if choice.near_duplicates.is_empty() {
+        return Ok(None);
+    }
+    let origin = |at: usize| done[at].origin.as_str();
+    let pairs: Vec<(&str, &str)> =
+        choice.near_duplicates.iter().map(|(one, other)| (origin(*one), origin(*other))).collect();
+    let path = folder.write_near_duplicates(&pairs)?;
+    let told = counted(pairs.len(), "near-duplicate");
+    Ok(Some(format!("{told} left out, see {}", path.display())))
+}
+
+fn told(refiner: &Refiner) -> String {
+    let Refiner { asked, refined, merged, .. } = refiner;
+    format!(
+        "{refined} of {asked} outlines refined, {} merged with another",
+        counted(*merged, "finding")
+    )
+}
+
+/// The pictures of these numbers in their order, and the others.
+fn divided(
+    done: Vec<PrelabelledPicture>,
+    taken: &[usize],
+) -> (Vec<PrelabelledPicture>, Vec<PrelabelledPicture>) {
+    let mut all: Vec<Option<PrelabelledPicture>> = done.into_iter().map(Some).collect();
+    let taken = taken.iter().map(|at| all[*at].take().expect("no picture is taken twice"));
+    (taken.collect(), all.into_iter().flatten().collect())
 }
 
 fn report(
@@ -106,15 +170,19 @@ fn report(
     done: &[PrelabelledPicture],
     seen: usize,
     unreadable: usize,
+    notes: &[String],
 ) -> Outcome {
     let packages: usize = done.iter().map(|picture| picture.labels.len()).sum();
     let of_all = if done.len() < seen { format!(" (of {seen})") } else { String::new() };
     output::line(&format!(
-        "{}{of_all} with {} in {}, the least sure first",
+        "{}{of_all} with {} in {}, unsure and different ones first",
         counted(done.len(), "picture"),
         counted(packages, "package"),
         args.out.display()
     ))?;
+    for note in notes {
+        output::line(note)?;
+    }
     if unreadable > 0 {
         return Err(Failure::Fault(anyhow::anyhow!(
             "{unreadable} of {} pictures could not be read and have no labels; see the errors above",
@@ -146,6 +214,7 @@ struct Labeller<'a> {
     session: &'a mut OnnxSession,
     clock: SharedClock,
     limits: Limits,
+    refiner: Option<Refiner>,
     tolerance_share: f64,
     done: Vec<PrelabelledPicture>,
     unreadable: usize,
@@ -227,34 +296,49 @@ impl Labeller<'_> {
         let mut limits = self.limits.clone();
         limits.decode.score_min = outlined_score_min.min(UNCERTAIN_SCORE_MIN);
         // Each picture gets a fresh pipeline: pictures are no stream.
-        let (packages, _) = Pipeline::new(self.session.spec().clone())
-            .process(frame, self.session, self.clock.as_ref(), None, &limits)
+        let spec = self.session.spec().clone();
+        let box_class = spec.class_names.iter().position(|name| name == PackageType::Box.name());
+        let mut noting = Noting { session: &mut *self.session, features: Vec::new() };
+        let (packages, _) = Pipeline::new(spec)
+            .process(frame, &mut noting, self.clock.as_ref(), None, &limits)
             .map_err(ended_by)?;
-        let mut instances: Vec<_> = packages.packages.iter().map(|p| &p.instance).collect();
+        let features = noting.features;
+        let mut instances: Vec<_> = packages.packages.into_iter().map(|p| p.instance).collect();
         instances.sort_by(|a, b| b.score.total_cmp(&a.score));
         let scores: Vec<f32> = instances.iter().map(|instance| instance.score).collect();
-        let labels = instances
-            .iter()
-            .filter(|instance| instance.score >= outlined_score_min)
-            .map(|instance| Prelabel {
-                class_id: instance.class_id,
-                score: instance.score,
-                polygons: polygons::polygons(&instance.mask, self.tolerance_share),
+        instances.retain(|instance| instance.score >= outlined_score_min);
+        let labels = self
+            .refined(frame, instances)?
+            .into_iter()
+            .map(|one| Prelabel {
+                class_id: one.class_id,
+                score: one.score,
+                polygons: if self.refiner.is_some() && Some(one.class_id) == box_class {
+                    polygons::polygons_of_box(&one.mask, self.tolerance_share)
+                } else {
+                    polygons::polygons(&one.mask, self.tolerance_share)
+                },
             })
             .filter(|label| !label.polygons.is_empty())
             .collect();
-        let (width_px, height_px) = (frame.color.width_px(), frame.color.height_px());
-        let unsure = unsure(&scores);
         self.done.push(PrelabelledPicture {
             origin,
             path,
             name,
-            width_px,
-            height_px,
+            width_px: frame.color.width_px(),
+            height_px: frame.color.height_px(),
             labels,
-            unsure,
+            unsure: unsure(&scores),
+            likeness: Likeness::new(&frame.color, features),
         });
         Ok(())
+    }
+
+    fn refined(&mut self, frame: &Frame, found: Vec<Instance>) -> Result<Vec<Instance>, Failure> {
+        match &mut self.refiner {
+            Some(refiner) => refiner.refine(&frame.color, found).map_err(Failure::fault),
+            None => Ok(found),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Masks as polygons that a person can correct.
 
-use magpie_perception::{Mask, outlines};
+use magpie_perception::{Mask, Outline, outlines};
+
+use super::corners::corners;
 
 /// This tolerance left the fewest points and the least work on three datasets, among those tried.
 pub(super) const TOLERANCE_SHARE: f64 = 0.05;
@@ -12,15 +14,33 @@ const PIECE_SHARE_MIN: f64 = 0.02;
 ///
 /// Holes are filled: neither COCO's polygons nor the tools' can have any.
 pub(super) fn polygons(mask: &Mask, tolerance_share: f64) -> Vec<Vec<[i32; 2]>> {
-    let area_px = f64::from(mask.area_px());
-    let tolerance_px = TOLERANCE_PX_MIN.max(tolerance_share * area_px.sqrt());
+    let pieces = pieces(mask, tolerance_px(mask, tolerance_share));
+    pieces.into_iter().map(|piece| piece.points_px).collect()
+}
+
+/// The corners of a box, where nothing hides a part of it; else [`polygons`].
+pub(super) fn polygons_of_box(mask: &Mask, tolerance_share: f64) -> Vec<Vec<[i32; 2]>> {
+    let size = (mask.width_px(), mask.height_px());
+    let found = match pieces(mask, 0.0).as_slice() {
+        [whole] => corners(&whole.points_px, whole.area_px(), size),
+        _ => None,
+    };
+    found.map_or_else(|| polygons(mask, tolerance_share), |corners| vec![corners])
+}
+
+fn tolerance_px(mask: &Mask, tolerance_share: f64) -> f64 {
+    TOLERANCE_PX_MIN.max(tolerance_share * f64::from(mask.area_px()).sqrt())
+}
+
+/// What is no hole and no speck, largest first.
+fn pieces(mask: &Mask, tolerance_px: f64) -> Vec<Outline> {
     let mut pieces = outlines(mask, tolerance_px);
     pieces.retain(|piece| !piece.is_hole);
     pieces.sort_by(|a, b| b.area_px().total_cmp(&a.area_px()));
     let largest_px = pieces.first().map_or(0.0, |piece| piece.area_px());
-    let area_px_min = largest_px.min(PIECE_SHARE_MIN * area_px);
+    let area_px_min = largest_px.min(PIECE_SHARE_MIN * f64::from(mask.area_px()));
     pieces.retain(|piece| piece.area_px() >= area_px_min);
-    pieces.into_iter().map(|piece| piece.points_px).collect()
+    pieces
 }
 
 #[cfg(test)]

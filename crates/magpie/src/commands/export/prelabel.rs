@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::likeness::Likeness;
+
 /// A picture and what was found in it.
 pub(super) struct PrelabelledPicture {
     /// Names the source to people: a file's path, or a recording's with the number of the frame.
@@ -16,6 +18,7 @@ pub(super) struct PrelabelledPicture {
     pub(super) labels: Vec<Prelabel>,
     /// 0 (sure) to 1.
     pub(super) unsure: f64,
+    pub(super) likeness: Likeness,
 }
 
 /// One package as the model outlines it.

@@ -17,13 +17,15 @@ use magpie_perception::{
     run as run_pipeline,
 };
 use magpie_transport::{StatusSnapshot, Transport};
-use magpie_wire::{CellName, Reason, State};
+use magpie_wire::{CellName, PickCounters, Reason, State};
 use magpie_workcell::{PickingCell, Recipe};
 use tokio::runtime::Runtime;
 
 use crate::simulated;
 
 const NAME: &str = "simulated";
+/// A report takes a millisecond to the cell.
+const REPORT_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) struct SimulatedCell {
     pub(super) name: CellName,
@@ -35,7 +37,7 @@ pub(super) struct SimulatedCell {
     is_over: Arc<AtomicBool>,
     pipeline: JoinHandle<Outcome>,
     /// Dropped in this order.
-    _transport: Transport,
+    transport: Transport,
     _runtime: Runtime,
 }
 
@@ -99,13 +101,26 @@ impl SimulatedCell {
             goods,
             is_over,
             pipeline: pipeline.map_err(Failure::fault)?,
-            _transport: transport,
+            transport,
             _runtime: runtime,
         })
     }
 
     pub(super) fn goods(&self) -> MutexGuard<'_, PickingCell> {
         lock(&self.goods)
+    }
+
+    /// What the cell has counted, once so many reports have come, or none comes any more.
+    pub(super) fn counted(&self, reports: u64) -> PickCounters {
+        let mut left = REPORT_WAIT;
+        loop {
+            let counted = self.transport.status_message().picks.unwrap_or_default();
+            if counted.reports() >= reports || left.is_zero() {
+                return counted;
+            }
+            std::thread::sleep(REPORT_WAIT / 100);
+            left = left.saturating_sub(REPORT_WAIT / 100);
+        }
     }
 
     pub(super) fn stop(self) -> Outcome {

@@ -4,14 +4,15 @@
 //! 2. Choose the first package in pick order that has a grasp.
 //! 3. Move above it.
 //! 4. Look again: the next result must be fresh, and the package where it was.
-//! 5. Pick, and note what became of it.
+//! 5. Pick, and report what became of it. A later station reports what a held package was.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use magpie_client::{
-    Client, ClientOptions, Expired, Freshness, PackagesSubscriber, PackagesView, StampNs, wire,
+    Client, ClientOptions, Expired, Freshness, PackagesSubscriber, PackagesView, Pick, PickReport,
+    StampNs, wire,
 };
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 use magpie_perception::CupSet;
@@ -33,9 +34,12 @@ const FAILURES_MAX: u32 = 2;
 const TURNED_BACK_MAX: u32 = 50;
 /// A grasp that is further from the chosen one than this is another: the package moved.
 const MOVED_M_MAX: f64 = 0.02;
+const REPORTER: &str = "simulated arm";
+const STATION: &str = "simulated station";
 
 pub(super) struct Controller<'a> {
     cell: &'a SimulatedCell,
+    client: Client,
     packages: PackagesSubscriber,
     approach: Duration,
     /// When the arm last changed the cell: what was exposed before shows it as it was.
@@ -43,12 +47,15 @@ pub(super) struct Controller<'a> {
     failures: BTreeMap<u64, u32>,
     /// How often in a row the arm turned back.
     turned_back: u32,
+    reports: u64,
     log: Log,
 }
 
 /// The package that the arm goes for.
 struct Choice {
     track_id: u64,
+    /// For the report, where the arm turns back.
+    pick: Pick,
     base_from_grasp: Isometry3<f64>,
     exposed: StampNs,
     received: StampNs,
@@ -66,13 +73,20 @@ impl Controller<'_> {
         let (changed, log) = (cell.clock.now(), Log::default());
         Ok(Controller {
             cell,
+            client,
             packages,
             approach,
             changed,
             failures: BTreeMap::new(),
             turned_back: 0,
+            reports: 0,
             log,
         })
+    }
+
+    /// How often the cell was told something.
+    pub(super) fn reports(&self) -> u64 {
+        self.reports
     }
 
     pub(super) fn leave(self) -> Log {
@@ -149,10 +163,12 @@ impl Controller<'_> {
             self.failures.get(&package.track_id).is_none_or(|failures| *failures < FAILURES_MAX)
         };
         let graspable = view.packages()?.iter().filter(may).find_map(|package| {
-            Some((package.track_id, package.grasps.first()?.pose?.isometry()?))
+            let grasp = package.grasps.first()?;
+            Some((view.pick(package, grasp)?, grasp.pose?.isometry()?))
         });
-        Ok(graspable.map(|(track_id, base_from_grasp)| Choice {
-            track_id,
+        Ok(graspable.map(|(pick, base_from_grasp)| Choice {
+            track_id: pick.track_id(),
+            pick,
             base_from_grasp,
             exposed: exposed(view),
             received: self.cell.clock.now(),
@@ -161,12 +177,16 @@ impl Controller<'_> {
 
     fn attempt(&mut self, choice: Choice) -> Outcome {
         std::thread::sleep(self.approach);
-        let (confirmed, end) = match self.confirm(&choice) {
-            Err(why) => (None, End::Withdrawn(why)),
-            Ok((view, grasp)) => match self.press(&choice, &view, &grasp)? {
-                Err(why) => (None, End::Withdrawn(why)),
-                Ok((confirmed, picked)) => (Some(confirmed), End::Picked(picked)),
-            },
+        // What is reported is the result that the arm acted upon last.
+        let (pick, confirmed, end) = match self.confirm(&choice) {
+            Err(why) => (choice.pick.clone(), None, End::Withdrawn(why)),
+            Ok((view, package, grasp)) => {
+                let pick = view.pick(&package, &grasp).unwrap_or_else(|| choice.pick.clone());
+                match self.press(&choice, &view, &grasp)? {
+                    Err(why) => (pick, None, End::Withdrawn(why)),
+                    Ok((confirmed, picked)) => (pick, Some(confirmed), End::Picked(picked)),
+                }
+            }
         };
         let ended = confirmed.as_ref().map(|confirmed| confirmed.contact);
         let ended = ended.unwrap_or_else(|| self.cell.clock.now());
@@ -179,8 +199,10 @@ impl Controller<'_> {
                 self.turned_back + 1
             }
         };
+        self.report(&pick, &end, ended)?;
         let Choice { track_id, exposed, received, .. } = choice;
-        self.log.add(Attempt { track_id, exposed, received, confirmed, ended, end });
+        let reported = self.cell.clock.now();
+        self.log.add(Attempt { track_id, exposed, received, confirmed, ended, end, reported });
         if self.turned_back < TURNED_BACK_MAX {
             return Ok(());
         }
@@ -190,8 +212,28 @@ impl Controller<'_> {
         )))
     }
 
-    /// The next result after the choice, and the grasp in it that is the chosen one.
-    fn confirm(&mut self, choice: &Choice) -> Result<(PackagesView, wire::Grasp), Withdrawn> {
+    /// Tells the cell what became of a pick. The type comes later, and amends that.
+    fn report(&mut self, pick: &Pick, end: &End, ended: StampNs) -> Outcome {
+        let first = PickReport {
+            done_ns: Some(ended.unix_ns(self.cell.clock.unix_ahead_ns())),
+            reporter: REPORTER.into(),
+            ..PickReport::new(end.outcome())
+        };
+        self.client.report_outcome(pick, &first).map_err(Failure::fault)?;
+        self.reports += 1;
+        let End::Picked(Picked::Held(package_type)) = end else { return Ok(()) };
+        let package_type = package_type.name().to_owned();
+        let later = PickReport { package_type, reporter: STATION.into(), ..first };
+        self.client.report_outcome(pick, &later).map_err(Failure::fault)?;
+        self.reports += 1;
+        Ok(())
+    }
+
+    /// The next result after the choice, and the package and the grasp in it that are the chosen ones.
+    fn confirm(
+        &mut self,
+        choice: &Choice,
+    ) -> Result<(PackagesView, wire::Package, wire::Grasp), Withdrawn> {
         let view = match self.packages.next(Duration::from_secs(1)) {
             Freshness::Fresh(view) => view,
             Freshness::Stale(why) => return Err(not_fresh(&why)),
@@ -207,7 +249,7 @@ impl Controller<'_> {
         }
         let packages = view.packages().map_err(|expired| not_fresh(&expired))?;
         let package = packages.iter().find(|package| package.track_id == choice.track_id);
-        let package = package.ok_or(Withdrawn::NotSeen)?;
+        let package = package.ok_or(Withdrawn::NotSeen)?.clone();
         let moved_m = |grasp: &&wire::Grasp| {
             let base_from_grasp = grasp.pose.and_then(|pose| pose.isometry());
             base_from_grasp.map_or(f64::INFINITY, |base_from_grasp| {
@@ -218,7 +260,7 @@ impl Controller<'_> {
         };
         let nearest = package.grasps.iter().min_by(|a, b| moved_m(a).total_cmp(&moved_m(b)));
         match nearest.filter(|grasp| moved_m(grasp) <= MOVED_M_MAX).cloned() {
-            Some(grasp) => Ok((view, grasp)),
+            Some(grasp) => Ok((view, package, grasp)),
             None => Err(Withdrawn::Moved),
         }
     }
@@ -243,7 +285,7 @@ impl Controller<'_> {
         drop(goods);
         match picked {
             // What was below has settled, and may be a package that was given up.
-            Picked::Held(_) => self.failures.clear(),
+            Picked::Held(_) | Picked::Double(_) => self.failures.clear(),
             _ => *self.failures.entry(choice.track_id).or_default() += 1,
         }
         let valid_until = view.at_unix_ns(view.for_display().valid_until_ns);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use magpie_client::wire::{Outcome, plain};
 use magpie_perception::StampNs;
 use magpie_workcell::{Picked, Verdict};
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ pub(super) struct Attempt {
     /// When the cups touched down, or the arm turned back.
     pub(super) ended: StampNs,
     pub(super) end: End,
+    /// When the cell was told.
+    pub(super) reported: StampNs,
 }
 
 /// The result that the arm picked by.
@@ -57,20 +60,16 @@ impl Attempt {
         self.confirmed.as_ref().is_some_and(|confirmed| confirmed.contact > confirmed.valid_until)
     }
 
-    /// `held`, `lost`, `nothing` or `withdrawn`.
-    pub(super) fn outcome(&self) -> &'static str {
-        match self.end {
-            End::Picked(Picked::Held(_)) => "held",
-            End::Picked(Picked::Lost(..)) => "lost",
-            End::Picked(Picked::Nothing) => "nothing",
-            End::Withdrawn(_) => "withdrawn",
-        }
+    /// As it was reported: `held`, `dropped`, `double`, `missed` or `not_tried`.
+    pub(super) fn outcome(&self) -> String {
+        plain(self.end.outcome().as_str_name(), "OUTCOME_")
     }
 
     /// Why it was not held; empty if it was.
     pub(super) fn why(&self) -> String {
         match &self.end {
             End::Picked(Picked::Held(_)) => String::new(),
+            End::Picked(Picked::Double(count)) => format!("{count} packages under the cups"),
             End::Picked(Picked::Lost(_, verdict)) => faults(verdict),
             End::Picked(Picked::Nothing) => "no package under the cups".into(),
             End::Withdrawn(Withdrawn::NotFresh { .. }) => "the last look was not fresh".into(),
@@ -78,6 +77,25 @@ impl Attempt {
             End::Withdrawn(Withdrawn::Moved) => "the package had moved".into(),
         }
     }
+}
+
+impl End {
+    /// As the cell is told.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            End::Picked(Picked::Held(_)) => Outcome::Held,
+            End::Picked(Picked::Double(_)) => Outcome::Double,
+            // It came up, as all cups had sealed on it.
+            End::Picked(Picked::Lost(_, verdict)) if is_torn_off(verdict) => Outcome::Dropped,
+            End::Picked(Picked::Lost(..) | Picked::Nothing) => Outcome::Missed,
+            End::Withdrawn(_) => Outcome::NotTried,
+        }
+    }
+}
+
+/// Whether its weight is all that is wrong.
+fn is_torn_off(verdict: &Verdict) -> bool {
+    verdict.drops && Verdict { drops: false, ..*verdict }.is_accepted()
 }
 
 fn faults(verdict: &Verdict) -> String {
@@ -123,13 +141,13 @@ impl Log {
     }
 
     pub(super) fn summary(&self) -> String {
-        let mut counts = BTreeMap::<(&str, String), u32>::new();
+        let mut counts = BTreeMap::<(String, String), u32>::new();
         for attempt in &self.attempts {
             *counts.entry((attempt.outcome(), attempt.why())).or_default() += 1;
         }
         let mut table = table::new(&["outcome", "why", "attempts"]);
         for ((outcome, why), count) in counts {
-            let [outcome, why] = [outcome, &why].map(table::Cell::new);
+            let [outcome, why] = [outcome, why].map(table::Cell::new);
             table.add_row([outcome, why, table::number(count)]);
         }
         let mut ages_ms: Vec<f64> = self.ages_at_contact_ms().collect();
@@ -178,6 +196,7 @@ fn to_json(attempt: &Attempt) -> Value {
         "received_ns": attempt.received.0,
         "confirmed": confirmed,
         "ended_ns": attempt.ended.0,
+        "reported_ns": attempt.reported.0,
         "outcome": attempt.outcome(),
         "why": attempt.why(),
         "not_fresh": not_fresh,

@@ -5,6 +5,7 @@
 //!  cell: simulated camera -> pipeline -> zenoh -> magpie-client -> controller
 //!                 ^                                                    |
 //!                 +------------------- packages that were held --------+
+//!                             counted <- zenoh <- magpie-client <------+ what became of each pick
 //! ```
 
 mod cell;
@@ -79,7 +80,9 @@ pub fn pick(args: &PickArgs) -> Outcome {
     let mut controller = Controller::join(&cell, approach)?;
     let ended = controller.pick(args.picks, |picks| bar.set_position(picks.into()));
     bar.finish_and_clear();
+    let reports = controller.reports();
     let log = controller.leave();
+    let counted = cell.counted(reports);
     let stopped = cell.stop();
 
     if let Some(path) = &args.json {
@@ -89,8 +92,17 @@ pub fn pick(args: &PickArgs) -> Outcome {
         output::write(path, timeline::draw(&log))?;
     }
     output::line(&log.summary())?;
+    output::line(&format!("reported to the cell, which counted: {}", counted.line()))?;
     stopped?;
     ended?;
+    let taken =
+        counted.reports() - counted.refused.iter().map(|refused| refused.count).sum::<u64>();
+    if taken != reports {
+        return Err(Failure::Fault(anyhow!(
+            "of {reports} reports the cell took {taken}: {}; report this with the file of --json",
+            counted.line()
+        )));
+    }
     match log.stale_picks() {
         0 => Ok(()),
         stale => Err(Failure::Fault(anyhow!(

@@ -37,12 +37,12 @@ fn draw_on(
     let ms = |attempt: &Attempt, at: magpie_perception::StampNs| {
         at.since_ns(attempt.exposed) as f64 / 1e6
     };
-    let longest = attempts.iter().map(|attempt| ms(attempt, attempt.ended)).fold(1.0, f64::max);
+    let longest = attempts.iter().map(|attempt| ms(attempt, attempt.reported)).fold(1.0, f64::max);
     let rows = attempts.len().max(1) as f64;
     let mut chart = ChartBuilder::on(root)
         .margin(10)
         .caption(
-            "grey: picture to message; blue: the arm moves; orange: age of the last look; then the outcome",
+            "grey: picture to message; blue: the arm moves; orange: age of the last look; black: the cell is told",
             ("sans-serif", 14),
         )
         .x_label_area_size(40)
@@ -68,11 +68,15 @@ fn draw_on(
                 (ms(attempt, confirmed.exposed), ms(attempt, confirmed.contact));
             chart.draw_series([bar(exposed, contact, 0.1, LAST_LOOK)])?;
         }
+        let outcome = attempt.outcome().replace('_', " ");
         let words = match attempt.why() {
-            why if why.is_empty() => attempt.outcome().to_owned(),
-            why => format!("{}: {why}", attempt.outcome()),
+            why if why.is_empty() => outcome,
+            why => format!("{outcome}: {why}"),
         };
-        let place = (ended + 0.01 * longest, row - 0.25);
+        let reported = ms(attempt, attempt.reported);
+        let told = bar(reported - 0.002 * longest, reported + 0.002 * longest, 0.4, OUTCOME);
+        chart.draw_series([told])?;
+        let place = (reported + 0.01 * longest, row - 0.25);
         chart.draw_series([Text::new(
             words,
             place,
