@@ -17,6 +17,9 @@ const SILENCE_NS_MAX: u64 = 1_000_000_000;
 /// So many letters of what a stranger calls itself are told.
 const SHOWN_MAX: usize = 64;
 
+/// The instance that a message names, if it is one.
+type NameIn = fn(&[u8]) -> Option<String>;
+
 /// When another publisher was last heard, and its instance.
 #[derive(Debug, Default)]
 pub(crate) struct Rivals(Mutex<Option<(StampNs, String)>>);
@@ -29,7 +32,7 @@ impl Rivals {
         shared: &Arc<Shared>,
     ) -> Result<Arc<Rivals>, NetworkError> {
         let rivals = Arc::new(Rivals::default());
-        let names: [(&str, fn(&[u8]) -> Option<String>); 2] = [
+        let names: [(&str, NameIn); 2] = [
             ("status", |bytes| wire::Status::decode(bytes).ok().map(|status| status.instance_id)),
             ("packages", |bytes| wire::Packages::decode(bytes).ok().map(|all| all.instance_id)),
         ];
