@@ -43,13 +43,23 @@ fuzz_target!(|bytes: &[u8]| {
         unix_ahead_ns: 0,
         restarted: false,
     });
-    let heard =
-        Heard { listening: clock.now(), newest, refused: None, heartbeat, gone: None, rival: None };
+    let heard = Heard {
+        listening: clock.now(),
+        newest,
+        refused: None,
+        heartbeat,
+        gone: None,
+        rival: None,
+        version: None,
+    };
     if let Freshness::Fresh(view) = assess(&heard, trust, &clock) {
         let best = view.best_grasp().expect("it is fresh, and the clock stands still");
         if let Some(best) = best {
-            let later = view.pose_at(best.grasp, clock.now());
-            assert!(later.is_ok());
+            // Minutes from the exposure, or beyond all numbers, there is none.
+            if let Ok(Some(later)) = view.pose_at(best.grasp, clock.now()) {
+                let p = later.pose.position_m.expect("grasps are whole");
+                assert!([p.x, p.y, p.z, later.position_sigma_m].iter().all(|v| v.is_finite()));
+            }
             let q = best.grasp.pose.and_then(|pose| pose.orientation).expect("grasps are whole");
             let length = (q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w).sqrt();
             assert!((length - 1.0).abs() < 1e-5);

@@ -75,7 +75,7 @@ fn watch_shows_no_text_of_a_daemon_as_it_is() {
     let config = folder.path().join("magpie.toml");
     let settings = format!(
         "[model]\npath = {}\n[zenoh]\nconfig = \"zenoh.json5\"\n\
-         [limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n",
+         [limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 5000\n",
         // JSON's escapes are TOML's.
         serde_json::Value::from(hostile_model(folder.path()))
     );

@@ -27,7 +27,7 @@ impl Cell {
         let endpoint = free_endpoint();
         write_zenoh_config(folder.path(), &endpoint);
         let config = format!(
-            "[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n\
+            "[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 5000\n\
              [zenoh]\nconfig = \"zenoh.json5\"\n[model]\nspinning = false\n{more}"
         );
         std::fs::write(folder.path().join("magpie.toml"), config).unwrap();

@@ -67,7 +67,7 @@ impl Daemon {
         let path = folder.path().join("magpie.toml");
         let text = format!(
             "cell = \"told\"\n[limits]\nframe_age_ms_max = 20000\ndeadline_ms = 20000\n\
-             result_valid_ms = 20000\n[zenoh]\nlisten = {endpoint:?}\n\
+             result_valid_ms = 5000\n[zenoh]\nlisten = {endpoint:?}\n\
              [ros2]\nenabled = true\nrouter = \"tcp/{router}\"\n{more}\n"
         );
         std::fs::write(&path, text).unwrap();

@@ -252,7 +252,7 @@ fn a_bundle_of_a_cell_that_does_not_run_says_what_is_missing_and_has_no_password
 fn a_bundle_of_a_running_cell_has_its_status_and_the_recording_that_was_asked_for() {
     let secret = format!("# url = \"rtsp://admin:{PASSWORD}@127.0.0.1/x\"\n");
     let (folder, _, config) = cell(&format!(
-        "{secret}[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 60000\n\
+        "{secret}[limits]\nframe_age_ms_max = 60000\nresult_valid_ms = 5000\n\
          [recording]\nfolder = \"ring\"\nfree_space_mb_min = 1"
     ));
     let run = program().args(["run", "--config", &config]).stderr(Stdio::null()).spawn();

@@ -4,11 +4,12 @@
 // - Lengths are metres, times are nanoseconds since 1970 (_ns) or milliseconds (_ms).
 // - Poses are homogeneous 4x4 matrices, row by row, named target_from_source: pose[3] is x, pose[7]
 //   is y, pose[11] is z, and pose[2], pose[6], pose[10] is the approach, into the package.
-// - A function either succeeds, or says why not in its result and in magpie_last_error().
+// - A function either succeeds, or says why not in its result and in magpie_last_error(). Then its
+//   answer is nothing: NULL, 0, an empty text, or not a number. Nothing of an earlier call is left.
 // - What is made by one function is freed by one function, once, when no other call uses it any
 //   more. Whoever waits in another thread uses it.
 // - Every function may be called from every thread, and two threads may use one handle at once.
-//   In a fork of the process that connected none may be called, freeing included.
+//   In a fork of the process that connected they do nothing, and say MAGPIE_RESULT_NOT_CONNECTED.
 //   None of them throws, and none ends the process: a mistake of ours is MAGPIE_RESULT_BROKEN.
 // - Texts are UTF-8, end with a zero, and are cut where they do not fit.
 
@@ -19,6 +20,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__GNUC__)
+#define MAGPIE_MUST_USE __attribute__((warn_unused_result))
+#elif defined(__cplusplus) && __cplusplus >= 201703L
+#define MAGPIE_MUST_USE [[nodiscard]]
+#else
+#define MAGPIE_MUST_USE
+#endif
 
 // How a call ended.
 typedef enum {
@@ -31,7 +39,7 @@ typedef enum {
   MAGPIE_RESULT_WRONG_FRAME = 3,
   // An argument is NULL, out of range, or not what its name says.
   MAGPIE_RESULT_INVALID = 4,
-  // The cell was not found, or does not let us in.
+  // The cell was not found, or does not let us in; or this process is a fork of one that connected.
   MAGPIE_RESULT_NOT_CONNECTED = 5,
   // A question was not answered, or its answer must not be believed.
   MAGPIE_RESULT_NOT_ANSWERED = 6,
@@ -83,6 +91,16 @@ typedef struct MagpiePackages MagpiePackages;
 
 // One result, while it lives.
 typedef struct MagpieView MagpieView;
+
+// How far a client trusts silence and clocks.
+typedef struct {
+  // Longer silence of the heartbeat is lost.
+  uint32_t heartbeat_silence_ms_max;
+  // A publisher whose clock is further ahead is not believed.
+  uint32_t clock_ahead_ms_max;
+  // A result that claims to be valid for longer is refused.
+  uint32_t result_valid_ms_max;
+} MagpieLimits;
 
 // How things stand.
 typedef struct {
@@ -209,10 +227,27 @@ extern "C" {
 //
 // # Safety
 // Texts end with a zero.
+MAGPIE_MUST_USE
 MagpieResult magpie_connect(const char *cell,
                             const char *endpoint,
                             const char *zenoh_file,
                             MagpieClient **client);
+
+// The limits of magpie_connect(): 500 ms of silence, a clock that is 5 ms ahead, results that are valid
+// for 5000 ms. For those that you know better to be written over.
+MAGPIE_MUST_USE
+MagpieLimits magpie_limits(void);
+
+// Does what magpie_connect() does, within limits of your own.
+//
+// # Safety
+// Texts end with a zero.
+MAGPIE_MUST_USE
+MagpieResult magpie_connect_within(const char *cell,
+                                   const char *endpoint,
+                                   const char *zenoh_file,
+                                   const MagpieLimits *limits,
+                                   MagpieClient **client);
 
 // Leaves the cell, once what was made of the client is freed, too. NULL is ignored.
 //
@@ -226,6 +261,7 @@ void magpie_client_free(MagpieClient *client);
 //
 // # Safety
 // The client is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_packages(const MagpieClient *client,
                              MagpiePackages **packages);
 
@@ -241,6 +277,7 @@ void magpie_packages_free(MagpiePackages *packages);
 //
 // # Safety
 // The packages are not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_next(const MagpiePackages *packages,
                          uint32_t timeout_ms,
                          MagpieNews *news);
@@ -251,12 +288,16 @@ MagpieResult magpie_next(const MagpiePackages *packages,
 //
 // # Safety
 // The client is not freed meanwhile.
-MagpieResult magpie_capture(const MagpieClient *client, uint32_t timeout_ms, MagpieView **view);
+MAGPIE_MUST_USE
+MagpieResult magpie_capture(const MagpieClient *client,
+                            uint32_t timeout_ms,
+                            MagpieView **view);
 
 // Asks for the camera's calibration.
 //
 // # Safety
 // The client is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_camera_info(const MagpieClient *client,
                                 uint32_t timeout_ms,
                                 MagpieCameraInfo *info);
@@ -265,7 +306,7 @@ MagpieResult magpie_camera_info(const MagpieClient *client,
 //
 // # Safety
 // The client is not freed meanwhile.
-MagpieResult magpie_status(const MagpieClient *client, MagpieStatus *status);
+MAGPIE_MUST_USE MagpieResult magpie_status(const MagpieClient *client, MagpieStatus *status);
 
 // NULL is ignored.
 //
@@ -277,13 +318,15 @@ void magpie_view_free(MagpieView *view);
 //
 // # Safety
 // The view is not freed meanwhile.
-MagpieResult magpie_view_info(const MagpieView *view, MagpieViewInfo *info);
+MAGPIE_MUST_USE MagpieResult magpie_view_info(const MagpieView *view, MagpieViewInfo *info);
 
 // The first grasp of the first package in pick order that has one. MAGPIE_RESULT_NONE if nothing can
-// be held, MAGPIE_RESULT_EXPIRED once the time of the result is over.
+// be held, MAGPIE_RESULT_EXPIRED once the time of the result is over; then the indices are those of
+// nothing.
 //
 // # Safety
 // The view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_best_grasp(const MagpieView *view,
                                uint32_t *package_index,
                                uint32_t *grasp_index);
@@ -292,7 +335,10 @@ MagpieResult magpie_best_grasp(const MagpieView *view,
 //
 // # Safety
 // The view is not freed meanwhile.
-MagpieResult magpie_package(const MagpieView *view, uint32_t package_index, MagpiePackage *package);
+MAGPIE_MUST_USE
+MagpieResult magpie_package(const MagpieView *view,
+                            uint32_t package_index,
+                            MagpiePackage *package);
 
 // What is visible of a package: one byte for each pixel of the picture, row by row, 1 on the package
 // and 0 elsewhere. `pixels` is yours, and has `length` bytes: image_width_px * image_height_px.
@@ -300,6 +346,7 @@ MagpieResult magpie_package(const MagpieView *view, uint32_t package_index, Magp
 //
 // # Safety
 // `pixels` has `length` bytes, and the view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_mask(const MagpieView *view,
                          uint32_t package_index,
                          uint8_t *pixels,
@@ -309,6 +356,7 @@ MagpieResult magpie_mask(const MagpieView *view,
 //
 // # Safety
 // The view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_grasp(const MagpieView *view,
                           uint32_t package_index,
                           uint32_t grasp_index,
@@ -319,6 +367,7 @@ MagpieResult magpie_grasp(const MagpieView *view,
 //
 // # Safety
 // `base_from_grasp` has 16 numbers, and the view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_base_from_grasp(const MagpieView *view,
                                     uint32_t package_index,
                                     uint32_t grasp_index,
@@ -331,6 +380,7 @@ MagpieResult magpie_base_from_grasp(const MagpieView *view,
 //
 // # Safety
 // Both poses have 16 numbers, and the view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_pose_in_base(const MagpieView *view,
                                  uint32_t package_index,
                                  uint32_t grasp_index,
@@ -340,11 +390,12 @@ MagpieResult magpie_pose_in_base(const MagpieView *view,
 // Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 // along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
 // MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
-// move, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
 // right before each motion.
 //
 // # Safety
 // `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_pose_at(const MagpieView *view,
                             uint32_t package_index,
                             uint32_t grasp_index,
@@ -353,7 +404,7 @@ MagpieResult magpie_pose_at(const MagpieView *view,
                             double *position_sigma_m);
 
 // A report that says nothing but the outcome: for the fields that you know to be written over.
-MagpieReport magpie_report(uint32_t outcome);
+MAGPIE_MUST_USE MagpieReport magpie_report(uint32_t outcome);
 
 // Tells the cell what became of a grasp of this view, whatever the view's age: keep it until you know.
 // The daemon counts and records it; nothing that it does with pictures changes. A later report about
@@ -363,6 +414,7 @@ MagpieReport magpie_report(uint32_t outcome);
 //
 // # Safety
 // Texts end with a zero, and client and view are not freed meanwhile.
+MAGPIE_MUST_USE
 MagpieResult magpie_report_outcome(const MagpieClient *client,
                                    const MagpieView *view,
                                    uint32_t package_index,

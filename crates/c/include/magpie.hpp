@@ -231,16 +231,19 @@ class Client {
  public:
   /// Finds a cell of this machine by its name. Throws Error, with MAGPIE_RESULT_NOT_CONNECTED if
   /// there is none.
-  explicit Client(const std::string &cell) : Client(cell, nullptr, nullptr) {}
+  explicit Client(const std::string &cell, const MagpieLimits &limits = magpie_limits())
+      : Client(cell, nullptr, nullptr, limits) {}
 
   /// A cell of another machine: "tcp/192.168.1.7:17447".
-  static Client at(const std::string &cell, const std::string &endpoint) {
-    return Client(cell, endpoint.c_str(), nullptr);
+  static Client at(const std::string &cell, const std::string &endpoint,
+                   const MagpieLimits &limits = magpie_limits()) {
+    return Client(cell, endpoint.c_str(), nullptr, limits);
   }
 
   /// A cell that asks for certificates, which a file of zenoh's names.
-  static Client by_file(const std::string &cell, const std::string &zenoh_file) {
-    return Client(cell, nullptr, zenoh_file.c_str());
+  static Client by_file(const std::string &cell, const std::string &zenoh_file,
+                        const MagpieLimits &limits = magpie_limits()) {
+    return Client(cell, nullptr, zenoh_file.c_str(), limits);
   }
 
   Packages packages() const {
@@ -284,9 +287,10 @@ class Client {
   }
 
  private:
-  Client(const std::string &cell, const char *endpoint, const char *zenoh_file) {
+  Client(const std::string &cell, const char *endpoint, const char *zenoh_file,
+         const MagpieLimits &limits) {
     MagpieClient *client;
-    detail::check(magpie_connect(cell.c_str(), endpoint, zenoh_file, &client));
+    detail::check(magpie_connect_within(cell.c_str(), endpoint, zenoh_file, &limits, &client));
     client_.reset(client);
   }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use magpie_client::{Expired, wire};
+use magpie_client::{Expired, NoPose, is_fork, wire};
 
 /// How a call ended.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub enum MagpieResult {
     WrongFrame = 3,
     /// An argument is NULL, out of range, or not what its name says.
     Invalid = 4,
-    /// The cell was not found, or does not let us in.
+    /// The cell was not found, or does not let us in; or this process is a fork of one that connected.
     NotConnected = 5,
     /// A question was not answered, or its answer must not be believed.
     NotAnswered = 6,
@@ -67,8 +67,21 @@ impl From<Expired> for Failure {
     }
 }
 
+impl From<NoPose> for Failure {
+    fn from(error: NoPose) -> Failure {
+        let result = match &error {
+            NoPose::Expired(_) => MagpieResult::Expired,
+            NoPose::WrongFrame(_) => MagpieResult::WrongFrame,
+            NoPose::Moment { .. } | NoPose::NotFinite => MagpieResult::Invalid,
+        };
+        Failure::of(result, &error)
+    }
+}
+
 /// Makes a call from C: its failure becomes a number and a text, and so does a panic.
 pub(crate) fn call(work: impl FnOnce() -> Result<(), Failure>) -> MagpieResult {
+    // A thread that is not there may have locked what a fork has of the client.
+    let work = || if is_fork() { Err(forked()) } else { work() };
     let ended = catch_unwind(AssertUnwindSafe(work));
     let failure = match ended {
         Ok(Ok(())) => return MagpieResult::Ok,
@@ -81,6 +94,45 @@ pub(crate) fn call(work: impl FnOnce() -> Result<(), Failure>) -> MagpieResult {
     // A thread that is ending has no place for it any more.
     let _ = LAST_ERROR.try_with(|last| last.replace(text));
     failure.result
+}
+
+fn forked() -> Failure {
+    let text = magpie_client::NetworkError::Forked.to_string();
+    Failure { result: MagpieResult::NotConnected, text }
+}
+
+/// [`call`], with an answer. Unless there is one, the place for it says nothing: what an earlier call
+/// has left there is gone, too.
+///
+/// # Safety
+/// The place is NULL, or one for such a value.
+pub(crate) unsafe fn answer<T>(
+    place: *mut T,
+    nothing: T,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> MagpieResult {
+    // SAFETY: as the caller promises.
+    unsafe { clear(place, nothing) };
+    call(|| {
+        if place.is_null() {
+            return Err(Failure::invalid("the place for the answer is NULL"));
+        }
+        let value = work()?;
+        // SAFETY: as the caller promises. What was there is overwritten, not dropped.
+        unsafe { place.write(value) };
+        Ok(())
+    })
+}
+
+/// Leaves nothing in a place for an answer.
+///
+/// # Safety
+/// It is NULL, or a place for such a value.
+pub(crate) unsafe fn clear<T>(place: *mut T, nothing: T) {
+    if !place.is_null() {
+        // SAFETY: as the caller promises.
+        unsafe { place.write(nothing) };
+    }
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {
@@ -110,18 +162,6 @@ pub(crate) unsafe fn write<T>(place: *mut T, value: T) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Hands a value over to C.
-///
-/// # Safety
-/// It is NULL, or points to a place for a handle.
-pub(crate) unsafe fn give<T: Send + Sync>(place: *mut *mut T, value: T) -> Result<(), Failure> {
-    if place.is_null() {
-        return Err(Failure::invalid("the place for the handle is NULL"));
-    }
-    // SAFETY: as the caller promises.
-    unsafe { write(place, handle(value)) }
-}
-
 /// What C holds may be used by several threads at once.
 pub(crate) fn handle<T: Send + Sync>(value: T) -> *mut T {
     Box::into_raw(Box::new(value))
@@ -132,7 +172,8 @@ pub(crate) fn handle<T: Send + Sync>(value: T) -> *mut T {
 /// # Safety
 /// It is NULL, or was given and not yet freed.
 pub(crate) unsafe fn free<T: Send>(handle: *mut T) {
-    if handle.is_null() {
+    // What a fork has of the client is left alone: its threads are not there to end.
+    if handle.is_null() || is_fork() {
         return;
     }
     // SAFETY: as the caller promises.

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use magpie_client::wire::ReferenceFrame;
 use magpie_client::{
-    Client, ConnectError, Freshness, PackagesSubscriber, PackagesView, PickReport, ReportError,
-    ZenohConfig, wire,
+    CellName, Client, ClientOptions, ConnectError, Freshness, PackagesSubscriber, PackagesView,
+    PickReport, ReportError, SystemClock, ZenohConfig, find_cell, wire,
 };
 
 pub use call::MagpieResult;
-use call::{Failure, call, free, get, give, handle, read, write};
+use call::{Failure, answer, call, clear, free, get, handle, read, write};
 use copy::{flat, put_text};
 
 /// What the arm may do.
@@ -79,6 +79,18 @@ pub struct MagpiePackages {
 /// One result, while it lives.
 pub struct MagpieView {
     view: PackagesView,
+}
+
+/// How far a client trusts silence and clocks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MagpieLimits {
+    /// Longer silence of the heartbeat is lost.
+    pub heartbeat_silence_ms_max: u32,
+    /// A publisher whose clock is further ahead is not believed.
+    pub clock_ahead_ms_max: u32,
+    /// A result that claims to be valid for longer is refused.
+    pub result_valid_ms_max: u32,
 }
 
 /// How things stand.
@@ -210,36 +222,76 @@ pub struct MagpieReport {
 /// # Safety
 /// Texts end with a zero.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_connect(
     cell: *const c_char,
     endpoint: *const c_char,
     zenoh_file: *const c_char,
     client: *mut *mut MagpieClient,
 ) -> MagpieResult {
-    call(|| {
-        // SAFETY: the caller hands over texts that end, and a place for the client.
-        let (cell, endpoint, zenoh_file) = unsafe {
-            write(client, std::ptr::null_mut())?;
-            (read(cell)?, read(endpoint)?, read(zenoh_file)?)
-        };
+    let usual = magpie_limits();
+    // SAFETY: as the caller promises.
+    unsafe { magpie_connect_within(cell, endpoint, zenoh_file, &raw const usual, client) }
+}
+
+/// The limits of magpie_connect(): 500 ms of silence, a clock that is 5 ms ahead, results that are valid
+/// for 5000 ms. For those that you know better to be written over.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn magpie_limits() -> MagpieLimits {
+    MagpieLimits { heartbeat_silence_ms_max: 500, clock_ahead_ms_max: 5, result_valid_ms_max: 5000 }
+}
+
+/// Does what magpie_connect() does, within limits of your own.
+///
+/// # Safety
+/// Texts end with a zero.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn magpie_connect_within(
+    cell: *const c_char,
+    endpoint: *const c_char,
+    zenoh_file: *const c_char,
+    limits: *const MagpieLimits,
+    client: *mut *mut MagpieClient,
+) -> MagpieResult {
+    let connect = || {
+        // SAFETY: the caller hands over texts that end.
+        let (cell, endpoint, zenoh_file, limits) =
+            unsafe { (read(cell)?, read(endpoint)?, read(zenoh_file)?, get(limits, "limits")?) };
         let cell = cell.ok_or_else(|| Failure::invalid("cell is NULL"))?;
-        let joined = match (endpoint, zenoh_file) {
-            (None, None) => Client::connect(cell),
-            (Some(endpoint), None) => {
-                Client::connect_by(cell, ZenohConfig::Connect(vec![endpoint.into()]))
-            }
-            (None, Some(path)) => Client::connect_by(cell, ZenohConfig::File(PathBuf::from(path))),
+        let zenoh = match (endpoint, zenoh_file) {
+            (None, None) => None,
+            (Some(endpoint), None) => Some(ZenohConfig::Connect(vec![endpoint.into()])),
+            (None, Some(path)) => Some(ZenohConfig::File(PathBuf::from(path))),
             (Some(_), Some(_)) => {
                 return Err(Failure::invalid("name an endpoint or a zenoh_file, not both"));
             }
         };
-        let joined = joined.map_err(|error| match &error {
+        let client = join(cell, zenoh, limits).map_err(|error| match &error {
             ConnectError::Name(name) => Failure::invalid(&name.to_string()),
             other => Failure::of(MagpieResult::NotConnected, other),
         })?;
-        // SAFETY: as above.
-        unsafe { give(client, MagpieClient { client: joined }) }
-    })
+        Ok(handle(MagpieClient { client }))
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(client, std::ptr::null_mut(), connect) }
+}
+
+fn join(
+    cell: &str,
+    zenoh: Option<ZenohConfig>,
+    limits: &MagpieLimits,
+) -> Result<Client, ConnectError> {
+    let cell = CellName::new(cell)?;
+    let zenoh = zenoh.map_or_else(|| find_cell(&cell), Ok)?;
+    let time = |ms: u32| Duration::from_millis(ms.into());
+    Ok(Client::open(ClientOptions {
+        heartbeat_silence_max: time(limits.heartbeat_silence_ms_max),
+        clock_ahead_max: time(limits.clock_ahead_ms_max),
+        result_valid_max: time(limits.result_valid_ms_max),
+        ..ClientOptions::new(cell, zenoh, SystemClock::start())
+    })?)
 }
 
 /// Leaves the cell, once what was made of the client is freed, too. NULL is ignored.
@@ -259,22 +311,20 @@ pub unsafe extern "C" fn magpie_client_free(client: *mut MagpieClient) {
 /// # Safety
 /// The client is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_packages(
     client: *const MagpieClient,
     packages: *mut *mut MagpiePackages,
 ) -> MagpieResult {
-    call(|| {
+    let follow = || {
         // SAFETY: as the caller promises.
-        let client = unsafe {
-            write(packages, std::ptr::null_mut())?;
-            get(client, "client")?
-        };
-        let subscriber = client.client.packages();
+        let subscriber = unsafe { get(client, "client")? }.client.packages();
         let subscriber =
             subscriber.map_err(|error| Failure::of(MagpieResult::NotConnected, &error))?;
-        // SAFETY: as above.
-        unsafe { give(packages, MagpiePackages { subscriber }) }
-    })
+        Ok(handle(MagpiePackages { subscriber }))
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(packages, std::ptr::null_mut(), follow) }
 }
 
 /// NULL is ignored.
@@ -294,23 +344,21 @@ pub unsafe extern "C" fn magpie_packages_free(packages: *mut MagpiePackages) {
 /// # Safety
 /// The packages are not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_next(
     packages: *const MagpiePackages,
     timeout_ms: u32,
     news: *mut MagpieNews,
 ) -> MagpieResult {
-    call(|| {
-        let nothing = || MagpieNews {
-            state: MagpieState::Lost,
-            view: std::ptr::null_mut(),
-            code: [0; 32],
-            why: [0; 512],
-        };
+    let nothing = || MagpieNews {
+        state: MagpieState::Lost,
+        view: std::ptr::null_mut(),
+        code: [0; 32],
+        why: [0; 512],
+    };
+    let wait = || {
         // SAFETY: as the caller promises.
-        let packages = unsafe {
-            write(news, nothing())?;
-            get(packages, "packages")?
-        };
+        let packages = unsafe { get(packages, "packages")? };
         let freshness = packages.subscriber.next(Duration::from_millis(timeout_ms.into()));
         let mut told = nothing();
         match freshness {
@@ -328,9 +376,10 @@ pub unsafe extern "C" fn magpie_next(
                 put_text(&mut told.why, &why.to_string());
             }
         }
-        // SAFETY: as the caller promises.
-        unsafe { write(news, told) }
-    })
+        Ok(told)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(news, nothing(), wait) }
 }
 
 /// Asks for the first result whose exposure begins after this question, and waits for it; the daemon
@@ -340,22 +389,21 @@ pub unsafe extern "C" fn magpie_next(
 /// # Safety
 /// The client is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_capture(
     client: *const MagpieClient,
     timeout_ms: u32,
     view: *mut *mut MagpieView,
 ) -> MagpieResult {
-    call(|| {
+    let ask = || {
         // SAFETY: as the caller promises.
-        let client = unsafe {
-            write(view, std::ptr::null_mut())?;
-            get(client, "client")?
-        };
+        let client = unsafe { get(client, "client")? };
         let captured = client.client.capture(Duration::from_millis(timeout_ms.into()));
         let captured = captured.map_err(|error| Failure::of(MagpieResult::NotAnswered, &error))?;
-        // SAFETY: as above.
-        unsafe { give(view, MagpieView { view: captured }) }
-    })
+        Ok(handle(MagpieView { view: captured }))
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(view, std::ptr::null_mut(), ask) }
 }
 
 /// Asks for the camera's calibration.
@@ -363,32 +411,36 @@ pub unsafe extern "C" fn magpie_capture(
 /// # Safety
 /// The client is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_camera_info(
     client: *const MagpieClient,
     timeout_ms: u32,
     info: *mut MagpieCameraInfo,
 ) -> MagpieResult {
-    call(|| {
+    let nothing = || MagpieCameraInfo {
+        width_px: 0,
+        height_px: 0,
+        distortion_model: [0; 32],
+        d: [0.0; 16],
+        d_count: 0,
+        k: [f64::NAN; 9],
+        frame_id: [0; 64],
+    };
+    let ask = || {
         // SAFETY: as the caller promises.
         let client = unsafe { get(client, "client")? };
         let told = client.client.camera_info(Duration::from_millis(timeout_ms.into()));
         let told = told.map_err(|error| Failure::of(MagpieResult::NotAnswered, &error))?;
-        let mut copy = MagpieCameraInfo {
-            width_px: told.width,
-            height_px: told.height,
-            distortion_model: [0; 32],
-            d: [0.0; 16],
-            d_count: 0,
-            k: [0.0; 9],
-            frame_id: [0; 64],
-        };
+        let mut copy =
+            MagpieCameraInfo { width_px: told.width, height_px: told.height, ..nothing() };
         put_text(&mut copy.distortion_model, &told.distortion_model);
         put_text(&mut copy.frame_id, &told.frame_id);
         copy.d_count = copy::values(&mut copy.d, &told.d);
         copy::values(&mut copy.k, &told.k);
-        // SAFETY: as the caller promises.
-        unsafe { write(info, copy) }
-    })
+        Ok(copy)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(info, nothing(), ask) }
 }
 
 /// The newest heartbeat. MAGPIE_RESULT_NOT_ANSWERED if nobody speaks for the cell.
@@ -396,21 +448,23 @@ pub unsafe extern "C" fn magpie_camera_info(
 /// # Safety
 /// The client is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_status(
     client: *const MagpieClient,
     status: *mut MagpieStatus,
 ) -> MagpieResult {
-    call(|| {
+    let nothing = || MagpieStatus {
+        state: [0; 32],
+        uptime_ns: 0,
+        reason_codes: [0; 512],
+        reasons: [0; 1024],
+    };
+    let ask = || {
         // SAFETY: as the caller promises.
         let client = unsafe { get(client, "client")? };
         let told = client.client.status();
         let told = told.map_err(|lost| Failure::of(MagpieResult::NotAnswered, &lost))?;
-        let mut copy = MagpieStatus {
-            state: [0; 32],
-            uptime_ns: told.uptime_ns,
-            reason_codes: [0; 512],
-            reasons: [0; 1024],
-        };
+        let mut copy = MagpieStatus { uptime_ns: told.uptime_ns, ..nothing() };
         let reasons = told.coded_reasons();
         let joined = |part: fn(&wire::ReasonMessage) -> &str, by: &str| {
             reasons.iter().map(part).collect::<Vec<_>>().join(by)
@@ -418,9 +472,10 @@ pub unsafe extern "C" fn magpie_status(
         put_text(&mut copy.state, &wire::plain(told.state().as_str_name(), "STATE_"));
         put_text(&mut copy.reason_codes, &joined(|reason| &reason.code, " "));
         put_text(&mut copy.reasons, &joined(|reason| &reason.text, "; "));
-        // SAFETY: as the caller promises.
-        unsafe { write(status, copy) }
-    })
+        Ok(copy)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(status, nothing(), ask) }
 }
 
 /// NULL is ignored.
@@ -438,11 +493,24 @@ pub unsafe extern "C" fn magpie_view_free(view: *mut MagpieView) {
 /// # Safety
 /// The view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_view_info(
     view: *const MagpieView,
     info: *mut MagpieViewInfo,
 ) -> MagpieResult {
-    call(|| {
+    let nothing = MagpieViewInfo {
+        sequence: 0,
+        stamp_ns: 0,
+        expires_in_ns: 0,
+        package_count: 0,
+        image_width_px: 0,
+        image_height_px: 0,
+        reference_frame: MagpieReferenceFrame::Unknown,
+        frame_id: [0; 64],
+        restarted: false,
+        degraded: false,
+    };
+    let look = || {
         // SAFETY: as the caller promises.
         let view = &unsafe { get(view, "view")? }.view;
         let message = view.for_display();
@@ -459,33 +527,39 @@ pub unsafe extern "C" fn magpie_view_info(
             degraded: !view.degraded().is_empty(),
         };
         put_text(&mut copy.frame_id, &message.frame_id);
-        // SAFETY: as the caller promises.
-        unsafe { write(info, copy) }
-    })
+        Ok(copy)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(info, nothing, look) }
 }
 
 /// The first grasp of the first package in pick order that has one. MAGPIE_RESULT_NONE if nothing can
-/// be held, MAGPIE_RESULT_EXPIRED once the time of the result is over.
+/// be held, MAGPIE_RESULT_EXPIRED once the time of the result is over; then the indices are those of
+/// nothing.
 ///
 /// # Safety
 /// The view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_best_grasp(
     view: *const MagpieView,
     package_index: *mut u32,
     grasp_index: *mut u32,
 ) -> MagpieResult {
-    call(|| {
+    let look = || {
         // SAFETY: as the caller promises.
         let packages = unsafe { get(view, "view")? }.view.packages()?;
         let best = packages.iter().position(|package| !package.grasps.is_empty());
         let best = best.ok_or_else(|| Failure::none("no package can be held"))?;
         // SAFETY: as the caller promises.
-        unsafe {
-            write(package_index, copy::count(best))?;
-            write(grasp_index, 0)
-        }
-    })
+        unsafe { write(grasp_index, 0)? };
+        Ok(copy::count(best))
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        clear(grasp_index, u32::MAX);
+        answer(package_index, u32::MAX, look)
+    }
 }
 
 /// One package, in pick order. MAGPIE_RESULT_EXPIRED once the time of the result is over.
@@ -493,12 +567,25 @@ pub unsafe extern "C" fn magpie_best_grasp(
 /// # Safety
 /// The view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_package(
     view: *const MagpieView,
     package_index: u32,
     package: *mut MagpiePackage,
 ) -> MagpieResult {
-    call(|| {
+    let nothing = MagpiePackage {
+        track_id: 0,
+        kind: [0; 64],
+        score: f32::NAN,
+        pick_rank: u32::MAX,
+        bbox_px: [f32::NAN; 4],
+        occluded_share: f32::NAN,
+        grasp_count: 0,
+        refusal: [0; 32],
+        height_m: f64::NAN,
+        size_m: [f64::NAN; 3],
+    };
+    let look = || {
         // SAFETY: as the caller promises.
         let found = package_of(unsafe { get(view, "view")? }, package_index)?;
         let bbox = found.bbox.unwrap_or_default();
@@ -521,9 +608,10 @@ pub unsafe extern "C" fn magpie_package(
             let refusal = wire::plain(found.refusal().as_str_name(), "GRASP_REFUSAL_");
             put_text(&mut copy.refusal, &refusal);
         }
-        // SAFETY: as the caller promises.
-        unsafe { write(package, copy) }
-    })
+        Ok(copy)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(package, nothing, look) }
 }
 
 /// What is visible of a package: one byte for each pixel of the picture, row by row, 1 on the package
@@ -533,18 +621,26 @@ pub unsafe extern "C" fn magpie_package(
 /// # Safety
 /// `pixels` has `length` bytes, and the view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_mask(
     view: *const MagpieView,
     package_index: u32,
     pixels: *mut u8,
     length: usize,
 ) -> MagpieResult {
+    if !pixels.is_null() {
+        // SAFETY: the caller promises so many bytes.
+        unsafe { pixels.write_bytes(0, length) };
+    }
     call(|| {
         // SAFETY: as the caller promises.
         let package = package_of(unsafe { get(view, "view")? }, package_index)?;
         let mask = package.mask.as_ref().ok_or_else(|| Failure::broken("no mask"))?;
         let needed = mask.width_px as usize * mask.height_px as usize;
-        if pixels.is_null() || length != needed {
+        if pixels.is_null() {
+            return Err(Failure::invalid("pixels is NULL"));
+        }
+        if length != needed {
             return Err(Failure::invalid(&format!(
                 "pixels is {length} bytes long; the picture has {needed} pixels"
             )));
@@ -560,13 +656,23 @@ pub unsafe extern "C" fn magpie_mask(
 /// # Safety
 /// The view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_grasp(
     view: *const MagpieView,
     package_index: u32,
     grasp_index: u32,
     grasp: *mut MagpieGrasp,
 ) -> MagpieResult {
-    call(|| {
+    let nothing = MagpieGrasp {
+        reference_from_grasp: NO_POSE,
+        reference_frame: MagpieReferenceFrame::Unknown,
+        contact_px: [f32::NAN; 2],
+        quality: f32::NAN,
+        cups: [0; 32],
+        cup_count: 0,
+        position_sigma_m: f64::NAN,
+    };
+    let look = || {
         // SAFETY: as the caller promises.
         let view = unsafe { get(view, "view")? };
         let found = grasp_of(view, package_index, grasp_index)?;
@@ -581,9 +687,10 @@ pub unsafe extern "C" fn magpie_grasp(
             position_sigma_m: found.position_sigma_m,
         };
         copy.cup_count = copy::values(&mut copy.cups, &found.cups);
-        // SAFETY: as the caller promises.
-        unsafe { write(grasp, copy) }
-    })
+        Ok(copy)
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(grasp, nothing, look) }
 }
 
 /// Where the tool holds the package, in the robot's base. MAGPIE_RESULT_WRONG_FRAME if the poses of
@@ -592,21 +699,21 @@ pub unsafe extern "C" fn magpie_grasp(
 /// # Safety
 /// `base_from_grasp` has 16 numbers, and the view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_base_from_grasp(
     view: *const MagpieView,
     package_index: u32,
     grasp_index: u32,
     base_from_grasp: *mut f64,
 ) -> MagpieResult {
-    call(|| {
+    let look = || {
         // SAFETY: as the caller promises.
         let view = unsafe { get(view, "view")? };
         let found = grasp_of(view, package_index, grasp_index)?;
-        check_frame(view, ReferenceFrame::Base)?;
-        let pose = matrix(found.pose.as_ref())?;
-        // SAFETY: as the caller promises.
-        unsafe { write(base_from_grasp.cast::<[f64; 16]>(), pose) }
-    })
+        Ok(flat(&view.view.base_from_grasp(found)?))
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(base_from_grasp.cast(), NO_POSE, look) }
 }
 
 /// The same of a camera on the arm. Takes where the gripper was in base at the stamp.
@@ -617,6 +724,7 @@ pub unsafe extern "C" fn magpie_base_from_grasp(
 /// # Safety
 /// Both poses have 16 numbers, and the view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_pose_in_base(
     view: *const MagpieView,
     package_index: u32,
@@ -624,34 +732,35 @@ pub unsafe extern "C" fn magpie_pose_in_base(
     base_from_gripper: *const f64,
     base_from_grasp: *mut f64,
 ) -> MagpieResult {
-    call(|| {
+    // Both may be in the same place.
+    // SAFETY: as the caller promises.
+    let given = unsafe { base_from_gripper.cast::<[f64; 16]>().as_ref() }.copied();
+    let look = || {
+        let given = given.ok_or_else(|| Failure::invalid("base_from_gripper is NULL"))?;
         // SAFETY: as the caller promises.
-        let (view, given) = unsafe {
-            let given = get(base_from_gripper.cast::<[f64; 16]>(), "base_from_gripper")?;
-            (get(view, "view")?, given)
-        };
+        let view = unsafe { get(view, "view")? };
         let rows: [[f64; 4]; 4] =
             std::array::from_fn(|row| std::array::from_fn(|column| given[4 * row + column]));
         let given = wire::Pose::from_matrix(&rows);
         let given = given.map_err(|error| Failure::invalid(&error.to_string()))?;
         let given = given.isometry().ok_or_else(|| Failure::broken("a pose is not whole"))?;
         let found = grasp_of(view, package_index, grasp_index)?;
-        check_frame(view, ReferenceFrame::Gripper)?;
-        let pose = matrix(view.view.pose_in_base(found, &given)?.as_ref())?;
-        // SAFETY: as the caller promises.
-        unsafe { write(base_from_grasp.cast::<[f64; 16]>(), pose) }
-    })
+        matrix(Some(&view.view.pose_in_base(found, &given)?))
+    };
+    // SAFETY: as the caller promises.
+    unsafe { answer(base_from_grasp.cast(), NO_POSE, look) }
 }
 
 /// Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 /// along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
 /// MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
-/// move, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
+/// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
 /// right before each motion.
 ///
 /// # Safety
 /// `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_pose_at(
     view: *const MagpieView,
     package_index: u32,
@@ -660,7 +769,7 @@ pub unsafe extern "C" fn magpie_pose_at(
     reference_from_grasp: *mut f64,
     position_sigma_m: *mut f64,
 ) -> MagpieResult {
-    call(|| {
+    let look = || {
         // SAFETY: as the caller promises.
         let view = unsafe { get(view, "view")? };
         let found = grasp_of(view, package_index, grasp_index)?;
@@ -668,15 +777,19 @@ pub unsafe extern "C" fn magpie_pose_at(
         let later = later.ok_or_else(|| Failure::none("how the packages move is not known"))?;
         let pose = matrix(Some(&later.pose))?;
         // SAFETY: as the caller promises.
-        unsafe {
-            write(reference_from_grasp.cast::<[f64; 16]>(), pose)?;
-            write(position_sigma_m, later.position_sigma_m)
-        }
-    })
+        unsafe { write(position_sigma_m, later.position_sigma_m)? };
+        Ok(pose)
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        clear(position_sigma_m, f64::NAN);
+        answer(reference_from_grasp.cast(), NO_POSE, look)
+    }
 }
 
 /// A report that says nothing but the outcome: for the fields that you know to be written over.
 #[unsafe(no_mangle)]
+#[must_use]
 pub extern "C" fn magpie_report(outcome: u32) -> MagpieReport {
     MagpieReport {
         outcome,
@@ -697,6 +810,7 @@ pub extern "C" fn magpie_report(outcome: u32) -> MagpieReport {
 /// # Safety
 /// Texts end with a zero, and client and view are not freed meanwhile.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn magpie_report_outcome(
     client: *const MagpieClient,
     view: *const MagpieView,
@@ -749,6 +863,9 @@ pub extern "C" fn magpie_last_error() -> *const c_char {
     call::last_error()
 }
 
+/// No arm takes it for a pose.
+const NO_POSE: [f64; 16] = [f64::NAN; 16];
+
 fn package_of(view: &MagpieView, index: u32) -> Result<&wire::Package, Failure> {
     let packages = view.view.packages()?;
     let missing = || Failure::invalid(&format!("package {index} of {}", packages.len()));
@@ -773,15 +890,4 @@ fn reference_frame(message: &wire::Packages) -> MagpieReferenceFrame {
         ReferenceFrame::Camera => MagpieReferenceFrame::Camera,
         ReferenceFrame::Gripper => MagpieReferenceFrame::Gripper,
     }
-}
-
-fn check_frame(view: &MagpieView, wanted: ReferenceFrame) -> Result<(), Failure> {
-    let message = view.view.for_display();
-    if message.reference_frame() == wanted {
-        return Ok(());
-    }
-    let name = |frame: ReferenceFrame| wire::plain(frame.as_str_name(), "REFERENCE_FRAME_");
-    let (found, wanted) = (name(message.reference_frame()), name(wanted));
-    let text = format!("the pose is in {found} ({:?}), not in {wanted}", message.frame_id);
-    Err(Failure::new(MagpieResult::WrongFrame, &text))
 }

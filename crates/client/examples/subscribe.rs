@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use magpie_client::wire::printable;
 use magpie_client::{Client, Freshness, ZenohConfig};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +26,10 @@ pub(crate) fn follow(client: &Client) -> Result<(), Box<dyn std::error::Error>> 
     for _ in 0..10 {
         match packages.next(Duration::from_secs(1)) {
             Freshness::Fresh(view) => match view.best_grasp()? {
-                Some(best) => println!("hold {} at {:?}", best.package.r#type, best.grasp.pose),
+                Some(best) => {
+                    let base_from_grasp = best.base_from_grasp()?;
+                    println!("hold {} at {base_from_grasp:?}", printable(&best.package.r#type));
+                }
                 None => println!("nothing to hold"),
             },
             Freshness::Stale(why) => println!("wait: {why}"),

@@ -31,6 +31,14 @@ pub enum ConnectError {
     Join(#[from] NetworkError),
 }
 
+impl ConnectError {
+    /// Whether this process is a [fork](magpie_network::is_fork) of one that had connected.
+    pub fn is_of_a_fork(&self) -> bool {
+        use ConnectError::{Find, Join};
+        matches!(self, Find(FindError::Forked(_)) | Join(NetworkError::Forked))
+    }
+}
+
 /// One cell, over one session: its results, its state, and its answers.
 ///
 /// ```no_run
@@ -43,8 +51,8 @@ pub enum ConnectError {
 /// loop {
 ///     match packages.next(Duration::from_millis(200)) {
 ///         Freshness::Fresh(view) => match view.best_grasp()? {
-///             // Metres, in the reference frame that `best.frame_id` names.
-///             Some(best) => println!("hold it at {:?}", best.grasp.pose),
+///             // Metres, row by row; an error if the poses are not in the robot's base.
+///             Some(best) => println!("hold it at {:?}", best.base_from_grasp()?),
 ///             None => println!("nothing to hold"),
 ///         },
 ///         Freshness::Stale(why) => println!("wait: {why}"),
@@ -133,8 +141,10 @@ impl Client {
     /// # Errors
     /// If the daemon left, was never heard, or has been silent for too long.
     pub fn status(&self) -> Result<wire::Status, Lost> {
-        let is_unheard =
-            |inbox: &mut Inbox| inbox.closed.is_none() && inbox.heard.heartbeat.is_none();
+        let is_unheard = |inbox: &mut Inbox| {
+            let heard = &inbox.heard;
+            inbox.closed.is_none() && heard.heartbeat.is_none() && heard.version.is_none()
+        };
         let inbox = self.heartbeat.wait_while(self.options.heartbeat_silence_max, is_unheard);
         if let Some(since) = inbox.closed {
             return Err(Lost { since, why: LostReason::Closed });
@@ -186,6 +196,7 @@ fn nothing_heard(options: &ClientOptions) -> Heard {
         heartbeat: None,
         gone: None,
         rival: None,
+        version: None,
     }
 }
 

@@ -73,8 +73,13 @@ impl SharedInbox {
 
         let (clock, inbox, cell) = (options.clock.clone(), shared.clone(), options.cell.clone());
         let on_status = move |sample: Sample| {
-            if let Ok(status) = decode_status(&sample.payload().to_bytes(), cell.as_str()) {
-                inbox.change(|inbox| inbox.receive_status(status, clock.now()));
+            match decode_status(&sample.payload().to_bytes(), cell.as_str()) {
+                Ok(status) => inbox.change(|inbox| inbox.receive_status(status, clock.now())),
+                Err(Refusal::SchemaVersion { found }) => {
+                    inbox.change(|inbox| inbox.receive_version(found, clock.now()));
+                }
+                // What nobody can read says nothing about who lives.
+                Err(_) => {}
             }
         };
         let key = options.cell.key("status");
@@ -175,6 +180,17 @@ impl Inbox {
         self.heard.heartbeat = Some(Heartbeat { at, since, status });
     }
 
+    /// Somebody speaks for the cell in a version that is not known here: a newer daemon, or a rival of
+    /// the one that is believed.
+    fn receive_version(&mut self, found: u32, at: StampNs) {
+        let is_silent = |last: &Heartbeat| self.trust.is_silent(last.at, at);
+        if !self.heard.heartbeat.as_ref().is_none_or(is_silent) {
+            self.counters.foreign += 1;
+            self.heard.rival = Some(at);
+        }
+        self.heard.version = Some((at, found));
+    }
+
     /// Whether somebody else than this instance speaks for the cell at the moment.
     fn is_foreign(&self, instance_id: &str, at: StampNs) -> bool {
         self.heard.heartbeat.as_ref().is_some_and(|last| {
@@ -194,6 +210,9 @@ impl Inbox {
             Ok(message) => message,
             Err(refusal) => {
                 self.counters.refused += 1;
+                if let Refusal::SchemaVersion { found } = refusal {
+                    self.heard.version = Some((at, found));
+                }
                 self.heard.refused = Some(refusal);
                 return;
             }
@@ -248,6 +267,7 @@ impl Inbox {
     fn forget(&mut self, at: StampNs) {
         let heard = &mut self.heard;
         (heard.newest, heard.refused, heard.heartbeat) = (None, None, None);
+        heard.version = None;
         heard.gone = Some(at);
     }
 }
@@ -292,6 +312,7 @@ mod tests {
             heartbeat: None,
             gone: None,
             rival: None,
+            version: None,
         };
         let mut inbox = Inbox::new(heard, TRUST);
         beat(&mut inbox, "a", 1000);
@@ -420,6 +441,30 @@ mod tests {
         inbox.forget(StampNs(2800 * MS));
         beat(&mut inbox, "b", 2900);
         assert_eq!(since_ms(&inbox), Some(2900));
+    }
+
+    #[test]
+    fn a_daemon_of_another_version_is_told_by_its_number_and_a_second_one_is_a_rival() {
+        let why = |inbox: &Inbox, at_ms: u64| inbox.lost(StampNs(at_ms * MS)).map(|(_, why)| why);
+        let mut inbox = inbox();
+        beat(&mut inbox, "a", 1550);
+        inbox.receive_version(2, StampNs(1600 * MS));
+        assert_eq!(why(&inbox, 1650), Some(LostReason::Rival));
+        // The one that was believed falls silent: this one took over.
+        inbox.receive_version(2, StampNs(2200 * MS));
+        assert_eq!(why(&inbox, 2250), Some(LostReason::Version { found: 2 }));
+        inbox.forget(StampNs(2300 * MS));
+        assert_eq!(why(&inbox, 2310), Some(LostReason::Gone));
+        inbox.receive_version(2, StampNs(2400 * MS));
+        assert_eq!(why(&inbox, 2410), Some(LostReason::Version { found: 2 }));
+        // Its results alone tell it, too.
+        inbox.receive(Err(Refusal::SchemaVersion { found: 3 }), StampNs(3500 * MS), 0);
+        assert_eq!(why(&inbox, 3600), Some(LostReason::Version { found: 3 }));
+        // Under the heartbeat of one that is understood they are refused, and that is all.
+        beat(&mut inbox, "a", 4100);
+        beat(&mut inbox, "a", 4601);
+        inbox.receive(Err(Refusal::SchemaVersion { found: 3 }), StampNs(4602 * MS), 0);
+        assert_eq!(why(&inbox, 4610), None);
     }
 
     #[test]

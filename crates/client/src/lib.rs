@@ -29,12 +29,13 @@ pub use cells::{
 };
 pub use client::{Client, ConnectError, Lost};
 pub use inbox::SubscriberCounters;
-pub use magpie_network::{LOOPBACK_ENDPOINT, NetworkError, SystemClock, ZenohConfig};
+pub use magpie_network::{LOOPBACK_ENDPOINT, NetworkError, SystemClock, ZenohConfig, is_fork};
 pub use magpie_perception::{SharedClock, StampNs};
 pub use magpie_wire as wire;
 pub use magpie_wire::{
-    BestGrasp, CellName, CellNameError, Expired, ExpiredWhy, Freshness, LostReason, NotAPose,
-    OutcomeRefusal, PackagesView, Pick, PickReport, PoseAt, Refusal, StaleReason,
+    BestGrasp, CellName, CellNameError, Expired, ExpiredWhy, Freshness, LostReason, NoPose,
+    NotAPose, OutcomeRefusal, PackagesView, Pick, PickReport, PoseAt, Refusal, StaleReason,
+    WrongFrame,
 };
 pub use options::ClientOptions;
 pub use packages::PackagesSubscriber;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use magpie_network::ZenohConfig;
 use magpie_perception::SharedClock;
 use magpie_wire::CellName;
-use magpie_wire::freshness::Trust;
+use magpie_wire::freshness::{RESULT_VALID_MAX, Trust};
 
 /// Which cell to listen to, where, and how far to trust silence and clocks.
 ///
@@ -15,8 +15,8 @@ use magpie_wire::freshness::Trust;
 /// # fn options() -> Result<ClientOptions, magpie_client::CellNameError> {
 /// let zenoh = ZenohConfig::File("/etc/magpie/tls/dock-7-arm.json5".into());
 /// Ok(ClientOptions {
-///     // This cell's `[limits] result_valid_ms` is 8000.
-///     result_valid_max: Duration::from_secs(8),
+///     // The way to this cell is over radio.
+///     heartbeat_silence_max: Duration::from_secs(1),
 ///     ..ClientOptions::new(CellName::new("dock-7")?, zenoh, SystemClock::start())
 /// })
 /// # }
@@ -31,8 +31,8 @@ pub struct ClientOptions {
     pub heartbeat_silence_max: Duration,
     /// A publisher whose clock is further ahead is not believed.
     pub clock_ahead_max: Duration,
-    /// A result that claims to be valid for longer after its exposure is refused. Raise it for a
-    /// daemon whose `limits.result_valid_ms` is larger.
+    /// A result that claims to be valid for longer after its exposure is refused. No daemon may be told
+    /// a longer `limits.result_valid_ms` than the 5 s that stand here at first.
     pub result_valid_max: Duration,
 }
 
@@ -44,7 +44,7 @@ impl ClientOptions {
             clock,
             heartbeat_silence_max: Duration::from_millis(500),
             clock_ahead_max: Duration::from_millis(5),
-            result_valid_max: Duration::from_secs(5),
+            result_valid_max: RESULT_VALID_MAX,
         }
     }
 

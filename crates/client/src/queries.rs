@@ -16,6 +16,11 @@ use crate::Client;
 
 /// How much longer than the daemon's own deadline an answer may be on its way.
 const TRANSIT_MAX: Duration = Duration::from_secs(1);
+/// How long somebody else may take to contradict an answer of the publisher that is believed. Whoever
+/// is asked and never answers holds nobody up for longer.
+const RIVALS_MAX: Duration = Duration::from_millis(50);
+/// The same of an answer that does not say whose it is, and does not grow old.
+const UNSIGNED_RIVALS_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -61,9 +66,15 @@ impl Client {
         let selector =
             format!("{}?timeout_ms={}", options.cell.key("capture"), timeout.as_millis());
         let asked = self.now();
-        let answer = self.ask(&selector, timeout.saturating_add(TRANSIT_MAX))?;
+        let decode =
+            |bytes: &[u8]| decode_packages(bytes, options.cell.as_str(), options.result_valid_max);
+        let rivals_max = |bytes: &[u8]| {
+            let is_believed = decode(bytes).is_ok_and(|message| self.believes(&message));
+            is_believed.then_some(RIVALS_MAX)
+        };
+        let answer = self.ask(&selector, timeout.saturating_add(TRANSIT_MAX), rivals_max)?;
         let Answer { bytes, at, unix_ahead_ns } = answer;
-        let decoded = decode_packages(&bytes, options.cell.as_str(), options.result_valid_max);
+        let decoded = decode(&bytes);
         let message = match decoded {
             Ok(message) => Arc::new(message),
             Err(refusal) => return Err(QueryError::Answer { key: selector, refusal }),
@@ -98,7 +109,7 @@ impl Client {
     /// If the camera is not calibrated, or nobody answers within `timeout`.
     pub fn camera_info(&self, timeout: Duration) -> Result<wire::CameraInfo, QueryError> {
         let key = self.options.cell.key("camera_info");
-        let bytes = self.ask(&key, timeout)?.bytes;
+        let bytes = self.ask(&key, timeout, |_| Some(UNSIGNED_RIVALS_MAX))?.bytes;
         let refused = |why: String| {
             let refusal = Refusal::Undecodable { message: "CameraInfo", why };
             QueryError::Answer { key: key.clone(), refusal }
@@ -106,15 +117,29 @@ impl Client {
         let info = wire::CameraInfo::decode(&*bytes).map_err(|error| refused(error.to_string()))?;
         let lengths = (info.k.len(), info.r.len(), info.p.len());
         let mut numbers = info.d.iter().chain(&info.k).chain(&info.r).chain(&info.p);
-        if lengths != (9, 9, 12) || !numbers.all(|number| number.is_finite()) {
-            return Err(refused("its matrices are not whole".into()));
+        let has_picture = info.width > 0 && info.height > 0;
+        if !has_picture || lengths != (9, 9, 12) || !numbers.all(|number| number.is_finite()) {
+            return Err(refused("its matrices or its picture are not whole".into()));
         }
         Ok(info)
     }
 
-    /// The answer of the one publisher of the cell; everybody who answers is heard.
-    fn ask(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
-        self.ask_while_open(selector, timeout).map_err(|error| match error {
+    /// Whether a message is from the publisher whose heartbeat is heard.
+    fn believes(&self, message: &wire::Packages) -> bool {
+        let inbox = self.heartbeat.lock();
+        let last = inbox.heard.heartbeat.as_ref();
+        last.is_some_and(|last| last.status.instance_id == message.instance_id)
+    }
+
+    /// The answer of the one publisher of the cell. Everybody who answers is heard, for as long as
+    /// `rivals_max` allows after an answer; where it says `None`, until all have answered.
+    fn ask(
+        &self,
+        selector: &str,
+        timeout: Duration,
+        rivals_max: impl Fn(&[u8]) -> Option<Duration>,
+    ) -> Result<Answer, QueryError> {
+        self.ask_while_open(selector, timeout, rivals_max).map_err(|error| match error {
             // What was missed is not the daemon's fault.
             QueryError::Ask { .. } | QueryError::Unanswered { .. } if self.is_closed() => {
                 QueryError::Lost(LostReason::Closed)
@@ -123,7 +148,12 @@ impl Client {
         })
     }
 
-    fn ask_while_open(&self, selector: &str, timeout: Duration) -> Result<Answer, QueryError> {
+    fn ask_while_open(
+        &self,
+        selector: &str,
+        timeout: Duration,
+        rivals_max: impl Fn(&[u8]) -> Option<Duration>,
+    ) -> Result<Answer, QueryError> {
         let key = selector.to_owned();
         let asked = self
             .session
@@ -138,8 +168,16 @@ impl Client {
             Err(source) => return Err(QueryError::Ask { key, source }),
         };
         let mut answer: Option<Answer> = None;
-        let mut refused = None;
-        while let Ok(reply) = replies.recv() {
+        let (mut refused, mut until): (_, Option<StampNs>) = (None, None);
+        loop {
+            let reply = match until {
+                None => replies.recv().ok(),
+                Some(until) => {
+                    let left = Duration::from_nanos(until.since_ns(self.now()));
+                    replies.recv_timeout(left).ok().flatten()
+                }
+            };
+            let Some(reply) = reply else { break };
             match reply.into_result() {
                 Ok(sample) => {
                     let bytes = sample.payload().to_bytes().into_owned();
@@ -147,7 +185,10 @@ impl Client {
                         return Err(QueryError::Rival { key });
                     }
                     let (at, unix_ahead_ns) = (self.now(), self.options.clock.unix_ahead_ns());
-                    answer.get_or_insert(Answer { bytes, at, unix_ahead_ns });
+                    if answer.is_none() {
+                        until = rivals_max(&bytes).map(|rivals_max| at + rivals_max);
+                        answer = Some(Answer { bytes, at, unix_ahead_ns });
+                    }
                 }
                 Err(error) => {
                     let said = String::from_utf8_lossy(&error.payload().to_bytes()).into_owned();

@@ -19,8 +19,10 @@ use crate::health::{Health, Observation, UNSENT_MAX};
 use crate::inspect::Inspector;
 use crate::live::Live;
 use crate::models::Models;
+use crate::network_watch::NetworkWatch;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
+use crate::process_limits::DescriptorWatch;
 use crate::record::Recorder;
 use crate::result_flow::usable;
 use crate::ros2::Ros2;
@@ -45,6 +47,8 @@ pub(crate) struct Supervised<'a> {
     pub(crate) ros2: Option<Ros2>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
+    pub(crate) network: NetworkWatch,
+    pub(crate) descriptors: DescriptorWatch,
     pub(crate) page: Option<&'a ServedPage>,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
@@ -140,6 +144,8 @@ impl Supervised<'_> {
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
+            self.network.look(self.clock.now(), self.transport.unreached()),
+            self.descriptors.look(self.clock.now()),
             self.certificates.look(),
             self.page.and_then(ServedPage::reason),
         ];

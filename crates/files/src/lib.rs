@@ -15,6 +15,7 @@
 mod input;
 mod jpeg;
 mod output;
+mod passing;
 
 pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
 pub use jpeg::is_whole_jpeg;
@@ -22,3 +23,4 @@ pub use output::{
     OutputFile, check_output, create_empty_folder, create_folder, set_mode, unwritable, write,
     write_new, write_with_mode,
 };
+pub use passing::is_passing;

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use tempfile::{NamedTempFile, TempPath};
@@ -105,7 +106,7 @@ impl OutputFile {
         match Target::of(&path)? {
             Target::Stream => {
                 // What standard output was redirected to may have lines in it already.
-                let file = OpenOptions::new().append(true).open(&path)?;
+                let file = open_stream(&path, READER_LOOKS)?;
                 Ok(OutputFile { path, file: BufWriter::new(file), part: None })
             }
             Target::File { replaced } => {
@@ -143,6 +144,35 @@ impl Write for OutputFile {
         self.file.flush()
     }
 }
+
+/// A pipe waits ten seconds for somebody who reads it.
+const READER_LOOKS: u32 = 200;
+const READER_LOOK_PERIOD: Duration = Duration::from_millis(50);
+
+/// Opens a stream, which a pipe without a reader would have waited for without an end.
+fn open_stream(path: &Path, looks: u32) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open(2) is an int");
+    let is_pipe = || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    for _ in 0..looks {
+        match OpenOptions::new().append(true).custom_flags(flags).open(path) {
+            Ok(file) => {
+                // Whoever reads slowly is waited for.
+                let flags = rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK;
+                rustix::fs::fcntl_setfl(&file, flags)?;
+                return Ok(file);
+            }
+            Err(error) if error.raw_os_error() == Some(NO_READER) && is_pipe() => {
+                std::thread::sleep(READER_LOOK_PERIOD);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let why = "it is a named pipe that nobody reads; start its reader first, or name a file";
+    Err(io::Error::new(ErrorKind::TimedOut, why))
+}
+
+/// ENXIO.
+const NO_READER: i32 = rustix::io::Errno::NXIO.raw_os_error();
 
 /// What is at the path of an output.
 enum Target {
@@ -229,7 +259,8 @@ fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTemp
 
 /// Why nothing can be written into a folder, or into the one in which it would be made.
 pub fn unwritable(folder: &Path) -> Option<String> {
-    let existing = folder.ancestors().find(|folder| folder.exists())?;
+    // A link that leads nowhere is there, too: no folder can be made in its place.
+    let existing = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok())?;
     let trial = existing.join(format!(".magpie-trial-{}", std::process::id()));
     let written = write(&trial, "magpie looks whether it may write here");
     // What could not be written need not be removed.
@@ -375,11 +406,49 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_waits_for_its_reader_and_not_for_ever() {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let error = open_stream(&path, 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("that nobody reads; start its reader"), "{error}");
+        // More than a pipe holds: the writer waits for the reader's pace.
+        let bytes = vec![7; 1 << 20];
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| fs::read(&path));
+            write(&path, &bytes).unwrap();
+            reader.join().unwrap().unwrap()
+        });
+        assert_eq!(read.len(), bytes.len());
+    }
+
+    #[test]
     fn a_folder_with_anything_in_it_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         create_empty_folder(&folder.path().join("new/one")).unwrap();
         create_empty_folder(&folder.path().join("new/one")).unwrap();
         let why = create_empty_folder(&folder.path().join("new")).unwrap_err().to_string();
         assert!(why.contains("not empty") && why.contains("name another"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_can_be_made_is_told_whatever_stands_there_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (link, to) in [("looping", "looping"), ("dangling", "gone/away")] {
+            std::os::unix::fs::symlink(at(to), at(link)).unwrap();
+        }
+        fs::write(at("file"), "").unwrap();
+        for name in ["looping", "dangling", "file", "looping/new", "file/new"] {
+            let why = unwritable(&at(name)).unwrap_or_else(|| panic!("{name} can be written"));
+            assert!(why.contains("cannot be written"), "{why}");
+        }
+        assert_eq!(
+            unwritable(Path::new("/dev/full")).map(|why| why.contains("/dev/full")),
+            Some(true)
+        );
+        assert_eq!(unwritable(&at("new/and/newer")), None);
     }
 }

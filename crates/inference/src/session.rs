@@ -245,6 +245,9 @@ impl OnnxSession {
             let mut builder = build(environment, model, provider, options, scratch.path())?;
             let start = || {
                 if profile {
+                    // It complains of a profile without a model when it is told to stop while it
+                    // loads. What else it has to say, it says again without a profile, or as an error.
+                    builder = builder.with_log_level(ort::logging::LogLevel::Fatal)?;
                     builder = builder.with_profiling(scratch.path().join("run"))?;
                 }
                 stop.cover(builder.canceler());

@@ -97,6 +97,12 @@ pub enum NetworkError {
         source: BoxError,
     },
 
+    #[error(
+        "this process is a fork of one that had connected, and a fork cannot use the network: connect in a \
+         process that was started anew"
+    )]
+    Forked,
+
     #[error("open a zenoh session")]
     Open {
         #[source]

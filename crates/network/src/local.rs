@@ -12,6 +12,7 @@ use zenoh::config::EndPoint;
 use zenoh::{Session, Wait};
 
 use crate::ZenohConfig;
+use crate::fork;
 use crate::instance::notes;
 use crate::session::{insert, loopback_endpoints};
 
@@ -52,6 +53,7 @@ fn may_listen(endpoint: &str) -> bool {
 
 /// A session for questions to whoever listens there; `None` if nobody who speaks zenoh does.
 pub fn open_to_ask(endpoint: &str) -> Option<Session> {
+    fork::join().ok()?;
     let mut config = ZenohConfig::Connect(vec![endpoint.to_owned()]).load().ok()?;
     // Once, without trying again.
     insert(&mut config, "connect/timeout_ms", "0");

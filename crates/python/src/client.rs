@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors::{closed, not_answered, not_connected, not_joined, not_reported};
-use crate::held::{Held, join};
+use crate::held::Held;
 use crate::packages::Packages;
 use crate::states::{CameraInfo, Lost, Status};
 use crate::view::{Fresh, Grasp};
@@ -58,7 +58,6 @@ pub(crate) fn connect(
     let heartbeat_silence_max = seconds("heartbeat_silence_s_max", heartbeat_silence_s_max)?;
     let clock_ahead_max = seconds("clock_ahead_s_max", clock_ahead_s_max)?;
     let result_valid_max = seconds("result_valid_s_max", result_valid_s_max)?;
-    join()?;
     let connect = move || -> Result<magpie_client::Client, magpie_client::ConnectError> {
         let zenoh = zenoh.map_or_else(|| find_cell(&name), Ok)?;
         let options = ClientOptions {

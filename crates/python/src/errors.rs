@@ -16,6 +16,7 @@ mod raised {
 pub(crate) fn not_connected(error: &magpie_client::ConnectError) -> PyErr {
     match error {
         magpie_client::ConnectError::Name(name) => PyValueError::new_err(name.to_string()),
+        fork if fork.is_of_a_fork() => forked(),
         // A transparent error is its cause.
         other => raised::ConnectError::new_err(wire::chain(other)),
     }
@@ -58,8 +59,17 @@ pub(crate) fn expired(error: magpie_client::Expired) -> PyErr {
     raised::Expired::new_err(error.to_string())
 }
 
-pub(crate) fn wrong_frame(text: String) -> PyErr {
-    raised::WrongFrame::new_err(text)
+pub(crate) fn no_pose(error: magpie_client::NoPose) -> PyErr {
+    use magpie_client::NoPose::{Expired, Moment, NotFinite, WrongFrame};
+    match error {
+        Expired(why) => expired(why),
+        WrongFrame(why) => wrong_frame(&why),
+        Moment { .. } | NotFinite => PyValueError::new_err(error.to_string()),
+    }
+}
+
+pub(crate) fn wrong_frame(error: &magpie_client::WrongFrame) -> PyErr {
+    raised::WrongFrame::new_err(error.to_string())
 }
 
 /// Something that an accepted message has was not there: a mistake of ours.

@@ -1,23 +1,11 @@
 //! What a process holds of the network.
 
-use std::process;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use magpie_client::is_fork;
 use pyo3::prelude::*;
 
 use crate::errors::forked;
-
-/// The process that joined the network first. Its threads are in none of its forks.
-static JOINED: OnceLock<u32> = OnceLock::new();
-
-/// Notes that this process joins.
-pub(crate) fn join() -> PyResult<()> {
-    if *JOINED.get_or_init(process::id) == process::id() { Ok(()) } else { Err(forked()) }
-}
-
-fn is_fork() -> bool {
-    JOINED.get().is_some_and(|joined| *joined != process::id())
-}
 
 /// Something of the network, for the process that joined.
 pub(crate) struct Held<T: Send + Sync + 'static> {

@@ -10,7 +10,7 @@ use crate::arrays::floats;
 pub(crate) struct Stale {
     /// One sentence for people; it may change with any version.
     why: String,
-    /// `"nothing_yet"`, `"expired"`, `"arrived_expired"`, `"clock_ahead"`, `"clock_stepped"` or
+    /// `"nothing_yet"`, `"expired"`, `"late"`, `"arrived_expired"`, `"clock_ahead"`, `"clock_stepped"` or
     /// `"refused"`. More may come.
     code: &'static str,
 }
@@ -38,8 +38,8 @@ impl Stale {
 pub(crate) struct Lost {
     /// One sentence for people; it may change with any version.
     why: String,
-    /// `"never_heard"`, `"gone"`, `"just_heard"`, `"silent"`, `"rival"`, `"fault"` or `"closed"`.
-    /// More may come.
+    /// `"never_heard"`, `"gone"`, `"just_heard"`, `"silent"`, `"schema_version"`, `"rival"`, `"fault"` or
+    /// `"closed"`. More may come.
     code: &'static str,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Reason {
 #[pymethods]
 impl Reason {
     fn __repr__(&self) -> String {
-        format!("<Reason {}: {:?}>", self.code, self.text)
+        format!("<Reason {:?}: {:?}>", self.code, self.text)
     }
 }
 

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use magpie_client::wire::ReferenceFrame;
-use magpie_client::{PackagesView, Pick, wire};
+use magpie_client::{PackagesView, Pick, WrongFrame, wire};
 use pyo3::prelude::*;
 
 use crate::arrays::{floats, mask, pose};
-use crate::errors::{broken, expired, wrong_frame};
+use crate::errors::{broken, expired, no_pose, wrong_frame};
 use crate::states::{Reason, from_json, reasons};
 
 /// A result that may be acted upon until it expires.
@@ -281,28 +281,8 @@ impl Placed {
         if self.reference == wanted {
             return self.array(py);
         }
-        let name =
-            |reference: ReferenceFrame| wire::plain(reference.as_str_name(), "REFERENCE_FRAME_");
-        let remedy = match self.reference {
-            ReferenceFrame::Base => "use base_from_grasp",
-            ReferenceFrame::Camera => {
-                "no arm can move by it until the cell has a hand-eye calibration; \
-                 camera_from_grasp shows it"
-            }
-            ReferenceFrame::Gripper => {
-                "the camera is on the arm: pose_in_base(base_from_gripper) takes where the gripper \
-                 was at stamp_ns"
-            }
-            ReferenceFrame::Unspecified => {
-                "this reader does not know it: use the reader of the daemon's version"
-            }
-        };
-        Err(wrong_frame(format!(
-            "the pose is in {} ({:?}), not in {}: {remedy}",
-            name(self.reference),
-            self.frame_id,
-            name(wanted)
-        )))
+        let frame_id = self.frame_id.clone();
+        Err(wrong_frame(&WrongFrame { found: self.reference, frame_id, wanted }))
     }
 }
 
@@ -337,11 +317,11 @@ impl Grasp {
 
     /// Where the grasp will be at this Unix time in nanoseconds, since its package moves on with the
     /// belt; `None` while nobody knows how the packages move. What it gives expires with the result.
-    /// Raises `Expired`.
+    /// Raises `ValueError` further than a minute from `stamp_ns` of the result, and `Expired`.
     fn pose_at(&self, stamp_ns: u64) -> PyResult<Option<PoseAt>> {
         let grasp = self.get()?;
         let at = self.view.at_unix_ns(stamp_ns);
-        let later = self.view.pose_at(grasp, at).map_err(expired)?;
+        let later = self.view.pose_at(grasp, at).map_err(no_pose)?;
         Ok(later.map(|later| PoseAt {
             view: Arc::clone(&self.view),
             placed: self.placed(later.pose),
@@ -359,14 +339,8 @@ impl Grasp {
     ) -> PyResult<Bound<'py, PyAny>> {
         let base_from_gripper = pose(base_from_gripper)?.isometry();
         let base_from_gripper = base_from_gripper.ok_or_else(|| broken("a pose is not whole"))?;
-        let found = self.view.pose_in_base(self.get()?, &base_from_gripper).map_err(expired)?;
-        match found {
-            Some(pose) => {
-                Placed { pose, reference: ReferenceFrame::Base, frame_id: String::new() }.array(py)
-            }
-            // Says why there is none.
-            None => self.pose()?.array_in(py, ReferenceFrame::Gripper),
-        }
+        let pose = self.view.pose_in_base(self.get()?, &base_from_gripper).map_err(no_pose)?;
+        Placed { pose, reference: ReferenceFrame::Base, frame_id: String::new() }.array(py)
     }
 
     /// The contact point in the camera's picture, pixels `(x, y)`.

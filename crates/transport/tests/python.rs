@@ -123,6 +123,7 @@ fn the_example_passes_over_garbage_and_forged_results() {
         stamp_ns: cell.clock.now().0,
         published_ns: cell.clock.now().0,
         valid_until_ns: cell.clock.now().0 + 3_600_000_000_000,
+        reference_frame: wire::ReferenceFrame::Base.into(),
         ..Default::default()
     };
     // The true instance's, with masks that would end the library that reads them.

@@ -4,12 +4,12 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use magpie_client::{
-    Client, ClientOptions, Freshness, LostReason, QueryError, WatchEvent, WatchOptions, Watcher,
-    ZenohConfig, wire,
+    Client, ClientOptions, Freshness, LostReason, QueryError, Refusal, WatchEvent, WatchOptions,
+    Watcher, ZenohConfig, cells_at, wire,
 };
 use magpie_perception::{BgrImage, Frame, Publisher};
 use magpie_transport::{Onlooker, TransportOptions};
@@ -110,6 +110,80 @@ fn a_controller_asks_for_a_picture_from_now_on_and_for_the_lens() {
     drop(cell);
     let error = client.camera_info(Duration::from_millis(300)).unwrap_err();
     assert!(error.to_string().contains("does a daemon run"), "{error}");
+}
+
+#[test]
+fn who_is_asked_and_never_answers_holds_nobody_up_until_the_result_has_expired() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let silent = session(&endpoint);
+    // A question that is dropped would be answered by that.
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    let _queryable = silent
+        .declare_queryable("magpie/dock/**")
+        .callback(move |query| keep.lock().unwrap().push(query))
+        .wait()
+        .unwrap();
+    let client = client(&endpoint);
+    assert_eq!(client.camera_info(PATIENCE).unwrap().width, WIDTH_PX);
+    let view = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.capture(PATIENCE));
+        while !asked.is_finished() {
+            cell.publish();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        asked.join().unwrap()
+    });
+    assert_eq!(view.unwrap().packages().unwrap().len(), 3);
+    assert!(kept.lock().unwrap().len() >= 2, "it was asked");
+}
+
+/// A peer that others connect to.
+fn listening(endpoint: &str) -> Session {
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("mode", "\"peer\"".to_owned()),
+        ("listen/endpoints", format!("[{endpoint:?}]")),
+        ("scouting/multicast/enabled", "false".to_owned()),
+    ] {
+        config.insert_json5(key, &value).unwrap();
+    }
+    zenoh::open(config).wait().unwrap()
+}
+
+#[test]
+fn a_daemon_of_another_version_is_told_by_its_number_whoever_asks() {
+    let endpoint = free_endpoint();
+    let newer = listening(&endpoint);
+    let _token = newer.liveliness().declare_token("magpie/dock/alive").wait().unwrap();
+    let status = wire::Status {
+        schema_version: wire::SCHEMA_VERSION + 1,
+        cell: "dock".into(),
+        instance_id: "newer".into(),
+        ..Default::default()
+    };
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stopped.load(Ordering::Relaxed) {
+                newer.put("magpie/dock/status", status.encode_to_vec()).wait().unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let client = client(&endpoint);
+        let told = LostReason::Version { found: wire::SCHEMA_VERSION + 1 };
+        let status = client.status().map_err(|lost| lost.why);
+        let packages = client.packages().unwrap().latest();
+        let asked = client.capture(Duration::from_millis(100));
+        let found = cells_at(&ZenohConfig::Connect(vec![endpoint.clone()]));
+        stopped.store(true, Ordering::Relaxed);
+        assert_eq!(status.unwrap_err(), told);
+        assert!(matches!(&packages, Freshness::Lost { why, .. } if *why == told), "{packages:?}");
+        assert!(matches!(&asked, Err(QueryError::Lost(why)) if *why == told), "{asked:?}");
+        let refused = found.unwrap().pop().unwrap().refused;
+        assert_eq!(refused, Some(Refusal::SchemaVersion { found: wire::SCHEMA_VERSION + 1 }));
+    });
 }
 
 #[test]
@@ -429,4 +503,60 @@ fn a_watcher_sees_every_result_the_heartbeat_and_the_departure() {
     assert_eq!(sequences, (1..=20).collect::<Vec<u64>>());
     drop(published);
     while next() != WatchEvent::Gone {}
+}
+
+/// The rival that the cell tells of next.
+fn wait_for_rival(cell: &Cell) -> String {
+    for _ in 0..100 {
+        if let Some(rival) = cell.transport.rival() {
+            return rival;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("nobody is told");
+}
+
+#[test]
+fn whatever_a_stranger_says_where_the_cell_speaks_makes_it_a_rival() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let stranger = session(&endpoint);
+    let heard = stranger.declare_subscriber("magpie/dock/packages").wait().unwrap();
+    let mut echo = None;
+    cell.publish_until(|| {
+        echo = heard.try_recv().unwrap();
+        echo.is_some()
+    });
+    // What a router carries back is the cell's own.
+    let echo = echo.unwrap().payload().to_bytes().into_owned();
+    stranger.put("magpie/dock/packages", echo.clone()).wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(cell.transport.rival(), None);
+
+    let own = wire::Packages::decode(&echo[..]).unwrap();
+    let named =
+        |instance_id: &str| wire::Packages { instance_id: instance_id.into(), ..own.clone() };
+    let ahead = wire::Packages { publication: u64::MAX, ..own.clone() }.encode_to_vec();
+    let newer = wire::Packages { schema_version: 99, ..named("newer") }.encode_to_vec();
+    let unreadable = "which sends what cannot be read";
+    let said = [
+        ("packages", named("evil").encode_to_vec(), "evil"),
+        ("packages", newer, "newer"),
+        ("packages", ahead, "which gives itself out for this daemon"),
+        ("packages", vec![0xff; 9], unreadable),
+        ("packages", Vec::new(), unreadable),
+        ("status", vec![0xff; 9], unreadable),
+    ];
+    let silent = || {
+        while cell.transport.rival().is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for (what, bytes, expected) in said {
+        stranger.put(format!("magpie/dock/{what}"), bytes).wait().unwrap();
+        assert_eq!(wait_for_rival(&cell), expected);
+        silent();
+    }
+    stranger.delete("magpie/*/packages").wait().unwrap();
+    assert_eq!(wait_for_rival(&cell), unreadable);
 }

@@ -20,24 +20,26 @@ mod json;
 mod keys;
 mod label_image;
 pub mod outcome;
+mod placed;
 mod printable;
 mod proto;
 mod read;
 mod reason;
+mod refusal;
+mod whole;
 
 pub use convert::{
     Envelope, GRIPPER_FRAME_ID, Identities, Spare, counters_to_wire, rewritten, to_wire, withhold,
 };
-pub use freshness::{
-    BestGrasp, Expired, ExpiredWhy, Freshness, LostReason, PackagesView, PoseAt, Refusal,
-    StaleReason,
-};
+pub use freshness::{BestGrasp, Freshness, LostReason, PackagesView, StaleReason};
 pub use json::{status_to_json, to_json};
 pub use keys::{CellName, CellNameError};
 pub use label_image::paint_labels;
 pub use outcome::{OutcomeRefusal, Pick, PickReport};
+pub use placed::{Expired, ExpiredWhy, NoPose, PoseAt, WrongFrame};
 pub use printable::{printable, printable_lines};
 pub use proto::Reason as ReasonMessage;
 pub use proto::*;
 pub use read::{NotAPose, chain, plain};
 pub use reason::{REMEDIES, Reason, remedy};
+pub use refusal::Refusal;

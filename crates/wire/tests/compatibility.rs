@@ -61,6 +61,9 @@ fn first() -> wire::Packages {
         stamp_ns: 1_000_000_000,
         published_ns: 1_040_000_000,
         valid_until_ns: 1_500_000_000,
+        reference_frame: wire::ReferenceFrame::Base.into(),
+        image_width_px: 640,
+        image_height_px: 480,
         ..wire::Packages::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use magpie_wire::freshness::RESULT_VALID_MAX;
 use serde::Deserialize;
 
 use super::checker::{Checker, ConfigError, shipped};
@@ -26,6 +27,16 @@ pub(super) fn check(checker: &Checker<'_>, file: &LimitsFile) -> Result<AgeLimit
     Ok(AgeLimits {
         frame_age_max: checker.time("limits.frame_age_ms_max", shipped(file.frame_age_ms_max))?,
         deadline: checker.time("limits.deadline_ms", shipped(file.deadline_ms))?,
-        result_valid: checker.time("limits.result_valid_ms", shipped(file.result_valid_ms))?,
+        result_valid: result_valid(checker, shipped(file.result_valid_ms))?,
     })
+}
+
+/// A longer time than readers believe would have every result refused.
+fn result_valid(checker: &Checker<'_>, ms: u64) -> Result<Duration, ConfigError> {
+    const KEY: &str = "limits.result_valid_ms";
+    let time = checker.time(KEY, ms)?;
+    if time <= RESULT_VALID_MAX {
+        return Ok(time);
+    }
+    checker.refuse(KEY, ms, "must be at most 5000 ms: readers refuse results that claim more")
 }

@@ -360,6 +360,12 @@ mod tests {
             &["detection.iou_max = 1.5", "between 0 and 1"],
         );
         check_refused("[limits]\nresult_valid_ms = 0", &["limits.result_valid_ms = 0"]);
+        let most = magpie_wire::freshness::RESULT_VALID_MAX.as_millis();
+        assert!(parse(&format!("[limits]\nresult_valid_ms = {most}")).is_ok());
+        check_refused(
+            &format!("[limits]\nresult_valid_ms = {}", most + 1),
+            &["limits.result_valid_ms = 5001", &format!("at most {most} ms")],
+        );
         check_refused("[model]\nproviders = [\"gpu\"]", &["gpu", "tensorrt, cuda"]);
         check_refused("cell = \"a/b\"", &["cell"]);
         let cup = "position_m = [0.0, 0.0, 0.0], radius_m = 20.0, compliance_m = 0.004";

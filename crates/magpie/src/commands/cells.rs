@@ -1,6 +1,8 @@
 //! `magpie cells`: the cells that are alive, their state, and where they listen.
 
-use magpie_client::{HiddenCell, LiveCell, LocalCells, cells_at, cells_of_this_machine, wire};
+use magpie_client::{
+    HiddenCell, LiveCell, LocalCells, Refusal, cells_at, cells_of_this_machine, wire,
+};
 use magpie_daemon::failure::{Outcome, not_joined};
 use magpie_wire::printable;
 use serde_json::{Value, json};
@@ -21,8 +23,9 @@ pub struct CellsArgs {
     zenoh: ZenohArgs,
 }
 
-/// Of a daemon that needs a certificate to answer.
+/// Of a daemon that needs a certificate to answer, and of one that may need it.
 const HIDDEN: &str = "needs a certificate: --zenoh FILE";
+const SILENT: &str = "does not answer: it is busy, or needs a certificate (--zenoh FILE)";
 
 pub fn cells(args: &CellsArgs) -> Outcome {
     // zenoh's own threads do the work; this one waits.
@@ -50,7 +53,10 @@ pub fn cells(args: &CellsArgs) -> Outcome {
     output::line(&table.to_string())?;
     // Texts of any length stand below, where the terminal wraps them.
     let live = live.iter().flat_map(reasons);
-    let hidden = hidden.iter().map(|hidden| format!("{}: {HIDDEN}", hidden.cell));
+    let hidden = hidden.iter().map(|hidden| {
+        let why = if hidden.asks_for_certificate() { HIDDEN } else { SILENT };
+        format!("{}: {why}", hidden.cell)
+    });
     live.chain(hidden).try_for_each(|reason| output::line(&reason))
 }
 
@@ -69,7 +75,11 @@ fn row(found: &LiveCell) -> [table::Cell; 5] {
 fn reasons(found: &LiveCell) -> Vec<String> {
     let cell = &found.cell;
     let Some(status) = &found.status else {
-        return vec![format!("{cell}: it does not say how it is doing: may this reader read?")];
+        let why = found.refused.as_ref().map_or_else(
+            || "it does not say how it is doing: may this reader read?".to_owned(),
+            |refusal| format!("its heartbeat was refused: {}", printable(&refusal.to_string())),
+        );
+        return vec![format!("{cell}: {why}")];
     };
     let line = |reason: &String| format!("{cell}: {}", printable(reason));
     status.reasons.iter().map(line).collect()
@@ -91,6 +101,9 @@ fn listens(found: &LiveCell, status: &wire::Status) -> Vec<String> {
 
 fn live_json(found: &LiveCell) -> Value {
     let mut value = json!({ "cell": found.cell.as_str(), "state": null, "listens": [] });
+    if let Some(Refusal::SchemaVersion { found }) = found.refused {
+        value["schema_version"] = found.into();
+    }
     if let Some(status) = &found.status {
         value["state"] = state(status).into();
         value["listens"] = listens(found, status).into();
@@ -105,7 +118,8 @@ fn live_json(found: &LiveCell) -> Value {
 }
 
 fn hidden_json(hidden: &HiddenCell) -> Value {
-    json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": "certificate" })
+    let needs = hidden.asks_for_certificate().then_some("certificate");
+    json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": needs })
 }
 
 #[cfg(test)]
@@ -119,7 +133,7 @@ mod tests {
         let why = ["no frame for 3.0 s: ".repeat(20), "recording stopped\nx".to_owned()];
         let status = wire::Status { reasons: why.to_vec(), ..Default::default() };
         let cell = CellName::new("dock-7").unwrap();
-        let found = LiveCell { cell, endpoint: String::new(), status: Some(status) };
+        let found = LiveCell { cell, endpoint: String::new(), status: Some(status), refused: None };
         let lines = reasons(&found);
         assert_eq!(lines.len(), 2);
         assert!(lines.iter().all(|line| line.starts_with("dock-7: ") && line.lines().count() == 1));

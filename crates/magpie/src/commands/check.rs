@@ -1,7 +1,8 @@
 //! `magpie check`: everything that a run needs, one line each.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use crate::inspection::{
 };
 use crate::present::output;
 use magpie_daemon::config::{Config, RecordingTarget, Source, is_at};
-use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
+use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, one_line, source_ended};
 use magpie_daemon::model::load_scheduled;
-use magpie_daemon::models::present;
+use magpie_daemon::models::{Selection, present};
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::{Certificate, Joining, NetworkError, SystemClock};
+use magpie_ros2::{Node, NodeOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -66,6 +68,9 @@ pub fn check(args: &CheckArgs) -> Outcome {
         let name = &configured.spec().name;
         say("note", format!("in use by `magpie model use`; the configuration names {name}"))?;
     }
+    if let Err(error) = Selection::read(&config.model_store.folder, &config.cell) {
+        say("note", unread_selection(&config.model_store.folder, &error))?;
+    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
@@ -81,6 +86,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
         say("note", format!("the page could save no calibration: {why}; {SAVE_ELSEWHERE}"))?;
     }
     say("foxglove", foxglove(&config))?;
+    say("ros 2", ros2(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -273,6 +279,24 @@ fn page(config: &Config) -> String {
 fn foxglove(config: &Config) -> String {
     let Some(foxglove) = &config.foxglove else { return "none: set foxglove.listen".to_owned() };
     format!("ws://{}, seen by this machine{}", foxglove.listen, taken(foxglove.listen))
+}
+
+/// Joins ROS as a run would, and leaves it.
+fn ros2(config: &Config) -> String {
+    let Some(ros2) = &config.ros2 else { return "none: set ros2.enabled".to_owned() };
+    let NodeOptions { router, domain_id, namespace, .. } = &ros2.node;
+    let joined = Node::join(&ros2.node).err();
+    let trouble = joined.map(|error| format!(" (DEGRADED: {})", one_line(&error.into())));
+    let trouble = trouble.unwrap_or_default();
+    format!("{namespace} in domain {domain_id}, by the router at {router}{trouble}")
+}
+
+fn unread_selection(folder: &Path, error: &io::Error) -> String {
+    format!(
+        "DEGRADED: which model is in use cannot be read from {}: {error}; the configured one would run, \
+         and no other could be used: see model.folder",
+        folder.display()
+    )
 }
 
 /// Why a run could not listen there yet; else nothing.

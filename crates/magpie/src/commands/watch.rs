@@ -51,7 +51,9 @@ pub fn watch(args: &WatchArgs) -> Outcome {
     let cell = args.cell();
     let zenoh = match args.zenoh.told(args.connect.as_deref()) {
         Some(zenoh) => zenoh,
-        None => find_cell(&cell).map_err(Failure::fault)?,
+        None => find_cell(&cell).map_err(|error| {
+            Failure::fault(anyhow!("{error} (--connect ENDPOINT, --zenoh FILE)"))
+        })?,
     };
     let options = WatchOptions { images: args.overlay.is_some() };
     let mut watcher =
