@@ -187,8 +187,9 @@ fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so
     let said = text(&installed.stdout);
     assert!(said.contains("a daemon would give it up"), "{said}");
     cell.start();
-    // What was found before is known only after a while.
-    std::thread::sleep(Duration::from_secs(6));
+    // What was found before is known only after some results.
+    let results = ["watch", &cell.name, "--count", "25", "--json", "--silence-s-max", "60"];
+    assert!(magpie(&results).status.success());
     cell.obeys(&["use", "tiny_bgr8"], &["on trial"]);
     cell.refuses(&["use", "configured"], &["tiny_bgr8 (", "is on trial", "model rollback"]);
     let told = |cell: &Value| cell["reason_codes"] == Value::from(vec!["model_rolled_back"]);

@@ -450,4 +450,25 @@ mod tests {
             assert!(script.contains(&format!("{}:", refusal.as_str_name())), "{refusal:?}");
         }
     }
+
+    /// Browsers run the scripts of a page as one: a name that two of them have stops the second.
+    #[test]
+    fn no_name_is_declared_in_two_scripts() {
+        let scripts = [
+            include_str!("page/draw.js"),
+            include_str!("page/page.js"),
+            include_str!("page/calibrate.js"),
+        ];
+        let words = ["const ", "let ", "async function ", "function "];
+        let declared = |line: &'static str| {
+            let rest = words.iter().find_map(|word| line.strip_prefix(word))?;
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+        };
+        let mut names: Vec<&str> =
+            scripts.iter().flat_map(|script| script.lines()).filter_map(declared).collect();
+        assert!(names.len() > 30, "{names:?}");
+        names.sort_unstable();
+        let twice: Vec<_> = names.windows(2).filter(|two| two[0] == two[1]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
 }

@@ -19,7 +19,7 @@ let samples = [];
 let instance = "";
 let heard_ms = 0;
 // What the daemon answers in place of its status.
-let refusal = "";
+let errorAnswered = "";
 let lastState = "";
 let status = null;
 let result = null;
@@ -132,13 +132,13 @@ function showCharts(now_s) {
 
 function showLost() {
   const isSilent = heard_ms > 0 && Date.now() - heard_ms > SILENCE_MS;
-  const isLost = isSilent || refusal !== "";
+  const isLost = isSilent || errorAnswered !== "";
   document.body.classList.toggle("lost-daemon", isLost);
   by("lost").hidden = !isLost;
   if (!isLost) return;
-  if (refusal !== "") {
-    setText("lost", `The daemon answers with an error; what is shown is old, if anything is: ${refusal}`);
-    setState("lost", refusal, "REFUSED");
+  if (errorAnswered !== "") {
+    setText("lost", `The daemon answers with an error; what is shown is old, if anything is: ${errorAnswered}`);
+    setState("lost", errorAnswered, "REFUSED");
     return;
   }
   const silent_s = Math.round((Date.now() - heard_ms) / 1000);
@@ -246,13 +246,13 @@ async function watchStatus() {
       if (answer.ok) {
         const told = await answer.json();
         heard_ms = Date.now();
-        refusal = "";
+        errorAnswered = "";
         showStatus(told);
       } else {
-        refusal = `${answer.status} ${(await answer.text()).trim().slice(0, 300)}`;
+        errorAnswered = `${answer.status} ${(await answer.text()).trim().slice(0, 300)}`;
       }
     } catch {
-      refusal = "";
+      errorAnswered = "";
       // Silence is told below.
       if (heard_ms === 0) heard_ms = Date.now();
     }
