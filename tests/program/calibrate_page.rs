@@ -143,6 +143,15 @@ fn in_a_browser_a_lens_is_calibrated_from_views_that_survive_a_reload_and_saved_
     let says = |id: &str, part: &str| {
         format!("document.getElementById('{id}').innerText.includes({part:?})")
     };
+    // What was chosen for the board survives a reload.
+    browser.value(
+        "(() => { const list = document.getElementById('dictionary'); list.value = 'DICT_5X5_100'; \
+         list.dispatchEvent(new Event('change')); })()",
+    );
+    browser.go_to("about:blank");
+    browser.go_to(&format!("http://{address}/#calibrate"));
+    browser.wait_until("document.getElementById('dictionary').value === 'DICT_5X5_100'");
+    browser.value("(() => { document.getElementById('dictionary').value = 'DICT_4X4_50'; })()");
     press(&mut browser, "begin");
     browser.wait_until(&says("answer", "the token is not the daemon's"));
     let enter = format!(

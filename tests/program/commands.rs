@@ -626,6 +626,35 @@ fn check_tells_when_nothing_could_be_recorded() {
 }
 
 #[test]
+fn check_tells_what_a_run_would_say_of_folders_that_are_none_and_of_ros() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dock.toml");
+    write_zenoh_config(folder.path(), &free_endpoint());
+    std::os::unix::fs::symlink("looping", folder.path().join("looping")).unwrap();
+    let router = format!("tcp/{}:7447", super::free_address());
+    let said = |more: &str| {
+        std::fs::write(&path, format!("[zenoh]\nconfig = \"zenoh.json5\"\n{more}")).unwrap();
+        let said = text(&succeed(&["check", "--config", path.to_str().unwrap()]).stdout);
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for models in ["/dev/full", "looping", "dock.toml"] {
+        let said = said(&format!("[model]\nfolder = {models:?}"));
+        assert!(said.contains("DEGRADED: which model is in use cannot be read"), "{said}");
+    }
+    let recorded = said("[recording]\nfolder = \"looping\"");
+    assert!(recorded.contains("looping cannot be written"), "{recorded}");
+    assert!(recorded.contains("ros 2 none: set ros2.enabled"), "{recorded}");
+    let ros = said(&format!("[ros2]\nenabled = true\nrouter = {router:?}"));
+    assert!(ros.contains(&format!("(DEGRADED: no ROS 2 router answers at {router}")), "{ros}");
+    std::fs::write(&path, "[ros2]\nrouter = \"tcp/\\u001b[31mhost:7447\"").unwrap();
+    check_refused(
+        &["check", "--config", path.to_str().unwrap()],
+        78,
+        &["ros2.router", "a character that cannot be seen"],
+    );
+}
+
+#[test]
 fn check_looks_at_the_first_frame_and_at_zenoh_s_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dock.toml");

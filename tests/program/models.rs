@@ -190,6 +190,7 @@ fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so
     // What was found before is known only after a while.
     std::thread::sleep(Duration::from_secs(6));
     cell.obeys(&["use", "tiny_bgr8"], &["on trial"]);
+    cell.refuses(&["use", "configured"], &["tiny_bgr8 (", "is on trial", "model rollback"]);
     let told = |cell: &Value| cell["reason_codes"] == Value::from(vec!["model_rolled_back"]);
     let seen = cell.wait_until("given up", told);
     assert_eq!((&seen["state"], &seen["model"]), (&"DEGRADED".into(), &"universal".into()));
@@ -200,6 +201,36 @@ fn a_model_that_finds_next_to_nothing_is_taken_back_by_itself_and_status_says_so
     assert_eq!(cell.model_of_a_result(), "universal");
 }
 
+/// Standard output is closed before the first line.
+fn unread(arguments: &[&str]) -> Output {
+    let mut command = program();
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn without_a_reader_everything_is_done_and_judged_all_the_same() {
+    let cell = Cell::new("unread", "");
+    let (config, model) = (cell.config(), tiny("tiny_bgr8.onnx"));
+    let install = ["model", "install", model.to_str().unwrap(), "--config", &config];
+    let installed = unread(&[&install[..], &["--frames-max", "1"]].concat());
+    assert!(installed.status.success(), "{}", text(&installed.stderr));
+    assert_eq!(std::fs::read_dir(cell.path("models")).unwrap().count(), 1);
+
+    let pictures = cell.path("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    let grey = magpie_perception::BgrImage::new(64, 48, vec![90; 64 * 48 * 3]).unwrap();
+    magpie_camera::write_png(&Path::new(&pictures).join("good.png"), &grey).unwrap();
+    std::fs::write(Path::new(&pictures).join("odd.png"), "no picture").unwrap();
+    let export = ["export", &pictures, "--out", &cell.path("labels"), "--config", &config];
+    let exported = unread(&export);
+    let why = text(&exported.stderr);
+    assert_eq!(exported.status.code(), Some(1), "{why}");
+    assert!(why.contains("1 of 2 pictures could not be read"), "{why}");
+}
+
 #[test]
 fn changes_follow_each_other_and_of_several_at_once_one_is_made() {
     let mut cell = Cell::new("often", "");
@@ -207,9 +238,9 @@ fn changes_follow_each_other_and_of_several_at_once_one_is_made() {
     assert!(installed.status.success(), "{}", text(&installed.stderr));
     cell.start();
     for round in 0..4 {
-        let (model, name) =
-            if round % 2 == 0 { ("int8", "int8") } else { ("configured", "universal") };
-        cell.obeys(&["use", model], &[name]);
+        let (order, name): (&[&str], _) =
+            if round % 2 == 0 { (&["use", "int8"], "int8") } else { (&["rollback"], "universal") };
+        cell.obeys(order, &[name]);
         assert_eq!(cell.model_of_a_result(), name);
     }
     let orders: Vec<Child> = (0..3)

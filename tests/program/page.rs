@@ -346,6 +346,16 @@ fn in_a_browser_the_state_follows_a_camera_that_dies_and_returns_and_a_daemon_th
     browser.wait_until("document.getElementById('picture').width === 320");
     assert_eq!(browser.value("document.title"), "OK browser – Magpie");
 
+    // Whatever it answers in place of its status is shown, and forgotten when it answers again.
+    browser.value(
+        "window.realFetch = window.fetch; window.fetch = async () => new Response('not for you', {status: \
+         503}); 1",
+    );
+    browser.wait_until("document.getElementById('state-word').innerText === 'REFUSED'");
+    browser.wait_until("document.getElementById('state-note').innerText === '503 not for you'");
+    browser.value("window.fetch = window.realFetch; 1");
+    browser.wait_until(&shows("ok"));
+
     drop(camera);
     browser.wait_until(&shows("degraded"));
     let reasons = browser.value("document.getElementById('reasons').innerText");

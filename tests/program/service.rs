@@ -1,7 +1,10 @@
 //! The daemon in this process, on the demo recording, seen from another zenoh session.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -280,4 +283,41 @@ fn frames_of_another_size_than_the_calibration_end_the_run_as_wrong_configuratio
 fn the_example_configuration_is_the_shipped_one() {
     let shipped = root().join("systemd/magpie.toml");
     assert!(Config::load(Some(&shipped)).is_ok());
+}
+
+#[test]
+fn strangers_who_send_nonsense_keep_no_reader_out() {
+    let (folder, endpoint) = (tempfile::tempdir().unwrap(), free_endpoint());
+    let config = folder.path().join("magpie.toml");
+    let text = format!(
+        "[limits]\nframe_age_ms_max = 5000\nresult_valid_ms = 5000\n[zenoh]\nlisten = {endpoint:?}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut daemon = super::program();
+    daemon.args(["run", "--config", config.to_str().unwrap()]).stderr(Stdio::null());
+    let mut daemon = daemon.spawn().unwrap();
+    let watch = ["watch", "demo", "--connect", &endpoint, "--count", "1", "--silence-s-max", "60"];
+    let gets_in = || super::magpie(&watch).status.success();
+    assert!((0..60).any(|_| gets_in()), "no result within a minute");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut held = Vec::new();
+            while !stop.load(Ordering::Relaxed) && held.len() < 600 {
+                let connected = TcpStream::connect(endpoint.trim_start_matches("tcp/"));
+                held.extend(connected.and_then(|mut stream| {
+                    stream.write_all(&[0xff, 0xff])?;
+                    Ok(stream)
+                }));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        // One of two would get in by chance.
+        let inside = (0..4).filter(|_| gets_in()).count();
+        stop.store(true, Ordering::Relaxed);
+        assert!(inside >= 3, "{inside} of 4 got in");
+    });
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
 }

@@ -106,6 +106,69 @@ fn the_doctor_sees_that_two_cells_would_listen_at_one_endpoint() {
     check_line(&said, &["note", "endpoint", &endpoint, "dock-7, dock-8"]);
 }
 
+#[test]
+fn the_doctor_sees_what_two_configurations_would_both_have() {
+    let (folder, _, first) = cell(
+        "[web]\nlisten = \"127.0.0.1:18447\"\n[foxglove]\nlisten = \"127.0.0.1:18765\"\n\
+         [recording]\nfolder = \"ring\"",
+    );
+    let more = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let same = "[foxglove]\nlisten = \"127.0.0.1:18765\"\n[recording]\nfolder = \"ring\"\n";
+    let second = more("dock-8.toml", &format!("cell = \"dock-8\"\n{same}"));
+    let wide = more("dock-9.toml", "cell = \"dock-9\"\n[web]\nlisten = \"0.0.0.0:18447\"\n");
+    let double = more("double.toml", "cell = \"dock-9\"\n");
+    let (said, _) = doctor(&[&first, &second, &wide, &double]);
+    check_line(&said, &["note", "endpoint", "ws://127.0.0.1:18765", "dock-7, dock-8"]);
+    check_line(&said, &["note", "recording", "/ring", "dock-7, dock-8", "of its own"]);
+    check_line(&said, &["note", "endpoint", "http://127.0.0.1:18447", "http://0.0.0.0:18447"]);
+    check_line(&said, &["note", "cell", "dock-9.toml", "double.toml", "all called dock-9"]);
+}
+
+#[test]
+fn the_doctor_tells_another_magpie_from_the_daemon_of_the_cell_and_looks_at_foxgloves_address() {
+    let address = free_endpoint();
+    let address = address.trim_start_matches("tcp/");
+    let web = format!("[web]\nlisten = {address:?}\n");
+    let (_first, _, running) = cell(&web);
+    let run = program().args(["run", "--config", &running]).stderr(Stdio::null()).spawn();
+    let daemon = Daemon(run.unwrap());
+    for _ in 0..120 {
+        if TcpListener::bind(address).is_err() && doctor(&[&running]).0.contains("of this cell") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    check_line(&doctor(&[&running]).0, &["ok", "page", address, "the daemon of this cell"]);
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("dock-8.toml");
+    let foxglove = web.replace("[web]", "[foxglove]");
+    for (what, text) in [("page", web), ("foxglove", foxglove)] {
+        std::fs::write(&other, format!("cell = \"dock-8\"\n{text}")).unwrap();
+        let (said, code) = doctor(&[other.to_str().unwrap()]);
+        assert_eq!(code, Some(1), "{said}");
+        let holder = format!("taken by process {}", daemon.0.id());
+        check_line(&said, &["MEND", what, address, &holder]);
+    }
+}
+
+#[test]
+fn where_the_page_could_save_nothing_the_doctor_and_check_say_so_before_anybody_calibrates() {
+    let (folder, _, config) = cell(
+        "[web]\nlisten = \"127.0.0.1:18448\"\ntoken = \"token\"\ncalibration_folder = \"a/b\"",
+    );
+    std::fs::write(folder.path().join("token"), PASSWORD).unwrap();
+    std::fs::write(folder.path().join("a"), "a file").unwrap();
+    let (said, code) = doctor(&[&config]);
+    assert_eq!(code, Some(1), "{said}");
+    check_line(&said, &["MEND", "calibration", "save nothing", "[web] calibration_folder"]);
+    let said = text(&magpie(&["check", "--config", &config]).stdout);
+    check_line(&said, &["note", "save no calibration", "[web] calibration_folder"]);
+}
+
 struct Daemon(Child);
 
 impl Drop for Daemon {
@@ -167,6 +230,8 @@ fn a_bundle_of_a_cell_that_does_not_run_says_what_is_missing_and_has_no_password
     check_line(&said, &["dock-7/recording", "nothing is recorded"]);
     check_line(&said, &["Passwords", "***"]);
     let files = unpack(&archive);
+    let doctor = text(&files[3].1);
+    check_line(&doctor, &["note", "secret", "dock-7.toml", "everybody may read", "chmod 640"]);
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,

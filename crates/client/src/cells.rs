@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magpie_network::{
-    NetworkError, ZenohConfig, alive, close, is_fork, notes, open, open_to_ask, places,
+    NetworkError, Note, ZenohConfig, alive, close, is_fork, notes, open, open_to_ask, places,
 };
 use magpie_wire::freshness::decode_status;
 use magpie_wire::{self as wire, CellName, Refusal};
@@ -102,10 +102,18 @@ pub fn cells_of_this_machine() -> LocalCells {
         }
     }
     live.sort_by(|a, b| a.cell.as_str().cmp(b.cell.as_str()));
-    let is_hidden = |cell: &str| live.iter().all(|known| known.cell.as_str() != cell);
-    let hidden = notes().into_iter().filter(|note| is_hidden(&note.cell) && note.is_live());
+    let hidden = notes().into_iter().filter(|note| is_hidden(note, &live) && note.is_live());
     let hidden = hidden.map(|note| HiddenCell { cell: note.cell, listens: note.listens });
     LocalCells { hidden: hidden.collect(), live }
+}
+
+/// Whether a note may be of a daemon that did not answer. Where another one listens, there is none.
+fn is_hidden(note: &Note, live: &[LiveCell]) -> bool {
+    live.iter().all(|known| {
+        let listens = known.status.iter().flat_map(|status| &status.listens);
+        let mut places = listens.chain([&known.endpoint]);
+        known.cell.as_str() != note.cell && !places.any(|place| note.listens.contains(place))
+    })
 }
 
 /// The same daemon, found at two of its endpoints or through a router.
@@ -184,7 +192,34 @@ pub fn find_cell(cell: &CellName) -> Result<ZenohConfig, FindError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    #[test]
+    fn a_note_of_a_daemon_that_died_is_passed_over_where_another_one_listens_now() {
+        let note = |cell: &str, listens: &str| Note {
+            cell: cell.into(),
+            pid: 1,
+            listens: vec![listens.into()],
+            connects: Vec::new(),
+            folder: PathBuf::new(),
+        };
+        let (here, there) = ("tcp/127.0.0.1:17447", "tcp/127.0.0.1:17448");
+        let live = |endpoint: &str, listens: &[&str]| LiveCell {
+            cell: CellName::new("dock-7").unwrap(),
+            endpoint: endpoint.into(),
+            status: Some(wire::Status {
+                listens: listens.iter().map(|place| (*place).to_owned()).collect(),
+                ..Default::default()
+            }),
+            refused: None,
+        };
+        assert!(is_hidden(&note("dock-8", there), &[live(here, &[here])]));
+        assert!(!is_hidden(&note("dock-7", there), &[live(here, &[here])]));
+        assert!(!is_hidden(&note("dock-8", here), &[live(here, &[])]));
+        assert!(!is_hidden(&note("dock-8", there), &[live(here, &[here, there])]));
+    }
 
     #[test]
     fn only_who_listens_with_certificates_everywhere_surely_asks_for_one() {

@@ -4,6 +4,8 @@
 //! pipeline -> LivePublisher -> slot of one frame -> thread magpie-foxglove -> each viewer's queue
 //! ```
 //!
+//! Viewers come in by [`live_doors`](crate::live_doors).
+//!
 //! A frame is copied after its result went out, only while somebody views it and the thread has done
 //! with the one before. A viewer that reads slowly, or never, loses messages, and nobody waits for it.
 
@@ -13,14 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use magpie_perception::{Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs};
-use magpie_recording::{LiveViews, RecordingInfo, Results};
+use magpie_recording::{LiveError, LiveViews, RecordingInfo, Results};
 use magpie_transport::StatusHandle;
 use magpie_wire::{self as wire, Identities, Reason};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::config::FoxgloveConfig;
 use crate::failure::one_line;
+use crate::live_doors::take_in;
 use crate::scheduling::give_way;
 
 /// An address that is taken may become free.
@@ -145,15 +149,16 @@ impl Drop for Live {
     }
 }
 
-/// Starts the server, as soon as it can be had.
+/// Starts the server, as soon as it can be had, and takes viewers in.
 async fn serve(config: FoxgloveConfig, cell: String, info: RecordingInfo, shared: Arc<Shared>) {
     loop {
-        match LiveViews::start(config.listen, &cell, info.clone(), config.jpeg_quality).await {
-            Ok(views) => {
+        match start(&config, &cell, info.clone()).await {
+            Ok((views, listener)) => {
                 tracing::info!(listens = %config.listen, "Foxglove can connect");
+                let behind = views.address();
                 *shared.views() = Some(views);
                 *shared.why_not() = None;
-                return;
+                take_in(listener, behind).await
             }
             Err(error) => {
                 let why = format!(
@@ -168,6 +173,17 @@ async fn serve(config: FoxgloveConfig, cell: String, info: RecordingInfo, shared
         }
         tokio::time::sleep(RETRY_PERIOD).await;
     }
+}
+
+async fn start(
+    config: &FoxgloveConfig,
+    cell: &str,
+    info: RecordingInfo,
+) -> Result<(LiveViews, TcpListener), LiveError> {
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|error| LiveError { listen, source: error.into() })?;
+    Ok((LiveViews::start(cell, info, config.jpeg_quality).await?, listener))
 }
 
 fn show_all(receiver: &Receiver<Box<Shown>>, shared: &Shared, cell: &str, instance_id: &str) {

@@ -16,6 +16,7 @@ use crate::calibrate::{CalibrationDesk, CalibrationTap, DeskOptions, SessionOpti
 use crate::config::{Config, RecordingTarget, WebConfig};
 use crate::failure::Failure;
 use crate::scheduling::give_way;
+use crate::systemd;
 
 /// A page that is served until this is dropped.
 pub(crate) struct ServedPage {
@@ -83,6 +84,7 @@ impl ServedPage {
         let options = DeskOptions {
             session: SessionOptions {
                 cell: config.cell.to_string(),
+                restart: systemd::how_to_restart(),
                 folder: web.calibration_folder.clone(),
                 lens: scene.map(|scene| scene.camera_info.clone()),
                 device_name: config.device_name(),

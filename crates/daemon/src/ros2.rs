@@ -314,8 +314,10 @@ impl Speaker {
 }
 
 /// Whether ROS may hear a result: Magpie's own readers refuse it by the state, and those in ROS cannot.
+/// It has a router of its own, which may be there while the cell's is not.
 fn may_be_told(reasons: &[Reason]) -> bool {
-    !reasons.iter().any(|reason| wire::ReasonMessage::from(reason).stops_results())
+    let mut reasons = reasons.iter().filter(|r| !matches!(r, Reason::NetworkLost { .. }));
+    !reasons.any(|reason| wire::ReasonMessage::from(reason).stops_results())
 }
 
 fn unix_now_ns(clock: &SharedClock) -> u64 {

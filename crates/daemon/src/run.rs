@@ -40,8 +40,10 @@ use crate::models::{
     Exchange, Findings, InUse, Interruptible, Models, ModelsOptions, Ready, Selection,
     in_use_at_start,
 };
+use crate::network_watch::NetworkWatch;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
+use crate::process_limits::DescriptorWatch;
 use crate::record::{Origin, Recorder, RecordingPublisher};
 use crate::ros2::{Ros2, Ros2Origin, Ros2Publisher};
 use crate::scheduling::{Scheduling, lead_pool};
@@ -178,6 +180,8 @@ pub fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Outcome {
         ros2,
         clock: ClockWatch::start(&clock),
         certificates: CertificateWatch::start(certificates, &clock),
+        network: NetworkWatch::default(),
+        descriptors: DescriptorWatch::default(),
         page: page.as_ref(),
         keep,
     };

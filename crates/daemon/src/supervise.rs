@@ -19,12 +19,15 @@ use crate::health::{Health, Observation, UNSENT_MAX};
 use crate::inspect::Inspector;
 use crate::live::Live;
 use crate::models::Models;
+use crate::network_watch::NetworkWatch;
 use crate::page::ServedPage;
 use crate::plan_reason::PlanReason;
+use crate::process_limits::DescriptorWatch;
 use crate::record::Recorder;
 use crate::result_flow::usable;
 use crate::ros2::Ros2;
 use crate::source::SourceWatch;
+use crate::state_log::StateLog;
 use crate::systemd::notify;
 
 /// How often state is judged and the watchdog considered.
@@ -44,6 +47,8 @@ pub(crate) struct Supervised<'a> {
     pub(crate) ros2: Option<Ros2>,
     pub(crate) clock: ClockWatch,
     pub(crate) certificates: CertificateWatch,
+    pub(crate) network: NetworkWatch,
+    pub(crate) descriptors: DescriptorWatch,
     pub(crate) page: Option<&'a ServedPage>,
     /// SIGUSR1 asks to keep what the ring holds.
     pub(crate) keep: Signal,
@@ -139,6 +144,8 @@ impl Supervised<'_> {
             recorder.and_then(Recorder::reason),
             self.watch.depth_reason(),
             self.inspector.as_ref().and_then(Inspector::unseen),
+            self.network.look(self.clock.now(), self.transport.unreached()),
+            self.descriptors.look(self.clock.now()),
             self.certificates.look(),
             self.page.and_then(ServedPage::reason),
         ];
@@ -163,7 +170,8 @@ impl Supervised<'_> {
 struct Watchdog {
     ready: bool,
     progress: u64,
-    logged: String,
+    told: String,
+    log: StateLog,
 }
 
 impl Watchdog {
@@ -185,14 +193,16 @@ impl Watchdog {
         }
         let reasons = status.reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ");
         let line = format!("{:?}: {reasons}", status.state);
-        if line != self.logged {
+        if line != self.told {
             notify(&[NotifyState::Status(&printable(&line))]);
+            self.told.clone_from(&line);
+        }
+        if self.log.is_due(status, &line, supervised.clock.now()) {
             if status.reasons.is_empty() {
                 tracing::info!(state = ?status.state, "state");
             } else {
                 tracing::warn!(state = ?status.state, reasons, "state");
             }
-            self.logged = line;
         }
     }
 }

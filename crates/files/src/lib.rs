@@ -15,10 +15,12 @@
 mod input;
 mod jpeg;
 mod output;
+mod passing;
 
 pub use input::{TEXT_BYTES_MAX, check_input, note_input, open, read, read_text};
 pub use jpeg::is_whole_jpeg;
 pub use output::{
-    OutputFile, check_output, create_empty_folder, create_folder, set_mode, write, write_new,
-    write_with_mode,
+    OutputFile, check_output, create_empty_folder, create_folder, set_mode, unwritable, write,
+    write_new, write_with_mode,
 };
+pub use passing::is_passing;

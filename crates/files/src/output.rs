@@ -257,6 +257,17 @@ fn part_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTemp
     Ok(part)
 }
 
+/// Why nothing can be written into a folder, or into the one in which it would be made.
+pub fn unwritable(folder: &Path) -> Option<String> {
+    // A link that leads nowhere is there, too: no folder can be made in its place.
+    let existing = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok())?;
+    let trial = existing.join(format!(".magpie-trial-{}", std::process::id()));
+    let written = write(&trial, "magpie looks whether it may write here");
+    // What could not be written need not be removed.
+    let _ = fs::remove_file(trial);
+    written.err().map(|error| format!("{} cannot be written: {error}", existing.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,5 +431,24 @@ mod tests {
         create_empty_folder(&folder.path().join("new/one")).unwrap();
         let why = create_empty_folder(&folder.path().join("new")).unwrap_err().to_string();
         assert!(why.contains("not empty") && why.contains("name another"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_can_be_made_is_told_whatever_stands_there_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (link, to) in [("looping", "looping"), ("dangling", "gone/away")] {
+            std::os::unix::fs::symlink(at(to), at(link)).unwrap();
+        }
+        fs::write(at("file"), "").unwrap();
+        for name in ["looping", "dangling", "file", "looping/new", "file/new"] {
+            let why = unwritable(&at(name)).unwrap_or_else(|| panic!("{name} can be written"));
+            assert!(why.contains("cannot be written"), "{why}");
+        }
+        assert_eq!(
+            unwritable(Path::new("/dev/full")).map(|why| why.contains("/dev/full")),
+            Some(true)
+        );
+        assert_eq!(unwritable(&at("new/and/newer")), None);
     }
 }

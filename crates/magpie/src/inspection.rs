@@ -62,16 +62,14 @@ pub(crate) fn recording(config: &Config) -> String {
     }
 }
 
-/// Why nothing can be written into a folder, or into the one in which a run would make it.
-pub(crate) fn unwritable(folder: &Path) -> Option<String> {
-    let existing = folder.ancestors().find(|folder| folder.exists())?;
-    let trial = existing.join(format!(".magpie-check-{}", std::process::id()));
-    let written = magpie_files::write(&trial, "magpie check").map_err(|error| {
-        format!("{} cannot be written: {error}; nothing would be recorded", existing.display())
-    });
-    // What could not be written need not be removed.
-    let _ = std::fs::remove_file(trial);
-    written.err()
+/// What to do where the page could save no calibration.
+pub(crate) const SAVE_ELSEWHERE: &str = "name a folder that the daemon's user may write as [web] \
+     calibration_folder, such as one below /var/lib/magpie";
+
+/// Why the page could save no calibration. `None` where it could, or where nobody may ask it to.
+pub(crate) fn unsaved_calibrations(config: &Config) -> Option<String> {
+    let web = config.web.as_ref().filter(|web| web.token.is_some())?;
+    magpie_files::unwritable(&web.calibration_folder)
 }
 
 /// What is free for users on the disk of a folder, or of the one in which it would be made.

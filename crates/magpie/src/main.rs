@@ -91,7 +91,11 @@ Files of the Debian package:
   /usr/share/magpie/docs           the documents
   /var/lib/magpie                  recordings and models";
 
+/// What zenoh takes its threads from.
+const ZENOH_RUNTIME: &str = "ZENOH_RUNTIME";
+
 fn main() -> ExitCode {
+    accept_side_by_side();
     let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
     start_logging();
     let ready = outlive_file_size_limit().and_then(|()| check_descriptors());
@@ -100,6 +104,19 @@ fn main() -> ExitCode {
         Err(failure) => {
             tracing::error!("{}", failure.message());
             failure.exit_code()
+        }
+    }
+}
+
+/// zenoh closes a connection that was refused on the thread that takes the next ones in, and the system
+/// lets it wait up to a twentieth of a second for the other side. With one such thread, forty strangers a
+/// second who send nonsense keep every reader out; with eight, a hundred do not.
+fn accept_side_by_side() {
+    if std::env::var_os(ZENOH_RUNTIME).is_none() {
+        #[expect(unsafe_code, reason = "zenoh can be told only by the environment")]
+        // SAFETY: this is the first thing that the process does, so no other thread reads it.
+        unsafe {
+            std::env::set_var(ZENOH_RUNTIME, "(acc: (worker_threads: 8))");
         }
     }
 }
@@ -143,10 +160,11 @@ fn dispatch(command: &Command) -> Outcome {
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         // The commands say themselves what zenoh cannot connect to, and strangers who connect to a
-        // secured cell must not fill the journal.
+        // secured cell, or viewers who leave without a word, must not fill the journal.
         EnvFilter::new(
             "info,ort=warn,zenoh=warn,zenoh_link_tls=error,zenoh::net::routing::hat=error,\
-             zenoh::net::runtime::orchestrator=error",
+             zenoh::net::runtime::orchestrator=error,foxglove::websocket::server=off,\
+             foxglove::websocket::connected_client=off",
         )
     });
     let registry = tracing_subscriber::registry().with(filter);

@@ -13,6 +13,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use magpie_wire::CellName;
@@ -45,8 +46,13 @@ impl Note {
         self.folder.join(SOCKET)
     }
 
-    /// Whether its process lives.
+    /// Whether its process lives. Another one may have its number since: nobody answers at the socket
+    /// then.
     pub fn is_live(&self) -> bool {
+        let answer = UnixStream::connect(self.control());
+        if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            return false;
+        }
         let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
         let Some(pid) = pid else { return false };
         // Whoever may not send it a signal hears that it is there.

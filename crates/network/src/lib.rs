@@ -7,6 +7,7 @@ mod error;
 mod exposure;
 mod fork;
 mod instance;
+mod links;
 mod local;
 mod publish;
 mod session;
@@ -19,6 +20,7 @@ pub use error::NetworkError;
 pub use exposure::Exposure;
 pub use fork::is_fork;
 pub use instance::{Instance, Note, notes};
+pub use links::is_connected;
 pub use local::{alive, open_to_ask, places};
 pub use publish::{Joined, open_as_publisher, try_as_publisher};
 pub use session::{

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use magpie_perception::BoxError;
+use magpie_wire::printable;
 use zenoh::{Config, Session, Wait};
 
 use crate::error::cause;
@@ -156,6 +157,10 @@ pub(crate) fn insert(config: &mut Config, key: &str, value: &str) {
 /// # Errors
 /// If it is no endpoint.
 pub fn check_endpoint(endpoint: &str) -> Result<(), NetworkError> {
+    if printable(endpoint) != endpoint || endpoint.contains(char::is_whitespace) {
+        let source = "it holds a space, or a character that cannot be seen".into();
+        return Err(NetworkError::Endpoint { endpoint: endpoint.to_owned(), source });
+    }
     let parsed = endpoint.parse::<zenoh::config::EndPoint>();
     parsed.map(drop).map_err(|error| NetworkError::Endpoint {
         endpoint: endpoint.to_owned(),
@@ -227,4 +232,18 @@ pub(crate) fn is_address_in_use(error: &BoxError) -> bool {
     text.contains("os error 98")
         || text.contains("AddrInUse")
         || text.contains("ddress already in use")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_does_not_show_what_it_is_is_refused() {
+        assert!(check_endpoint("tcp/localhost:7447").is_ok());
+        for endpoint in ["tcp/\u{1b}[31mhost:7447", "tcp/a b:7447", "tcp/h\u{202e}ost:7447"] {
+            let refused = check_endpoint(endpoint).unwrap_err();
+            assert!(matches!(refused, NetworkError::Endpoint { .. }), "{refused}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Each viewer has a queue of its own, from which the oldest messages are dropped where it reads too
 //! slowly. Nothing is encoded that nobody has subscribed to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use foxglove::messages::{
@@ -60,12 +60,13 @@ pub struct LiveViews {
 }
 
 impl LiveViews {
-    /// Listens there. Call it within tokio's runtime, which carries the viewers.
+    /// Listens on a port of loopback that is free. Whoever connects there stays for as long as it likes:
+    /// let viewers come through something that counts them. Call it within tokio's runtime, which
+    /// carries the viewers.
     ///
     /// # Errors
-    /// If the address is taken or is none of this machine's.
+    /// If no port can be had.
     pub async fn start(
-        listen: SocketAddr,
         name: &str,
         info: RecordingInfo,
         jpeg_quality: u8,
@@ -87,6 +88,7 @@ impl LiveViews {
             packages: wire_channel(&context, &PACKAGES_CHANNEL),
             status: wire_channel(&context, &STATUS_CHANNEL),
         };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = context
             .websocket_server()
             .name(format!("magpie {name}"))
@@ -97,6 +99,12 @@ impl LiveViews {
             .map_err(|error| LiveError { listen, source: cause(error) })?;
         views.server = Some(server);
         Ok(views)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let port = self.server.as_ref().map_or(0, WebSocketServerHandle::port);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
     /// How many viewers are connected.

@@ -23,6 +23,7 @@ mod latest;
 mod outcomes;
 mod publisher;
 mod rivals;
+mod sent;
 mod shared;
 mod status;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_network::{Joined, NetworkError, ZenohConfig, close, open_as_publisher};
+use magpie_network::{Joined, NetworkError, ZenohConfig, close, is_connected, open_as_publisher};
 use magpie_perception::{
     CameraInfo, Counters, Frame, FrameReport, PublishError, Publisher, SharedClock, StampNs,
 };
@@ -165,6 +165,12 @@ impl Transport {
         &self.connects
     }
 
+    /// Where it is to be connected to, while it is connected to nothing there.
+    pub fn unreached(&self) -> Option<String> {
+        let is_alone = !self.connects.is_empty() && !is_connected(&self.session, &self.connects);
+        is_alone.then(|| self.connects.join(", "))
+    }
+
     /// How many label images and how many images were made for subscribers so far.
     pub fn images_made(&self) -> (u64, u64) {
         let made = &self.images.made;
@@ -215,7 +221,9 @@ fn start_publishing(
     let shared = shared.clone();
     spawn("magpie-publish", move || {
         while let Some(message) = shared.results.take() {
-            if let Err(error) = publisher.put(message.encode_to_vec()).wait() {
+            let message = message.encode_to_vec();
+            shared.sent.note(&message);
+            if let Err(error) = publisher.put(message).wait() {
                 shared.fail(error);
                 return;
             }

@@ -15,6 +15,7 @@ use crate::encoding;
 use crate::latencies::Latencies;
 use crate::latest::Latest;
 use crate::outcomes::Outcomes;
+use crate::sent::Sent;
 
 /// What the parts of a publisher share.
 pub(crate) struct Shared {
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) started: StampNs,
     pub(crate) results: Latest<Arc<wire::Packages>>,
+    /// Results and heartbeats.
+    pub(crate) sent: Sent,
     pub(crate) outcomes: Arc<Outcomes>,
     results_superseded: AtomicU64,
     /// Since when a result waits to be sent; 0 while none does.
@@ -55,6 +58,7 @@ impl Shared {
             started: clock.now(),
             clock,
             results: Latest::new(),
+            sent: Sent::new(),
             outcomes,
             results_superseded: AtomicU64::new(0),
             unsent_since_ns: AtomicU64::new(0),

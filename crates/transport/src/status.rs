@@ -109,8 +109,9 @@ pub(crate) async fn beat(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
-        let message = to_wire(&shared, snapshot);
-        if publisher.put(message.encode_to_vec()).await.is_err() {
+        let message = to_wire(&shared, snapshot).encode_to_vec();
+        shared.sent.note(&message);
+        if publisher.put(message).await.is_err() {
             return;
         }
         tokio::select! {

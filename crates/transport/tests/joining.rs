@@ -5,12 +5,14 @@ mod support;
 
 use std::error::Error;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use magpie_client::{Client, ClientOptions, PackagesSubscriber};
 use magpie_network::{NetworkError, ZenohConfig};
 use magpie_transport::TransportOptions;
 use magpie_wire::CellName;
-use support::{Cell, cell, clock, free_endpoint, options, runtime};
+use support::{Cell, cell, clock, free_endpoint, options, runtime, session};
+use zenoh::Wait;
 
 /// The message and its causes on one line, as the program prints it.
 fn line(error: &NetworkError) -> String {
@@ -191,4 +193,58 @@ fn a_reader_with_a_daemon_s_file_is_told_that_it_needs_its_own() {
         "{}",
         line(&error)
     );
+}
+
+/// Where it would be connected to, once `is_wanted` says so of it.
+fn wait_for_unreached(cell: &Cell, is_wanted: impl Fn(&Option<String>) -> bool) -> Option<String> {
+    for _ in 0..200 {
+        let unreached = cell.transport.unreached();
+        if is_wanted(&unreached) {
+            return unreached;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("still {:?}", cell.transport.unreached());
+}
+
+#[test]
+fn a_router_that_dies_is_noticed_and_so_is_its_return_whoever_else_is_connected() {
+    let (runtime, endpoint, own) = (runtime(), free_endpoint(), free_endpoint());
+    let router = || {
+        let text = format!(
+            "{{ mode: 'router', listen: {{ endpoints: ['{endpoint}'] }},
+               scouting: {{ multicast: {{ enabled: false }} }} }}"
+        );
+        zenoh::open(zenoh::Config::from_json5(&text).unwrap()).wait().unwrap()
+    };
+    let first = router();
+    let folder = tempfile::tempdir().unwrap();
+    for (mode, listen) in [("client", "[]".to_owned()), ("peer", format!("['{own}']"))] {
+        let path = folder.path().join(format!("{mode}.json5"));
+        let text = format!(
+            "{{ mode: '{mode}', listen: {{ endpoints: {listen} }},
+               connect: {{ endpoints: ['{endpoint}'], retry: {{ period_max_ms: 500 }} }},
+               scouting: {{ multicast: {{ enabled: false }}, gossip: {{ enabled: false }} }} }}"
+        );
+        std::fs::write(&path, text).unwrap();
+    }
+    let joined = |name: &str, mode: &str| {
+        let zenoh = ZenohConfig::File(folder.path().join(format!("{mode}.json5")));
+        Cell::open(TransportOptions { zenoh, ..options(name, "") }, &runtime).unwrap()
+    };
+    let (client, peer) = (joined("dock", "client"), joined("deck", "peer"));
+    let _reader = session(&own);
+    for cell in [&client, &peer] {
+        wait_for_unreached(cell, Option::is_none);
+    }
+    first.close().wait().unwrap();
+    for cell in [&client, &peer] {
+        assert_eq!(wait_for_unreached(cell, Option::is_some).as_ref(), Some(&endpoint));
+    }
+    let _second = router();
+    for cell in [&client, &peer] {
+        wait_for_unreached(cell, Option::is_none);
+    }
+    let alone = Cell::open(options("quay", &free_endpoint()), &runtime).unwrap();
+    assert_eq!(alone.transport.unreached(), None, "it waits for whoever comes");
 }

@@ -507,3 +507,59 @@ fn a_watcher_sees_every_result_the_heartbeat_and_the_departure() {
     drop(published);
     while next() != WatchEvent::Gone {}
 }
+
+/// The rival that the cell tells of next.
+fn wait_for_rival(cell: &Cell) -> String {
+    for _ in 0..100 {
+        if let Some(rival) = cell.transport.rival() {
+            return rival;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("nobody is told");
+}
+
+#[test]
+fn whatever_a_stranger_says_where_the_cell_speaks_makes_it_a_rival() {
+    let (runtime, endpoint) = (runtime(), free_endpoint());
+    let mut cell = Cell::open(options("dock", &endpoint), &runtime).unwrap();
+    let stranger = session(&endpoint);
+    let heard = stranger.declare_subscriber("magpie/dock/packages").wait().unwrap();
+    let mut echo = None;
+    cell.publish_until(|| {
+        echo = heard.try_recv().unwrap();
+        echo.is_some()
+    });
+    // What a router carries back is the cell's own.
+    let echo = echo.unwrap().payload().to_bytes().into_owned();
+    stranger.put("magpie/dock/packages", echo.clone()).wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(cell.transport.rival(), None);
+
+    let own = wire::Packages::decode(&echo[..]).unwrap();
+    let named =
+        |instance_id: &str| wire::Packages { instance_id: instance_id.into(), ..own.clone() };
+    let ahead = wire::Packages { publication: u64::MAX, ..own.clone() }.encode_to_vec();
+    let newer = wire::Packages { schema_version: 99, ..named("newer") }.encode_to_vec();
+    let unreadable = "which sends what cannot be read";
+    let said = [
+        ("packages", named("evil").encode_to_vec(), "evil"),
+        ("packages", newer, "newer"),
+        ("packages", ahead, "which gives itself out for this daemon"),
+        ("packages", vec![0xff; 9], unreadable),
+        ("packages", Vec::new(), unreadable),
+        ("status", vec![0xff; 9], unreadable),
+    ];
+    let silent = || {
+        while cell.transport.rival().is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for (what, bytes, expected) in said {
+        stranger.put(format!("magpie/dock/{what}"), bytes).wait().unwrap();
+        assert_eq!(wait_for_rival(&cell), expected);
+        silent();
+    }
+    stranger.delete("magpie/*/packages").wait().unwrap();
+    assert_eq!(wait_for_rival(&cell), unreadable);
+}

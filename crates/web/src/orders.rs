@@ -22,7 +22,7 @@ pub enum CalibrationOrder {
         /// Of this pose and all before it.
         units: PoseUnits,
     },
-    /// Forgets a view or a stop, by its number from 1.
+    /// Forgets a view or a stop, by the number that it was taken as: none is given twice.
     Remove { collection: u64, number: usize },
     Compute {
         collection: u64,
@@ -51,7 +51,7 @@ pub enum WhatToCalibrate {
 }
 
 /// How the arm's poses are written.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoseUnits {
     pub length: String,

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn programs_are_answered_while_viewers_hold_all_places() {
         let (_page, address) = served();
-        let crowd: Vec<_> = (0..GUESTS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let crowd: Vec<_> = (0..GUESTS_MAX).map(|_| send(address, "GET /", "")).collect();
         for path in ["/healthz", "/metrics"] {
             let said = answer(send(address, &format!("GET {path}"), ""));
             assert!(said.starts_with("HTTP/1.1 200"), "{path}: {said}");
@@ -142,6 +142,25 @@ mod tests {
         assert!(said.contains("not ready: STARTING"), "{said}");
         let said = answer(send(address, "GET /", ""));
         assert!(said.starts_with("HTTP/1.1 503") && said.contains("all places"), "{said}");
+        drop(crowd);
+    }
+
+    #[test]
+    fn half_questions_keep_nobody_out() {
+        let (_page, address) = served();
+        let half = |number: usize| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            if number.is_multiple_of(2) {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
+            }
+            stream
+        };
+        let crowd: Vec<_> = (0..3 * GUESTS_MAX).map(half).collect();
+        let said = answer(send(address, "GET /healthz", "Connection: close\r\n"));
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        // Not even a browser finds all places taken.
+        let said = answer(send(address, "GET /", "Connection: close\r\n"));
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
         drop(crowd);
     }
 

@@ -107,6 +107,16 @@ pub enum Reason {
          one of them, or secure the cell"
     )]
     RivalPublisher { instance_id: String },
+    /// Of the routers and peers that the configuration names.
+    #[error(
+        "the network is lost: nobody answers at {endpoints}, and no reader hears the cell through there"
+    )]
+    NetworkLost { endpoints: String },
+    #[error(
+        "{used} of the {limit} files that the daemon may have open are open: too many programs are \
+         connected to it"
+    )]
+    DescriptorsLow { used: u64, limit: u64 },
     #[error(
         "the certificate {} {}: renew it (scripts/certificates), and restart",
         path.display(),
@@ -224,6 +234,16 @@ pub const REMEDIES: &[(&str, &str)] = &[
          cell.",
     ),
     (
+        NETWORK_LOST,
+        "Start the zenoh router again, or look at the network on the way to it; the daemon joins again \
+         by itself.",
+    ),
+    (
+        "descriptors_low",
+        "Look who is connected to the ports of the cell (`ss -tnp`), and close what is not needed; or \
+         raise the limit, `LimitNOFILE` of the unit or `ulimit -n`.",
+    ),
+    (
         PAGE_UNAVAILABLE,
         "Stop what has the address, or choose another one in `[web] listen`; the daemon tries again \
          by itself, and the loop goes on.",
@@ -265,6 +285,8 @@ impl Reason {
             Reason::FiducialsUnseen { .. } => "fiducials_unseen",
             Reason::ClockStepped { .. } => "clock_stepped",
             Reason::RivalPublisher { .. } => RIVAL_PUBLISHER,
+            Reason::NetworkLost { .. } => NETWORK_LOST,
+            Reason::DescriptorsLow { .. } => "descriptors_low",
             Reason::CertificateExpires { .. } => "certificate_expires",
             Reason::PageUnavailable { .. } => PAGE_UNAVAILABLE,
         }
@@ -293,6 +315,7 @@ const FAULT: &str = "fault";
 const CAMERA_LOST: &str = "camera_lost";
 const RESULTS_STOPPED: &str = "results_stopped";
 const RIVAL_PUBLISHER: &str = "rival_publisher";
+const NETWORK_LOST: &str = "network_lost";
 const RECORDING_STOPPED: &str = "recording_stopped";
 const RECORDING_BEHIND: &str = "recording_behind";
 const RECORDING_KEPT_FULL: &str = "recording_kept_full";
@@ -308,9 +331,10 @@ impl From<&Reason> for proto::Reason {
 }
 
 impl proto::Reason {
-    /// Whether no result comes, or none that an arm may act upon.
+    /// Whether no result reaches the arm, or none that it may act upon.
     pub fn stops_results(&self) -> bool {
-        [FAULT, CAMERA_LOST, RESULTS_STOPPED, RIVAL_PUBLISHER].contains(&self.code.as_str())
+        [FAULT, CAMERA_LOST, NETWORK_LOST, RESULTS_STOPPED, RIVAL_PUBLISHER]
+            .contains(&self.code.as_str())
     }
 
     /// Whether it is the recording, the page, Foxglove's view or ROS's that is in trouble, and not what they

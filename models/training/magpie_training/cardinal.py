@@ -149,7 +149,7 @@ def subset(annotations, count, out, spread=False):
     step = len(images) / count if spread else 1
     images = [images[int(n * step)] for n in range(count)]
     for image in images:
-        image["file_name"] = str(annotations.parent / image["file_name"])
+        image["file_name"] = str(annotations.resolve().parent / image["file_name"])
     kept = {image["id"] for image in images}
     document["images"] = images
     document["annotations"] = [a for a in document["annotations"] if a["image_id"] in kept]

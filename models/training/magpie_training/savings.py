@@ -95,7 +95,8 @@ def told(counts):
         **counts,
         "points_to_draw": counts["drawn"],
         "actions_to_correct": with_help,
-        "saved_share": round(1 - with_help / max(1, counts["drawn"]), 3),
+        # Of a type that is only found, and never there, nothing can be saved.
+        "saved_share": round(1 - with_help / counts["drawn"], 3) if counts["drawn"] else None,
     }
 
 

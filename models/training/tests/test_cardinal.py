@@ -17,6 +17,12 @@ def test_a_subset_keeps_the_first_pictures_and_their_labels(dataset, tmp_path):
     assert document["images"][0]["file_name"] == str(dataset.parent / "0.png")
 
 
+def test_a_subset_finds_its_pictures_from_wherever_it_is_read(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(dataset.parent)
+    path = subset(dataset.relative_to(dataset.parent), 1, tmp_path / "elsewhere" / "one.json")
+    assert json.loads(path.read_text())["images"][0]["file_name"] == str(dataset.resolve().parent / "0.png")
+
+
 def test_a_subset_larger_than_the_dataset_is_refused(dataset, tmp_path):
     with pytest.raises(UserError, match="it holds 2"):
         subset(dataset, 3, tmp_path / "three.json")

@@ -91,6 +91,7 @@ def test_work_is_told_by_the_true_type_and_a_wrong_finding_by_its_own():
     assert savings.work(told["box"]) == 0 and told["box"]["matched"] == 1
     assert savings.work(told["poly_bag"]) == told["poly_bag"]["missed"] == told["poly_bag"]["drawn"]
     assert told["item"]["deleted"] == 1 and told["item"]["packages"] == 0
+    assert savings.told(told["box"])["saved_share"] == 1.0 and savings.told(told["item"])["saved_share"] is None
 
 
 def test_where_not_all_is_labelled_a_finding_without_a_label_costs_nothing(monkeypatch, dataset):

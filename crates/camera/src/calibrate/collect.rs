@@ -15,6 +15,10 @@ pub struct LensViews {
     board: Board,
     names: Vec<String>,
     views: Vec<View>,
+    /// From 1, and never given to another view.
+    numbers: Vec<usize>,
+    /// The number of the view that was taken last.
+    taken: usize,
 }
 
 /// What a picture was good for.
@@ -36,7 +40,7 @@ impl LensViews {
     /// Refuses single markers, which do not calibrate a lens.
     pub fn new(board: Board) -> Result<LensViews, CalibrateError> {
         board.check_for_lens()?;
-        Ok(LensViews { board, names: Vec::new(), views: Vec::new() })
+        Ok(LensViews { board, names: Vec::new(), views: Vec::new(), numbers: Vec::new(), taken: 0 })
     }
 
     /// Takes the view if it shows something new, or the same more sharply.
@@ -50,6 +54,7 @@ impl LensViews {
         let newest = self.views.len();
         self.views.push(view);
         self.names.push(name);
+        self.numbers.push(self.taken + 1);
         let mut verdicts = select_views(&self.views);
         if let Some(rejection) = verdicts[newest].take() {
             self.remove(newest);
@@ -59,11 +64,13 @@ impl LensViews {
         for index in (0..newest).rev().filter(|&index| verdicts[index].is_some()) {
             self.remove(index);
         }
-        match self.views.len() {
-            count if count > LENS_VIEWS_MAX => {
-                self.remove(count - 1);
-                Offered::Full
-            }
+        let count = self.views.len();
+        if count > LENS_VIEWS_MAX {
+            self.remove(count - 1);
+            return Offered::Full;
+        }
+        self.taken += 1;
+        match count {
             count if count > newest => Offered::Taken,
             _ => Offered::Sharper,
         }
@@ -72,6 +79,7 @@ impl LensViews {
     pub fn remove(&mut self, index: usize) {
         self.views.remove(index);
         self.names.remove(index);
+        self.numbers.remove(index);
     }
 
     pub fn board(&self) -> &Board {
@@ -84,6 +92,16 @@ impl LensViews {
 
     pub fn views(&self) -> &[View] {
         &self.views
+    }
+
+    /// The number of each view, which stays when others go.
+    pub fn numbers(&self) -> &[usize] {
+        &self.numbers
+    }
+
+    /// How many views were ever taken.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     pub fn into_parts(self) -> (Vec<String>, Vec<View>) {

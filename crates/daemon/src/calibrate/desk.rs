@@ -201,8 +201,16 @@ impl Worker {
     }
 
     fn carry_out(&mut self, order: CalibrationOrder, answer: oneshot::Sender<Answer>) {
-        // Whoever asked may have left meanwhile.
+        // Whoever asked has been told that it took too long: what is done now would surprise.
+        if answer.is_closed() {
+            return;
+        }
         match order {
+            CalibrationOrder::Compute { collection, reading }
+                if self.session.is_computed(collection, reading.as_ref()) =>
+            {
+                let _ = answer.send(Ok("computed already: see the result".to_owned()));
+            }
             CalibrationOrder::Compute { collection, reading } => {
                 let open = self.session.check_open(collection);
                 let is_open = open.is_ok();

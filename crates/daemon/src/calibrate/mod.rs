@@ -15,6 +15,7 @@ mod collection;
 mod desk;
 mod found;
 mod session;
+mod stops;
 
 pub(crate) use desk::{CalibrationDesk, CalibrationTap, DeskOptions};
 pub(crate) use session::SessionOptions;

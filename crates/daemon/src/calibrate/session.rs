@@ -9,8 +9,9 @@ use magpie_perception::{BgrImage, CameraInfo, StampNs};
 use magpie_web::{Answer, CalibrationOrder, PoseUnits, Reading, WhatToCalibrate};
 use serde_json::{Value, json};
 
-use super::collection::{Collection, Kind, Stops, Written, setup as setup_named};
+use super::collection::{Collection, Kind};
 use super::found::Found;
+use super::stops::{Stops, Written, setup as setup_named};
 use crate::calibration_files::pose::{ANGLES, LENGTHS};
 use crate::calibration_files::{BoardFile, HandEyeFile};
 use crate::failure::one_line;
@@ -21,6 +22,8 @@ const NAME_CHARACTERS_MAX: usize = 100;
 
 pub(crate) struct SessionOptions {
     pub(crate) cell: String,
+    /// How to restart the daemon.
+    pub(crate) restart: String,
     /// Where calibrations are written, and lenses are read.
     pub(crate) folder: PathBuf,
     /// The lens that runs.
@@ -97,6 +100,11 @@ impl Session {
         self.said = computed.unwrap_or_else(|why| why);
     }
 
+    /// Whether computing would give the result that is there.
+    pub(super) fn is_computed(&mut self, number: u64, reading: Option<&Reading>) -> bool {
+        self.open(number).is_ok_and(|open| open.is_computed(reading))
+    }
+
     /// Reads the pose of a stop before its picture is waited for.
     pub(super) fn read_stop(
         &mut self,
@@ -150,7 +158,14 @@ impl Session {
         let collection = Collection::new(self.begun, kind);
         let line = format!("show the {} to the camera", collection.board());
         self.collection = Some(collection);
-        Ok(line)
+        // Told before the work: to mend it takes a restart, which forgets what was taken.
+        Ok(match magpie_files::unwritable(&self.options.folder) {
+            None => line,
+            Some(why) => format!(
+                "{line}; BUT NOTHING CAN BE SAVED: {why}; discard, let the daemon's user write there or \
+                 name another [web] calibration_folder, and restart the daemon first"
+            ),
+        })
     }
 
     fn stops(&self, board: Board, setup: &str, lens: String) -> Result<Stops, String> {
@@ -166,7 +181,8 @@ impl Session {
             read_camera_info(&path, None).map_err(|error| one_line(&error.into()))?
         };
         let units = PoseUnits { length: "m".into(), angle: "rad".into(), euler: String::new() };
-        Ok(Stops { board, setup, info, lens, units, stops: Vec::new(), written: Vec::new() })
+        let (stops, written) = (Vec::new(), Vec::new());
+        Ok(Stops { board, setup, info, lens, units, stops, written, taken: 0 })
     }
 
     /// Writes the result to a new file of the folder.
@@ -175,8 +191,8 @@ impl Session {
         let path = self.options.folder.join(&name);
         let absolute = std::path::absolute(&self.options.folder);
         let named = absolute.map_or_else(|_| path.clone(), |folder| folder.join(&name));
-        let SessionOptions { cell, folder, .. } = &self.options;
-        let (folder, restart) = (folder.clone(), format!("sudo systemctl restart magpie@{cell}"));
+        let SessionOptions { folder, restart, .. } = &self.options;
+        let (folder, restart) = (folder.clone(), restart.clone());
         let collection = self.open(number)?;
         let found = collection.found.as_ref().ok_or("nothing is computed yet")?;
         if let Some(why) = found.refusal() {
@@ -302,16 +318,38 @@ mod tests {
         }
     }
 
+    fn session(folder: &Path) -> Session {
+        Session::new(SessionOptions {
+            cell: "dock-7".into(),
+            restart: "restart it".into(),
+            folder: folder.to_owned(),
+            lens: None,
+            device_name: None,
+        })
+    }
+
+    #[test]
+    fn that_nothing_can_be_saved_is_told_at_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |folder: &Path| {
+            let board = json!({"kind": "chessboard", "size": [7, 5], "square_length_m": 0.03});
+            session(folder).start(WhatToCalibrate::Lens, &board).unwrap()
+        };
+        let said = begin(&folder.path().join("made/later"));
+        assert!(!said.contains("SAVED"), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left there");
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let said = begin(&folder.path().join("file/below"));
+        assert!(
+            said.contains("NOTHING CAN BE SAVED") && said.contains("calibration_folder"),
+            "{said}"
+        );
+    }
+
     #[test]
     fn a_name_that_is_free_is_suggested() {
         let folder = tempfile::tempdir().unwrap();
-        let options = SessionOptions {
-            cell: "dock-7".into(),
-            folder: folder.path().to_owned(),
-            lens: None,
-            device_name: None,
-        };
-        let session = Session::new(options);
+        let session = session(folder.path());
         assert_eq!(session.free_name("hand_eye"), "dock-7.hand_eye.yaml");
         std::fs::write(folder.path().join("dock-7.hand_eye.yaml"), "old").unwrap();
         assert_eq!(session.free_name("hand_eye"), "dock-7.hand_eye.2.yaml");

@@ -1,5 +1,6 @@
 //! Checks values, and says which key is wrong and why.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +60,14 @@ impl Checker<'_> {
             return Ok(());
         }
         self.refuse(key, unit_m, "must lie between 0.000001 and 0.1 m")
+    }
+
+    /// Refuses a port that the system would choose.
+    pub(super) fn port(&self, key: &'static str, address: SocketAddr) -> Result<(), ConfigError> {
+        if address.port() != 0 {
+            return Ok(());
+        }
+        self.refuse(key, address, "names no port, so nobody would know where to look; choose one")
     }
 
     /// The error for a file that a key names and that cannot be used.

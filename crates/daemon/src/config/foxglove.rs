@@ -35,6 +35,7 @@ pub(super) fn check(
     let Ok(address) = listen.parse::<SocketAddr>() else {
         return checker.refuse(KEY, listen, "is no address with a port, such as 127.0.0.1:8765");
     };
+    checker.port(KEY, address)?;
     if !address.ip().is_loopback() {
         let why = "is reached by others, and Foxglove asks nobody who they are; listen on 127.0.0.1, \
                    and reach it through `ssh -L 8765:127.0.0.1:8765`";

@@ -4,6 +4,7 @@
 //! [`ConfigFile`] is the file as the operator wrote it, every key optional. [`Config`] only exists
 //! if every value passed; the defaults are those of the shipped file, and nowhere else.
 
+mod addresses;
 mod belt;
 mod camera;
 mod checker;
@@ -40,6 +41,7 @@ use self::detection::Detection;
 use self::limits::AgeLimits;
 use crate::scheduling::Scheduling;
 
+pub use self::addresses::{addresses_of, collide, is_at};
 pub use self::checker::{ConfigError, UNIT_M};
 pub use self::drift::DriftConfig;
 pub use self::foxglove::FoxgloveConfig;
@@ -248,6 +250,10 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
     let image = image::check(&checker, &file.image)?;
     check_on_arm(&checker, scene.as_ref(), belt_velocity.as_ref(), drift.as_ref())?;
     let ros2 = ros2::check(&checker, &file.ros2, &cell)?;
+    let web = web::check(&checker, file.web)?;
+    let foxglove = foxglove::check(&checker, &file.foxglove)?;
+    let zenoh = zenoh::check(&checker, file.zenoh)?;
+    addresses::check(&checker, web.as_ref(), foxglove.as_ref(), &zenoh)?;
     Ok(Config {
         cell,
         source,
@@ -264,16 +270,16 @@ fn check(path: &Path, file: ConfigFile) -> Result<Config, ConfigError> {
         depth,
         depth_unit_m,
         drift,
-        foxglove: foxglove::check(&checker, &file.foxglove)?,
+        foxglove,
         ros2,
         tool,
         base_frame_id,
-        zenoh: zenoh::check(&checker, file.zenoh)?,
+        zenoh,
         image_period: image.period,
         jpeg_quality_percent: image.jpeg_quality_percent,
         recording: recording::check(&checker, file.recording)?,
         scheduling: scheduling::check(&checker, file.scheduling)?,
-        web: web::check(&checker, file.web)?,
+        web,
         written: String::new(),
     })
 }
@@ -463,6 +469,23 @@ mod tests {
         let message = format!("{error:#}");
         assert!(message.contains("web.token") && message.contains("openssl rand"), "{message}");
         check_refused("[web]\nlisten = \"127.0.0.1:1\"\ntoken = \"gone\"", &["web.token"]);
+    }
+
+    #[test]
+    fn each_part_of_a_cell_listens_at_an_address_of_its_own() {
+        let at = |port: u16| format!("listen = \"127.0.0.1:{port}\"\n");
+        let (web, foxglove) = (format!("[web]\n{}", at(8447)), format!("[foxglove]\n{}", at(8447)));
+        check_refused(&format!("{web}{foxglove}"), &["foxglove.listen", "[web] listen as well"]);
+        let zenoh = "[zenoh]\nlisten = [\"tcp/127.0.0.1:17450\", \"tcp/0.0.0.0:8447\"]\n";
+        check_refused(&format!("{web}{zenoh}"), &["web.listen", "[zenoh] listen as well"]);
+        check_refused(
+            &format!("{foxglove}{zenoh}"),
+            &["foxglove.listen", "[zenoh] listen as well"],
+        );
+        assert!(parse(&format!("{web}[foxglove]\n{}", at(8765))).is_ok());
+        for section in ["web", "foxglove"] {
+            check_refused(&format!("[{section}]\n{}", at(0)), &[section, "names no port"]);
+        }
     }
 
     #[test]

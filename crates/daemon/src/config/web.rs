@@ -53,6 +53,7 @@ pub(super) fn check(
         let why = "must be an address and a port, as in 127.0.0.1:8447";
         return checker.refuse("web.listen", listen, why);
     };
+    checker.port("web.listen", listen)?;
     let token = file.token.map(|path| checker.resolve(&path)).or_else(credential);
     let token = token.map(|path| read_token(checker, &path)).transpose()?;
     Ok(Some(WebConfig { listen, hosts, picture_period, token, calibration_folder }))

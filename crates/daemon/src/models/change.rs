@@ -217,6 +217,7 @@ impl Models {
             self.acknowledge();
             return Ok(format!("{} is in use already", present.named()));
         }
+        self.refuse_during_a_trial()?;
         let ready = self.load(&model, present.provider)?;
         // It took a while, in which a trial may have failed.
         let (present, before) = {
@@ -249,17 +250,37 @@ impl Models {
         let mut state = self.state();
         let sample = self.sample();
         let trial = Trial::begin(&state.history, sample, self.config.model_store.trial);
+        let blind_spot = trial.blind_spot();
         state.trial = Some(trial);
         state.before = Some(present.clone());
-        state.history.clear();
+        state.history = History::default();
         drop(state);
         let trial_s = self.config.model_store.trial.as_secs();
         tracing::info!(model = now.name, sha256 = now.sha256, trial_s, "another model is in use");
-        Ok(format!(
+        let mut said = format!(
             "{} is in use on {}, on trial for {trial_s} s; {} is kept",
             now.named(),
             now.provider,
             present.named()
+        );
+        if let Some(why) = blind_spot {
+            said +=
+                &format!("; look yourself whether it finds anything, which is not judged: {why}");
+        }
+        Ok(said)
+    }
+
+    /// What is on trial is not proven: another model would be judged by it, and fall back on it.
+    fn refuse_during_a_trial(&self) -> Result<(), anyhow::Error> {
+        let state = self.state();
+        let Some(trial) = &state.trial else { return Ok(()) };
+        let left = match trial.left(self.clock.now()).as_secs() {
+            0 => "until it has made enough results".to_owned(),
+            left_s => format!("for {left_s} s more"),
+        };
+        Err(anyhow!(
+            "{} is on trial {left}; wait, or give it up first by `magpie model rollback`",
+            state.in_use.named()
         ))
     }
 
@@ -293,8 +314,8 @@ impl Models {
             }
         };
         let mut state = self.state();
-        (state.trial, state.before) = (None, None);
-        state.history.clear();
+        state.history = History::after(state.trial.take().and_then(|trial| trial.before()));
+        state.before = None;
         drop(state);
         drop(self.exchange.take_outgoing());
         tracing::info!(model = now.name, sha256 = now.sha256, "the model before is in use again");
@@ -409,8 +430,17 @@ impl Models {
                     // The loop has gone back this very moment: the next look says why.
                     return self.exchange.keep(outgoing);
                 }
-                tracing::info!(model = state.in_use.name, "the model has passed its trial");
-                (state.trial, state.before) = (None, None);
+                let unjudged = state.trial.as_ref().and_then(Trial::blind_spot);
+                let unjudged =
+                    unjudged.map(|why| format!(", but how much it finds was not judged: {why}"));
+                let unjudged = unjudged.unwrap_or_default();
+                tracing::info!(
+                    model = state.in_use.name,
+                    "the model has passed its trial{unjudged}"
+                );
+                let seen = state.trial.take().map(|trial| trial.so_far(&now));
+                state.history = History::after(seen);
+                state.before = None;
                 state.selection.on_trial = false;
                 note(&state.selection, &self.store, &self.config);
                 drop_elsewhere(outgoing);
@@ -435,8 +465,7 @@ impl Models {
                 } else {
                     drop_elsewhere(self.exchange.take_outgoing());
                 }
-                state.trial = None;
-                state.history.clear();
+                state.history = History::after(state.trial.take().and_then(|trial| trial.before()));
                 state.in_use = before;
                 state.selection.roll_back(Some(why));
                 note(&state.selection, &self.store, &self.config);
@@ -469,5 +498,73 @@ impl Models {
 fn drop_elsewhere(model: Option<Box<Ready>>) {
     if let Some(model) = model {
         tokio::task::spawn_blocking(move || drop(model));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use magpie_network::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn during_a_trial_no_other_model_is_taken_and_the_proven_one_stays_in_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/data");
+        let path = data.join("tiny_bgr8.onnx");
+        let text = format!("[model]\nthreads = 1\nfolder = \"models\"\npath = {path:?}");
+        let config = Config::parse(&folder.path().join("magpie.toml"), &text).unwrap();
+        let store = Store::new(&config.model_store);
+        for name in ["tiny_rgb_f32", "tiny_half"] {
+            let model = ModelFile::read(&data.join(format!("{name}.onnx")), None).unwrap();
+            store.install(&model, None).unwrap();
+        }
+        let (model, selection) = in_use_at_start(&config).unwrap();
+        let proven = selection.in_use.clone();
+        let mut current =
+            Box::new(Ready::new(&config, None, model::load(&model, &config.session).unwrap()));
+        let exchange = Arc::new(Exchange::default());
+        let models = Models::new(ModelsOptions {
+            scene: None,
+            clock: SystemClock::start(),
+            counters: Arc::default(),
+            findings: Arc::default(),
+            exchange: Arc::clone(&exchange),
+            selection,
+            in_use: InUse::of(&current),
+            config: config.clone(),
+        });
+        let has_ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let carry = || {
+                while !has_ended.load(Ordering::Relaxed) {
+                    exchange.swap(&mut current);
+                    std::thread::yield_now();
+                }
+            };
+            let carrier = scope.spawn(carry);
+            let first = models.use_model("tiny_rgb_f32");
+            let second = ["tiny_half", "configured"].map(|wanted| models.use_model(wanted));
+            let same = models.use_model("tiny_rgb_f32");
+            let written = Selection::read(store.folder(), &config.cell);
+            let back = models.roll_back();
+            let after = models.use_model("tiny_half");
+            has_ended.store(true, Ordering::Relaxed);
+            carrier.join().unwrap();
+            let said = first.unwrap();
+            assert!(said.contains("not judged: fewer than 20 results"), "{said}");
+            for refused in second {
+                let why = refused.unwrap_err().to_string();
+                assert!(why.contains("tiny_rgb_f32 (") && why.contains("model rollback"), "{why}");
+            }
+            assert!(same.unwrap().contains("in use already"));
+            let written = written.unwrap().unwrap();
+            assert_eq!(written.previous.as_deref(), Some(proven.as_str()));
+            assert!(written.on_trial);
+            assert!(back.unwrap().contains("tiny_bgr8 ("));
+            assert!(after.unwrap().contains("tiny_half ("));
+        });
     }
 }

@@ -24,4 +24,4 @@ pub(crate) use exchange::{Exchange, Interruptible, Ready};
 pub(crate) use findings::Findings;
 pub use rule::{FOUND_SHARE_MIN, PACKAGES_MIN};
 pub use selection::{CONFIGURED, Selection};
-pub use store::{Installed, Store, StoreError};
+pub use store::{Installed, Store, StoreError, check_name, name_from};

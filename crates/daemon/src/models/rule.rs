@@ -16,7 +16,7 @@ pub(crate) struct Sample {
 
 /// How things were between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rates {
+pub(crate) struct Rates {
     results: u64,
     packages_per_result: f64,
     late_share: f64,
@@ -36,23 +36,33 @@ const HISTORY_STEP: Duration = Duration::from_secs(1);
 
 /// What the model in use did lately.
 #[derive(Debug, Default)]
-pub(crate) struct History(VecDeque<Sample>);
+pub(crate) struct History {
+    samples: VecDeque<Sample>,
+    /// How it was before the samples, while they reach less far back than [`HISTORY`].
+    earlier: Option<Rates>,
+}
 
 impl History {
+    /// Of a model that is known from a trial.
+    pub(crate) fn after(earlier: Option<Rates>) -> History {
+        History { samples: VecDeque::new(), earlier }
+    }
+
     pub(crate) fn note(&mut self, now: Sample) {
         let age = |sample: &Sample| Duration::from_nanos(now.at.since_ns(sample.at));
-        if self.0.back().is_some_and(|last| age(last) < HISTORY_STEP) {
+        if self.samples.back().is_some_and(|last| age(last) < HISTORY_STEP) {
             return;
         }
-        self.0.push_back(now);
-        while self.0.front().is_some_and(|first| age(first) > HISTORY) {
-            self.0.pop_front();
+        self.samples.push_back(now);
+        while self.samples.front().is_some_and(|first| age(first) > HISTORY) {
+            self.samples.pop_front();
+            self.earlier = None;
         }
     }
 
-    /// Another model begins.
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
+    fn rates(&self, now: &Sample) -> Option<Rates> {
+        let lately = self.samples.front().map(|first| rates(first, now));
+        lately.filter(|lately| lately.results >= RESULTS_MIN).or(self.earlier)
     }
 }
 
@@ -73,12 +83,36 @@ pub(crate) enum Verdict {
 
 impl Trial {
     pub(crate) fn begin(before: &History, now: Sample, length: Duration) -> Trial {
-        let before = before.0.front().map(|first| rates(first, &now));
-        Trial { before: before.filter(|b| b.results >= RESULTS_MIN), began: now, length }
+        Trial { before: before.rates(&now), began: now, length }
+    }
+
+    /// How the model before was.
+    pub(crate) fn before(&self) -> Option<Rates> {
+        self.before
+    }
+
+    /// How the model on trial was so far.
+    pub(crate) fn so_far(&self, now: &Sample) -> Rates {
+        rates(&self.began, now)
+    }
+
+    pub(crate) fn left(&self, now: StampNs) -> Duration {
+        self.length.saturating_sub(Duration::from_nanos(now.since_ns(self.began.at)))
+    }
+
+    /// Why a model that finds nothing would pass; `None` where it would not.
+    pub(crate) fn blind_spot(&self) -> Option<&'static str> {
+        match self.before {
+            None => Some("fewer than 20 results of the model before are known"),
+            Some(before) if before.packages_per_result < PACKAGES_MIN => {
+                Some("next to nothing was found before")
+            }
+            Some(_) => None,
+        }
     }
 
     pub(crate) fn judge(&self, now: &Sample) -> Verdict {
-        let since = rates(&self.began, now);
+        let since = self.so_far(now);
         if since.results < RESULTS_MIN {
             return Verdict::GoesOn;
         }
@@ -160,10 +194,37 @@ mod tests {
     }
 
     #[test]
-    fn without_a_history_only_lateness_is_judged() {
+    fn without_a_history_only_lateness_is_judged_and_that_is_said() {
         let now = Sample { at: StampNs(1), ..Sample::default() };
         let trial = Trial::begin(&History::default(), now, Duration::from_secs(10));
+        assert!(trial.blind_spot().unwrap().contains("fewer than 20"));
         assert_eq!(trial.judge(&after(now, 10, 0, 0)), Verdict::Passed);
         assert!(matches!(trial.judge(&after(now, 10, 0, 9)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn what_a_trial_has_shown_is_what_the_next_one_is_judged_against() {
+        let length = Duration::from_secs(10);
+        let began = Sample { at: StampNs(1), ..Sample::default() };
+        let trial = Trial::begin(&History::default(), began, length);
+        let passed = after(began, 10, 4, 0);
+        assert_eq!(trial.judge(&passed), Verdict::Passed);
+        // Another order in this very moment.
+        let mut history = History::after(Some(trial.so_far(&passed)));
+        let next = Trial::begin(&history, passed, length);
+        assert_eq!(next.blind_spot(), None);
+        let blind = after(passed, 10, 0, 0);
+        assert!(matches!(next.judge(&blind), Verdict::Failed(_)));
+        // The one before is back, and is known from that trial.
+        let again = Trial::begin(&History::after(next.before()), blind, length);
+        assert_eq!(again.before(), next.before());
+        // Half a minute later only what was seen meanwhile counts.
+        let mut now = passed;
+        for _ in 0..40 {
+            history.note(now);
+            now = after(now, 1, 0, 0);
+        }
+        let emptied = Trial::begin(&history, now, length);
+        assert!(emptied.blind_spot().unwrap().contains("next to nothing"));
     }
 }

@@ -18,6 +18,7 @@ const DIGITS: usize = 12;
 /// Fewer digits of a hash name nothing.
 const DIGITS_MIN: usize = 6;
 const END: &str = ".onnx";
+const NAME_CHARACTERS_MAX: usize = 64;
 
 /// Installed models.
 #[derive(Clone, Debug)]
@@ -159,10 +160,7 @@ impl Store {
         signature: Option<&str>,
     ) -> Result<Installed, StoreError> {
         let (name, sha256) = (&model.spec().name, &model.spec().sha256);
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
-            return Err(StoreError::Name { name: name.clone() });
-        }
+        check_name(name)?;
         let path = self.folder.join(format!("{name}.{}{END}", &sha256[..DIGITS]));
         let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         make_folder(&self.folder).map_err(failed)?;
@@ -176,6 +174,23 @@ impl Store {
         let gone = || failed(io::Error::other("somebody removed or replaced what was written"));
         installed_at(&path).ok_or_else(gone)
     }
+}
+
+/// Refuses a name that no installed model can have.
+pub fn check_name(name: &str) -> Result<(), StoreError> {
+    if !name.is_empty() && name.len() <= NAME_CHARACTERS_MAX && name.chars().all(is_part_of_name) {
+        return Ok(());
+    }
+    Err(StoreError::Name { name: name.to_owned() })
+}
+
+/// The name of a model whose file is called so: `best.v2` becomes `best-v2`.
+pub fn name_from(file_stem: &str) -> String {
+    file_stem.chars().map(|c| if is_part_of_name(c) { c } else { '-' }).collect()
+}
+
+fn is_part_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_".contains(c)
 }
 
 /// `None` for other files.
@@ -257,6 +272,19 @@ mod tests {
         store.install(&tiny("other"), None).unwrap();
         check_unknown(store.find(&sha256[..8]), &["other.", " and tiny.", "first digits"]);
         check_unknown(store.install(&tiny("../tiny"), None), &["../tiny", "--name"]);
+    }
+
+    #[test]
+    fn a_files_name_becomes_one_that_a_model_can_have() {
+        for (stem, name) in
+            [("best.v2", "best-v2"), ("my model (3)", "my-model--3-"), ("a_b", "a_b")]
+        {
+            assert_eq!(name_from(stem), name);
+            check_name(name).unwrap();
+        }
+        for name in ["", "a.b", "../a", &"a".repeat(65)] {
+            check_name(name).unwrap_err();
+        }
     }
 
     #[test]

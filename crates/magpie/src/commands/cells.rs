@@ -4,6 +4,7 @@ use magpie_client::{
     HiddenCell, LiveCell, LocalCells, Refusal, cells_at, cells_of_this_machine, wire,
 };
 use magpie_daemon::failure::{Outcome, not_joined};
+use magpie_wire::printable;
 use serde_json::{Value, json};
 
 use crate::arguments::{ZenohArgs, endpoint};
@@ -42,39 +43,46 @@ pub fn cells(args: &CellsArgs) -> Outcome {
     if live.is_empty() && hidden.is_empty() {
         return output::line("no cell is alive here; `magpie run` starts one");
     }
-    let mut table = table::new(&["cell", "state", "listens on", "model", "provider", "reasons"]);
+    let mut table = table::new(&["cell", "state", "listens on", "model", "provider"]);
     for cell in &live {
         table.add_row(row(cell));
     }
-    for found in &hidden {
-        let HiddenCell { cell, listens } = found;
-        let why = if found.asks_for_certificate() { HIDDEN } else { SILENT };
-        let cells = [cell, "?", &listens.join(", "), "", "", why];
-        table.add_row(cells.map(table::Cell::new));
+    for HiddenCell { cell, listens } in &hidden {
+        table.add_row([cell, "?", &listens.join(", "), "", ""].map(table::Cell::new));
     }
-    output::line(&table.to_string())
+    output::line(&table.to_string())?;
+    // Texts of any length stand below, where the terminal wraps them.
+    let live = live.iter().flat_map(reasons);
+    let hidden = hidden.iter().map(|hidden| {
+        let why = if hidden.asks_for_certificate() { HIDDEN } else { SILENT };
+        format!("{}: {why}", hidden.cell)
+    });
+    live.chain(hidden).try_for_each(|reason| output::line(&reason))
 }
 
-fn row(found: &LiveCell) -> [table::Cell; 6] {
+fn row(found: &LiveCell) -> [table::Cell; 5] {
     let text = |text: &str| table::Cell::new(text);
     let name = text(found.cell.as_str());
     let Some(status) = &found.status else {
-        let why = found.refused.as_ref().map_or_else(
-            || "it does not say how it is doing: may this reader read?".to_owned(),
-            |refusal| format!("its heartbeat was refused: {refusal}"),
-        );
-        return [name, text("?"), text(&found.endpoint), text(""), text(""), text(&why)];
+        return [name, text("?"), text(&found.endpoint), text(""), text("")];
     };
     let model = status.model.as_ref().map_or("", |model| &model.name);
-    let reasons = status.reasons.join("; ");
-    [
-        name,
-        text(state(status)),
-        text(&listens(found, status).join(", ")),
-        text(model),
-        text(&status.provider_got),
-        text(&reasons),
-    ]
+    let listens = listens(found, status).join(", ");
+    [name, text(state(status)), text(&listens), text(model), text(&status.provider_got)]
+}
+
+/// Why a cell is as it is, a line each.
+fn reasons(found: &LiveCell) -> Vec<String> {
+    let cell = &found.cell;
+    let Some(status) = &found.status else {
+        let why = found.refused.as_ref().map_or_else(
+            || "it does not say how it is doing: may this reader read?".to_owned(),
+            |refusal| format!("its heartbeat was refused: {}", printable(&refusal.to_string())),
+        );
+        return vec![format!("{cell}: {why}")];
+    };
+    let line = |reason: &String| format!("{cell}: {}", printable(reason));
+    status.reasons.iter().map(line).collect()
 }
 
 fn state(status: &wire::Status) -> &'static str {
@@ -112,4 +120,25 @@ fn live_json(found: &LiveCell) -> Value {
 fn hidden_json(hidden: &HiddenCell) -> Value {
     let needs = hidden.asks_for_certificate().then_some("certificate");
     json!({ "cell": hidden.cell, "state": null, "listens": hidden.listens, "needs": needs })
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_wire::CellName;
+
+    use super::*;
+
+    #[test]
+    fn long_reasons_stand_below_the_table_a_line_each() {
+        let why = ["no frame for 3.0 s: ".repeat(20), "recording stopped\nx".to_owned()];
+        let status = wire::Status { reasons: why.to_vec(), ..Default::default() };
+        let cell = CellName::new("dock-7").unwrap();
+        let found = LiveCell { cell, endpoint: String::new(), status: Some(status), refused: None };
+        let lines = reasons(&found);
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.starts_with("dock-7: ") && line.lines().count() == 1));
+        let mut table = table::new(&["cell", "state", "listens on", "model", "provider"]);
+        table.add_row(row(&found));
+        assert!(table.to_string().lines().all(|line| line.len() < 80), "{table}");
+    }
 }

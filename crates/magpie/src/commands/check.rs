@@ -1,6 +1,8 @@
 //! `magpie check`: everything that a run needs, one line each.
 
-use std::path::PathBuf;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +12,18 @@ use magpie_perception::{
 };
 
 use crate::arguments::ZenohArgs;
-use crate::inspection::{Cramped, calibration, cramped, join, recording, unwritable};
+use crate::inspection::{
+    Cramped, SAVE_ELSEWHERE, calibration, cramped, join, recording, unsaved_calibrations,
+};
 use crate::present::output;
-use magpie_daemon::config::{Config, RecordingTarget, Source};
-use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, source_ended};
+use magpie_daemon::config::{Config, RecordingTarget, Source, is_at};
+use magpie_daemon::failure::{Failure, Outcome, ended_by, not_joined, one_line, source_ended};
 use magpie_daemon::model::load_scheduled;
-use magpie_daemon::models::present;
+use magpie_daemon::models::{Selection, present};
 use magpie_daemon::source::{OpenSource, SourceWatch};
 use magpie_daemon::{model, source};
 use magpie_network::{Certificate, Joining, NetworkError, SystemClock};
+use magpie_ros2::{Node, NodeOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -42,6 +47,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
         args.config.as_ref().map_or_else(|| "shipped".to_owned(), |p| p.display().to_string()),
     )?;
     let joining = config.zenoh.check().map_err(not_joined)?;
+    check_addresses(&config, &joining.listen)?;
     say("cell", format!("{}, on zenoh as {}", config.cell, config.cell.key("packages")))?;
 
     let file = present(&config)?;
@@ -62,6 +68,9 @@ pub fn check(args: &CheckArgs) -> Outcome {
         let name = &configured.spec().name;
         say("note", format!("in use by `magpie model use`; the configuration names {name}"))?;
     }
+    if let Err(error) = Selection::read(&config.model_store.folder, &config.cell) {
+        say("note", unread_selection(&config.model_store.folder, &error))?;
+    }
     config.scheduling.lock_memory().map_err(Failure::config)?;
     let mut session = load_scheduled(&file, &config)?;
     let fallback = session.fallback_reason().map(|why| format!(" (DEGRADED: {why})"));
@@ -73,6 +82,11 @@ pub fn check(args: &CheckArgs) -> Outcome {
     say("calibration", calibration(open.scene.as_ref()))?;
     say("recording", recording(&config) + &recording_problem(&config))?;
     say("page", page(&config))?;
+    if let Some(why) = unsaved_calibrations(&config) {
+        say("note", format!("the page could save no calibration: {why}; {SAVE_ELSEWHERE}"))?;
+    }
+    say("foxglove", foxglove(&config))?;
+    say("ros 2", ros2(&config))?;
     let frame = check_source(&config, &mut open, clock.as_ref())?;
     let scene = open.scene.take();
     // The camera is closed before somebody asks it what else it could do.
@@ -100,13 +114,32 @@ pub fn check(args: &CheckArgs) -> Outcome {
     })
 }
 
+/// What the file of zenoh's says is known only here.
+fn check_addresses(config: &Config, endpoints: &[String]) -> Outcome {
+    if config.zenoh.is_automatic() {
+        return Ok(());
+    }
+    let page = config.web.as_ref().map(|web| ("web.listen", web.listen));
+    let foxglove = config.foxglove.map(|foxglove| ("foxglove.listen", foxglove.listen));
+    for (key, address) in page.into_iter().chain(foxglove) {
+        if let Some(endpoint) = endpoints.iter().find(|endpoint| is_at(endpoint, address)) {
+            return Err(Failure::Config(anyhow::anyhow!(
+                "{key} = {address}: zenoh of this cell listens there as well, on {endpoint}; give each \
+                 one of its own"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Why the recording would not be what it is configured to be; else nothing.
 fn recording_problem(config: &Config) -> String {
     let Some(RecordingTarget::Ring { folder, .. }) = &config.recording.target else {
         return String::new();
     };
-    match (unwritable(folder), cramped(&config.recording)) {
-        (Some(why), _) | (None, Some(Cramped::Stopped(why))) => format!(" (DEGRADED: {why})"),
+    match (magpie_files::unwritable(folder), cramped(&config.recording)) {
+        (Some(why), _) => format!(" (DEGRADED: {why}; nothing would be recorded)"),
+        (None, Some(Cramped::Stopped(why))) => format!(" (DEGRADED: {why})"),
         (None, Some(Cramped::Short(why))) => format!("; {why}"),
         (None, None) => String::new(),
     }
@@ -236,12 +269,40 @@ fn page(config: &Config) -> String {
     } else {
         "everybody who can reach that address"
     };
-    let taken = magpie_web::check_free(web.listen).err();
-    let taken = taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default();
+    let taken = taken(web.listen);
     format!(
         "http://{}/, seen by {seen}, {token} a token to keep recordings and to calibrate{taken}",
         web.listen
     )
+}
+
+fn foxglove(config: &Config) -> String {
+    let Some(foxglove) = &config.foxglove else { return "none: set foxglove.listen".to_owned() };
+    format!("ws://{}, seen by this machine{}", foxglove.listen, taken(foxglove.listen))
+}
+
+/// Joins ROS as a run would, and leaves it.
+fn ros2(config: &Config) -> String {
+    let Some(ros2) = &config.ros2 else { return "none: set ros2.enabled".to_owned() };
+    let NodeOptions { router, domain_id, namespace, .. } = &ros2.node;
+    let joined = Node::join(&ros2.node).err();
+    let trouble = joined.map(|error| format!(" (DEGRADED: {})", one_line(&error.into())));
+    let trouble = trouble.unwrap_or_default();
+    format!("{namespace} in domain {domain_id}, by the router at {router}{trouble}")
+}
+
+fn unread_selection(folder: &Path, error: &io::Error) -> String {
+    format!(
+        "DEGRADED: which model is in use cannot be read from {}: {error}; the configured one would run, \
+         and no other could be used: see model.folder",
+        folder.display()
+    )
+}
+
+/// Why a run could not listen there yet; else nothing.
+fn taken(listen: SocketAddr) -> String {
+    let taken = magpie_web::check_free(listen).err();
+    taken.map(|why| format!(" (DEGRADED: {why})")).unwrap_or_default()
 }
 
 fn say(what: &str, found: String) -> Outcome {

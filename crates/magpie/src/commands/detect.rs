@@ -137,7 +137,9 @@ pub fn detect(args: &DetectArgs) -> Outcome {
             let table = table::packages(&packages, &model.spec().class_names);
             if paths.are_several { format!("{}\n{table}\n", path.display()) } else { table }
         };
-        bar.suspend(|| output::line(&text))?;
+        // Whoever draws pictures wants all of them, read or not.
+        let print = if overlay.is_some() { output::line } else { output::line_or_end };
+        bar.suspend(|| print(&text))?;
         bar.inc(1);
     }
     bar.finish_and_clear();

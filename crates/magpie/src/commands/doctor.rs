@@ -28,12 +28,12 @@ pub fn doctor(args: &DoctorArgs) -> Outcome {
     let scope = Scope { configurations: config, zenoh, ask_networks: !offline };
     let findings = examine(&scope);
     for finding in &findings {
-        output::line_if_read(&finding.line())?;
+        output::line(&finding.line())?;
     }
     let count = |verdict| findings.iter().filter(|one: &&Finding| one.verdict == verdict).count();
     let (mend, misconfigured) = (count(Verdict::Mend), count(Verdict::Misconfigured));
     match (mend + misconfigured, misconfigured) {
-        (0, _) => output::line_if_read("ok: nothing stands in the way; `magpie check` tries it"),
+        (0, _) => output::line("ok: nothing stands in the way; `magpie check` tries it"),
         (all, 0) => Err(Failure::Fault(anyhow!("{all} to mend"))),
         (all, _) => Err(Failure::Config(anyhow!(
             "{all} to mend, {misconfigured} of them in a configuration"

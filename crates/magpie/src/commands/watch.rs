@@ -90,7 +90,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             WatchEvent::Packages(message) => {
                 if !enough {
                     messages += 1;
-                    show(&message, messages == 1, args.json)?;
+                    show(&message, messages == 1, args)?;
                 }
                 if let Some(picture) = &mut picture {
                     picture.results.keep(*message);
@@ -104,7 +104,7 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             WatchEvent::Status(status) => {
                 let line = status_line(&status);
                 if line != last_status && !args.json {
-                    output::line(&line)?;
+                    say(args, &line)?;
                 }
                 last_status = line;
                 let picks = status.picks.unwrap_or_default();
@@ -132,12 +132,19 @@ fn silence_of(args: &WatchArgs, place: &str, last_status: &str) -> anyhow::Error
     anyhow!("no results from cell {cell:?} at {place} for {silence_s_max} s: {last_status}")
 }
 
-fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
-    if as_json {
-        return output::line(&wire::to_json(message).to_string());
+/// Whoever waits for a picture gets it, read or not, where the number of results says when to end.
+fn say(args: &WatchArgs, text: &str) -> Outcome {
+    let is_bounded = args.overlay.is_some() && args.count.is_some();
+    if is_bounded { output::line(text) } else { output::line_or_end(text) }
+}
+
+fn show(message: &wire::Packages, first: bool, args: &WatchArgs) -> Outcome {
+    let line = |text: &str| say(args, text);
+    if args.json {
+        return line(&wire::to_json(message).to_string());
     }
     if first {
-        output::line(&format!(
+        line(&format!(
             "cell {}, model {} on {}, poses in {}",
             printable(&message.cell),
             printable(message.model.as_ref().map_or("?", |model| &model.name)),
@@ -146,7 +153,7 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
         ))?;
     }
     let latency = message.latencies.unwrap_or_default();
-    output::line(&format!(
+    line(&format!(
         "\nframe {}: {} packages, {:.1} ms from exposure to publisher ({:.1} ms of it the model)",
         message.sequence,
         message.packages.len(),
@@ -155,12 +162,12 @@ fn show(message: &wire::Packages, first: bool, as_json: bool) -> Outcome {
     ))?;
     if message.published_ns > message.valid_until_ns {
         let late_ms = (message.published_ns - message.valid_until_ns) / 1_000_000;
-        output::line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
+        line(&format!("EXPIRED {late_ms} ms before it was published: nothing is shown"))?;
     }
     if !message.depth_problem.is_empty() {
-        output::line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
+        line(&format!("depth not used: {}", printable(&message.depth_problem)))?;
     }
-    output::line(&packages_table(message))
+    line(&packages_table(message))
 }
 
 fn packages_table(message: &wire::Packages) -> String {

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use self::access::User;
 use self::cameras::Cameras;
-use self::cell::Cell;
+use self::cell::{Cell, LISTEN};
 use crate::arguments::ZenohArgs;
+use magpie_daemon::config::collide;
 
 pub use self::finding::{Finding, Verdict};
 pub use self::machine::versions;
@@ -45,7 +46,7 @@ pub fn examine(scope: &Scope<'_>) -> Vec<Finding> {
             Err(finding) => findings.push(finding),
         }
     }
-    findings.extend(shared_endpoints(&cells));
+    findings.extend(shared(&cells));
     findings
 }
 
@@ -63,23 +64,52 @@ pub(crate) fn of_service(folder: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect()
 }
 
-/// Two daemons cannot listen at one endpoint.
-fn shared_endpoints(cells: &[Cell]) -> Vec<Finding> {
-    let mut by_endpoint: BTreeMap<String, Vec<String>> = BTreeMap::new();
+/// What two cells would both have, of what one alone can.
+fn shared(cells: &[Cell]) -> Vec<Finding> {
+    let mut by_thing: BTreeMap<(&'static str, String), (&'static str, Vec<&Cell>)> =
+        BTreeMap::new();
     for cell in cells {
-        let page = cell.config.web.as_ref().map(|web| format!("http://{}", web.listen));
-        for endpoint in cell.listens_at().into_iter().chain(page) {
-            by_endpoint.entry(endpoint).or_default().push(cell.config.cell.to_string());
+        for (what, thing, remedy) in cell.own_things() {
+            by_thing.entry((what, thing)).or_insert((remedy, Vec::new())).1.push(cell);
         }
     }
-    let shared = by_endpoint.into_iter().filter(|(_, cells)| cells.len() > 1);
-    let finding = |(endpoint, cells): (String, Vec<String>)| {
-        let found = format!("{endpoint}: cells {} would all listen there", cells.join(", "));
-        let remedy = "only one of them can have it: give each an address of its own, by [zenoh] listen, \
-                      [web] listen or in its file of zenoh's (docs/run-as-a-service.md)";
-        Finding::note("endpoint", found, remedy)
-    };
-    shared.map(finding).collect()
+    let shared = by_thing.into_iter().filter(|(_, (_, cells))| cells.len() > 1);
+    let finding =
+        |((what, thing), (remedy, cells)): ((&'static str, String), (&str, Vec<&Cell>))| {
+            let is_named_twice =
+                cells.windows(2).any(|two| two[0].config.cell == two[1].config.cell);
+            let cells: Vec<String> = cells.iter().map(|cell| cell.shown(is_named_twice)).collect();
+            let cells = cells.join(", ");
+            let found = match what {
+                "cell" => format!("{cells} are all called {thing}"),
+                "endpoint" => format!("{thing}: cells {cells} would all listen there"),
+                "recording" => format!("{thing}: cells {cells} would all record there"),
+                _ => format!("{thing}: cells {cells} would all open it"),
+            };
+            Finding::note(what, found, format!("only one of them can have it: {remedy}"))
+        };
+    shared.map(finding).chain(colliding(cells)).collect()
+}
+
+/// Places of two cells that are written differently, and are one address all the same.
+fn colliding(cells: &[Cell]) -> Vec<Finding> {
+    let places: Vec<_> = cells.iter().map(|cell| (cell, cell.places())).collect();
+    let mut findings = Vec::new();
+    for (index, (cell, own)) in places.iter().enumerate() {
+        for (other, others) in &places[index + 1..] {
+            for ((a, at), (b, there)) in own.iter().flat_map(|a| others.iter().map(move |b| (a, b)))
+            {
+                if a != b && at.iter().any(|at| there.iter().any(|there| collide(*at, *there))) {
+                    let (cell, other) = (&cell.config.cell, &other.config.cell);
+                    let found =
+                        format!("{a} of cell {cell} and {b} of cell {other} are one address");
+                    let remedy = format!("only one of them can have it: {LISTEN}");
+                    findings.push(Finding::note("endpoint", found, remedy));
+                }
+            }
+        }
+    }
+    findings
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the system tells in files and through its own programs.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,8 +21,21 @@ pub(super) fn ask(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// A process of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) number: u32,
+    pub(super) name: String,
+}
+
+impl Display for Process {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ({})", self.number, self.name)
+    }
+}
+
 /// Who listens at a TCP address of this machine, as far as this user may know.
-pub(super) fn listener_at(address: SocketAddr) -> Option<String> {
+pub(super) fn listener_at(address: SocketAddr) -> Option<Process> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let inode = tables.iter().find_map(|table| listening_inode(&read(table)?, address))?;
     let link = format!("socket:[{inode}]");
@@ -37,7 +51,7 @@ pub(super) fn listener_at(address: SocketAddr) -> Option<String> {
     // A child that was just born holds what its parent holds.
     let number = numbers.filter(holds).min()?;
     let name = read(format!("/proc/{number}/comm")).unwrap_or_default();
-    Some(format!("process {number} ({})", name.trim()))
+    Some(Process { number, name: name.trim().to_owned() })
 }
 
 /// The number of the socket that listens at an address, or at its port on all of them:
@@ -82,7 +96,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let holder = listener_at(address).unwrap();
-        assert!(holder.contains(&format!("process {}", std::process::id())), "{holder}");
+        assert_eq!(holder.number, std::process::id(), "{holder}");
         let elsewhere = SocketAddr::new(IpAddr::from([127, 0, 0, 2]), address.port());
         assert_eq!(listener_at(elsewhere), None);
         drop(socket);

@@ -31,20 +31,20 @@ pub fn create_empty_folder(path: &Path) -> Outcome {
     created.with_context(|| format!("write to {}", path.display())).map_err(Failure::Fault)
 }
 
-/// Prints a line, or several. A reader that has gone away, such as `head`, ends the program quietly.
+/// Prints a line, or several. Where the reader, such as `head`, has gone away the command goes on: what
+/// it writes, and how it ends, matter to others.
 pub fn line(text: &str) -> Outcome {
-    match print(text) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(not_printed(error)),
-    }
-}
-
-/// [`line`], for a command whose verdict matters to others than the reader: it goes on without one.
-pub fn line_if_read(text: &str) -> Outcome {
     match print(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(not_printed(error)),
         _ => Ok(()),
+    }
+}
+
+/// [`line`], for what goes on only to be read: without a reader the program ends quietly.
+pub fn line_or_end(text: &str) -> Outcome {
+    match print(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        printed => printed.map_err(not_printed),
     }
 }
 

@@ -14,7 +14,8 @@ function fillSelect(id, values) {
   const select = by(id);
   const key = JSON.stringify(values);
   if (select.dataset.key === key) return;
-  const chosen = select.value;
+  // What was chosen before a reload waits for the list that it is in.
+  const chosen = select.dataset.key ? select.value : sessionStorage.getItem(id);
   select.dataset.key = key;
   select.replaceChildren(...values.map(([value, text]) => {
     const option = document.createElement("option");
@@ -83,12 +84,13 @@ function showCollecting(told) {
   });
   const word = isLens ? "Views" : "Stops";
   setText("taken-title", `${word} taken: ${open.taken.length}`);
-  fillList("taken", open.taken.map(({ what, says }) => [what, says]), ([what, says], index) => {
+  fillList("taken", open.taken.map(({ number, what, says }) => [number, what, says]), ([number, what, says]) => {
     const item = textItem("li", says ? `${what}: ${says}` : what);
+    item.value = number;
     const forget = textItem("button", "forget");
     forget.type = "button";
     forget.className = "plain";
-    forget.addEventListener("click", () => order({ order: "remove", number: index + 1 }));
+    forget.addEventListener("click", () => order({ order: "remove", number }));
     item.append(forget);
     return item;
   });
@@ -326,7 +328,7 @@ function discard() {
 }
 
 // What was chosen for the board survives a reload.
-for (const id of ["what", "board-kind", "columns", "rows", "square", "marker"]) {
+for (const id of ["what", "board-kind", "columns", "rows", "square", "marker", "dictionary", "lens"]) {
   by(id).value = sessionStorage.getItem(id) ?? by(id).value;
   by(id).addEventListener("change", () => {
     sessionStorage.setItem(id, by(id).value);

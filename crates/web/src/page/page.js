@@ -18,6 +18,8 @@ const number = (value, digits = 0) => (value === null || value === undefined ? "
 let samples = [];
 let instance = "";
 let heard_ms = 0;
+// What the daemon answers in place of its status.
+let refusal = "";
 let lastState = "";
 let status = null;
 let result = null;
@@ -37,12 +39,12 @@ function withCode(text) {
   });
 }
 
-function setState(state, note) {
+function setState(state, note, word = state.toUpperCase()) {
   by("state").dataset.state = state;
-  setText("state-word", state === "lost" ? "NO ANSWER" : state.toUpperCase());
+  setText("state-word", word);
   setText("state-note", note);
   const cell = by("cell").textContent;
-  document.title = `${state === "lost" ? "NO ANSWER" : state.toUpperCase()} ${cell} – Magpie`;
+  document.title = `${word} ${cell} – Magpie`;
 }
 
 function showStatus(told) {
@@ -129,13 +131,19 @@ function showCharts(now_s) {
 }
 
 function showLost() {
-  const isLost = heard_ms > 0 ? Date.now() - heard_ms > SILENCE_MS : false;
+  const isSilent = heard_ms > 0 && Date.now() - heard_ms > SILENCE_MS;
+  const isLost = isSilent || refusal !== "";
   document.body.classList.toggle("lost-daemon", isLost);
   by("lost").hidden = !isLost;
   if (!isLost) return;
+  if (refusal !== "") {
+    setText("lost", `The daemon answers with an error; what is shown is old, if anything is: ${refusal}`);
+    setState("lost", refusal, "REFUSED");
+    return;
+  }
   const silent_s = Math.round((Date.now() - heard_ms) / 1000);
-  setText("lost", `The daemon has not answered for ${silent_s} s; what is shown is old. It last said ${lastState || "nothing"}. Look at: journalctl -u magpie@${by("cell").textContent || "CELL"}`);
-  setState("lost", `for ${silent_s} s`);
+  setText("lost", `The daemon has not answered for ${silent_s} s; what is shown is old. It last said ${lastState || "nothing"}. Look at: journalctl -u 'magpie@*'`);
+  setState("lost", `for ${silent_s} s`, "NO ANSWER");
 }
 
 // The picture is compared with the newest status by the daemon's own clock.
@@ -223,7 +231,7 @@ async function showRecordings() {
     const link = document.createElement("a");
     link.href = `/recordings/${place}/${encodeURIComponent(name)}`;
     link.textContent = name;
-    const written = new Date(written_s * 1000).toLocaleTimeString();
+    const written = new Date(written_s * 1000).toLocaleString();
     item.append(link, ` ${(bytes / 1e6).toFixed(1)} MB, ${written}${place === "kept" ? ", kept" : ""}`);
     return item;
   }));
@@ -238,9 +246,13 @@ async function watchStatus() {
       if (answer.ok) {
         const told = await answer.json();
         heard_ms = Date.now();
+        refusal = "";
         showStatus(told);
+      } else {
+        refusal = `${answer.status} ${(await answer.text()).trim().slice(0, 300)}`;
       }
     } catch {
+      refusal = "";
       // Silence is told below.
       if (heard_ms === 0) heard_ms = Date.now();
     }

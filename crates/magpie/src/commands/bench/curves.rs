@@ -227,7 +227,7 @@ impl Curves {
                 .collect();
             plots.push((
                 axis.title(),
-                html::plot(axis.title(), &html::whole_number, &series, Kind::Lines),
+                html::plot(axis.title(), html::Axis::Whole, &series, Kind::Lines),
             ));
         }
         let conditions =

@@ -1,7 +1,11 @@
 //! The bench as one page that needs nothing beside it: plots as SVG, which wheel and mouse enlarge.
 
+use std::ops::Range;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -69,11 +73,11 @@ pub(super) fn page(report: &Report, run: &Run) -> String {
     let body = html! {
         p { (report.headline()) }
         h2 { "Percentiles" }
-        (plot("share of frames", &share, &whole, Kind::Lines))
+        (plot("share of frames", Axis::Shares, &whole, Kind::Lines))
         h2 { "Stage by stage, without the model" }
-        (plot("share of frames", &share, &stages, Kind::Lines))
+        (plot("share of frames", Axis::Shares, &stages, Kind::Lines))
         h2 { "Frame by frame" }
-        (plot("frame", &whole_number, &stacked(&run.rounds), Kind::Stacked))
+        (plot("frame", Axis::Whole, &stacked(&run.rounds), Kind::Stacked))
         h2 { "Numbers" }
         (stage_table(report))
         p { (report.rest()) }
@@ -153,27 +157,88 @@ fn percentiles(values_ms: &[f64]) -> Vec<(f64, f64)> {
     within.map(|(percent, ms)| (-(1.0 - percent / 100.0).log10(), ms)).collect()
 }
 
-/// The percentile that so many decades of slowness are, with as many digits as tell it apart.
-fn share(decades: &f64) -> String {
-    let percent = 100.0 * (1.0 - 10f64.powf(-decades));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few decades")]
-    let decimals = (decades - 2.0).ceil().max(0.0) as usize;
-    format!("p{percent:.decimals$}")
+/// What the x axis of a plot counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Axis {
+    /// Shares of frames, in decades of slowness.
+    Shares,
+    /// Frames, or packages.
+    Whole,
 }
 
-pub(super) fn whole_number(x: &f64) -> String {
-    format!("{x:.0}")
+/// The percentiles that people know, whatever the number of frames.
+const SHARES: [(f64, &str); 7] = [
+    (0.0, "p0"),
+    // 1 - 10^-0.301 is a half.
+    (std::f64::consts::LOG10_2, "p50"),
+    (1.0, "p90"),
+    (2.0, "p99"),
+    (3.0, "p99.9"),
+    (4.0, "p99.99"),
+    (5.0, "p99.999"),
+];
+/// More labels would stand on each other.
+const LABELS_MAX: f64 = 8.0;
+
+impl Axis {
+    /// Where labels stand, up to `x_max`.
+    fn ticks(self, x_max: f64) -> Vec<f64> {
+        match self {
+            Axis::Shares => {
+                SHARES.iter().map(|share| share.0).filter(|decades| *decades <= x_max).collect()
+            }
+            Axis::Whole => {
+                let decade = 10f64.powf((x_max / LABELS_MAX).max(1.0).log10().floor());
+                let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * decade);
+                let step = steps.into_iter().find(|step| x_max / step < LABELS_MAX);
+                let step = step.unwrap_or(10.0 * decade);
+                (0..).map(|i| f64::from(i) * step).take_while(|tick| *tick <= x_max).collect()
+            }
+        }
+    }
+
+    fn label(self, x: &f64) -> String {
+        let name = SHARES.iter().find(|(decades, _)| decades == x);
+        match (self, name) {
+            (Axis::Shares, Some((_, name))) => (*name).to_owned(),
+            (Axis::Shares, None) | (Axis::Whole, _) => format!("{x:.0}"),
+        }
+    }
 }
 
-pub(super) fn plot(
-    x_name: &str,
-    x_label: &dyn Fn(&f64) -> String,
-    series: &[Series],
-    kind: Kind,
-) -> Markup {
+/// An axis with labels of its own.
+struct Labelled {
+    range: RangedCoordf64,
+    axis: Axis,
+}
+
+impl Ranged for Labelled {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.range.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.axis.ticks(self.range.range().end)
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.range()
+    }
+}
+
+impl ValueFormatter<f64> for Labelled {
+    fn format_ext(&self, value: &f64) -> String {
+        self.axis.label(value)
+    }
+}
+
+pub(super) fn plot(x_name: &str, axis: Axis, series: &[Series], kind: Kind) -> Markup {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE_PX).into_drawing_area();
-    draw(&root, x_name, x_label, series, kind).expect("a string takes every drawing");
+    draw(&root, x_name, axis, series, kind).expect("a string takes every drawing");
     drop(root);
     // The size in the page is the style's matter.
     let (width, height) = SIZE_PX;
@@ -184,13 +249,7 @@ pub(super) fn plot(
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawing = Result<(), Box<dyn std::error::Error>>;
 
-fn draw(
-    root: &Area<'_>,
-    x_name: &str,
-    x_label: &dyn Fn(&f64) -> String,
-    series: &[Series],
-    kind: Kind,
-) -> Drawing {
+fn draw(root: &Area<'_>, x_name: &str, axis: Axis, series: &[Series], kind: Kind) -> Drawing {
     root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(SIZE_PX.0 - LEGEND_PX);
     let tops = match kind {
@@ -204,7 +263,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
+        .build_cartesian_2d(Labelled { range: (0.0..x_max).into(), axis }, 0.0..y_max)?;
     // What is stacked on others is painted first, and covered by them.
     for (points, color) in tops.iter().zip(COLORS).rev() {
         let points = points.iter().copied();
@@ -213,14 +272,7 @@ fn draw(
             Kind::Stacked => chart.draw_series(AreaSeries::new(points, 0.0, color))?,
         };
     }
-    chart
-        .configure_mesh()
-        .x_desc(x_name)
-        .y_desc("ms")
-        .x_labels(8)
-        .x_label_formatter(x_label)
-        .light_line_style(TRANSPARENT)
-        .draw()?;
+    chart.configure_mesh().x_desc(x_name).y_desc("ms").light_line_style(TRANSPARENT).draw()?;
     draw_legend(&right, series)?;
     root.present()?;
     Ok(())
@@ -254,9 +306,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_axis_names_the_percentile_where_it_stands() {
-        let names = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0].map(|decades| share(&decades));
-        assert_eq!(names, ["p0", "p68", "p90", "p97", "p99", "p99.7", "p99.9"]);
+    fn an_axis_names_known_percentiles_and_whole_numbers_however_few_frames_there_are() {
+        let labels = |axis: Axis, x_max: f64| {
+            axis.ticks(x_max).iter().map(|x| axis.label(x)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(labels(Axis::Shares, 0.5), "p0 p50");
+        assert_eq!(labels(Axis::Shares, 2.4), "p0 p50 p90 p99");
+        assert_eq!(labels(Axis::Shares, 3.0), "p0 p50 p90 p99 p99.9");
+        assert_eq!(labels(Axis::Whole, 1e-3), "0");
+        assert_eq!(labels(Axis::Whole, 2.0), "0 1 2");
+        assert_eq!(labels(Axis::Whole, 7.0), "0 1 2 3 4 5 6 7");
+        assert_eq!(labels(Axis::Whole, 8.0), "0 2 4 6 8");
+        assert_eq!(labels(Axis::Whole, 479.0), "0 100 200 300 400");
+        assert_eq!(labels(Axis::Whole, 100_000.0), "0 20000 40000 60000 80000 100000");
+    }
+
+    #[test]
+    fn a_plot_of_three_frames_has_each_label_once() {
+        let points = vec![(0.0, 10.0), (1.0, 12.0), (2.0, 11.0)];
+        let plotted = plot("frame", Axis::Whole, &[Series { name: "a", points }], Kind::Lines);
+        let plotted = plotted.into_string();
+        let labels = |text: &str| plotted.matches(&format!("\n{text}\n")).count();
+        assert_eq!((labels("0"), labels("1"), labels("2")), (1, 1, 1), "{plotted}");
     }
 
     #[test]

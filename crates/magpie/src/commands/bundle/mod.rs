@@ -67,8 +67,8 @@ pub fn bundle(args: &BundleArgs) -> Outcome {
     }
     let written = contents.write(&path, &folder, unix.as_secs());
     written.with_context(|| format!("write {}", path.display())).map_err(Failure::Fault)?;
-    output::line_if_read(&format!("{}:", path.display()))?;
-    output::line_if_read(contents.listing().trim_end())
+    output::line(&format!("{}:", path.display()))?;
+    output::line(contents.listing().trim_end())
 }
 
 fn add_cell(contents: &mut Contents, path: Option<&Path>, args: &BundleArgs) {

@@ -187,7 +187,7 @@ pub(super) fn read(recordings: &[PathBuf], outcomes: Outcomes) -> Result<Vec<Pic
             sights.entry(result.instance_id.clone()).or_default().push(sight);
             if wanted.contains(&(&*result.instance_id, result.publication)) {
                 let name = (result.instance_id.clone(), result.publication);
-                acted.entry(name).or_insert((Rc::new(result), picture));
+                acted.entry(name).or_insert_with(|| (Rc::new(result), picture));
             }
         })?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use magpie_daemon::config::{Config, RecordingTarget};
 use magpie_daemon::failure::{Failure, Outcome};
-use magpie_daemon::models::{Store, StoreError, present};
+use magpie_daemon::models::{Store, StoreError, check_name, name_from, present};
 use magpie_daemon::signature::{check_beside, signature_path};
 use magpie_daemon::source::DEMO_RECORDING;
 use magpie_inference::ModelFile;
@@ -22,7 +22,7 @@ pub(super) struct InstallArgs {
     /// The configuration of the cell that it is for; absent: the shipped one.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// What to call it; absent: as the file is called.
+    /// What to call it; absent: as the file is called, with `-` for what a name cannot have.
     #[arg(long)]
     name: Option<String>,
     /// Refuse a file with another hash.
@@ -68,14 +68,16 @@ pub(super) fn install(args: &InstallArgs) -> Outcome {
 /// The contract, the hash, the signature.
 fn checked(args: &InstallArgs, config: &Config) -> Result<(ModelFile, Option<String>), Failure> {
     let path = &args.file;
+    // What would be refused in the end is refused before the work.
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = args.name.clone().unwrap_or_else(|| name_from(&stem));
+    check_name(&name).map_err(refused)?;
     // The whole contract, with messages that name the file.
     let model = ModelFile::read(path, args.sha256.as_deref()).map_err(Failure::config)?;
-    let model = match &args.name {
-        None => model,
-        Some(name) => {
-            let bytes = model.bytes().to_vec();
-            ModelFile::from_bytes(name, bytes, None).map_err(Failure::config)?
-        }
+    let model = if name == model.spec().name {
+        model
+    } else {
+        ModelFile::from_bytes(&name, model.bytes().to_vec(), None).map_err(Failure::config)?
     };
     let Some(key) = &config.model_store.public_key else { return Ok((model, None)) };
     let signature = args.signature.clone().unwrap_or_else(|| signature_path(path));

@@ -156,7 +156,7 @@ impl Comparison {
             let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
             let line =
                 format!("frame {}: {package}: {}", replayed.sequence, differences.join(", "));
-            output::line_if_read(&line).map_err(|_| anyhow!("print {line:?}"))?;
+            output::line(&line).map_err(|_| anyhow!("print {line:?}"))?;
         }
         Ok(())
     }

@@ -175,13 +175,13 @@ fn finish(file: &Path, results: ReplayResults, losses: Losses, counters: &Counte
         tracing::warn!("{}: {losses}", file.display());
     }
     let seen = counters.snapshot();
-    output::line_if_read(&format!(
+    output::line(&format!(
         "{} frames were replayed; {} between them are missing, because the recording does not have \
          them or the pipeline was busy; {} came too late",
         seen.results_published, seen.frames_superseded, seen.frames_stale
     ))?;
     let Some(verdict) = results.finish()? else { return Ok(()) };
-    output::line_if_read(&verdict.summary())?;
+    output::line(&verdict.summary())?;
     verdict.refusal(file).map_or(Ok(()), |why| Err(Failure::Fault(anyhow!(why))))
 }
 

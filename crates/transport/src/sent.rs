@@ -1,0 +1,62 @@
+//! What was sent lately, so that it is known again where the network carries it back.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Some seconds of results and heartbeats; what comes back comes within milliseconds.
+const KEPT: usize = 128;
+
+#[derive(Debug)]
+pub(crate) struct Sent(Mutex<Ring>);
+
+#[derive(Debug)]
+struct Ring {
+    hashes: [Option<u64>; KEPT],
+    next: usize,
+}
+
+impl Sent {
+    pub(crate) fn new() -> Sent {
+        Sent(Mutex::new(Ring { hashes: [None; KEPT], next: 0 }))
+    }
+
+    /// Call it before the message is sent.
+    pub(crate) fn note(&self, message: &[u8]) {
+        let hash = hash(message);
+        let mut ring = self.lock();
+        let next = ring.next;
+        ring.hashes[next] = Some(hash);
+        ring.next = (next + 1) % KEPT;
+    }
+
+    pub(crate) fn has(&self, message: &[u8]) -> bool {
+        let hash = hash(message);
+        self.lock().hashes.contains(&Some(hash))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(message: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    message.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_messages_are_known_again() {
+        let sent = Sent::new();
+        assert!(!sent.has(b""));
+        for number in 0..=KEPT {
+            sent.note(&number.to_be_bytes());
+        }
+        assert!(!sent.has(&0_usize.to_be_bytes()), "the oldest made room");
+        assert!((1..=KEPT).all(|number| sent.has(&number.to_be_bytes())));
+    }
+}
