@@ -360,7 +360,8 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
             let now_ns = clock.now().unix_ns(set_ns);
             let package = wire::Package {
                 r#type: FORGED.into(),
-                mask: Some(wire::Mask::default()),
+                // One pixel of background.
+                mask: Some(wire::Mask { width_px: 1, height_px: 1, counts: b"1".to_vec() }),
                 bbox: Some(wire::BboxPx::default()),
                 ..Default::default()
             };
@@ -373,6 +374,9 @@ fn forge(cell: &Cell) -> impl FnOnce(&AtomicBool) + Send + 'static {
                 stamp_ns: now_ns,
                 published_ns: now_ns,
                 valid_until_ns: now_ns + 400_000_000,
+                reference_frame: wire::ReferenceFrame::Base.into(),
+                image_width_px: 1,
+                image_height_px: 1,
                 packages: vec![package],
                 ..Default::default()
             };

@@ -182,6 +182,9 @@ fn a_result_of_another_instance_is_never_fresh_and_a_rival_is_told_until_it_is_s
         instance_id: "forged".into(),
         publication: u64::MAX,
         stamp_ns: cell.clock.now().0,
+        reference_frame: wire::ReferenceFrame::Base.into(),
+        image_width_px: WIDTH_PX,
+        image_height_px: HEIGHT_PX,
         ..Default::default()
     };
     forged.published_ns = forged.stamp_ns;
@@ -349,6 +352,9 @@ fn results_lost_on_the_way_are_counted() {
             stamp_ns,
             published_ns: stamp_ns,
             valid_until_ns: stamp_ns + 1_000_000_000,
+            reference_frame: wire::ReferenceFrame::Base.into(),
+            image_width_px: WIDTH_PX,
+            image_height_px: HEIGHT_PX,
             ..Default::default()
         };
         lossy.put("magpie/dock/packages", message.encode_to_vec()).wait().unwrap();

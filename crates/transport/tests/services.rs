@@ -254,6 +254,9 @@ fn an_answer_of_another_than_the_publisher_is_not_believed() {
             stamp_ns,
             published_ns: stamp_ns,
             valid_until_ns: stamp_ns + 1_000_000_000,
+            reference_frame: wire::ReferenceFrame::Base.into(),
+            image_width_px: WIDTH_PX,
+            image_height_px: HEIGHT_PX,
             ..Default::default()
         };
         query.reply("magpie/deck/capture", message.encode_to_vec()).wait().unwrap();
