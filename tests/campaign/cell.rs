@@ -61,6 +61,8 @@ impl Clock for ArmClock {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) answer: Option<Answer>,
+    /// Why it was no fresh one.
+    pub(crate) why: String,
     pub(crate) state: Option<wire::State>,
     /// Codes of the daemon's reasons.
     pub(crate) reasons: Vec<String>,
@@ -301,26 +303,28 @@ fn act(shared: &Shared, endpoint: &str) {
             arm = open().ok();
             continue;
         };
-        let answer = match subscriber.next(Duration::from_millis(20)) {
-            Freshness::Stale(_) => Answer::Stale,
-            Freshness::Lost { .. } => Answer::Lost,
+        let (answer, why) = match subscriber.next(Duration::from_millis(20)) {
+            Freshness::Stale(why) => (Answer::Stale, why.to_string()),
+            Freshness::Lost { why, .. } => (Answer::Lost, why.to_string()),
             Freshness::Fresh(view) => {
                 // The view looks at the clock again, at this moment or later: what it gives is acted
                 // upon.
                 let moment = now();
                 let accepted = view.packages().map(|packages| packages.to_vec());
-                if let Ok(packages) = accepted {
-                    let wrong = wrong_with(shared, view.for_display(), &packages, moment);
-                    let mut seen = lock(&shared.seen);
-                    seen.accepted += 1;
-                    seen.broken.extend(wrong);
-                    Answer::Fresh
-                } else {
-                    Answer::Stale
+                match accepted {
+                    Ok(packages) => {
+                        let wrong = wrong_with(shared, view.for_display(), &packages, moment);
+                        let mut seen = lock(&shared.seen);
+                        seen.accepted += 1;
+                        seen.broken.extend(wrong);
+                        (Answer::Fresh, String::new())
+                    }
+                    Err(why) => (Answer::Stale, why.to_string()),
                 }
             }
         };
-        lock(&shared.seen).answer = Some(answer);
+        let mut seen = lock(&shared.seen);
+        (seen.answer, seen.why) = (Some(answer), why);
     }
 }
 

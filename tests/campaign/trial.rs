@@ -151,8 +151,8 @@ fn try_fault(kind: Fault, cell: &mut Cell, random: &mut ChaCha8Rng) -> Result<Du
 /// What daemon and arm say at the moment.
 fn says(cell: &Cell) -> String {
     let seen = cell.seen();
-    let (state, reasons, answer) = (seen.state, &seen.reasons, seen.answer);
-    format!("the daemon says {state:?} {reasons:?}, the arm hears {answer:?}")
+    let (state, reasons, answer, why) = (seen.state, &seen.reasons, seen.answer, &seen.why);
+    format!("the daemon says {state:?} {reasons:?}, the arm hears {answer:?} ({why})")
 }
 
 fn is_kept(promise: Promise, cell: &mut Cell) -> bool {

@@ -85,6 +85,10 @@ async fn question(viewer: &mut TcpStream) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
+    // Behind empty lines the server would wait on for the question.
+    if !question.starts_with(b"GET ") {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     Ok(question)
 }
 
@@ -157,8 +161,10 @@ mod tests {
         let mut silent = Vec::new();
         for number in 0..300 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            if number % 2 == 0 {
-                stream.write_all(&HELLO[..9]).await.unwrap();
+            match number % 3 {
+                0 => stream.write_all(&HELLO[..9]).await.unwrap(),
+                1 => stream.write_all(b"\r\n\r\n").await.unwrap(),
+                _ => {}
             }
             silent.push(stream);
         }

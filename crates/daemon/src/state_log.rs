@@ -19,28 +19,32 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) struct StateLog {
     told: Option<(State, Vec<&'static str>)>,
     text: String,
-    /// When the last lines were written.
-    lines: VecDeque<StampNs>,
+    /// When the last lines were written, and of which state.
+    lines: VecDeque<(StampNs, (State, Vec<&'static str>))>,
 }
 
 impl StateLog {
     /// Whether to write a line now; `text` is that line.
     pub(crate) fn is_due(&mut self, status: &StatusSnapshot, text: &str, now: StampNs) -> bool {
-        let is_older = |at: &StampNs| Duration::from_nanos(now.since_ns(*at)) >= MINUTE;
-        while self.lines.front().is_some_and(is_older) {
+        let is_older = |at: StampNs| Duration::from_nanos(now.since_ns(at)) >= MINUTE;
+        while self.lines.front().is_some_and(|(at, _)| is_older(*at)) {
             self.lines.pop_front();
         }
         let codes: Vec<_> = status.reasons.iter().map(Reason::code).collect();
-        let is_other = self.told.as_ref().is_none_or(|told| *told != (status.state, codes.clone()));
+        let state = (status.state, codes);
+        let is_other = self.told.as_ref() != Some(&state);
         let is_due = match is_other {
-            true => self.lines.len() < LINES_MAX,
+            // What this minute has not told yet is told in any case.
+            true => {
+                self.lines.len() < LINES_MAX || self.lines.iter().all(|(_, told)| *told != state)
+            }
             // Only what it counts has changed.
             false => self.lines.is_empty() && text != self.text,
         };
         if is_due {
-            self.told = Some((status.state, codes));
+            self.told = Some(state.clone());
             text.clone_into(&mut self.text);
-            self.lines.push_back(now);
+            self.lines.push_back((now, state));
         }
         is_due
     }
@@ -94,6 +98,11 @@ mod tests {
     fn a_state_that_flickers_is_told_a_few_times_a_minute() {
         let flickers = |second: u64| if second.is_multiple_of(2) { vec![late(1)] } else { vec![] };
         check(60, flickers, &[0, 1, 2, 3, 4, 5]);
+        let lost = |second: u64| match second {
+            20..25 => vec![Reason::CameraLost { why: String::new() }],
+            _ => flickers(second),
+        };
+        check(59, lost, &[0, 1, 2, 3, 4, 5, 20]);
         // How it came out is told when there is room again.
         let ends = |second: u64| if second < 20 { flickers(second) } else { vec![] };
         check(90, |second| if second == 5 { vec![] } else { ends(second) }, &[0, 1, 2, 3, 4, 5]);

@@ -13,7 +13,6 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use magpie_wire::CellName;
@@ -49,14 +48,24 @@ impl Note {
     /// Whether its process lives. Another one may have its number since: nobody answers at the socket
     /// then.
     pub fn is_live(&self) -> bool {
-        let answer = UnixStream::connect(self.control());
-        if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        if self.is_refused() {
             return false;
         }
         let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
         let Some(pid) = pid else { return false };
         // Whoever may not send it a signal hears that it is there.
         rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+    }
+
+    /// Whether nobody listens at the socket. A hung daemon's queue may be full: that is not waited for.
+    fn is_refused(&self) -> bool {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let (Ok(socket), Ok(address)) = (socket, SocketAddrUnix::new(self.control())) else {
+            return false;
+        };
+        rustix::net::connect(&socket, &address) == Err(rustix::io::Errno::CONNREFUSED)
     }
 }
 
@@ -254,6 +263,12 @@ mod tests {
             folder: PathBuf::new(),
         };
         assert!(!note(pid).is_live() && !note(0).is_live() && !note(u32::MAX).is_live());
+        let folder = tempfile::tempdir().unwrap();
+        let own = Note { folder: folder.path().to_owned(), ..note(std::process::id()) };
+        let listener = std::os::unix::net::UnixListener::bind(own.control()).unwrap();
+        assert!(own.is_live());
+        drop(listener);
+        assert!(!own.is_live());
     }
 
     #[test]

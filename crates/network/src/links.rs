@@ -6,10 +6,11 @@ use zenoh::{Session, Wait};
 /// themselves do not count.
 pub fn is_connected(session: &Session, connects: &[String]) -> bool {
     // A name has been looked up, so that only the port is the same. Whoever came has another one.
-    let ports: Vec<_> = connects.iter().filter_map(|endpoint| port(endpoint)).collect();
-    let is_ours = |there: &str| port(there).is_some_and(|port| ports.contains(&port));
+    let ports: Vec<_> = connects.iter().map(|endpoint| port(endpoint)).collect();
+    // An endpoint without a port cannot be told from whoever came.
+    let is_ours = |there: &str| ports.contains(&None) || ports.contains(&port(there));
     let mut links = session.info().links().wait();
-    links.any(|link| ports.is_empty() || is_ours(link.dst().as_str()))
+    links.any(|link| is_ours(link.dst().as_str()))
 }
 
 /// Of `tcp/HOST:PORT`, behind which settings may stand.

@@ -1,13 +1,17 @@
 //! What was sent lately, so that it is known again where the network carries it back.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Some seconds of results and heartbeats; what comes back comes within milliseconds.
 const KEPT: usize = 128;
 
 #[derive(Debug)]
-pub(crate) struct Sent(Mutex<Ring>);
+pub(crate) struct Sent {
+    ring: Mutex<Ring>,
+    /// Nobody knows it, so a forger cannot look for a message with the hash of one of ours.
+    key: RandomState,
+}
 
 #[derive(Debug)]
 struct Ring {
@@ -17,12 +21,12 @@ struct Ring {
 
 impl Sent {
     pub(crate) fn new() -> Sent {
-        Sent(Mutex::new(Ring { hashes: [None; KEPT], next: 0 }))
+        Sent { ring: Mutex::new(Ring { hashes: [None; KEPT], next: 0 }), key: RandomState::new() }
     }
 
     /// Call it before the message is sent.
     pub(crate) fn note(&self, message: &[u8]) {
-        let hash = hash(message);
+        let hash = self.key.hash_one(message);
         let mut ring = self.lock();
         let next = ring.next;
         ring.hashes[next] = Some(hash);
@@ -30,19 +34,13 @@ impl Sent {
     }
 
     pub(crate) fn has(&self, message: &[u8]) -> bool {
-        let hash = hash(message);
+        let hash = self.key.hash_one(message);
         self.lock().hashes.contains(&Some(hash))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hash(message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    message.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -208,7 +208,7 @@ fn wait_for_unreached(cell: &Cell, is_wanted: impl Fn(&Option<String>) -> bool) 
 }
 
 #[test]
-fn a_router_that_dies_is_noticed_and_so_is_its_return_whoever_else_is_connected() {
+fn a_router_that_leaves_is_noticed_and_so_is_its_return_whoever_else_is_connected() {
     let (runtime, endpoint, own) = (runtime(), free_endpoint(), free_endpoint());
     let router = || {
         let text = format!(

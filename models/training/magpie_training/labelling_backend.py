@@ -240,6 +240,12 @@ def server(backend, port):
             route = routes.get((self.command, urlsplit(self.path).path))
             try:
                 body = self.body()
+                # Pages of other sites may be open in a browser here.
+                host = urlsplit("//" + self.headers.get("Host", "")).hostname
+                if host not in (ADDRESS, "localhost"):
+                    raise Refused(f"this is {ADDRESS}, not {host}", 403)
+                if self.command == "POST" and self.headers.get_content_type() != "application/json":
+                    raise Refused("send application/json", 415)
                 if route is None:
                     raise Refused(f"there is no {self.command} {self.path}", 404)
                 status, document = route(body)
@@ -247,6 +253,8 @@ def server(backend, port):
                 status, document = error.status, {"error": str(error)}
             except (UserError, OSError) as error:
                 status, document = 500, {"error": str(error)}
+            except (AttributeError, TypeError, KeyError, ValueError) as error:
+                status, document = 400, {"error": f"the request is not as Label Studio sends it ({error!r})"}
             if status >= 400:
                 self.log_error("%s", document["error"])
             data = json.dumps(document).encode()

@@ -1,7 +1,7 @@
 """Pictures of a fleet through `magpie detect`, by as many processors as there are: COCO labels in shards.
 
 The sorted list of pictures is cut into slices, and each slice gives one shard. Which node makes a shard, and
-how often, changes none of its bytes. `--out` has:
+how often, changes none of its bytes, where processors and ONNX Runtimes are of one kind. `--out` has:
 - `pictures.jsonl.gz`, the list, and `settings.json`, what the folder belongs to: written first,
 - `labels/NUMBER.json`, a shard: COCO, with the pictures that could not be read under `unreadable`,
 - `unreadable.jsonl` and `manifest.json`: all shards, their hashes and counts, once all of them are there.

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,18 +176,15 @@ class Bucket:
     def fetch(self, names, into):
         gone = {}
         for start in range(0, len(names), AT_ONCE):
-            keys = [f"{self.root}/{name}" for name in names[start : start + AT_ONCE]]
-            with self.told():
-                contents = self.store.cat(keys, on_error="return", **ONE_REQUEST)
-                for found in contents.values():
-                    if isinstance(found, Exception) and not isinstance(found, FileNotFoundError):
-                        raise found
-            for number, key in enumerate(keys, start):
-                if isinstance(contents[key], FileNotFoundError):
+            # Not `cat`, to which a name with [, * or ? is a pattern.
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                contents = list(pool.map(self.read, names[start : start + AT_ONCE]))
+            for number, data in enumerate(contents, start):
+                if data is None:
                     gone[number] = "it is no longer there"
                 else:
                     with naming(into):
-                        (into / str(number)).write_bytes(contents[key])
+                        (into / str(number)).write_bytes(data)
         return gone
 
     @contextlib.contextmanager
@@ -390,6 +388,8 @@ def detect_all(job, model, folder, numbers):
                 raise UserError(f"run {job.program}: it was killed {kills} times ({cause(ended.code)}); is this node short of memory? {AGAIN}")
         elif ended.code < 0 or ended.code == PANIC:
             probe(job, model)  # it may die of every picture
+            if not todo:
+                break  # it died as it ended, and everything is there
             culprit = todo[0]
             deaths[culprit] = deaths.get(culprit, 0) + 1
             if deaths[culprit] == 2:

@@ -105,12 +105,11 @@ impl Writer {
                     self.output().writer(stamp)?.write_status(stamp, &status)?;
                 }
                 Item::Outcome { reported, unix_ahead_ns } => {
-                    self.follow(unix_ahead_ns)?;
                     now = reported.at;
-                    let stamp = self.written(reported.at);
-                    let written = self.output().writer(stamp);
-                    let written =
-                        written.and_then(|writer| writer.write_outcome(stamp, &reported.message));
+                    let written = self.follow(unix_ahead_ns).and_then(|()| {
+                        let stamp = self.written(reported.at);
+                        self.output().writer(stamp)?.write_outcome(stamp, &reported.message)
+                    });
                     if written.is_err() {
                         self.shared.outcomes_lost.fetch_add(1, Ordering::Relaxed);
                     }

@@ -119,6 +119,8 @@ impl pulp::WithSimd for Draw<'_, '_> {
         for &Candidate { index, class_id, score, bbox } in kept {
             let bbox = letterbox.bbox_to_image(&bbox);
             if let Some(mask) = prototypes.mask(coefficients.column(index), &bbox, scratch) {
+                // A reader refuses a message whose scores are none.
+                let score = score.min(1.0);
                 instances.push(Instance { class_id, score, bbox, mask });
             }
         }
@@ -302,6 +304,16 @@ mod tests {
             ([50.0, 50.0, 9.0, 9.0], [0.9, 0.1], -1.0),
         ];
         assert!(found(&anchors, &LIMITS).is_empty());
+    }
+
+    #[test]
+    fn a_score_beyond_one_is_one() {
+        let anchors = [
+            ([10.0, 10.0, 9.0, 9.0], [0.5, 7.0], 1.0),
+            ([40.0, 40.0, 9.0, 9.0], [f32::INFINITY, 0.0], 1.0),
+        ];
+        let instances = found(&anchors, &LIMITS);
+        assert_eq!(instances.iter().map(|found| found.score).collect::<Vec<_>>(), [1.0, 1.0]);
     }
 
     proptest! {

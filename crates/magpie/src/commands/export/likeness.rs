@@ -22,7 +22,7 @@ impl Likeness {
         Likeness { features, thumbnail: thumbnail(image) }
     }
 
-    /// Nothing in the one picture is not in the other.
+    /// No cell's mean grey differs by more: what is small and of like grey is not seen.
     pub(super) fn is_near_duplicate(&self, other: &Likeness) -> bool {
         let mut cells = self.thumbnail.iter().zip(&other.thumbnail);
         cells.all(|(a, b)| a.abs_diff(*b) <= CELL_DIFFERENCE_MAX)

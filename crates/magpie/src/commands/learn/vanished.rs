@@ -67,10 +67,7 @@ pub(super) fn vanished(sighting: &Sighting<'_>) -> Result<Vanished, Refusal> {
     if share(around.area_px(), beyond) > CHANGED_SHARE_MAX {
         return Err(Refusal::SceneMoved);
     }
-    let came = change.came.and(&outline).area_px();
-    if share(came, outline.area_px()) > CAME_SHARE_MAX {
-        return Err(Refusal::SomethingCame);
-    }
+    refuse_what_came(&change, &outline)?;
     let reach_px = reach_px(&outline);
     let place = window.place(sighting.contact_px).ok_or(Refusal::NothingGone)?;
     let region = region_at(&change.gone.without(&moved.stayed), place, reach_px)?;
@@ -106,6 +103,7 @@ pub(super) fn vanished(sighting: &Sighting<'_>) -> Result<Vanished, Refusal> {
 /// double pick took packages that only looked like one.
 pub(super) fn pieces(sighting: &Sighting<'_>) -> Result<Vec<Mask>, Refusal> {
     let Seen { window, outline, change } = see(sighting)?;
+    refuse_what_came(&change, &outline)?;
     let reach_px = reach_px(&outline);
     let cores = change.gone.shrunk(reach_px).pieces();
     let whole = cores.iter().map(|core| restored(core, &change.gone, reach_px));
@@ -115,6 +113,9 @@ pub(super) fn pieces(sighting: &Sighting<'_>) -> Result<Vec<Mask>, Refusal> {
             region.area_px() >= AREA_PX_MIN && share(own, outline.area_px()) >= SHARE_MIN
         })
         .collect();
+    if found.is_empty() {
+        return Err(Refusal::NothingGone);
+    }
     found.sort_by_key(|region| std::cmp::Reverse(region.area_px()));
     let (width_px, height_px) = (sighting.outline.width_px(), sighting.outline.height_px());
     Ok(found.iter().map(|region| region.to_mask(&window, width_px, height_px)).collect())
@@ -125,6 +126,14 @@ struct Seen {
     /// Within the window.
     outline: Region,
     change: Change,
+}
+
+fn refuse_what_came(change: &Change, outline: &Region) -> Result<(), Refusal> {
+    let came = change.came.and(outline).area_px();
+    if share(came, outline.area_px()) > CAME_SHARE_MAX {
+        return Err(Refusal::SomethingCame);
+    }
+    Ok(())
 }
 
 fn see(sighting: &Sighting<'_>) -> Result<Seen, Refusal> {

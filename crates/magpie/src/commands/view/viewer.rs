@@ -1,6 +1,7 @@
 //! The Python program that draws in Rerun, and what it is handed: see `viewer.py`.
 
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
@@ -70,7 +71,8 @@ impl Viewer {
         // The program is an argument: there is no file that somebody could put something else into.
         command.arg("-c").arg(PROGRAM).stdin(Stdio::piped()).stderr(Stdio::piped());
         match args.out {
-            Some(_) => command.arg("save").stdout(Stdio::piped()),
+            // Ctrl-C is for this program, which then lets the file be finished.
+            Some(_) => command.arg("save").stdout(Stdio::piped()).process_group(0),
             None => command.stdout(Stdio::null()),
         };
         let mut process = command.spawn().with_context(|| {

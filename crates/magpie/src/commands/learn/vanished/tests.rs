@@ -207,3 +207,16 @@ fn two_packages_that_passed_for_one_come_apart_after_a_double_pick() {
     let one = frame(&[PACKAGE], 1);
     assert_eq!(pieces(&Sighting { before: &one, ..sighting }).unwrap().len(), 1);
 }
+
+#[test]
+fn a_double_pick_is_not_learned_from_a_picture_in_which_nothing_is_gone_yet() {
+    let (before, after) = (frame(&[PACKAGE], 1), frame(&[PACKAGE], 2));
+    let sighting = Sighting {
+        before: &before,
+        after: &after,
+        outline: &PACKAGE.mask(),
+        contact_px: [80.5, 55.5],
+        others: &[],
+    };
+    assert!(matches!(pieces(&sighting), Err(Refusal::NothingGone)));
+}
