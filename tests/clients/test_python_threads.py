@@ -207,8 +207,10 @@ def test_ctrl_c_is_heard_while_waiting(publisher, wait):
     queries = []
     queryable = publisher.session.declare_queryable("magpie/dock/capture", answer_never)
     script = WAITS.format(endpoint=publisher.endpoint, wait=wait)
+    # Whoever runs the tests in the background may have switched the signal off.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", heard + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "waiting\n"
     time.sleep(1)
