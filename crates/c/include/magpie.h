@@ -390,8 +390,8 @@ MagpieResult magpie_pose_in_base(const MagpieView *view,
 // Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 // along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
 // MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
-// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
-// right before each motion.
+// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the
+// time of the result is over. Numbers that are kept do not expire: ask right before each motion.
 //
 // # Safety
 // `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
@@ -421,8 +421,8 @@ MagpieResult magpie_report_outcome(const MagpieClient *client,
                                    uint32_t grasp_index,
                                    const MagpieReport *report);
 
-// Why the last call of this thread that did not end with MAGPIE_RESULT_OK did not. Never NULL. The text belongs to
-// the library, and holds until the next call of this thread.
+// Why a call of this thread failed: the last one that did not end with MAGPIE_RESULT_OK. Never NULL. The
+// text belongs to the library, and holds until the next call of this thread.
 const char *magpie_last_error(void);
 
 #ifdef __cplusplus

@@ -239,7 +239,12 @@ pub unsafe extern "C" fn magpie_connect(
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn magpie_limits() -> MagpieLimits {
-    MagpieLimits { heartbeat_silence_ms_max: 500, clock_ahead_ms_max: 5, result_valid_ms_max: 5000 }
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    MagpieLimits {
+        heartbeat_silence_ms_max: ms(ClientOptions::HEARTBEAT_SILENCE_MAX),
+        clock_ahead_ms_max: ms(ClientOptions::CLOCK_AHEAD_MAX),
+        result_valid_ms_max: ms(wire::freshness::RESULT_VALID_MAX),
+    }
 }
 
 /// Does what magpie_connect() does, within limits of your own.
@@ -754,8 +759,8 @@ pub unsafe extern "C" fn magpie_pose_in_base(
 /// Where the grasp will be at a time, since its package moves on with the belt, and how sure that is
 /// along each axis. The pose is in the reference frame of the result: compare `reference_frame` of
 /// MagpieViewInfo before an arm moves by it. MAGPIE_RESULT_NONE while nobody knows how the packages
-/// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the time of the result is over. Numbers that are kept do not expire: ask
-/// right before each motion.
+/// move, MAGPIE_RESULT_INVALID further than a minute from the exposure, MAGPIE_RESULT_EXPIRED once the
+/// time of the result is over. Numbers that are kept do not expire: ask right before each motion.
 ///
 /// # Safety
 /// `reference_from_grasp` has 16 numbers, and the view is not freed meanwhile.
@@ -856,8 +861,8 @@ pub unsafe extern "C" fn magpie_report_outcome(
     })
 }
 
-/// Why the last call of this thread that did not end with MAGPIE_RESULT_OK did not. Never NULL. The text belongs to
-/// the library, and holds until the next call of this thread.
+/// Why a call of this thread failed: the last one that did not end with MAGPIE_RESULT_OK. Never NULL. The
+/// text belongs to the library, and holds until the next call of this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn magpie_last_error() -> *const c_char {
     call::last_error()

@@ -37,13 +37,18 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
+    /// How long the heartbeat may be silent, and how far a publisher's clock may be ahead, unless
+    /// somebody knows better. Results have [`RESULT_VALID_MAX`].
+    pub const HEARTBEAT_SILENCE_MAX: Duration = Duration::from_millis(500);
+    pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(5);
+
     pub fn new(cell: CellName, zenoh: ZenohConfig, clock: SharedClock) -> ClientOptions {
         ClientOptions {
             cell,
             zenoh,
             clock,
-            heartbeat_silence_max: Duration::from_millis(500),
-            clock_ahead_max: Duration::from_millis(5),
+            heartbeat_silence_max: ClientOptions::HEARTBEAT_SILENCE_MAX,
+            clock_ahead_max: ClientOptions::CLOCK_AHEAD_MAX,
             result_valid_max: RESULT_VALID_MAX,
         }
     }

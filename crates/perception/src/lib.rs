@@ -19,6 +19,7 @@ mod deep;
 mod edges;
 mod frame;
 mod grasp;
+mod hull;
 mod lens;
 mod letterbox;
 mod mask;
@@ -47,6 +48,7 @@ pub use edges::{
 };
 pub use frame::{BgrImage, DepthImage, Frame, ImageSizeError, PIXELS_MAX, StampNs, StampSource};
 pub use grasp::{CupProbe, GraspLimits, Plan, PlanState, SurfaceUnderCup, plan};
+pub use hull::convex_hull;
 pub use lens::DistortionError;
 pub use letterbox::{Letterbox, PAD_VALUE, PreprocessScratch, preprocess};
 pub use mask::{Mask, MaskError};

@@ -130,19 +130,21 @@ impl Mask {
         self.area_px() == 0
     }
 
-    /// Tight box around the foreground; `None` for an empty mask.
-    pub fn bbox(&self) -> Option<BboxPx> {
+    /// `[x_min, y_min, x_max, y_max]` of the foreground, the last two just beyond it; `None` for an empty
+    /// mask.
+    pub fn bounds_px(&self) -> Option<[u32; 4]> {
         let (mut x_min, mut x_max, mut y_min, mut y_max) = (u32::MAX, 0, u32::MAX, 0);
         for (x, y, length) in self.columns() {
             (x_min, x_max) = (x_min.min(x), x_max.max(x + 1));
             (y_min, y_max) = (y_min.min(y), y_max.max(y + length));
         }
-        (x_max > 0).then_some(BboxPx {
-            x_min_px: x_min as f32,
-            y_min_px: y_min as f32,
-            x_max_px: x_max as f32,
-            y_max_px: y_max as f32,
-        })
+        (x_max > 0).then_some([x_min, y_min, x_max, y_max])
+    }
+
+    /// Tight box around the foreground; `None` for an empty mask.
+    pub fn bbox(&self) -> Option<BboxPx> {
+        let [x_min_px, y_min_px, x_max_px, y_max_px] = self.bounds_px()?.map(|edge| edge as f32);
+        Some(BboxPx { x_min_px, y_min_px, x_max_px, y_max_px })
     }
 
     /// Whether the image may cut the object off.

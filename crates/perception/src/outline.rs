@@ -53,14 +53,7 @@ struct Pixels {
 impl Pixels {
     /// `None` for an empty mask.
     fn new(mask: &Mask) -> Option<Pixels> {
-        let (mut x_min, mut x_max, mut y_min, mut y_max) = (u32::MAX, 0, u32::MAX, 0);
-        for (x, y, length) in mask.columns() {
-            (x_min, x_max) = (x_min.min(x), x_max.max(x + 1));
-            (y_min, y_max) = (y_min.min(y), y_max.max(y + length));
-        }
-        if x_max == 0 {
-            return None;
-        }
+        let [x_min, y_min, x_max, y_max] = mask.bounds_px()?;
         let (width, height) = ((x_max - x_min) as usize + 2, (y_max - y_min) as usize + 2);
         let mut inside = vec![false; width * height];
         for (x, y, length) in mask.columns() {

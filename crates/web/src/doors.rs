@@ -94,9 +94,7 @@ impl Doors {
         };
         (place.expect("nobody closes it"), seat)
     }
-}
 
-impl Doors {
     async fn place_of_a_silent_one(&mut self) -> Option<OwnedSemaphorePermit> {
         if self.places.available_permits() == 0 {
             // What has come from those who were let in just now is read first.

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import CLASSES, UserError
+from .rle import run_lengths
 
 # As `crates/camera` takes a file in a folder for a picture.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm")
@@ -467,17 +468,3 @@ def coco(job, number, names, found, unreadable):
 
 def shown(name):
     return name.encode(errors="backslashreplace").decode()
-
-
-def run_lengths(counts):
-    """COCO's string of run lengths, background first."""
-    lengths, value, shift = [], 0, 0
-    for code in counts.encode():
-        value |= (code - 48 & 31) << shift
-        shift += 5
-        if not code - 48 & 32:
-            if code - 48 & 16:
-                value -= 1 << shift
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-            value = shift = 0
-    return lengths

@@ -145,6 +145,7 @@ impl Coverage {
         }
     }
 }
+
 /// Limits of pixels are for pictures as wide as this, and more on wider ones.
 const USUAL_WIDTH_PX: f64 = 1280.0;
 

@@ -15,6 +15,7 @@ use crate::failure::one_line;
 /// After so many pictures in a row without a board, it is said what to try, and then again.
 const LOOKS_UNTIL_HINT: u32 = 8;
 const LOOKS_BETWEEN_HINTS: u32 = 40;
+
 pub(super) struct Collection {
     /// Counts the collections of a run from 1.
     pub(super) number: u64,

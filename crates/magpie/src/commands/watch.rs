@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::arguments::{ZenohArgs, endpoint, place, seconds};
 use crate::present::overlay::{Drawn, draw};
-use crate::present::{output, status_line, table};
+use crate::present::{output, status_line, table, why_silent};
 use crate::recent::RecentResults;
 use magpie_daemon::failure::{Failure, Outcome, not_joined};
 
@@ -81,7 +81,9 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             return Ok(());
         }
         let event = tokio::time::timeout_at(heard + silence, watcher.next()).await;
-        let event = event.map_err(|_| silence_of(args, place, &last_status))?;
+        let event = event.map_err(|_| {
+            why_silent(args.cell().as_str(), place, args.silence_s_max, &last_status)
+        })?;
         // Who waits for results is not helped by a status.
         if args.count.is_none() || !matches!(event, WatchEvent::Status(_)) {
             heard = Instant::now();
@@ -118,18 +120,6 @@ async fn follow(args: &WatchArgs, place: &str, watcher: &mut Watcher) -> Outcome
             WatchEvent::Refused(refusal) => tracing::warn!(%refusal, "message refused"),
         }
     }
-}
-
-fn silence_of(args: &WatchArgs, place: &str, last_status: &str) -> anyhow::Error {
-    let (cell, silence_s_max) = (args.cell(), args.silence_s_max);
-    let cell = cell.as_str();
-    if last_status.is_empty() {
-        return anyhow!(
-            "nothing from cell {cell:?} at {place} for {silence_s_max} s: is `magpie run` running, \
-             and may this reader read?"
-        );
-    }
-    anyhow!("no results from cell {cell:?} at {place} for {silence_s_max} s: {last_status}")
 }
 
 /// Whoever waits for a picture gets it, read or not, where the number of results says when to end.

@@ -3,7 +3,7 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use magpie_perception::{Mask, Scene, outlines};
+use magpie_perception::{Mask, Scene, convex_hull, outlines};
 use magpie_wire as wire;
 use nalgebra::{Matrix3, Point2, Rotation3, Unit, UnitQuaternion, Vector2, Vector3};
 
@@ -30,7 +30,7 @@ pub(super) fn reference_from_package(
             Some(Point2::new(axes[0].dot(&point.coords), axes[1].dot(&point.coords)))
         })
         .collect();
-    let along_length_rad = longer_side_rad(&hull(on_plane))?;
+    let along_length_rad = longer_side_rad(&convex_hull(on_plane))?;
     let (sin, cos) = along_length_rad.sin_cos();
     let x_axis = cos * axes[0] + sin * axes[1];
     let z_axis = support.normal.into_inner();
@@ -74,29 +74,6 @@ fn extent(points: &[Point2<f64>], along: Vector2<f64>) -> f64 {
         (min, max) = (min.min(at), max.max(at));
     }
     max - min
-}
-
-/// The convex hull, counter-clockwise, by Andrew's chains.
-fn hull(mut points: Vec<Point2<f64>>) -> Vec<Point2<f64>> {
-    points.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
-    let mut hull = chain(points.iter());
-    hull.extend(chain(points.iter().rev()));
-    hull
-}
-
-/// Turns left at each point, and ends before the last, where the other chain begins.
-fn chain<'a>(points: impl Iterator<Item = &'a Point2<f64>>) -> Vec<Point2<f64>> {
-    let mut chain: Vec<Point2<f64>> = Vec::new();
-    for &point in points {
-        while let [.., a, b] = chain[..]
-            && (b - a).perp(&(point - b)) <= 0.0
-        {
-            chain.pop();
-        }
-        chain.push(point);
-    }
-    chain.pop();
-    chain
 }
 
 #[cfg(test)]

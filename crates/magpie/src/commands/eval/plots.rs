@@ -3,12 +3,10 @@
 use plotters::prelude::*;
 
 use super::card::{Calibration, CurvePoint};
-use crate::present::plot::{Area, Drawn, share_interval, svg};
+use crate::present::plot::{self, Area, BLUE, Drawn, GREY, svg};
 
 const SIZE_PX: (u32, u32) = (620, 640);
 const RELIABILITY_HEIGHT_PX: u32 = 450;
-const BLUE: RGBColor = RGBColor(0, 90, 181);
-const GREY: RGBColor = RGBColor(150, 150, 150);
 const OUT_OF_SERVICE: RGBColor = RGBColor(238, 238, 238);
 
 /// The share of findings that are right over their score, and how many findings there are.
@@ -47,16 +45,10 @@ fn draw_shares(area: &Area<'_>, calibration: &Calibration, score_min: f64, title
         .light_line_style(TRANSPARENT)
         .draw()?;
     chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], GREY))?;
-    let filled: Vec<_> = calibration.bins.iter().filter(|bin| bin.count > 0).collect();
-    for bin in &filled {
-        let (low, high) = share_interval(bin.avg_accuracy, bin.count);
-        let whisker = [(bin.avg_confidence, low), (bin.avg_confidence, high)];
-        chart.draw_series([PathElement::new(whisker, BLUE)])?;
-    }
-    let points = filled.iter().map(|bin| (bin.avg_confidence, bin.avg_accuracy));
-    chart.draw_series(LineSeries::new(points.clone(), BLUE.stroke_width(2)))?;
-    chart.draw_series(points.map(|point| Circle::new(point, 4, BLUE.filled())))?;
-    Ok(())
+    let filled = calibration.bins.iter().filter(|bin| bin.count > 0);
+    let bins: Vec<_> =
+        filled.map(|bin| (bin.avg_confidence, bin.avg_accuracy, bin.count)).collect();
+    plot::draw_shares(&mut chart, &bins, BLUE)
 }
 
 fn draw_counts(area: &Area<'_>, calibration: &Calibration, score_min: f64) -> Drawn {

@@ -5,6 +5,9 @@
 //! after the other; its neighbours are prolonged until they meet. Then each edge is laid through the
 //! outline beside it, since a hull lies outside of everything ragged.
 
+use magpie_perception::convex_hull;
+use nalgebra::Point2;
+
 /// A box seen from anywhere has at most six corners; one more for the border of the picture, and one for
 /// a dent.
 const CORNERS_MAX: usize = 8;
@@ -32,7 +35,9 @@ pub(super) fn corners(
     size: (u32, u32),
 ) -> Option<Vec<[i32; 2]>> {
     let reach_px = ROUNDED_SHARE * area_px.sqrt();
-    let mut hull = convex_hull(outline);
+    let points = outline.iter().map(|point| Point2::from(point.map(f64::from)));
+    let hull = convex_hull(points.collect());
+    let mut hull: Vec<Point> = hull.iter().map(|point| [point.x, point.y]).collect();
     while let Some((edge, corner)) = cheapest(&hull, reach_px, size) {
         let next = (edge + 1) % hull.len();
         hull[edge] = corner;
@@ -184,31 +189,6 @@ fn is_inside(point: Point, (width_px, height_px): (u32, u32)) -> bool {
     // Half a pixel is rounded away.
     let within = |value: f64, side: u32| (-0.5..=f64::from(side) + 0.5).contains(&value);
     within(point[0], width_px) && within(point[1], height_px)
-}
-
-/// Andrew's monotone chain; clockwise as seen on the screen, without points on straight edges.
-fn convex_hull(points: &[[i32; 2]]) -> Vec<Point> {
-    let mut sorted: Vec<Point> = points.iter().map(|point| point.map(f64::from)).collect();
-    sorted.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
-    sorted.dedup();
-    let mut hull = half(sorted.iter());
-    hull.extend(half(sorted.iter().rev()));
-    hull
-}
-
-/// The part of the hull on one side; its last point begins the other.
-fn half<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<Point> {
-    let mut chain: Vec<Point> = Vec::new();
-    for point in points {
-        while let [.., before, last] = chain[..]
-            && cross(before, last, *point) <= 0.0
-        {
-            chain.pop();
-        }
-        chain.push(*point);
-    }
-    chain.pop();
-    chain
 }
 
 /// Twice the area of the triangle.

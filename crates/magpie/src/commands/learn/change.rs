@@ -257,7 +257,7 @@ fn spread(mut values: Vec<f32>) -> (f32, f32) {
 }
 
 /// The upper one of two middle values. Panics if there is none.
-fn median(values: &mut [f32]) -> f32 {
+pub(super) fn median(values: &mut [f32]) -> f32 {
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f32::total_cmp).1
 }

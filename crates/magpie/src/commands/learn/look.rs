@@ -22,13 +22,13 @@ pub(super) fn draw(
     acted: &Acted,
     regions: &[Mask],
 ) -> Result<BgrImage, Failure> {
-    let outline = acted.outline().ok();
+    let outline = acted.outline().context("draw what vanished")?;
     let mut picture = before.color.clone();
     for (region, color) in regions.iter().zip(COLORS.iter().cycle()) {
         tint(&mut picture, region, *color);
     }
     let mut canvas = Canvas::new(&picture).context("draw what vanished")?;
-    for line in outline.iter().flat_map(|mask| outlines(mask, 1.0)) {
+    for line in outlines(&outline, 1.0) {
         let closed = line.points_px.iter().chain(line.points_px.first());
         let points: Vec<[f32; 2]> = closed.map(|point| point.map(|value| value as f32)).collect();
         canvas.line(&points, WHITE).context("draw an outline")?;
@@ -37,13 +37,7 @@ pub(super) fn draw(
         canvas.ring("", contact_px, WHITE).context("draw a contact")?;
     }
     let picture = canvas.into_image().context("draw what vanished")?;
-    let all = Window {
-        x_px: 0,
-        y_px: 0,
-        width_px: picture.width_px() as usize,
-        height_px: picture.height_px() as usize,
-    };
-    let window = outline.as_ref().and_then(Window::around).unwrap_or(all);
+    let window = Window::around(&outline).expect("what was learned has an outline");
     Ok(beside(&picture, &after.color, &window))
 }
 

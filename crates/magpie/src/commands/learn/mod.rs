@@ -219,9 +219,9 @@ impl<'a> Learner<'a> {
             for number in self.users.get(&picture).cloned().unwrap_or_default() {
                 self.look_at(number)?;
             }
-            let kept: Vec<PictureAt> =
-                self.frames.keys().filter(|picture| self.is_wanted(**picture)).copied().collect();
-            self.frames.retain(|picture, _| kept.contains(picture));
+            let mut frames = std::mem::take(&mut self.frames);
+            frames.retain(|picture, _| self.is_wanted(*picture));
+            self.frames = frames;
             told(1);
         }
         let losses = reader.losses();

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use anyhow::{Context, anyhow};
 use magpie_daemon::failure::Failure;
 use magpie_perception::{Mask, StampNs};
-use magpie_recording::MessageReader;
+use magpie_recording::{MessageReader, RecordingError};
 use magpie_wire as wire;
 
 use super::refusal::Refusal;
@@ -100,7 +100,6 @@ const BELT_SIGMAS: f64 = 3.0;
 const AFTER_NS_MAX: u64 = 10_000_000_000;
 /// When pictures after a pick are tried, in turn: the arm may stand in the first ones.
 const AFTER_NS: [u64; 5] = [0, 300_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000];
-const OUTCOMES_TOPIC: &str = "/magpie/outcomes";
 
 /// A pick is named by the instance, the publication and the track.
 type Name = (String, u64, u64);
@@ -117,7 +116,7 @@ impl Outcomes {
     pub(super) fn read(recordings: &[PathBuf]) -> Result<Outcomes, Failure> {
         let mut told = Vec::new();
         for path in recordings {
-            for_each(path, OUTCOMES_TOPIC, |stamp, message: wire::PickOutcome| {
+            for_each(path, MessageReader::outcomes, |stamp, message: wire::PickOutcome| {
                 told.push((stamp, message));
             })?;
         }
@@ -150,11 +149,11 @@ fn listed(recordings: &[PathBuf]) -> String {
 
 fn for_each<T: prost::Message + Default>(
     path: &Path,
-    topic: &str,
+    open: fn(&Path) -> Result<MessageReader<T>, RecordingError>,
     mut see: impl FnMut(StampNs, T),
 ) -> Result<(), Failure> {
     let mut read = || -> anyhow::Result<()> {
-        let mut reader = MessageReader::<T>::open(path, topic)?;
+        let mut reader = open(path)?;
         while let Some(message) = reader.next_message()? {
             see(message.stamp, message.message);
         }
@@ -180,7 +179,7 @@ pub(super) fn read(recordings: &[PathBuf], outcomes: Outcomes) -> Result<Vec<Pic
     let mut acted = HashMap::new();
     let mut sights: HashMap<String, Vec<Sight>> = HashMap::new();
     for (file, path) in recordings.iter().enumerate() {
-        for_each(path, "/magpie/packages", |stamp, result: wire::Packages| {
+        for_each(path, MessageReader::packages, |stamp, result: wire::Packages| {
             let picture = PictureAt { file, stamp };
             let tracks = result.packages.iter().map(|package| package.track_id).collect();
             let sight = Sight { stamp_ns: result.stamp_ns, picture, tracks: Rc::new(tracks) };

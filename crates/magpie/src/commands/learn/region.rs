@@ -15,14 +15,7 @@ impl Window {
     /// Around a mask, with as much room on each side as the mask's longer side, within the picture.
     /// `None` for an empty mask.
     pub(super) fn around(mask: &Mask) -> Option<Window> {
-        let (mut x_min, mut x_max, mut y_min, mut y_max) = (u32::MAX, 0, u32::MAX, 0);
-        for (x, y, length) in mask.columns() {
-            (x_min, x_max) = (x_min.min(x), x_max.max(x + 1));
-            (y_min, y_max) = (y_min.min(y), y_max.max(y + length));
-        }
-        if x_max == 0 {
-            return None;
-        }
+        let [x_min, y_min, x_max, y_max] = mask.bounds_px()?;
         let room = (x_max - x_min).max(y_max - y_min);
         let (x, y) = (x_min.saturating_sub(room), y_min.saturating_sub(room));
         let right = x_max.saturating_add(room).min(mask.width_px());
@@ -178,10 +171,10 @@ impl Region {
         Region { width: self.width, inside: self.inside.iter().map(|inside| !inside).collect() }
     }
 
-    /// The pixels that are connected with this one, along rows and columns.
-    pub(super) fn connected(&self, from: usize) -> Region {
+    /// The pixels that are connected with one of these, along rows and columns.
+    pub(super) fn connected(&self, from: impl IntoIterator<Item = usize>) -> Region {
         let mut found = Region { width: self.width, inside: vec![false; self.inside.len()] };
-        let mut open = vec![from];
+        let mut open: Vec<usize> = from.into_iter().collect();
         while let Some(at) = open.pop() {
             if !self.inside[at] || found.inside[at] {
                 continue;
@@ -201,7 +194,7 @@ impl Region {
         let mut left = self.clone();
         let mut pieces = Vec::new();
         while let Some(at) = left.inside.iter().position(|inside| *inside) {
-            let piece = left.connected(at);
+            let piece = left.connected([at]);
             left = left.without(&piece);
             pieces.push(piece);
         }
@@ -210,14 +203,7 @@ impl Region {
 
     /// With its holes closed: what is outside, but not connected with the window's border.
     pub(super) fn filled(&self) -> Region {
-        let outside = self.inverted();
-        let mut reached = Region { width: self.width, inside: vec![false; self.inside.len()] };
-        for at in self.border() {
-            if outside.inside[at] && !reached.inside[at] {
-                reached = reached.or(&outside.connected(at));
-            }
-        }
-        reached.inverted()
+        self.inverted().connected(self.border()).inverted()
     }
 
     fn border(&self) -> impl Iterator<Item = usize> {

@@ -3,20 +3,10 @@
 use plotters::prelude::*;
 
 use super::quality::Fitted;
-use crate::present::plot::{Area, Drawn, share_interval, svg};
+use crate::present::plot::{Area, BLUE, Drawn, GREY, draw_shares, svg};
 
 const SIZE_PX: (u32, u32) = (620, 480);
 const BINS: usize = 8;
-const BLUE: RGBColor = RGBColor(0, 90, 181);
-const GREY: RGBColor = RGBColor(150, 150, 150);
-
-/// A group of grasps with like predictions.
-#[derive(Debug, PartialEq)]
-struct Bin {
-    predicted: f64,
-    held: f64,
-    count: usize,
-}
 
 /// The share of grasps that held over what was predicted: by the fit, and by quality as it is published.
 pub(super) fn draw(fitted: &Fitted, cell: &str) -> String {
@@ -43,29 +33,19 @@ fn draw_into(area: &Area<'_>, fitted: &Fitted, cell: &str) -> Drawn {
     let published = bins(fitted.predicted.iter().map(|one| (one.1, one.2)).collect());
     let told = bins(fitted.predicted.iter().map(|one| (one.0, one.2)).collect());
     for (bins, color) in [(published, GREY), (told, BLUE)] {
-        for bin in &bins {
-            let (low, high) = share_interval(bin.held, bin.count);
-            let whisker = [(bin.predicted, low), (bin.predicted, high)];
-            chart.draw_series([PathElement::new(whisker, color)])?;
-        }
-        let points = bins.iter().map(|bin| (bin.predicted, bin.held));
-        chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?;
-        chart.draw_series(points.map(|point| Circle::new(point, 4, color.filled())))?;
+        draw_shares(&mut chart, &bins, color)?;
     }
     Ok(())
 }
 
-/// Groups of about as many grasps each.
-fn bins(mut trials: Vec<(f64, bool)>) -> Vec<Bin> {
+/// Groups of about as many grasps each: predicted, the share that held, of how many.
+fn bins(mut trials: Vec<(f64, bool)>) -> Vec<(f64, f64, usize)> {
     trials.sort_by(|a, b| a.0.total_cmp(&b.0));
     let size = trials.len().div_ceil(BINS).max(1);
     let bin = |part: &[(f64, bool)]| {
         let n = part.len() as f64;
-        Bin {
-            predicted: (part.iter().map(|one| one.0).sum::<f64>() / n).clamp(0.0, 1.0),
-            held: part.iter().filter(|one| one.1).count() as f64 / n,
-            count: part.len(),
-        }
+        let predicted = (part.iter().map(|one| one.0).sum::<f64>() / n).clamp(0.0, 1.0);
+        (predicted, part.iter().filter(|one| one.1).count() as f64 / n, part.len())
     };
     trials.chunks(size).map(bin).collect()
 }
@@ -79,7 +59,7 @@ mod tests {
         let trials = (0..16).rev().map(|at| (f64::from(at) / 16.0, at >= 8)).collect();
         let bins = bins(trials);
         assert_eq!(bins.len(), 8);
-        assert_eq!(bins[0], Bin { predicted: 0.5 / 16.0, held: 0.0, count: 2 });
-        assert_eq!(bins[7], Bin { predicted: 14.5 / 16.0, held: 1.0, count: 2 });
+        assert_eq!(bins[0], (0.5 / 16.0, 0.0, 2));
+        assert_eq!(bins[7], (14.5 / 16.0, 1.0, 2));
     }
 }

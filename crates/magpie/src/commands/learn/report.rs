@@ -6,6 +6,7 @@ use magpie_wire as wire;
 use maud::{DOCTYPE, PreEscaped, html};
 use serde_json::{Value, json};
 
+use super::change::median;
 use super::labels::{Label, Labels, rounded};
 use super::picks::Pick;
 use super::quality::Fitted;
@@ -86,8 +87,7 @@ impl Report<'_> {
     /// Of the labels: what vanished with what the model had said.
     fn median_iou(&self) -> Option<f32> {
         let mut ious: Vec<f32> = self.labels.labels.iter().map(|one| one.vanished.iou).collect();
-        ious.sort_by(f32::total_cmp);
-        ious.get(ious.len() / 2).copied()
+        (!ious.is_empty()).then(|| median(&mut ious))
     }
 
     /// Whether anything was learned.

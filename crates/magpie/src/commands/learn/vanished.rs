@@ -3,7 +3,7 @@
 
 use magpie_perception::{Frame, Mask};
 
-use super::change::{Change, Evidence, change};
+use super::change::{Change, Evidence, change, median};
 use super::refusal::Refusal;
 use super::region::{Region, Window};
 
@@ -89,11 +89,10 @@ pub(super) fn vanished(sighting: &Sighting<'_>) -> Result<Vanished, Refusal> {
         return Err(Refusal::TooSmall);
     }
     let mut strengths: Vec<f32> = region.pixels().map(|at| change.strength[at]).collect();
-    strengths.sort_by(f32::total_cmp);
     let mask = region.to_mask(&window, width_px, height_px);
     Ok(Vanished {
         iou: mask.iou(sighting.outline),
-        strength: strengths[strengths.len() / 2],
+        strength: median(&mut strengths),
         evidence: change.evidence,
         mask,
     })
@@ -185,7 +184,7 @@ impl Neighbours {
 fn region_at(gone: &Region, place: (usize, usize), reach_px: usize) -> Result<Region, Refusal> {
     let cores = gone.shrunk(reach_px);
     let start = cores.nearest(place, CONTACT_PX + reach_px).ok_or(Refusal::NothingGone)?;
-    Ok(restored(&cores.connected(start), gone, reach_px))
+    Ok(restored(&cores.connected([start]), gone, reach_px))
 }
 
 /// What was shrunk, at its full size.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::args::ViewArgs;
 use super::viewer::{Head, Picture, Reference, Shown, Viewer};
 use crate::arguments::place;
-use crate::present::status_line;
+use crate::present::{status_line, why_silent};
 use crate::recent::RecentResults;
 
 pub(super) fn view(args: &ViewArgs, cell: &CellName) -> Outcome {
@@ -166,12 +166,6 @@ impl Live<'_> {
                  this reader read magpie/{cell}/image?"
             );
         }
-        if status.is_empty() {
-            return anyhow!(
-                "nothing from cell {cell:?} at {place} for {silence_s_max} s: is `magpie run` \
-                 running, and may this reader read?"
-            );
-        }
-        anyhow!("no results from cell {cell:?} at {place} for {silence_s_max} s: {status}")
+        why_silent(cell, place, silence_s_max, status)
     }
 }

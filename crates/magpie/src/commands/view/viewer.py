@@ -32,7 +32,7 @@ import threading
 from pathlib import Path
 
 # Older ones lack parts of what is called here.
-RERUN_VERSION_MIN = (0, 41)
+RERUN_VERSION_MIN = "0.41"
 
 
 def refuse(why):
@@ -42,17 +42,23 @@ def refuse(why):
 
 
 INSTALL = (
-    f"install it by `{sys.executable} -m pip install 'rerun-sdk>=0.41'`, or name a Python that has it "
+    f"install it by `{sys.executable} -m pip install 'rerun-sdk>={RERUN_VERSION_MIN}'`, or name a Python that has it "
     "by --python"
 )
+
+
+def version(text):
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
 try:
     import numpy as np
     import rerun as rr
     import rerun.blueprint as rrb
 except ImportError as error:
     refuse(f"{sys.executable} has no Rerun ({error}): {INSTALL}")
-if tuple(int(part) for part in rr.__version__.split(".")[:2]) < RERUN_VERSION_MIN:
-    refuse(f"{sys.executable} has Rerun {rr.__version__}, older than 0.41: {INSTALL}")
+if version(rr.__version__) < version(RERUN_VERSION_MIN):
+    refuse(f"{sys.executable} has Rerun {rr.__version__}, older than {RERUN_VERSION_MIN}: {INSTALL}")
 
 APPROACH_M = 0.08
 AXES_M = 0.03
