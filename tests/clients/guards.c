@@ -169,8 +169,9 @@ static void fork_is_told(const char *endpoint) {
 int main(int count, char **values) {
   if (count != 3) return 2;
   if (!strcmp(values[1], "nothing_left")) nothing_left(values[2]);
-  if (!strcmp(values[1], "limits")) limits(values[2]);
-  if (!strcmp(values[1], "fork")) fork_is_told(values[2]);
+  else if (!strcmp(values[1], "limits")) limits(values[2]);
+  else if (!strcmp(values[1], "fork")) fork_is_told(values[2]);
+  else return 2;
   puts("ok");
   return 0;
 }

