@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from . import UserError
 from .data import is_crowd
+from .rle import run_lengths
 
 CIRCLE_CORNERS = 36
 # What Label Studio puts before the name of an uploaded file. Eight digits alone may be a date:
